@@ -1,0 +1,106 @@
+# What a fresh Debian or Ubuntu machine with a Rust toolchain needs, and the commands of the README. Each goal sets up what it
+# uses and nothing else. Everything that is downloaded or built goes below CACHE, outside the clone.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/atcost
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+# Where the tests find the broker's jars and the Python that has DuckDB.
+KAFKA := $(CACHE)/kafka-4.1.1
+VENV  := $(CACHE)/python
+export ATCOST_KAFKA_LIBS ?= $(KAFKA)
+export ATCOST_PYTHON     ?= $(VENV)/bin/python
+
+# The workspace is always built as a whole: a build of one package would choose other features for the shared
+# dependencies and compile them a second time.
+BUILD  := cargo build --workspace --bins
+ATCOST := $(CARGO_TARGET_DIR)/debug/atcost
+
+.PHONY: help
+help: # This list.
+	@sed -nE 's/^([a-z-]+):[^#]*# (.*)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+.PHONY: demo
+demo: packages # A month of made-up usage, billed at cost, on this machine. Needs no Kafka.
+	@$(BUILD)
+	$(ATCOST) demo
+
+.PHONY: test
+test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, with a real Kafka broker and DuckDB.
+	@log=$(CACHE)/test.log
+	$(BUILD)
+	# The test harness tells how long a test took only to who sets these flags; the compiler itself stays as it is.
+	cargo test --workspace --tests --config "target.'cfg(unix)'.runner = ['env', 'RUSTC_BOOTSTRAP=1']" \
+	    -- -Z unstable-options --report-time 2>&1 | tee "$$log"
+	cargo test --workspace --doc --quiet
+	echo "Slowest tests:"
+	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | head -n 10
+	echo "All tests passed in $$SECONDS s."
+
+.PHONY: lint
+lint: packages # Formatting, clippy, and the dependency rules where cargo-deny is installed.
+	@cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
+
+.PHONY: install
+install: packages # Builds `atcost` optimised and puts it where cargo puts programs.
+	@cargo install --locked --path jobs
+
+.PHONY: clean-cache
+clean-cache: # Removes all that these goals downloaded or built.
+	@rm -rf "$(CACHE)"
+
+# System packages, only those that are missing. The first list is for building: librdkafka needs a C toolchain, make and OpenSSL's headers.
+
+.PHONY: packages
+packages:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install rustup, then run make again." >&2; exit 2; }
+	missing=()
+	for tool in cc c++ make; do command -v $$tool >/dev/null || { missing+=(build-essential); break; }; done
+	command -v pkg-config >/dev/null || missing+=(pkg-config)
+	command -v mold       >/dev/null || missing+=(mold)
+	{ command -v pkg-config >/dev/null && pkg-config --exists openssl; } || missing+=(libssl-dev)
+	$(INSTALL_MISSING)
+
+.PHONY: test-packages
+test-packages:
+	@missing=()
+	# Kafka 4 needs Java 17.
+	version=$$(java -version 2>&1 | sed -nE 's/.* version "([0-9]+).*/\1/p' || true)
+	[ "$${version:-0}" -ge 17 ] || missing+=(openjdk-21-jre-headless)
+	command -v mvn >/dev/null || missing+=(maven)
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+	$(INSTALL_MISSING)
+
+define INSTALL_MISSING
+[ $${#missing[@]} -gt 0 ] || exit 0
+command -v apt-get >/dev/null || { echo "Please install what Debian calls: $${missing[*]}" >&2; exit 2; }
+echo "Installing $${missing[*]}"
+sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
+$$sudo apt-get update -qq
+# Debian 12 has Java 17 and no 21.
+if ! apt-cache show openjdk-21-jre-headless >/dev/null 2>&1; then missing=("$${missing[@]/openjdk-21/openjdk-17}"); fi
+$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"
+endef
+
+# Jars and packages are put together beside their place and moved there whole, so that an interrupted download is not taken for a finished one.
+
+$(KAFKA)/.complete: tests/kafka/pom.xml | test-packages
+	@echo "Fetching Kafka's jars"
+	rm -rf "$(KAFKA)" "$(KAFKA).part"
+	mvn -q -B -Dstyle.color=never -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory="$(KAFKA).part"
+	touch "$(KAFKA).part/.complete"
+	mv "$(KAFKA).part" "$(KAFKA)"
+
+$(VENV)/.complete: tests/python/requirements.txt | test-packages
+	@echo "Fetching DuckDB"
+	rm -rf "$(VENV)"
+	python3 -m venv "$(VENV)"
+	"$(VENV)/bin/pip" install -q --disable-pip-version-check -r tests/python/requirements.txt
+	touch "$@"

@@ -1,0 +1,51 @@
+//! What went wrong, by what the operator should do about it.
+
+/// What the caller should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Try again later: storage did not answer as it should. Nothing was half written.
+    Retry,
+    /// Stop: another writer owns this shard.
+    Fenced,
+    /// Stop and look: what is stored is not what was written.
+    Corrupt,
+    /// Correct the request or the configuration.
+    Invalid,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("storage at {location} failed while {doing}: {detail}; nothing was half written, try again")]
+    Storage { location: String, doing: &'static str, detail: String },
+    #[error(
+        "another writer committed version {found} to {location} where this one expected {expected}: a shard has one writer; this process stops, its open batch was not written and will be read again"
+    )]
+    Fenced { location: String, expected: u64, found: u64 },
+    #[error("{location} is damaged: {detail}")]
+    Corrupt { location: String, detail: String },
+    #[error("{location}: {detail}")]
+    Invalid { location: String, detail: String },
+}
+
+impl LedgerError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Storage { .. } => ErrorKind::Retry,
+            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Invalid { .. } => ErrorKind::Invalid,
+        }
+    }
+
+    pub(crate) fn storage(location: &impl ToString, doing: &'static str, error: &impl ToString) -> Self {
+        Self::Storage { location: location.to_string(), doing, detail: error.to_string() }
+    }
+
+    pub(crate) fn corrupt(location: &impl ToString, detail: impl Into<String>) -> Self {
+        Self::Corrupt { location: location.to_string(), detail: detail.into() }
+    }
+
+    pub(crate) fn invalid(location: &impl ToString, detail: impl Into<String>) -> Self {
+        Self::Invalid { location: location.to_string(), detail: detail.into() }
+    }
+}

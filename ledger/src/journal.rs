@@ -1,0 +1,154 @@
+//! What the operator decided, in order: for now, which catalogs were published.
+//!
+//! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are numbered from 0 without holes and are never
+//! edited; the number is the Delta `txn` of the commit, so two operators deciding at once cannot both be entry 7.
+
+use crate::error::LedgerError;
+use crate::read::PinnedFiles;
+use crate::row::{Column, ColumnType, arrow_schema};
+use crate::table::{Moved, Table};
+use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::digest::Sha256Digest;
+use schemas::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const COLUMNS: &[Column] = &[
+    Column { name: "entry", kind: ColumnType::Long, required: true },
+    Column { name: "kind", kind: ColumnType::Text, required: true },
+    Column { name: "recorded_at", kind: ColumnType::Instant, required: true },
+    Column { name: "digest", kind: ColumnType::Text, required: true },
+    Column { name: "note", kind: ColumnType::Text, required: false },
+    Column { name: "body", kind: ColumnType::Bytes, required: true },
+];
+const APPLICATION: &str = "journal";
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub number: i64,
+    pub kind: EntryKind,
+    pub recorded_at: Instant,
+    /// What names the content: for a catalog, its content address.
+    pub digest: Sha256Digest,
+    /// Why, where the operator had to say so.
+    pub note: Option<String>,
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    CatalogPublished,
+}
+
+impl EntryKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CatalogPublished => "catalog-published",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "catalog-published" => Some(Self::CatalogPublished),
+            _ => None,
+        }
+    }
+}
+
+/// The journal, opened.
+pub struct Journal {
+    table: Table,
+    entries: Vec<Entry>,
+}
+
+impl Journal {
+    pub(crate) async fn create(ledger: &Path) -> Result<(), LedgerError> {
+        Table::create(&folder(ledger), COLUMNS).await
+    }
+
+    /// # Errors
+    /// As [`crate::Ledger::open`], and `Corrupt` when entries are missing or a file's digest is wrong.
+    pub async fn open(ledger: &Path) -> Result<Self, LedgerError> {
+        let table = Table::open(&folder(ledger), COLUMNS).await?;
+        let files = PinnedFiles::of(&table).await?;
+        let mut entries = Vec::new();
+        for path in files.verified_paths()? {
+            entries.append(&mut read_entries(&path)?);
+        }
+        entries.sort_by_key(|entry| entry.number);
+        if let Some((index, entry)) = entries.iter().enumerate().find(|(index, entry)| i64::try_from(*index) != Ok(entry.number)) {
+            return Err(LedgerError::corrupt(&table.folder().display(), format!("entry {index} is missing; the next one found is {}", entry.number)));
+        }
+        Ok(Self { table, entries })
+    }
+
+    /// Every entry, oldest first.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// `Fenced` when somebody else added one meanwhile: look at it and decide again.
+    pub async fn append(
+        &mut self,
+        kind: EntryKind,
+        recorded_at: Instant,
+        digest: Sha256Digest,
+        note: Option<String>,
+        body: Vec<u8>,
+    ) -> Result<&Entry, LedgerError> {
+        let number = i64::try_from(self.entries.len()).expect("fewer than 2^63 entries");
+        let rows = RecordBatch::try_new(
+            arrow_schema(COLUMNS),
+            vec![
+                Arc::new(Int64Array::from(vec![number])),
+                Arc::new(StringArray::from(vec![kind.as_str()])),
+                Arc::new(TimestampMicrosecondArray::from(vec![recorded_at.micros()]).with_timezone("UTC")),
+                Arc::new(StringArray::from(vec![digest.to_string()])),
+                Arc::new(StringArray::from(vec![note.clone()])),
+                Arc::new(BinaryArray::from(vec![body.as_slice()])),
+            ],
+        )
+        .expect("the arrays match COLUMNS one by one");
+        self.table.commit(Some(rows), &[Moved { application: APPLICATION.to_owned(), to: number + 1 }]).await?;
+        self.entries.push(Entry { number, kind, recorded_at, digest, note, body });
+        Ok(self.entries.last().expect("an entry was just added"))
+    }
+}
+
+fn folder(ledger: &Path) -> PathBuf {
+    ledger.join("journal")
+}
+
+fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
+    let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
+    let file = std::fs::File::open(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(|error| damaged(error.to_string()))?;
+    let mut entries = Vec::new();
+    for batch in reader {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(format!("column {name} is missing")));
+        let numbers = column("entry")?.as_primitive::<Int64Type>();
+        let kinds = column("kind")?.as_string::<i32>();
+        let recorded = column("recorded_at")?.as_primitive::<TimestampMicrosecondType>();
+        let digests = column("digest")?.as_string::<i32>();
+        let notes = column("note")?.as_string::<i32>();
+        let bodies = column("body")?.as_binary::<i32>();
+        for row in 0..batch.num_rows() {
+            entries.push(Entry {
+                number: numbers.value(row),
+                kind: EntryKind::parse(kinds.value(row)).ok_or_else(|| damaged(format!("unknown kind of entry {:?}", kinds.value(row))))?,
+                recorded_at: Instant::from_micros(recorded.value(row)).map_err(|error| damaged(error.to_string()))?,
+                digest: Sha256Digest::from_hex(digests.value(row)).ok_or_else(|| damaged("a digest is not SHA-256".to_owned()))?,
+                note: notes.is_valid(row).then(|| notes.value(row).to_owned()),
+                body: bodies.value(row).to_vec(),
+            });
+        }
+    }
+    Ok(entries)
+}

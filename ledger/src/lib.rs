@@ -1,0 +1,27 @@
+//! The facts: what arrived, in an append-only table, and the one way anything gets into it.
+//!
+//! The ledger consults no catalog, knows no prices and never edits a row. What a row means for a bill is decided by `rating`,
+//! again and again, from the same rows.
+//!
+//! Invariants
+//! - A record's row and the position that says it was read are one Delta commit ([`Ledger::commit`]).
+//! - `received = usage + rejected` (+ gaps for records that were lost before they could be read), checked for every batch.
+//! - Opening is recovering: [`Ledger::open`] is the only way in, after a crash and on any other day.
+//!
+//! | store | trusted? | may be lost? |
+//! |---|---|---|
+//! | `shards/0`, a Delta table | for completeness, yes; for content, files are checked against the digest in the log | no |
+//! | `journal`, a Delta table | as above | no |
+//! | Parquet files no commit names | never read | yes |
+
+// Modules in reading order.
+pub mod row; // the columns of a row, and the bytes a proof would cover
+mod seal; // DecodedBatch -> rows, with every count checked
+mod table; // the one commit point, and open = recover
+pub mod shard; // Ledger: a shard's rows and positions
+pub mod journal; // what the operator decided: catalog versions
+pub mod read; // pinned, digest-checked files for readers
+mod error;
+
+pub use error::{ErrorKind, LedgerError};
+pub use shard::{Committed, Ledger};

@@ -1,0 +1,273 @@
+//! Who bears a cost line: its exact amount shared into charges, and its settled money shared into statement lines.
+//!
+//! A cost line is shared whole. There is nowhere a margin could be added, and what nobody is charged is a share too: retained by
+//! the operator, with its reason. This module deliberately knows neither prices nor dates.
+//!
+//! Invariant: the shares of a cost line add up to it exactly, in a fixed order: customers by id, then subjects, in byte order; the
+//! unattributed last. That order decides who gets an odd unit, so the order in which usage arrived never does.
+
+use crate::rounding::{MoneyError, Weight, allocate_amount, allocate_money};
+use schemas::decimal::{Amount, DecimalError, Quantity, QuantityTotal};
+use schemas::id::{CustomerId, Subject};
+use schemas::money::Money;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// How a SKU's cost lines are shared among customers. A price list declares it and every charge prints it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// By quantity: everybody pays the operator's effective average rate.
+    Proportional,
+    /// The provider prices each customer alone; within a customer, by quantity.
+    Direct,
+    /// Equal parts for the customers named, or for those with a binding in force in the billing period.
+    Even { among: Option<BTreeSet<CustomerId>> },
+    /// By the weights that the price list gives.
+    Fixed { shares: BTreeMap<CustomerId, Quantity> },
+}
+
+impl Rule {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Proportional => "proportional",
+            Self::Direct => "direct",
+            Self::Even { .. } => "even",
+            Self::Fixed { .. } => "fixed",
+        }
+    }
+
+    /// Whether shares follow usage, so that the SKU needs a meter.
+    pub fn needs_usage(&self) -> bool {
+        matches!(self, Self::Proportional | Self::Direct)
+    }
+}
+
+/// What one subject used while one customer was bound to it, in units of the meter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// `None` where no binding was in force.
+    pub customer: Option<CustomerId>,
+    pub subject: Subject,
+    pub quantity: QuantityTotal,
+}
+
+/// Whether a share is charged, or borne by the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Charge,
+    Retained(RetainedReason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RetainedReason {
+    /// The customer is the operator itself.
+    Internal,
+    /// There is no customer.
+    Unattributed,
+}
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Retained(_) => "retained",
+        }
+    }
+
+    pub fn retained_reason(self) -> Option<RetainedReason> {
+        match self {
+            Self::Charge => None,
+            Self::Retained(reason) => Some(reason),
+        }
+    }
+
+    fn of(customer: Option<&CustomerId>, is_internal: impl Fn(&CustomerId) -> bool) -> Self {
+        match customer {
+            None => Self::Retained(RetainedReason::Unattributed),
+            Some(customer) if is_internal(customer) => Self::Retained(RetainedReason::Internal),
+            Some(_) => Self::Charge,
+        }
+    }
+}
+
+impl RetainedReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Unattributed => "unattributed",
+        }
+    }
+}
+
+impl fmt::Display for RetainedReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// One part of a cost line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    pub customer: Option<CustomerId>,
+    /// `None` where the rule does not look at usage.
+    pub subject: Option<Subject>,
+    pub kind: Kind,
+    /// What was used, in units of the meter, where that is what the line was shared by.
+    pub quantity: Option<QuantityTotal>,
+    pub amount: Amount,
+}
+
+/// One customer's part of what a cost line settles at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementShare {
+    pub customer: Option<CustomerId>,
+    pub kind: Kind,
+    pub money: Money,
+}
+
+/// Why a cost line cannot be shared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AllocationError {
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    #[error("what {subject} used adds up to more than a total can hold: {reason}")]
+    Quantity { subject: Subject, reason: DecimalError },
+    #[error("the charges of {customer} add up to more than an amount can hold: {reason}")]
+    Amount { customer: String, reason: DecimalError },
+}
+
+/// The shares of one cost line. `bound` are the customers with a binding in force in the billing period; of a `direct` line,
+/// `usage` is one customer's.
+///
+/// # Errors
+/// [`MoneyError::NothingToShareBy`] when there is an amount and no usage to share it by, and overflow.
+pub fn shares(
+    amount: Amount,
+    rule: &Rule,
+    usage: &[Usage],
+    bound: &BTreeSet<CustomerId>,
+    is_internal: impl Fn(&CustomerId) -> bool,
+) -> Result<Vec<Share>, AllocationError> {
+    let by_customer = |customers: Vec<(&CustomerId, Weight)>| -> Result<Vec<Share>, AllocationError> {
+        let weights: Vec<Weight> = customers.iter().map(|(_, weight)| *weight).collect();
+        let parts = allocate_amount(amount, &weights)?;
+        let share = |(customer, amount): (&CustomerId, Amount)| Share {
+            customer: Some(customer.clone()),
+            subject: None,
+            kind: Kind::of(Some(customer), &is_internal),
+            quantity: None,
+            amount,
+        };
+        Ok(customers.into_iter().map(|(customer, _)| customer).zip(parts).map(share).collect())
+    };
+    match rule {
+        Rule::Proportional | Rule::Direct => {
+            let usage = sum_usage(usage)?;
+            let weights = usage.values().map(|quantity| Weight::of_quantity(*quantity)).collect::<Result<Vec<_>, _>>()?;
+            let parts = allocate_amount(amount, &weights)?;
+            let share = |(((_, customer, subject), quantity), amount): (((bool, Option<CustomerId>, Subject), QuantityTotal), Amount)| Share {
+                kind: Kind::of(customer.as_ref(), &is_internal),
+                customer,
+                subject: Some(subject),
+                quantity: Some(quantity),
+                amount,
+            };
+            Ok(usage.into_iter().zip(parts).map(share).collect())
+        }
+        Rule::Even { among } => {
+            let customers = among.as_ref().unwrap_or(bound);
+            if customers.is_empty() {
+                let kind = Kind::Retained(RetainedReason::Unattributed);
+                return Ok(vec![Share { customer: None, subject: None, kind, quantity: None, amount }]);
+            }
+            by_customer(customers.iter().map(|customer| (customer, Weight::ONE)).collect())
+        }
+        Rule::Fixed { shares } => {
+            let weigh = |(customer, share): (_, &Quantity)| Ok((customer, Weight::of_quantity((*share).into())?));
+            by_customer(shares.iter().map(weigh).collect::<Result<Vec<_>, MoneyError>>()?)
+        }
+    }
+}
+
+/// The statement lines of one cost line: what it settles at, shared by each customer's exact charges.
+///
+/// # Errors
+/// [`MoneyError::NothingToShareBy`] when money is settled for charges of nothing, and overflow.
+pub fn statement(settled: Money, shares: &[Share]) -> Result<Vec<StatementShare>, AllocationError> {
+    let mut totals: BTreeMap<(bool, Option<CustomerId>), (Kind, Amount)> = BTreeMap::new();
+    for share in shares {
+        let (_, total) = totals.entry((share.customer.is_none(), share.customer.clone())).or_insert((share.kind, Amount::ZERO));
+        *total = total.checked_add(share.amount).map_err(|reason| AllocationError::Amount {
+            customer: share.customer.as_ref().map_or_else(|| "the unattributed".to_owned(), ToString::to_string),
+            reason,
+        })?;
+    }
+    let weights: Vec<Weight> = totals.values().map(|(_, amount)| Weight::of_magnitude(*amount)).collect();
+    let parts = allocate_money(settled, &weights)?;
+    Ok(totals.into_iter().zip(parts).map(|(((_, customer), (kind, _)), money)| StatementShare { customer, kind, money }).collect())
+}
+
+/// One entry per customer and subject, in the order of ties.
+fn sum_usage(usage: &[Usage]) -> Result<BTreeMap<(bool, Option<CustomerId>, Subject), QuantityTotal>, AllocationError> {
+    let mut sums = BTreeMap::new();
+    for Usage { customer, subject, quantity } in usage {
+        let sum = sums.entry((customer.is_none(), customer.clone(), subject.clone())).or_insert(QuantityTotal::ZERO);
+        *sum = sum.checked_add(*quantity).map_err(|reason| AllocationError::Quantity { subject: subject.clone(), reason })?;
+    }
+    Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use schemas::money::Currency;
+
+    fn usage() -> impl Strategy<Value = Vec<Usage>> {
+        let entry = (prop::option::weighted(0.8, 0..4u8), 0..4u8, 0..1_000i128).prop_map(|(customer, subject, units)| Usage {
+            customer: customer.map(|id| CustomerId::new(format!("c{id}")).expect("an id")),
+            subject: Subject::new(format!("s{subject}")).expect("a subject"),
+            quantity: QuantityTotal::from_units(units).expect("a quantity"),
+        });
+        prop::collection::vec(entry, 1..12)
+    }
+
+    fn sum(shares: &[Share]) -> i128 {
+        shares.iter().map(|share| share.amount.units()).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_order_does_not_matter(usage in usage(), units in -1000..1000i128, rotation in 0..12usize, minor_units in -50..50i128) {
+            prop_assume!(usage.iter().any(|usage| !usage.quantity.is_zero()));
+            let amount = Amount::from_units(units).expect("an amount");
+            let is_internal = |customer: &CustomerId| customer.as_str() == "c0";
+            let share = |usage: &[Usage]| shares(amount, &Rule::Proportional, usage, &BTreeSet::new(), is_internal).expect("shares");
+            let first = share(&usage);
+            prop_assert_eq!(sum(&first), units);
+            let mut other = usage.clone();
+            other.rotate_left(rotation % usage.len());
+            prop_assert_eq!(&share(&other), &first);
+            other.reverse();
+            prop_assert_eq!(&share(&other), &first);
+
+            let settled = Money { minor_units, currency: Currency::from_code("EUR").expect("a currency") };
+            prop_assume!(units != 0);
+            let lines = statement(settled, &first).expect("statement lines");
+            prop_assert_eq!(lines.iter().map(|line| line.money.minor_units).sum::<i128>(), minor_units);
+            for share in &first {
+                prop_assert_eq!(lines.iter().filter(|line| line.customer == share.customer && line.kind == share.kind).count(), 1);
+            }
+        }
+
+        #[test]
+        fn equal_parts_differ_by_one_unit(units in -1000..1000i128, customers in prop::collection::btree_set("[a-z]{1,3}", 0..8)) {
+            let amount = Amount::from_units(units).expect("an amount");
+            let bound: BTreeSet<CustomerId> = customers.iter().map(|id| CustomerId::new(id.as_str()).expect("an id")).collect();
+            let shares = shares(amount, &Rule::Even { among: None }, &[], &bound, |_| false).expect("shares");
+            prop_assert_eq!(sum(&shares), units);
+            let parts = || shares.iter().map(|share| share.amount.units());
+            prop_assert!(parts().max().expect("a share") - parts().min().expect("a share") <= 1);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Sums in SQL, money in Rust: usage totals, cost lines, allocation to customers, charges and statement lines.
+//!
+//! A run is a function of its pins: the period, the ledger's version and the catalog's digest. There is no clock, no network and
+//! no Kafka here.
+//!
+//! Invariant: what is charged and what is retained add up to what the provider will bill, line by line, or there is no run.
+
+// Modules in reading order.
+pub mod rounding; // the only rounding and the only sharing of money
+pub mod units; // UCUM units and exact conversion
+pub mod price; // every price model, one match
+pub mod allocation; // who bears a cost line
+pub mod catalog; // the price lists: read, checked, looked up

@@ -1,0 +1,323 @@
+//! The only place that rounds and the only place that shares.
+//!
+//! Between here and there numbers are exact rationals, so that a product of quantity, conversion factor and price is rounded
+//! once. This module deliberately knows nothing of prices, customers or files.
+//!
+//! Invariant: the parts of an allocation always add up to what was shared.
+
+use num_bigint::BigInt;
+use num_integer::Integer;
+use num_traits::{Signed, Zero};
+use schemas::decimal::{Amount, Decimal, DecimalError, QuantityTotal};
+use schemas::money::{Currency, Money};
+
+/// A number without rounding.
+pub type Exact = num_rational::BigRational;
+
+/// Why a number cannot become money, or be shared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    #[error("{what} is too large: {reason}")]
+    Overflow { what: &'static str, reason: DecimalError },
+    #[error("{what} is too large: it does not fit in 128 bits of minor units")]
+    OverflowMinor { what: &'static str },
+    #[error("a weight is negative: {0}")]
+    NegativeWeight(i128),
+    #[error("{total} cannot be shared: there is nobody to share it or every weight is zero")]
+    NothingToShareBy { total: String },
+}
+
+/// The exact value of a decimal.
+pub fn exact<const PRECISION: u32, const SCALE: u32>(decimal: Decimal<PRECISION, SCALE>) -> Exact {
+    Exact::new(decimal.units().into(), power_of_ten(SCALE))
+}
+
+/// To 18 places, half to even.
+///
+/// # Errors
+/// [`MoneyError::Overflow`] beyond DECIMAL(38,18).
+pub fn amount(value: &Exact) -> Result<Amount, MoneyError> {
+    decimal(value, "an amount")
+}
+
+/// To 9 places, half to even.
+///
+/// # Errors
+/// [`MoneyError::Overflow`] beyond DECIMAL(38,9).
+pub fn quantity_total(value: &Exact) -> Result<QuantityTotal, MoneyError> {
+    decimal(value, "a quantity")
+}
+
+/// An amount in whole minor units of a currency, the way the provider's invoice says it.
+///
+/// # Errors
+/// None for any currency of ISO 4217; the type says so because money never wraps.
+pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<Money, MoneyError> {
+    let minor = round(&(exact(amount) * power_of_ten(currency.minor_digits())), mode);
+    let minor_units = i128::try_from(minor).map_err(|_| MoneyError::OverflowMinor { what: "a settled amount" })?;
+    Ok(Money { minor_units, currency })
+}
+
+/// How a number between two neighbours is rounded. A negative number mirrors the positive one, so that a credit note
+/// cancels its invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoundingMode {
+    /// To the nearest; a tie away from zero.
+    HalfUp,
+    /// To the nearest; a tie to the even neighbour.
+    HalfEven,
+    /// To the nearest; a tie towards zero.
+    HalfDown,
+    /// Away from zero.
+    Up,
+    /// Towards zero.
+    Down,
+}
+
+impl RoundingMode {
+    pub const ALL: [Self; 5] = [Self::HalfUp, Self::HalfEven, Self::HalfDown, Self::Up, Self::Down];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HalfUp => "half-up",
+            Self::HalfEven => "half-even",
+            Self::HalfDown => "half-down",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
+/// How much of a total one part takes, relative to the other weights. Never negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(i128);
+
+impl Weight {
+    /// One of equal parts.
+    pub const ONE: Self = Self(1);
+
+    /// # Errors
+    /// [`MoneyError::NegativeWeight`].
+    pub fn new(units: i128) -> Result<Self, MoneyError> {
+        if units < 0 { Err(MoneyError::NegativeWeight(units)) } else { Ok(Self(units)) }
+    }
+
+    /// By how much was used. All quantities of one allocation must be in one unit.
+    ///
+    /// # Errors
+    /// [`MoneyError::NegativeWeight`].
+    pub fn of_quantity(quantity: QuantityTotal) -> Result<Self, MoneyError> {
+        Self::new(quantity.units())
+    }
+
+    /// By how large an amount is, whatever its sign: the parts of a credit weigh like the parts of a charge.
+    pub fn of_magnitude(amount: Amount) -> Self {
+        Self(amount.units().abs())
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Shares an amount, in units of 10⁻¹⁸; see [`allocate_money`].
+///
+/// # Errors
+/// [`MoneyError::NothingToShareBy`].
+pub fn allocate_amount(total: Amount, weights: &[Weight]) -> Result<Vec<Amount>, MoneyError> {
+    let parts = allocate(total.units(), weights).ok_or_else(|| MoneyError::NothingToShareBy { total: total.to_string() })?;
+    Ok(parts.into_iter().map(|units| Amount::from_units(units).expect("a part is never larger than the total")).collect())
+}
+
+/// Shares money in its minor units: each part is the floor of |total| × weight ÷ Σ weights, and what is left goes out one unit
+/// each by largest remainder, ties in the order of `weights`. The sign of the total is restored last, so a negative total mirrors
+/// the positive one. A part without weight gets nothing.
+///
+/// # Errors
+/// [`MoneyError::NothingToShareBy`] when the total is not zero and no weight is positive.
+pub fn allocate_money(total: Money, weights: &[Weight]) -> Result<Vec<Money>, MoneyError> {
+    let parts = allocate(total.minor_units, weights)
+        .ok_or_else(|| MoneyError::NothingToShareBy { total: format!("{} minor units of {}", total.minor_units, total.currency) })?;
+    Ok(parts.into_iter().map(|minor_units| Money { minor_units, currency: total.currency }).collect())
+}
+
+/// `None` when there is something to share and nothing to share it by.
+fn allocate(total: i128, weights: &[Weight]) -> Option<Vec<i128>> {
+    let sum: BigInt = weights.iter().map(|weight| weight.0).sum();
+    if sum.is_zero() {
+        return (total == 0).then(|| vec![0; weights.len()]);
+    }
+    let magnitude = BigInt::from(total.unsigned_abs());
+    let (mut parts, remainders): (Vec<BigInt>, Vec<BigInt>) = weights.iter().map(|weight| (&magnitude * weight.0).div_rem(&sum)).unzip();
+    // Each remainder is less than one unit, so the units left are fewer than the parts that have a remainder.
+    let left = usize::try_from(&magnitude - parts.iter().sum::<BigInt>()).expect("fewer units are left than there are parts");
+    let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
+    by_remainder.sort_by(|a, b| remainders[*b].cmp(&remainders[*a])); // stable: ties keep the caller's order
+    for index in &by_remainder[..left] {
+        parts[*index] += 1;
+    }
+    assert_eq!(parts.iter().sum::<BigInt>(), magnitude, "the parts of an allocation must add up to its total");
+    let sign = if total < 0 { -1 } else { 1 };
+    Some(parts.into_iter().map(|part| i128::try_from(part * sign).expect("a part is never larger than the total")).collect())
+}
+
+fn decimal<const PRECISION: u32, const SCALE: u32>(value: &Exact, what: &'static str) -> Result<Decimal<PRECISION, SCALE>, MoneyError> {
+    let units = round(&(value * power_of_ten(SCALE)), RoundingMode::HalfEven);
+    let units = i128::try_from(units).map_err(|_| MoneyError::Overflow { what, reason: DecimalError::Overflow(PRECISION) })?;
+    Decimal::from_units(units).map_err(|reason| MoneyError::Overflow { what, reason })
+}
+
+/// To a whole number.
+fn round(value: &Exact, mode: RoundingMode) -> BigInt {
+    // The denominator of a reduced ratio is positive, so quotient and remainder of the magnitude decide alone.
+    let (floor, remainder) = value.numer().abs().div_rem(value.denom());
+    let half = (remainder.clone() * 2).cmp(value.denom());
+    let away = match mode {
+        RoundingMode::HalfUp => half.is_ge(),
+        RoundingMode::HalfEven => half.is_gt() || (half.is_eq() && floor.is_odd()),
+        RoundingMode::HalfDown => half.is_gt(),
+        RoundingMode::Up => !remainder.is_zero(),
+        RoundingMode::Down => false,
+    };
+    let magnitude = if away { floor + 1 } else { floor };
+    if value.is_negative() { -magnitude } else { magnitude }
+}
+
+fn power_of_ten(exponent: u32) -> BigInt {
+    BigInt::from(10).pow(exponent)
+}
+
+/// The digits of an exact number, or a fraction where the digits would never end.
+pub fn display(value: &Exact) -> String {
+    let mut rest = value.denom().clone();
+    let mut count = |divisor: u32| {
+        let mut times = 0u32;
+        while (&rest % divisor).is_zero() {
+            rest /= divisor;
+            times += 1;
+        }
+        times
+    };
+    let digits = count(2).max(count(5));
+    if rest != BigInt::from(1) {
+        return format!("{}/{}", value.numer(), value.denom());
+    }
+    let text = format!("{:0>width$}", (value * power_of_ten(digits)).to_integer().abs(), width = digits as usize + 1);
+    let (whole, fraction) = text.split_at(text.len() - digits as usize);
+    let sign = if value.is_negative() { "-" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use schemas::decimal::Sign;
+
+    fn eur() -> Currency {
+        Currency::from_code("EUR").expect("a currency")
+    }
+
+    fn parse(text: &str) -> Amount {
+        Amount::parse(text, Sign::Any).expect("an amount")
+    }
+
+    /// One row per number of cents: what each mode makes of it, in the order of [`RoundingMode::ALL`].
+    #[track_caller]
+    fn check(text: &str, expected: [i128; 5]) {
+        let settled = |text: &str| RoundingMode::ALL.map(|mode| settle(parse(text), eur(), mode).expect("money").minor_units);
+        assert_eq!(settled(text), expected, "{text}");
+        assert_eq!(settled(&format!("-{text}")), expected.map(|units| -units), "-{text} mirrors it");
+    }
+
+    #[test]
+    fn modes_differ_only_between_neighbours() {
+        check("0.01", [1, 1, 1, 1, 1]);
+        check("0.014999999999999999", [1, 1, 1, 2, 1]);
+        check("0.015", [2, 2, 1, 2, 1]);
+        check("0.025", [3, 2, 2, 3, 2]);
+        check("0.025000000000000001", [3, 3, 3, 3, 2]);
+        check("0.000000000000000001", [0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn amounts_round_once_half_to_even() {
+        let at = |numerator: i64, denominator: i64| Exact::new(numerator.into(), BigInt::from(denominator) * power_of_ten(18));
+        for (numerator, denominator, units) in [(1, 2, 0), (3, 2, 2), (5, 2, 2), (-1, 2, 0), (-3, 2, -2), (1, 3, 0), (2, 3, 1), (-2, 3, -1)] {
+            assert_eq!(amount(&at(numerator, denominator)).expect("an amount").units(), units, "{numerator}/{denominator}");
+        }
+        let largest = Exact::from_integer(power_of_ten(20));
+        assert!(matches!(amount(&largest), Err(MoneyError::Overflow { .. })));
+        assert!(matches!(amount(&(largest * power_of_ten(40))), Err(MoneyError::Overflow { .. })));
+    }
+
+    #[test]
+    fn the_largest_amount_settles_in_every_currency() {
+        let largest = Amount::from_units(10i128.pow(38) - 1).expect("the largest amount");
+        for code in ["JPY", "EUR", "KWD", "CLF"] {
+            let currency = Currency::from_code(code).expect("a currency");
+            assert!(settle(largest, currency, RoundingMode::Up).is_ok(), "{code}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_shared_by_nothing() {
+        let weights = [Weight::new(0).expect("a weight"); 3];
+        assert_eq!(allocate_amount(Amount::ZERO, &weights), Ok(vec![Amount::ZERO; 3]));
+        assert_eq!(allocate_amount(Amount::ZERO, &[]), Ok(vec![]));
+        for weights in [&weights[..], &[]] {
+            assert!(matches!(allocate_amount(parse("0.01"), weights), Err(MoneyError::NothingToShareBy { .. })));
+        }
+        assert_eq!(Weight::new(-1), Err(MoneyError::NegativeWeight(-1)));
+    }
+
+    #[test]
+    fn exact_numbers_print_their_digits() {
+        for (numerator, denominator, text) in [(0, 1, "0"), (47, 1, "47"), (-1, 8, "-0.125"), (1, 3, "1/3"), (21, 20, "1.05"), (-100, 1, "-100")] {
+            assert_eq!(display(&Exact::new(numerator.into(), denominator.into())), text);
+        }
+    }
+
+    fn total() -> impl Strategy<Value = i128> {
+        prop_oneof![-1000..1000i128, -(10i128.pow(38) - 1)..10i128.pow(38)]
+    }
+
+    fn weights() -> impl Strategy<Value = Vec<i128>> {
+        prop::collection::vec(prop_oneof![3 => 0..5i128, 1 => 0..i128::MAX], 1..20)
+    }
+
+    proptest! {
+        #[test]
+        fn parts_always_sum_and_mirror(total in total(), units in weights()) {
+            let weights: Vec<Weight> = units.iter().map(|units| Weight(*units)).collect();
+            let Some(parts) = allocate(total, &weights) else {
+                prop_assert!(total != 0 && units.iter().all(|units| *units == 0));
+                return Ok(());
+            };
+            prop_assert_eq!(parts.iter().sum::<i128>(), total);
+            let mirrored: Vec<i128> = parts.iter().map(|part| -part).collect();
+            prop_assert_eq!(allocate(-total, &weights), Some(mirrored));
+            let sum: BigInt = units.iter().sum();
+            for (part, units) in parts.iter().zip(&units) {
+                // Never more than one unit from the true share, and nothing without weight.
+                let distance = (BigInt::from(*part) * &sum - BigInt::from(total) * units).abs();
+                prop_assert!(distance < sum || sum.is_zero());
+                prop_assert!(*units != 0 || *part == 0);
+            }
+        }
+
+        #[test]
+        fn rounding_is_the_nearest(numerator in any::<i64>(), denominator in 1..10_000i64) {
+            let value = Exact::new(numerator.into(), denominator.into());
+            for mode in RoundingMode::ALL {
+                let distance = (Exact::from_integer(round(&value, mode)) - &value).abs();
+                let limit = if matches!(mode, RoundingMode::Up | RoundingMode::Down) { Exact::new(1.into(), 1.into()) } else { Exact::new(1.into(), 2.into()) };
+                prop_assert!(distance <= limit, "{:?} {}", mode, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Exact decimals of a fixed precision and scale, held as `i128`.
+//!
+//! They add, compare, read and print. They deliberately do not multiply, divide or round: price arithmetic belongs to the
+//! `rating` crate, rounding to its `rounding` module. Reading is strict: digits, optionally a point and more digits, with
+//! a leading minus only where the caller allows it. An exponent, a plus sign, a blank or a digit too many is an error.
+//!
+//! Invariant: `|units| < 10^PRECISION`, checked whenever a value is made.
+
+use std::fmt;
+
+/// A decimal with at most `PRECISION` digits, `SCALE` of them after the point.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decimal<const PRECISION: u32, const SCALE: u32>(i128);
+
+/// How much of a meter was used, as one event reports it: DECIMAL(28,9).
+pub type Quantity = Decimal<28, 9>;
+/// A sum of quantities: DECIMAL(38,9). Exact for at least 10^10 events of any size.
+pub type QuantityTotal = Decimal<38, 9>;
+/// A price per unit: DECIMAL(28,18).
+pub type UnitPrice = Decimal<28, 18>;
+/// What price × quantity yields, unrounded beyond 18 places: DECIMAL(38,18).
+pub type Amount = Decimal<38, 18>;
+
+/// Why a text or a number is not a decimal of the wanted shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecimalError {
+    #[error("it is empty")]
+    Empty,
+    #[error("it must be digits, optionally a point and more digits, and nothing else")]
+    Malformed,
+    #[error("it is negative")]
+    Negative,
+    #[error("it has more than {0} digits after the point")]
+    TooPrecise(u32),
+    #[error("it has more than {0} digits before the point")]
+    TooLarge(u32),
+    #[error("the result does not fit in {0} digits")]
+    Overflow(u32),
+}
+
+/// Whether a leading minus sign is part of the grammar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    NonNegative,
+    Any,
+}
+
+impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
+    pub const ZERO: Self = Self(0);
+    /// Digits that may stand before the point.
+    pub const INTEGER_DIGITS: u32 = PRECISION - SCALE;
+    const LIMIT: i128 = 10i128.pow(PRECISION);
+
+    /// From a count of the smallest unit, 10^-SCALE.
+    ///
+    /// # Errors
+    /// [`DecimalError::Overflow`] when it needs more than `PRECISION` digits.
+    pub fn from_units(units: i128) -> Result<Self, DecimalError> {
+        if units > -Self::LIMIT && units < Self::LIMIT {
+            Ok(Self(units))
+        } else {
+            Err(DecimalError::Overflow(PRECISION))
+        }
+    }
+
+    /// The value as a count of its smallest unit, 10^-SCALE.
+    pub fn units(self) -> i128 {
+        self.0
+    }
+
+    pub fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn is_negative(self) -> bool {
+        self.0 < 0
+    }
+
+    /// Reads `digits[.digits]`, with a leading minus where `sign` allows it. The whole text must match.
+    ///
+    /// # Errors
+    /// Every other text, and a digit more than the type holds, even a zero: what was written is kept or refused, never trimmed.
+    pub fn parse(text: &str, sign: Sign) -> Result<Self, DecimalError> {
+        if text.is_empty() {
+            return Err(DecimalError::Empty);
+        }
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = match unsigned.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+            Some(_) => return Err(DecimalError::Malformed),
+            None => (unsigned, ""),
+        };
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return Err(DecimalError::Malformed);
+        }
+        if negative && sign == Sign::NonNegative {
+            return Err(DecimalError::Negative);
+        }
+        Self::from_digits(negative, whole, fraction, 0)
+    }
+
+    /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. An exponent moves the
+    /// point; the digits that then stand after it count as written.
+    ///
+    /// # Errors
+    /// A negative number where `sign` forbids it (also `-0`), and a digit more than the type holds.
+    pub fn parse_json_number(literal: &str, sign: Sign) -> Result<Self, DecimalError> {
+        let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent),
+            None => return Self::parse(literal, sign),
+        };
+        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(DecimalError::Malformed);
+        }
+        // Anything beyond four digits of exponent is out of range for every mantissa a record may carry.
+        let magnitude: i32 = match digits.trim_start_matches('0') {
+            "" => 0,
+            digits if digits.len() <= 4 => digits.parse().map_err(|_| DecimalError::Malformed)?,
+            _ if exponent.starts_with('-') => return Err(DecimalError::TooPrecise(SCALE)),
+            _ => return Err(DecimalError::TooLarge(Self::INTEGER_DIGITS)),
+        };
+        let shift = if exponent.starts_with('-') { -magnitude } else { magnitude };
+        let (negative, unsigned) = match mantissa.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, mantissa),
+        };
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return Err(DecimalError::Malformed);
+        }
+        if negative && sign == Sign::NonNegative {
+            return Err(DecimalError::Negative);
+        }
+        Self::from_digits(negative, whole, fraction, shift)
+    }
+
+    /// `whole.fraction × 10^shift`; both parts are ASCII digits.
+    fn from_digits(negative: bool, whole: &str, fraction: &str, shift: i32) -> Result<Self, DecimalError> {
+        let too_large = DecimalError::TooLarge(Self::INTEGER_DIGITS);
+        let decimals = i64::try_from(fraction.len()).map_err(|_| DecimalError::TooPrecise(SCALE))? - i64::from(shift);
+        if decimals > i64::from(SCALE) {
+            return Err(DecimalError::TooPrecise(SCALE));
+        }
+        if shift == 0 && whole.len() > Self::INTEGER_DIGITS as usize {
+            return Err(too_large);
+        }
+        let mut units: i128 = 0;
+        for digit in whole.bytes().chain(fraction.bytes()) {
+            units = units.checked_mul(10).and_then(|units| units.checked_add(i128::from(digit - b'0'))).ok_or(too_large)?;
+        }
+        let missing = u32::try_from(i64::from(SCALE) - decimals).map_err(|_| too_large)?;
+        if units != 0 {
+            let factor = 10i128.checked_pow(missing).ok_or(too_large)?;
+            units = units.checked_mul(factor).ok_or(too_large)?;
+        }
+        Self::from_units(if negative { -units } else { units }).map_err(|_| too_large)
+    }
+
+    /// # Errors
+    /// [`DecimalError::Overflow`]; a sum never wraps.
+    pub fn checked_add(self, other: Self) -> Result<Self, DecimalError> {
+        self.0.checked_add(other.0).ok_or(DecimalError::Overflow(PRECISION)).and_then(Self::from_units)
+    }
+
+    /// # Errors
+    /// [`DecimalError::Overflow`]; a difference never wraps.
+    pub fn checked_sub(self, other: Self) -> Result<Self, DecimalError> {
+        self.0.checked_sub(other.0).ok_or(DecimalError::Overflow(PRECISION)).and_then(Self::from_units)
+    }
+}
+
+/// Plain digits without trailing zeros: `0`, `-1.5`, `47`.
+impl<const PRECISION: u32, const SCALE: u32> fmt::Display for Decimal<PRECISION, SCALE> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = 10u128.pow(SCALE);
+        let magnitude = self.0.unsigned_abs();
+        let mut text = format!("{}", magnitude / unit);
+        let fraction = format!("{:0width$}", magnitude % unit, width = SCALE as usize);
+        let fraction = fraction.trim_end_matches('0');
+        if !fraction.is_empty() {
+            text.push('.');
+            text.push_str(fraction);
+        }
+        formatter.pad_integral(self.0 >= 0, "", &text)
+    }
+}
+
+impl<const PRECISION: u32, const SCALE: u32> fmt::Debug for Decimal<PRECISION, SCALE> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl From<Quantity> for QuantityTotal {
+    fn from(quantity: Quantity) -> Self {
+        // A DECIMAL(28,9) always fits in a DECIMAL(38,9).
+        Self(quantity.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Result<&str, DecimalError>) {
+        let read = Quantity::parse(text, Sign::NonNegative).map(|quantity| quantity.to_string());
+        assert_eq!(read, expected.map(str::to_owned), "{text:?}");
+    }
+
+    #[test]
+    fn strings_are_plain_digits() {
+        check("0", Ok("0"));
+        check("1.000000001", Ok("1.000000001"));
+        check("007.50", Ok("7.5"));
+        check("9999999999999999999.999999999", Ok("9999999999999999999.999999999"));
+        check("10000000000000000000", Err(DecimalError::TooLarge(19)));
+        check("00000000000000000001", Err(DecimalError::TooLarge(19)));
+        check("0.0000000001", Err(DecimalError::TooPrecise(9)));
+        check("1.0000000000", Err(DecimalError::TooPrecise(9)));
+        check("-5", Err(DecimalError::Negative));
+        check("", Err(DecimalError::Empty));
+        for malformed in ["-", "+1", " 1", "1 ", "1.", ".5", "1e3", "0x10", "NaN", "1_000", "1,5", "1.2.3", "--1", "١"] {
+            check(malformed, Err(DecimalError::Malformed));
+        }
+    }
+
+    #[track_caller]
+    fn check_number(literal: &str, expected: Result<&str, DecimalError>) {
+        let read = Quantity::parse_json_number(literal, Sign::NonNegative).map(|quantity| quantity.to_string());
+        assert_eq!(read, expected.map(str::to_owned), "{literal:?}");
+    }
+
+    #[test]
+    fn json_numbers_are_read_from_their_digits() {
+        check_number("2500000000", Ok("2500000000"));
+        check_number("0.1", Ok("0.1"));
+        check_number("1e3", Ok("1000"));
+        check_number("1.5E+3", Ok("1500"));
+        check_number("15e-1", Ok("1.5"));
+        check_number("1e18", Ok("1000000000000000000"));
+        check_number("1e19", Err(DecimalError::TooLarge(19)));
+        check_number("1e-9", Ok("0.000000001"));
+        check_number("1e-10", Err(DecimalError::TooPrecise(9)));
+        check_number("0e400", Ok("0"));
+        check_number("1e400", Err(DecimalError::TooLarge(19)));
+        check_number("1e99999999999999", Err(DecimalError::TooLarge(19)));
+        check_number("1e-99999999999999", Err(DecimalError::TooPrecise(9)));
+        check_number("-5", Err(DecimalError::Negative));
+        check_number("-5e1", Err(DecimalError::Negative));
+    }
+
+    #[test]
+    fn amounts_print_both_signs_and_never_wrap() {
+        let amount = Amount::parse("-0.000000000000000001", Sign::Any).expect("an amount");
+        assert_eq!(amount.units(), -1);
+        assert_eq!(amount.to_string(), "-0.000000000000000001");
+        let largest = Amount::from_units(10i128.pow(38) - 1).expect("the largest amount");
+        let unit = Amount::from_units(1).expect("one unit");
+        assert_eq!(largest.checked_add(unit), Err(DecimalError::Overflow(38)));
+        assert_eq!(largest.to_string(), "99999999999999999999.999999999999999999");
+    }
+}

@@ -1,0 +1,20 @@
+//! What things are: identifiers, time, exact numbers, usage events, rejections and the batches that carry them.
+//!
+//! Everything here is a value. There is no I/O, no clock, no async and no other crate of ours, so that every other crate,
+//! and anyone who writes a second implementation, can agree on these types without agreeing on anything else.
+//!
+//! Invariant: a value that exists is valid. Constructors check; fields that could break a rule are private.
+
+// Modules in reading order.
+pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float
+pub mod digest; // Sha256Digest
+pub mod id; // EventKey, MeterType, Subject, ProviderId, CustomerId, SkuId
+pub mod money; // Currency and Money in minor units
+pub mod time; // Instant, Period [start, end), BillingMonth
+pub mod event; // UsageEvent, its correction and producer sequence
+pub mod rejection; // why a record is refused, in order of precedence
+pub mod position; // Stream, Offset, NextOffset, Positions
+pub mod batch; // DecodedBatch: what ingest hands to the ledger
+
+/// The Avro schema producers write, version 1.
+pub const USAGE_EVENT_V1_AVSC: &str = include_str!("../usage_event.v1.avsc");

@@ -1,0 +1,236 @@
+//! Instants, half-open periods and calendar months in a time zone.
+//!
+//! Nothing here reads a clock. Time zones come from the tz database compiled into this program, not from the machine, so
+//! the same engine version gives the same periods everywhere.
+//!
+//! Invariant: a [`Period`] is `[start, end)` with `start < end`; an instant on a boundary belongs to the later period.
+
+use jiff::civil::Date;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use std::fmt;
+
+/// An instant in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(i64);
+
+/// Why a text or a number is not an instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    #[error("it must have a date, a time and an offset, like 2025-10-01T08:00:00Z (RFC 3339, section 5.6)")]
+    Shape,
+    #[error("it is not an instant: {0}")]
+    Invalid(String),
+    #[error("it is outside the years -9999 to 9999")]
+    OutOfRange,
+}
+
+impl Instant {
+    /// # Errors
+    /// [`TimeError::OutOfRange`] outside the years -9999 to 9999.
+    pub fn from_micros(micros: i64) -> Result<Self, TimeError> {
+        jiff::Timestamp::from_microsecond(micros).map_err(|_| TimeError::OutOfRange)?;
+        Ok(Self(micros))
+    }
+
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Reads an RFC 3339 date-time. Digits beyond the microsecond are cut towards the past, so an instant never crosses
+    /// into the next period. A leap second (`:60`) is refused: it has no place of its own in UTC as computers count it.
+    ///
+    /// # Errors
+    /// Anything but a full date, time and offset of the proleptic Gregorian calendar.
+    pub fn parse_rfc3339(text: &str) -> Result<Self, TimeError> {
+        let bytes = text.as_bytes();
+        let shape = b"dddd-dd-ddTdd:dd:dd";
+        let fits = bytes.len() > shape.len()
+            && shape.iter().zip(bytes).all(|(want, have)| match want {
+                b'd' => have.is_ascii_digit(),
+                b'T' => matches!(have, b'T' | b't'),
+                other => other == have,
+            });
+        if !fits {
+            return Err(TimeError::Shape);
+        }
+        let mut rest = &bytes[shape.len()..];
+        if rest[0] == b'.' {
+            let digits = rest[1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return Err(TimeError::Shape);
+            }
+            rest = &rest[1 + digits..];
+        }
+        let offset_fits = match rest {
+            [b'Z' | b'z'] => true,
+            [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit()),
+            _ => false,
+        };
+        if !offset_fits {
+            return Err(TimeError::Shape);
+        }
+        if &bytes[17..19] == b"60" {
+            return Err(TimeError::Invalid("a leap second cannot be placed; report it as second 59".to_owned()));
+        }
+        // Nanoseconds are the most jiff reads; more digits change nothing below a microsecond.
+        let fraction_end = bytes.len() - rest.len();
+        let kept = fraction_end.min(shape.len() + 1 + 9);
+        let text = format!("{}{}", &text[..kept], &text[fraction_end..]);
+        let timestamp: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| TimeError::Invalid(error.to_string()))?;
+        Ok(Self::floor(timestamp))
+    }
+
+    /// The instant, cut towards the past to whole microseconds.
+    pub fn floor(timestamp: jiff::Timestamp) -> Self {
+        let micros = timestamp.as_nanosecond().div_euclid(1000);
+        Self(i64::try_from(micros).expect("every jiff timestamp fits in 64 bits of microseconds"))
+    }
+
+    pub fn to_timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_microsecond(self.0).expect("an instant was checked when it was made")
+    }
+}
+
+/// RFC 3339 in UTC, with as many digits as needed: `2025-10-01T08:00:00Z`.
+impl fmt::Display for Instant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.to_timestamp().to_string())
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// `[start, end)`, never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period {
+    start: Instant,
+    end: Instant,
+}
+
+impl Period {
+    /// `None` unless `start < end`.
+    pub fn new(start: Instant, end: Instant) -> Option<Self> {
+        (start < end).then_some(Self { start, end })
+    }
+
+    pub fn start(self) -> Instant {
+        self.start
+    }
+
+    pub fn end(self) -> Instant {
+        self.end
+    }
+
+    pub fn contains(self, instant: Instant) -> bool {
+        self.start <= instant && instant < self.end
+    }
+
+    /// The part that both have, if any.
+    pub fn intersect(self, other: Self) -> Option<Self> {
+        Self::new(self.start.max(other.start), self.end.min(other.end))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "[{}, {})", self.start, self.end)
+    }
+}
+
+/// The time zone of that IANA name, from the compiled-in database.
+pub fn time_zone(name: &str) -> Option<TimeZone> {
+    TimeZoneDatabase::bundled().get(name).ok()
+}
+
+/// The first instant of a date in a time zone. Where midnight does not exist, the first instant after the gap.
+///
+/// # Errors
+/// [`TimeError::OutOfRange`] at the edges of the calendar.
+pub fn start_of_day(date: Date, zone: &TimeZone) -> Result<Instant, TimeError> {
+    let zoned = zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().map_err(|_| TimeError::OutOfRange)?;
+    Ok(Instant::floor(zoned.timestamp()))
+}
+
+/// A calendar month, like `2025-10`. It becomes a [`Period`] only in a time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BillingMonth {
+    year: i16,
+    month: i8,
+}
+
+impl BillingMonth {
+    /// Reads `YYYY-MM`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (year, month) = text.split_once('-')?;
+        let digits = |text: &str, width: usize| text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(year, 4) || !digits(month, 2) {
+            return None;
+        }
+        let date = Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
+        Some(Self { year: date.year(), month: date.month() })
+    }
+
+    /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks change.
+    ///
+    /// # Errors
+    /// [`TimeError::OutOfRange`] at the edges of the calendar.
+    pub fn period_in(self, zone: &TimeZone) -> Result<Period, TimeError> {
+        let first = Date::new(self.year, self.month, 1).map_err(|_| TimeError::OutOfRange)?;
+        let next = first.last_of_month().tomorrow().map_err(|_| TimeError::OutOfRange)?;
+        Period::new(start_of_day(first, zone)?, start_of_day(next, zone)?).ok_or(TimeError::OutOfRange)
+    }
+}
+
+impl fmt::Display for BillingMonth {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04}-{:02}", self.year, self.month)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let shown = match Instant::parse_rfc3339(text) {
+            Ok(instant) => instant.to_string(),
+            Err(TimeError::Shape) => "shape".to_owned(),
+            Err(_) => "invalid".to_owned(),
+        };
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn instants_need_date_time_and_offset() {
+        check("2025-10-01T08:00:00Z", "2025-10-01T08:00:00Z");
+        check("2025-10-21T02:00:00+02:00", "2025-10-21T00:00:00Z");
+        check("2025-10-21T02:00:00-00:00", "2025-10-21T02:00:00Z");
+        check("2025-10-21t02:00:00z", "2025-10-21T02:00:00Z");
+        check("2025-10-19T23:59:59.999999Z", "2025-10-19T23:59:59.999999Z");
+        check("2025-10-19T23:59:59.9999999999999999Z", "2025-10-19T23:59:59.999999Z");
+        check("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z");
+        check("2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z");
+        for shape in ["2025-10-01", "2025-10-01T00:00:00", "2025-10-01 00:00:00Z", "20251001T000000Z", "2025-10-01T00:00Z", "2025-10-01T00:00:00+02", "2025-10-01T00:00:00.Z", "2025-10-01T00:00:00Z[UTC]", "", "now"] {
+            check(shape, "shape");
+        }
+        for invalid in ["2025-13-01T00:00:00Z", "2025-02-29T00:00:00Z", "2025-10-01T24:00:00Z", "2016-12-31T23:59:60Z", "2025-10-01T00:00:00+99:00"] {
+            check(invalid, "invalid");
+        }
+    }
+
+    #[test]
+    fn a_month_is_as_long_as_its_zone_says() {
+        let month = BillingMonth::parse("2025-10").expect("a month");
+        let period = |zone: &str| month.period_in(&time_zone(zone).expect("a zone")).expect("a period").to_string();
+        assert_eq!(period("UTC"), "[2025-10-01T00:00:00Z, 2025-11-01T00:00:00Z)");
+        assert_eq!(period("Europe/Berlin"), "[2025-09-30T22:00:00Z, 2025-10-31T23:00:00Z)");
+        assert_eq!(period("Asia/Kathmandu"), "[2025-09-30T18:15:00Z, 2025-10-31T18:15:00Z)");
+        assert!(BillingMonth::parse("2025-13").is_none());
+        assert!(BillingMonth::parse("2025-1").is_none());
+    }
+}
