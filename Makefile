@@ -16,8 +16,7 @@ VENV  := $(CACHE)/python
 export ATCOST_KAFKA_LIBS ?= $(KAFKA)
 export ATCOST_PYTHON     ?= $(VENV)/bin/python
 
-# The workspace is always built as a whole: a build of one package would choose other features for the shared
-# dependencies and compile them a second time.
+# As the tests build it, so that nothing is compiled twice.
 BUILD  := cargo build --workspace --bins
 ATCOST := $(CARGO_TARGET_DIR)/debug/atcost
 

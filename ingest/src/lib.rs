@@ -1,1 +1,20 @@
+//! Turns sources into committed ledger batches: read, decode, commit.
+//!
+//! It refuses only what can be seen in a record itself and consults no catalog; what no price covers is found at rating. It
+//! knows no prices and reads no wall clock: the caller says what time it is.
+//!
+//! Invariants
+//! - Every record that a source hands out becomes exactly one ledger row: usage, rejection or gap.
+//! - How far a source has been read is taken from the ledger and from nowhere else. There are no consumer groups and no
+//!   second store of offsets, so a crash at any point repeats nothing and loses nothing.
 
+// Modules in reading order.
+pub mod pipeline; // the loop: discover, assign, next, decode, commit
+pub mod source; // Source, RawBatch, BatchPolicy, Stop
+pub mod decode; // one record, in whatever encoding, to usage or rejection
+pub mod files; // a folder of files as a source
+pub mod kafka; // a topic as a source
+pub mod registry; // schema ids: a Confluent-compatible registry, or a table
+mod error;
+
+pub use error::IngestError;

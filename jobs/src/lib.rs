@@ -1,1 +1,10 @@
+//! The verbs of `atcost`, each a function, and what they share: configuration, the clock, and how things are shown.
+//!
+//! Only this crate reads the clock, the environment and the configuration. It holds no rule about money or proofs.
 
+// Modules in reading order.
+pub mod config; // atcost.toml: every setting, read once
+pub mod clock; // the only clock
+pub mod show; // tables for people, JSON for programs, escaped either way
+pub mod verbs; // init, ingest, catalog, rate, explain, doctor
+pub mod demo; // a made-up month, end to end

@@ -1,1 +1,332 @@
-fn main(){}
+//! `atcost`: usage, billed at cost.
+//!
+//! Exit status: 0 fine, 1 a discrepancy was found, 2 the command could not run.
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use jobs::config::Config;
+use jobs::show::{Align, Format, Verdict, printable, table};
+use jobs::verbs::catalog::Published;
+use jobs::verbs::ingest::From;
+use jobs::verbs::rate::{Cut, Rated, Summary};
+use jobs::{demo, verbs};
+use schemas::time::BillingMonth;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Usage, billed at cost: meters what data-plane nodes report, prices it with each provider's own price list, and passes every
+/// charge through without a margin, so that anyone it touches can check it.
+#[derive(Parser)]
+#[command(name = "atcost", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration; paths in it are relative to it.
+    #[arg(long, global = true, default_value = "atcost.toml")]
+    config: PathBuf,
+    /// What results are printed as.
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    format: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Write a commented atcost.toml and an empty ledger beside it.
+    Init,
+    /// Read usage events into the ledger: each record exactly once, as usage or as a refusal with its reason.
+    Ingest(IngestArgs),
+    /// Check a catalog folder, or publish it as the version in force.
+    #[command(subcommand)]
+    Catalog(CatalogVerb),
+    /// Rate a month: provider costs, customer charges, statement lines and what could not be rated.
+    Rate(RateArgs),
+    /// Show the chain from a charge to its cost line, price, allocation key and events.
+    Explain(ExplainArgs),
+    /// Recount the ledger and say what is wrong.
+    Doctor(DoctorArgs),
+    /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is given.
+    Demo(DemoArgs),
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("where").multiple(false))]
+struct IngestArgs {
+    /// A folder or file of events: .ndjson, .jsonl, .json, .avro, each also .gz or .zst. Without it, Kafka is read.
+    #[arg(long, group = "where", value_name = "PATH")]
+    files: Option<PathBuf>,
+    /// Kafka brokers, HOST:PORT separated by commas.
+    #[arg(long, group = "where")]
+    brokers: Option<String>,
+    /// The Kafka topic.
+    #[arg(long, conflicts_with = "files")]
+    topic: Option<String>,
+    /// End when everything that is there now is in the ledger, rather than wait for more.
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+#[derive(Subcommand)]
+enum CatalogVerb {
+    /// Read a catalog folder and say what would bill twice, never, or wrongly.
+    Check { folder: PathBuf },
+    /// Put a catalog folder into the journal as the version in force.
+    Publish {
+        folder: PathBuf,
+        /// Change prices that were in force already, and record why.
+        #[arg(long, value_name = "REASON")]
+        allow_past_changes: Option<String>,
+    },
+}
+
+#[derive(Args)]
+struct RateArgs {
+    /// The month, like 2025-10; each provider's own time zone says when it begins and ends.
+    #[arg(long)]
+    period: String,
+    /// Rate the ledger as it was at this version.
+    #[arg(long)]
+    ledger_version: Option<u64>,
+    /// Rate with the published catalog whose digest begins so.
+    #[arg(long)]
+    catalog: Option<String>,
+}
+
+#[derive(Args)]
+struct ExplainArgs {
+    /// A charge_id of charges.parquet, or its beginning.
+    charge: String,
+    /// The run to look in, or the beginning of its id.
+    #[arg(long)]
+    run: Option<String>,
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    /// Compare positions with these Kafka brokers.
+    #[arg(long)]
+    brokers: Option<String>,
+    /// The Kafka topic.
+    #[arg(long)]
+    topic: Option<String>,
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// Where to put it.
+    #[arg(long, default_value = "atcost-demo")]
+    folder: PathBuf,
+    /// Send the events through these Kafka brokers.
+    #[arg(long)]
+    brokers: Option<String>,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| "warn,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off".into()))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    match runtime.block_on(run(&cli)) {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Discrepancy) => ExitCode::from(1),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    let chain: Vec<String> = error.chain().map(|cause| printable_lines(&cause.to_string())).collect();
+    eprintln!("atcost: {}", chain.join(": "));
+    ExitCode::from(2)
+}
+
+/// Escaped line by line, because some causes show an excerpt of a file.
+fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
+    match &cli.verb {
+        Verb::Init => {
+            let config = verbs::init::init(&cli.config).await?;
+            show(cli, &json!({ "config": cli.config, "ledger": config.ledger }), || {
+                format!("wrote {} and an empty ledger in {}\nnext: atcost catalog publish FOLDER\n", cli.config.display(), config.ledger.display())
+            });
+            Ok(Verdict::Fine)
+        }
+        Verb::Catalog(CatalogVerb::Check { folder }) => check(cli, folder),
+        Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => publish(cli, folder, allow_past_changes.as_deref()).await,
+        Verb::Ingest(args) => {
+            let config = Config::load(&cli.config)?;
+            let from = match &args.files {
+                Some(path) => From::Files(path.clone()),
+                None => From::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
+            };
+            let summary = verbs::ingest::ingest(&config, &from, args.until_caught_up).await?;
+            let reasons: serde_json::Map<String, serde_json::Value> =
+                summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
+            let value = json!({
+                "received": summary.received, "usage": summary.usage, "rejected": summary.rejected, "gaps": summary.gaps,
+                "rejected_by_reason": reasons, "duplicates_seen": summary.duplicates_seen, "commits": summary.commits, "ledger_version": summary.version,
+            });
+            show(cli, &value, || {
+                let mut text = format!("received {} = usage {} + rejected {}, in {} commits\n", summary.received, summary.usage, summary.rejected, summary.commits);
+                let rows: Vec<Vec<String>> = summary.rejected_by_reason.iter().map(|(reason, count)| vec![reason.to_string(), count.to_string()]).collect();
+                if !rows.is_empty() {
+                    text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
+                }
+                if summary.gaps > 0 {
+                    text.push_str(&format!("! {} gaps: records were gone before they could be read; `atcost doctor` says where\n", summary.gaps));
+                }
+                text
+            });
+            Ok(Verdict::Fine)
+        }
+        Verb::Rate(args) => {
+            let config = Config::load(&cli.config)?;
+            let month = BillingMonth::parse(&args.period).with_context(|| format!("--period {:?} is not a month; write it like 2025-10", args.period))?;
+            let cut = Cut { ledger_version: args.ledger_version, catalog: args.catalog.clone() };
+            let rated = verbs::rate::rate(&config, month, &cut).await?;
+            let value = serde_json::to_value(Summary { folder: rated.folder.display().to_string(), refused: &rated.refused, manifest: &rated.manifest })?;
+            show(cli, &value, || rated_text(&rated));
+            Ok(Verdict::Fine)
+        }
+        Verb::Explain(args) => {
+            let config = Config::load(&cli.config)?;
+            let explained = verbs::explain::explain(&config, &args.charge, args.run.as_deref()).await?;
+            show(cli, &explained.json, || explained.text.clone());
+            Ok(Verdict::Fine)
+        }
+        Verb::Doctor(args) => {
+            let config = Config::load(&cli.config)?;
+            let report = verbs::doctor::doctor(&config, args.brokers.as_deref(), args.topic.as_deref()).await?;
+            show(cli, &serde_json::to_value(&report)?, || report.text());
+            Ok(report.verdict())
+        }
+        Verb::Demo(args) => {
+            let options = demo::DemoOptions { folder: args.folder.clone(), brokers: args.brokers.clone(), format: cli.format };
+            demo::run(&options).await
+        }
+    }
+}
+
+fn show(cli: &Cli, json: &serde_json::Value, text: impl FnOnce() -> String) {
+    match cli.format {
+        Format::Json => println!("{json:#}"),
+        Format::Table => print!("{}", text()),
+    }
+}
+
+fn check(cli: &Cli, folder: &std::path::Path) -> anyhow::Result<Verdict> {
+    let checked = verbs::catalog::check(folder)?;
+    let strings = |items: &[String]| json!(items);
+    match &checked.outcome {
+        Ok((catalog, warnings)) => {
+            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            show(cli, &json!({ "ok": true, "digest": catalog.digest.to_string(), "problems": [], "warnings": strings(&warnings) }), || {
+                let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
+                let mut text: String = warnings.iter().map(|warning| format!("warning: {}\n", printable_lines(warning))).collect();
+                text.push_str(&format!(
+                    "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
+                    catalog.meters.len(),
+                    catalog.providers.len(),
+                    catalog.customers.len(),
+                    catalog.digest.short()
+                ));
+                text
+            });
+            Ok(Verdict::Fine)
+        }
+        Err(problems) => {
+            refuse(cli, problems);
+            Ok(Verdict::Discrepancy)
+        }
+    }
+}
+
+fn refuse(cli: &Cli, problems: &[rating::catalog::Problem]) {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    show(cli, &json!({ "ok": false, "problems": problems }), || {
+        let mut text: String = problems.iter().map(|problem| format!("{}\n", printable_lines(problem))).collect();
+        text.push_str(&format!("refused: {} problems; nothing was published\n", problems.len()));
+        text
+    });
+}
+
+async fn publish(cli: &Cli, folder: &std::path::Path, allow_past_changes: Option<&str>) -> anyhow::Result<Verdict> {
+    let config = Config::load(&cli.config)?;
+    match verbs::catalog::publish(&config, folder, allow_past_changes).await? {
+        Published::New { digest, entry } => {
+            show(cli, &json!({ "ok": true, "new": true, "digest": digest.to_string(), "entry": entry }), || {
+                format!("published catalog {} as journal entry {entry}; it is in force\n", digest.short())
+            });
+            Ok(Verdict::Fine)
+        }
+        Published::Unchanged { digest, entry } => {
+            show(cli, &json!({ "ok": true, "new": false, "digest": digest.to_string(), "entry": entry }), || {
+                format!("catalog {} is in force already, since journal entry {entry}; nothing to do\n", digest.short())
+            });
+            Ok(Verdict::Fine)
+        }
+        Published::Refused(problems) => {
+            refuse(cli, &problems);
+            Ok(Verdict::Discrepancy)
+        }
+    }
+}
+
+fn rated_text(rated: &Rated) -> String {
+    let Rated { run, folder, manifest, refused, .. } = rated;
+    let mut text = format!(
+        "received {} = usage {} + rejected {}; {} duplicates, {} conflicts, {} gaps\n\n",
+        manifest.received, manifest.usage, manifest.rejected, manifest.duplicates, manifest.conflicts, manifest.gaps
+    );
+    let mut rows = Vec::new();
+    for line in &run.cost_lines {
+        rows.push(vec![
+            line.key.provider.to_string(),
+            line.key.sku.to_string(),
+            line.key.sub_account.as_ref().map_or_else(String::new, ToString::to_string),
+            line.quantity.to_string(),
+            line.unit.clone().unwrap_or_default(),
+            line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string()),
+            line.currency.to_string(),
+        ]);
+    }
+    let columns = [
+        ("provider", Align::Left),
+        ("sku", Align::Left),
+        ("account", Align::Left),
+        ("quantity", Align::Right),
+        ("unit", Align::Left),
+        ("settled", Align::Right),
+        ("", Align::Left),
+    ];
+    const SHOWN: usize = 40;
+    text.push_str(&table(&columns, &rows[..rows.len().min(SHOWN)]));
+    if rows.len() > SHOWN {
+        text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
+    }
+    text.push('\n');
+    let rows: Vec<Vec<String>> = manifest.customer_total.iter().map(|(customer, total)| vec![customer.clone(), total.to_string()]).collect();
+    text.push_str(&table(&[("customer", Align::Left), ("charged", Align::Right)], &rows));
+    text.push_str(&format!("  retained by the operator: {}\n", manifest.retained_total));
+    if !run.unrated.is_empty() {
+        let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
+        let reasons: Vec<String> = manifest.unrated_events.iter().map(|(reason, events)| format!("{reason} {events}")).collect();
+        text.push_str(&format!("! {events} events are not rated ({}); fix the catalog, publish it and rate again\n", reasons.join(", ")));
+    }
+    if !refused.is_empty() {
+        text.push_str(&format!("! {} records were refused; `atcost doctor` says where and why\n", manifest.rejected));
+    }
+    if manifest.conflicts > 0 {
+        text.push_str(&format!("! {} records repeat an id with other content; the first counts\n", manifest.conflicts));
+    }
+    text.push_str(&format!("\n{}\n", folder.display()));
+    text
+}

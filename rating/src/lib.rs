@@ -11,3 +11,10 @@ pub mod units; // UCUM units and exact conversion
 pub mod price; // every price model, one match
 pub mod allocation; // who bears a cost line
 pub mod catalog; // the price lists: read, checked, looked up
+pub mod usage; // ledger rows to usage totals, in SQL
+pub mod run; // usage totals to cost lines, charges and statement lines
+pub mod output; // a run as Parquet files and a manifest
+pub mod explain; // from a charge back to its events
+mod error;
+
+pub use error::RatingError;

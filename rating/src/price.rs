@@ -205,16 +205,17 @@ impl Tiers {
         self.0.iter()
     }
 
+    /// Every tier with both of its bounds.
     fn refs(&self) -> Vec<TierRef> {
-        let mut from = Exact::zero();
-        let mut refs = Vec::with_capacity(self.0.len());
-        for (index, tier) in self.0.iter().enumerate() {
-            let to = tier.up_to.map(exact);
-            let next = to.clone();
-            refs.push(TierRef { position: index + 1, of: self.0.len(), from, to, unit_price: tier.unit_price });
-            from = next.unwrap_or_default();
-        }
-        refs
+        let lower = [Exact::zero()].into_iter().chain(self.0.iter().filter_map(|tier| tier.up_to.map(exact)));
+        let place = |(index, (tier, from)): (usize, (&Tier, Exact))| TierRef {
+            position: index + 1,
+            of: self.0.len(),
+            from,
+            to: tier.up_to.map(exact),
+            unit_price: tier.unit_price,
+        };
+        self.0.iter().zip(lower).enumerate().map(place).collect()
     }
 
     /// The tier that a count falls in; zero falls in the first.
@@ -232,7 +233,7 @@ impl Tiers {
     }
 }
 
-/// A tier with both of its bounds: `(from, to]`.
+/// `(from, to]`, the last without end.
 struct TierRef {
     position: usize,
     of: usize,

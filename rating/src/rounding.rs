@@ -175,7 +175,7 @@ fn decimal<const PRECISION: u32, const SCALE: u32>(value: &Exact, what: &'static
 fn round(value: &Exact, mode: RoundingMode) -> BigInt {
     // The denominator of a reduced ratio is positive, so quotient and remainder of the magnitude decide alone.
     let (floor, remainder) = value.numer().abs().div_rem(value.denom());
-    let half = (remainder.clone() * 2).cmp(value.denom());
+    let half = (&remainder * 2u32).cmp(value.denom());
     let away = match mode {
         RoundingMode::HalfUp => half.is_ge(),
         RoundingMode::HalfEven => half.is_gt() || (half.is_eq() && floor.is_odd()),

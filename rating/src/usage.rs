@@ -9,7 +9,7 @@
 //! - A row belongs to the customer whose binding of its subject contains the row's time, or to nobody.
 //! - Time is cut at every instant where a period or a price begins or ends, so a total never straddles one.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Binding, Catalog};
 use crate::error::RatingError;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
@@ -63,6 +63,20 @@ pub struct LedgerCounts {
     pub conflicts: u64,
 }
 
+/// The rows of one stream, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamCounts {
+    /// As [`schemas::position::Origin`] is written.
+    pub origin: String,
+    pub partition: u32,
+    pub origin_name: String,
+    pub usage: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+    pub distinct_offsets: u64,
+    pub last_offset: i64,
+}
+
 /// The pinned rows, ready to be queried.
 pub struct Usage {
     context: SessionContext,
@@ -96,6 +110,8 @@ impl Usage {
         let paths = files.verified_paths()?;
         let mut config = SessionConfig::new().with_information_schema(false);
         config.options_mut().execution.parquet.schema_force_view_types = false;
+        config.options_mut().execution.collect_statistics = false;
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
         config.options_mut().sql_parser.parse_float_as_decimal = true;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(MEMORY_LIMIT_BYTES)))
@@ -223,6 +239,59 @@ FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER
         Ok(rows)
     }
 
+    /// Rows by stream.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn streams(&self) -> Result<Vec<StreamCounts>, RatingError> {
+        let sql = r#"SELECT origin, CAST("partition" AS BIGINT) AS number, MIN(origin_name), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'),
+       COUNT(*) FILTER (WHERE kind = 'gap'), COUNT(DISTINCT "offset"), MAX("offset")
+FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), origin, "partition""#;
+        let mut streams = Vec::new();
+        for batch in self.context.sql(sql).await?.collect().await? {
+            let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
+            let count = |column: usize, row: usize| u64::try_from(number(column, row)).map_err(|error| RatingError::broken(error.to_string()));
+            for row in 0..batch.num_rows() {
+                streams.push(StreamCounts {
+                    origin: batch.column(0).as_string::<i32>().value(row).to_owned(),
+                    partition: u32::try_from(number(1, row)).map_err(|error| RatingError::broken(error.to_string()))?,
+                    origin_name: batch.column(2).as_string::<i32>().value(row).to_owned(),
+                    usage: count(3, row)?,
+                    rejected: count(4, row)?,
+                    gaps: count(5, row)?,
+                    distinct_offsets: count(6, row)?,
+                    last_offset: number(7, row),
+                });
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Refused records by reason.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
+        let mut reasons = BTreeMap::new();
+        for batch in self.context.sql("SELECT reason, COUNT(*) FROM ledger WHERE kind = 'rejected' GROUP BY reason").await?.collect().await? {
+            for row in 0..batch.num_rows() {
+                let count = batch.column(1).as_primitive::<Int64Type>().value(row);
+                let count = u64::try_from(count).map_err(|error| RatingError::broken(error.to_string()))?;
+                reasons.insert(batch.column(0).as_string::<i32>().value(row).to_owned(), count);
+            }
+        }
+        Ok(reasons)
+    }
+
+    /// Ids that came again with other content, as `source id`, in byte order; at most `limit`.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn conflicting_ids(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        let sql = format!("WITH {RANKED} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}");
+        self.texts(&sql).await
+    }
+
     /// Runs a query whose first column is text and gives its values, in order.
     ///
     /// # Errors
@@ -264,7 +333,7 @@ fn read_events(batch: &RecordBatch, catalog: &Catalog, rows: &mut Vec<EventRow>)
             offset: batch.column(3).as_primitive::<Int64Type>().value(row),
             source: text(4).value(row).to_owned(),
             id: text(5).value(row).to_owned(),
-            customer: catalog.customer_of(&subject, time).cloned(),
+            customer: catalog.customer_at(&subject, time).cloned(),
             subject,
             time,
             quantity: QuantityTotal::from_units(quantities.value(row)).map_err(|error| RatingError::broken(error.to_string()))?,
@@ -353,7 +422,7 @@ fn binding_schema() -> SchemaRef {
 }
 
 fn write_bindings(catalog: &Catalog, path: &Path) -> Result<(), RatingError> {
-    let bindings = &catalog.bindings;
+    let bindings: Vec<&Binding> = catalog.bindings.iter().collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(bindings.iter().map(|binding| binding.subject.as_str()))),
         Arc::new(StringArray::from_iter_values(bindings.iter().map(|binding| binding.customer.as_str()))),
@@ -381,7 +450,7 @@ fn register_files(context: &SessionContext, name: &str, paths: &[std::path::Path
         let url = url_of(&absolute)?;
         urls.push(ListingTableUrl::parse(url)?);
     }
-    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet").with_collect_stat(false);
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
     let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
     context.register_table(name, Arc::new(ListingTable::try_new(config)?))?;
     Ok(())

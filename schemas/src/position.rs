@@ -17,6 +17,21 @@ pub enum Origin {
     File { digest: Sha256Digest },
 }
 
+impl Origin {
+    /// Reads what [`fmt::Display`] writes. Neither cluster ids nor topics contain a slash.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once('/')?;
+        match kind {
+            "kafka" => {
+                let (cluster, topic) = rest.split_once('/')?;
+                Some(Self::Kafka { cluster: cluster.to_owned(), topic: topic.to_owned() })
+            }
+            "file" => Some(Self::File { digest: Sha256Digest::from_hex(rest)? }),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,5 +159,6 @@ mod tests {
         assert!(matches!(positions.apply(&stream, advance(60, 59)), Err(AdvanceError::Backwards { .. })));
         assert_eq!(positions.get(&stream), Some(NextOffset(60)));
         assert_eq!(stream.to_string(), "kafka/c/t/3");
+        assert_eq!(Origin::parse("kafka/c/t"), Some(stream.origin));
     }
 }

@@ -1,1 +1,15 @@
-//! x
+//! What the end-to-end tests stand on: the real binary, a real Kafka broker, a schema registry, and DuckDB.
+//!
+//! It deliberately shares no code with what it tests: it encodes events with its own few lines of Avro, and reads what was written with another
+//! database. What a machine lacks is a failed test that says what to run, never a skipped one.
+
+// Modules in reading order.
+pub mod month; // the month of tests/cases/month: its events, and what must come out
+pub mod encode; // one event in each encoding that is accepted
+pub mod atcost; // the binary, run in a folder of its own
+pub mod duckdb; // SQL over what was written
+pub mod broker; // Apache Kafka, one process for all tests or one for a single test
+pub mod registry; // a schema registry that can be down
+pub mod machine; // what the machine provides: folders, free ports, waiting with an end
+
+pub use machine::update_expected;

@@ -1,0 +1,241 @@
+//! The rules for an event, once for all encodings, in the order of [`Reason`].
+//!
+//! Read from the top: each block is one reason, and the first that applies is the answer. A detail names the field and what is
+//! wrong with it, not its content, which may be anything.
+
+use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, Producer, Text, Time, Value};
+use super::cloudevents;
+use schemas::decimal::{DecimalError, Quantity, Sign};
+use schemas::event::{self, CorrectionAction, Dimensions, ProducerSequence, UsageEvent};
+use schemas::id::{self, EventId, EventKey, EventSource, MeterType, NameError, ProviderId, Subject};
+use schemas::rejection::{Reason, Rejection};
+use schemas::time::Instant;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// How far a producer's clock may be ahead.
+const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
+
+pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEvent, Rejection> {
+    let Candidate { specversion, source, id, kind, subject, time, content_type, contradiction, data } = candidate;
+    let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
+
+    let time_text = match &time {
+        Time::Text(text) => Some(text),
+        Time::Micros(_) => None,
+    };
+    let attributes = [
+        ("specversion", specversion.as_ref()),
+        ("id", Some(&id)),
+        ("source", Some(&source)),
+        ("type", Some(&kind)),
+        ("subject", Some(&subject)),
+        ("time", time_text),
+    ];
+    let attributes = || attributes.iter().filter_map(|(name, found)| found.map(|found| (*name, found)));
+
+    for (name, found) in attributes() {
+        match found {
+            Found::Absent => return refuse(Reason::AttributeMissing, format!("{name} is missing")),
+            Found::Is(text) if text.is_empty() => return refuse(Reason::AttributeMissing, format!("{name} is empty")),
+            _ => {}
+        }
+    }
+
+    for (name, found) in attributes().chain([("datacontenttype", &content_type)]) {
+        match found {
+            Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}, not a string")),
+            Found::Is(text) => {
+                if let Err(error) = id::check_name(text) {
+                    return refuse(Reason::AttributeInvalid, format!("{name}: {error}"));
+                }
+            }
+            Found::Absent => {}
+        }
+    }
+    if let Some(detail) = contradiction {
+        return refuse(Reason::AttributeInvalid, detail);
+    }
+
+    if let Some(Found::Is(version)) = &specversion
+        && version != "1.0"
+    {
+        return refuse(Reason::SpecversionUnsupported, format!("specversion is {version:?}; 1.0 is read"));
+    }
+
+    if let Found::Is(content_type) = &content_type
+        && !cloudevents::is_json(content_type)
+    {
+        return refuse(Reason::ContentTypeUnsupported, format!("datacontenttype is {content_type:?}; application/json is read"));
+    }
+
+    let time = match time {
+        Time::Micros(micros) => Instant::from_micros(micros),
+        Time::Text(text) => Instant::parse_rfc3339(&checked(text)),
+    };
+    let time = time.map_err(|error| Rejection::new(Reason::TimeInvalid, format!("time: {error}")))?;
+
+    if time.micros() > received_at.micros().saturating_add(CLOCK_SKEW_MICROS) {
+        return refuse(Reason::TimeInFuture, format!("time is {time}, more than five minutes after the record was received at {received_at}"));
+    }
+
+    let Data { value, dimensions, provider, location, resource, producer, correction } = match data {
+        Found::Is(data) => data,
+        Found::Absent => return refuse(Reason::DataInvalid, "data is missing".to_owned()),
+        Found::Wrong(what) => return refuse(Reason::DataInvalid, format!("data is {what}, not an object")),
+    };
+
+    let quantity = match value {
+        Found::Absent => return refuse(Reason::ValueMissing, "data.value is missing".to_owned()),
+        Found::Wrong(what) => return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal")),
+        Found::Is(value) => quantity(&value).map_err(|error| Rejection::new(value_reason(error), format!("data.value: {error}")))?,
+    };
+
+    let dimensions: Dimensions = map("data.dimensions", dimensions).map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
+
+    let optional = |detail| Rejection::new(Reason::OptionalFieldInvalid, detail);
+    let provider = optional_text("data.provider", provider).map_err(optional)?;
+    let location = optional_text("data.location", location).map_err(optional)?;
+    let resource = map("data.resource", resource).map_err(optional)?;
+    let producer = self::producer(producer).map_err(optional)?;
+
+    let key = EventKey { source: name(source, EventSource::new), id: name(id, EventId::new) };
+    let correction = self::correction(correction, &key).map_err(|detail| Rejection::new(Reason::CorrectionInvalid, detail))?;
+
+    Ok(UsageEvent {
+        key,
+        meter: name(kind, MeterType::new),
+        subject: name(subject, Subject::new),
+        time,
+        quantity,
+        dimensions,
+        provider: provider.map(|text| ProviderId::new(text).expect("the name was checked when it was found")),
+        location,
+        resource,
+        producer,
+        correction,
+    })
+}
+
+/// The text of an attribute that has passed the first two rules.
+fn checked(found: Text<'_>) -> String {
+    match found {
+        Found::Is(text) => text.into_owned(),
+        Found::Absent | Found::Wrong(_) => unreachable!("an attribute that is absent or no text was refused above"),
+    }
+}
+
+fn name<T>(found: Text<'_>, new: impl FnOnce(String) -> Result<T, NameError>) -> T {
+    new(checked(found)).expect("every attribute obeys the rules for names by now")
+}
+
+fn quantity(value: &Value<'_>) -> Result<Quantity, DecimalError> {
+    match value {
+        Value::Text(text) => Quantity::parse(text, Sign::NonNegative),
+        // The sign comes before the size, and an exponent out of all range would hide it.
+        Value::Number(literal) if literal.starts_with('-') => Err(DecimalError::Negative),
+        Value::Number(literal) => Quantity::parse_json_number(literal, Sign::NonNegative),
+        Value::Units(bytes) => units(bytes),
+    }
+}
+
+/// Reads two's complement, big-endian, of any length: leading bytes that only repeat the sign are allowed by Avro.
+fn units(bytes: &[u8]) -> Result<Quantity, DecimalError> {
+    let first = bytes.first().ok_or(DecimalError::Empty)?;
+    if first & 0x80 != 0 {
+        return Err(DecimalError::Negative);
+    }
+    let too_large = DecimalError::TooLarge(Quantity::INTEGER_DIGITS);
+    let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let units = bytes[start..].iter().try_fold(0i128, |units, byte| units.checked_mul(256)?.checked_add(i128::from(*byte))).ok_or(too_large)?;
+    Quantity::from_units(units).map_err(|_| too_large)
+}
+
+fn value_reason(error: DecimalError) -> Reason {
+    match error {
+        DecimalError::Empty | DecimalError::Malformed => Reason::ValueInvalid,
+        DecimalError::Negative => Reason::ValueNegative,
+        DecimalError::TooPrecise(_) => Reason::ValueTooPrecise,
+        DecimalError::TooLarge(_) | DecimalError::Overflow(_) => Reason::ValueTooLarge,
+    }
+}
+
+fn optional_text(field: &str, found: Text<'_>) -> Result<Option<String>, String> {
+    match found {
+        Found::Absent => Ok(None),
+        Found::Wrong(what) => Err(format!("{field} is {what}, not a string")),
+        Found::Is(text) => match id::check_name(&text) {
+            Ok(()) => Ok(Some(text.into_owned())),
+            Err(error) => Err(format!("{field}: {error}")),
+        },
+    }
+}
+
+fn required_text(field: &str, found: Text<'_>) -> Result<String, String> {
+    optional_text(field, found)?.ok_or_else(|| format!("{field} is missing"))
+}
+
+/// Names obey the rules for names; a value too, but it may be empty.
+fn map(field: &str, found: Map<'_>) -> Result<Option<BTreeMap<String, String>>, String> {
+    let pairs = match found {
+        Found::Absent => return Ok(None),
+        Found::Wrong(what) => return Err(format!("{field} is {what}, not an object of strings")),
+        Found::Is(pairs) => pairs,
+    };
+    let mut map = BTreeMap::new();
+    for (name, value) in pairs {
+        id::check_name(&name).map_err(|error| format!("a name in {field}: {error}"))?;
+        let value = match value {
+            Found::Is(value) => value,
+            Found::Absent => return Err(format!("{field}[{name:?}] is null, not a string")),
+            Found::Wrong(what) => return Err(format!("{field}[{name:?}] is {what}, not a string")),
+        };
+        match id::check_name(&value) {
+            Ok(()) | Err(NameError::Empty) => {}
+            Err(error) => return Err(format!("{field}[{name:?}]: {error}")),
+        }
+        match map.entry(name.into_owned()) {
+            Entry::Vacant(entry) => entry.insert(value.into_owned()),
+            Entry::Occupied(entry) => return Err(format!("{field} has the name {:?} twice", entry.key())),
+        };
+    }
+    Ok(Some(map))
+}
+
+fn producer(found: Found<Producer<'_>>) -> Result<Option<ProducerSequence>, String> {
+    let integer = |field, found: Found<Integer<'_>>| match found {
+        Found::Absent => Err(format!("{field} is missing")),
+        Found::Wrong(what) => Err(format!("{field} is {what}, not an integer")),
+        Found::Is(Integer::Is(value)) => Ok(value),
+        Found::Is(Integer::Literal(literal)) => literal.parse().map_err(|_| format!("{field} is not an integer of 64 bits")),
+    };
+    match found {
+        Found::Absent => Ok(None),
+        Found::Wrong(what) => Err(format!("data.producer is {what}, not an object")),
+        Found::Is(Producer { id, epoch, seq }) => Ok(Some(ProducerSequence {
+            id: required_text("data.producer.id", id)?,
+            epoch: integer("data.producer.epoch", epoch)?,
+            seq: integer("data.producer.seq", seq)?,
+        })),
+    }
+}
+
+fn correction(found: Found<Correction<'_>>, key: &EventKey) -> Result<Option<event::Correction>, String> {
+    let Correction { action, source, id, reason } = match found {
+        Found::Absent => return Ok(None),
+        Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
+        Found::Is(correction) => correction,
+    };
+    let action = required_text("data.correction.action", action)?;
+    let action = CorrectionAction::parse(&action).ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
+    let name = "the name was checked when it was found";
+    let target = EventKey {
+        source: EventSource::new(required_text("data.correction.source", source)?).expect(name),
+        id: EventId::new(required_text("data.correction.id", id)?).expect(name),
+    };
+    let reason = required_text("data.correction.reason", reason)?;
+    if target == *key {
+        return Err("data.correction names the event itself".to_owned());
+    }
+    Ok(Some(event::Correction { action, target, reason }))
+}

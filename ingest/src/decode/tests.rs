@@ -1,0 +1,206 @@
+//! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is resolved to ours.
+
+use super::avro::{Failure, WriterSchema};
+use super::candidate::Candidate;
+use super::judge::judge;
+use apache_avro::types::Value;
+use apache_avro::{Schema, to_avro_datum};
+use schemas::event::UsageEvent;
+use schemas::time::Instant;
+use serde_json::json;
+
+/// The fields of ours that have no default, and then `more`.
+fn schema(more: &[serde_json::Value]) -> String {
+    let text = ["source", "id", "type", "subject"].map(|name| json!({"name": name, "type": "string"}));
+    let time = json!({"name": "time", "type": {"type": "long", "logicalType": "timestamp-micros"}});
+    let value = json!({"name": "value", "type": {"type": "bytes", "logicalType": "decimal", "precision": 28, "scale": 9}});
+    let mut fields: Vec<_> = text.into_iter().chain([time, value]).collect();
+    for field in more {
+        fields.retain(|own| own["name"] != field["name"]);
+        fields.push(field.clone());
+    }
+    json!({"type": "record", "name": "UsageEvent", "namespace": "somewhere.else", "fields": fields}).to_string()
+}
+
+fn fields(more: Vec<(&str, Value)>) -> Value {
+    let text = |text: &str| Value::String(text.to_owned());
+    let mut fields = vec![
+        ("source", text("//node")),
+        ("id", text("e-1")),
+        ("type", text("m")),
+        ("subject", text("s")),
+        ("time", Value::TimestampMicros(1_759_276_800_000_000)),
+        ("value", Value::Decimal(1_500_000_000i64.to_be_bytes().to_vec().into())),
+    ];
+    for (name, value) in more {
+        fields.retain(|(own, _)| *own != name);
+        fields.push((name, value));
+    }
+    Value::Record(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn read<'a>(writer: &str, bytes: &'a [u8]) -> Result<Candidate<'a>, Failure> {
+    WriterSchema::parse(writer, &[]).read(bytes)
+}
+
+fn event(writer: &str, value: Value) -> Result<UsageEvent, String> {
+    let schema = Schema::parse_str(writer).expect("a schema");
+    let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
+    let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
+    let candidate = read(writer, &bytes).map_err(|failure| format!("{failure:?}"))?;
+    judge(candidate, received_at).map_err(|rejection| rejection.to_string())
+}
+
+#[track_caller]
+fn check_same(writer: &str, value: Value) {
+    let plain = event(&schema(&[]), fields(Vec::new())).expect("an event");
+    assert_eq!(plain.quantity.to_string(), "1.5");
+    assert_eq!(event(writer, value), Ok(plain));
+}
+
+#[track_caller]
+fn check_incompatible(field: serde_json::Value, expected: &str) {
+    let problem = WriterSchema::parse(&schema(&[field]), &[]).problem().map(str::to_owned);
+    assert!(problem.as_ref().is_some_and(|problem| problem.contains(expected)), "{problem:?}");
+}
+
+#[test]
+fn what_the_reader_does_not_know_is_skipped_whatever_it_is() {
+    let types = json!([
+        "null", "boolean", "int", "long", "float", "double", "bytes", "string",
+        {"type": "string", "logicalType": "uuid"},
+        {"type": "int", "logicalType": "date"},
+        {"type": "long", "logicalType": "timestamp-nanos"},
+        {"type": "fixed", "name": "F", "size": 3},
+        {"type": "enum", "name": "E", "symbols": ["x", "y"]},
+        {"type": "array", "items": {"type": "map", "values": "int"}},
+        ["null", "E"],
+        {"type": "record", "name": "R", "fields": [{"name": "next", "type": ["null", "R"]}, {"name": "f", "type": "F"}]},
+    ]);
+    let fixed = || Value::Fixed(3, vec![1, 2, 3]);
+    let record = |next| Value::Record(vec![("next".to_owned(), next), ("f".to_owned(), fixed())]);
+    let values = [
+        Value::Null,
+        Value::Boolean(true),
+        Value::Int(-7),
+        Value::Long(i64::MIN),
+        Value::Bytes(vec![0; 4]),
+        Value::Bytes(vec![0; 8]),
+        Value::Bytes(vec![0; 300]),
+        Value::String("größe".to_owned()),
+        Value::Uuid(apache_avro::Uuid::nil()),
+        Value::Date(1),
+        Value::TimestampNanos(1),
+        fixed(),
+        Value::Enum(1, "y".to_owned()),
+        Value::Array(vec![Value::Map([("a".to_owned(), Value::Int(1))].into()); 3]),
+        Value::Union(1, Box::new(Value::Enum(0, "x".to_owned()))),
+        record(Value::Union(1, Box::new(record(Value::Union(0, Box::new(Value::Null)))))),
+    ];
+    let types = types.as_array().expect("a list");
+    let mut extra = Vec::new();
+    let mut more = Vec::new();
+    let names: Vec<String> = (0..types.len()).map(|index| format!("x{index}")).collect();
+    for ((name, kind), value) in names.iter().zip(types).zip(values) {
+        // A float or double of this many bytes, without a float in this crate.
+        let kind = match kind.as_str() {
+            Some("float") => json!({"type": "fixed", "name": "Four", "size": 4}),
+            Some("double") => json!({"type": "fixed", "name": "Eight", "size": 8}),
+            _ => kind.clone(),
+        };
+        let value = match value {
+            Value::Bytes(bytes) if bytes.len() < 9 => Value::Fixed(bytes.len(), bytes),
+            other => other,
+        };
+        extra.push(json!({"name": name, "type": kind}));
+        more.push((name.as_str(), value));
+    }
+    let writer = schema(&extra);
+    let encoded = to_avro_datum(&Schema::parse_str(&writer).expect("a schema"), fields(more.clone())).expect("a datum");
+    check_same(&writer, fields(more));
+    // The same bytes where the writer really has floats.
+    let floats = writer.replace(r#"{"name":"Four","size":4,"type":"fixed"}"#, "\"float\"").replace(r#"{"name":"Eight","size":8,"type":"fixed"}"#, "\"double\"");
+    assert!(floats.contains("\"float\"") && floats.contains("\"double\""), "{floats}");
+    assert!(read(&floats, &encoded).is_ok());
+    for cut in 0..encoded.len() {
+        assert!(matches!(read(&floats, &encoded[..cut]), Err(Failure::Invalid(_))), "cut at {cut}");
+    }
+}
+
+#[test]
+fn types_are_promoted_as_avro_says() {
+    check_same(&schema(&[json!({"name": "source", "type": "bytes"})]), fields(vec![("source", Value::Bytes(b"//node".to_vec()))]));
+    check_same(&schema(&[json!({"name": "time", "type": "long"})]), fields(vec![("time", Value::Long(1_759_276_800_000_000))]));
+    let union = json!({"name": "id", "type": ["null", "string"]});
+    check_same(&schema(std::slice::from_ref(&union)), fields(vec![("id", Value::Union(1, Box::new(Value::String("e-1".to_owned()))))]));
+    let error = event(&schema(&[union]), fields(vec![("id", Value::Union(0, Box::new(Value::Null)))])).expect_err("no id");
+    assert!(error.contains("Incompatible") && error.contains("null for id"), "{error}");
+    let fixed = json!({"name": "value", "type": {"type": "fixed", "name": "V", "size": 12, "logicalType": "decimal", "precision": 28, "scale": 9}});
+    let units = [[0; 4].as_slice(), &1_500_000_000i64.to_be_bytes()].concat();
+    check_same(&schema(&[fixed]), fields(vec![("value", Value::Decimal(units.into()))]));
+    let producer = json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [
+        {"name": "seq", "type": "int"}, {"name": "id", "type": "string"}, {"name": "zone", "type": "string"}, {"name": "epoch", "type": "long"}]}});
+    let value = [("seq", Value::Int(5)), ("id", Value::String("n".to_owned())), ("zone", Value::String("z".to_owned())), ("epoch", Value::Long(-1))];
+    let value = Value::Record(value.map(|(name, value)| (name.to_owned(), value)).into());
+    let read = event(&schema(&[producer]), fields(vec![("producer", value)])).expect("an event").producer.expect("a producer");
+    assert_eq!((read.id.as_str(), read.epoch, read.seq), ("n", -1, 5));
+}
+
+#[test]
+fn what_would_change_a_number_without_an_error_is_incompatible() {
+    let decimal = |precision: u32, scale: u32| json!({"name": "value", "type": {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}});
+    check_incompatible(decimal(28, 6), "bytes of decimal(28,9)");
+    check_incompatible(decimal(38, 9), "bytes of decimal(28,9)");
+    check_incompatible(json!({"name": "value", "type": "bytes"}), "bytes of decimal(28,9)");
+    check_incompatible(json!({"name": "value", "type": "string"}), "a string for value");
+    check_incompatible(json!({"name": "value", "type": "double"}), "a double for value");
+    check_incompatible(json!({"name": "value", "type": "long"}), "a long for value");
+    check_incompatible(json!({"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}}), "a time of another unit for time");
+    check_incompatible(json!({"name": "time", "type": {"type": "long", "logicalType": "local-timestamp-micros"}}), "a time of another unit for time");
+    check_incompatible(json!({"name": "time", "type": "string"}), "a string for time");
+    check_incompatible(json!({"name": "dimensions", "type": {"type": "map", "values": "int"}}), "an int for dimensions");
+    check_incompatible(json!({"name": "subject", "type": ["null", "int"]}), "an int for subject");
+    check_incompatible(json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [{"name": "id", "type": "string"}]}}), "no field producer.epoch");
+    for not_ours in [r#""int""#, "no schema", r#"{"type":"record","name":"R","fields":[{"name":"a","type":"Unknown"}]}"#, "[]"] {
+        assert!(WriterSchema::parse(not_ours, &[]).problem().is_some(), "{not_ours}");
+    }
+}
+
+#[test]
+fn a_schema_may_refer_to_others() {
+    let dimensions = json!({"name": "resource", "type": ["null", "other.Resource"]});
+    let resource = json!({"type": "record", "name": "Resource", "namespace": "other", "fields": []}).to_string();
+    assert!(WriterSchema::parse(&schema(std::slice::from_ref(&dimensions)), std::slice::from_ref(&resource)).problem().is_some_and(|problem| problem.contains("a record for resource")));
+    let location = json!({"name": "note", "type": "other.Resource"});
+    assert_eq!(WriterSchema::parse(&schema(&[location]), &[resource]).problem(), None);
+}
+
+#[test]
+fn a_schema_that_makes_very_much_of_nothing_ends() {
+    // Records of records, each twice: 2^40 nulls in no bytes.
+    let mut inner = json!("null");
+    for level in 0..40 {
+        let name = format!("L{level}");
+        let second = if level == 0 { json!("null") } else { json!(format!("L{}", level - 1)) };
+        inner = json!({"type": "record", "name": name, "fields": [{"name": "a", "type": inner}, {"name": "b", "type": second}]});
+    }
+    let writer = schema(&[json!({"name": "bomb", "type": inner})]);
+    let bytes = to_avro_datum(&Schema::parse_str(&schema(&[])).expect("a schema"), fields(Vec::new())).expect("a datum");
+    assert!(matches!(read(&writer, &bytes), Err(Failure::Invalid(_))));
+}
+
+#[test]
+fn our_fingerprints_are_known_to_producers_in_the_field() {
+    // By the specification, computed elsewhere; and as Rust's apache-avro writes it.
+    let theirs = apache_avro::GenericSingleObjectWriter::new_with_capacity(&Schema::parse_str(schemas::USAGE_EVENT_V1_AVSC).expect("our schema"), 0);
+    let mut bytes = Vec::new();
+    theirs.expect("a writer").write_value_ref(&event_value(), &mut bytes).expect("an event of our schema");
+    let theirs = u64::from_le_bytes(bytes[2..10].try_into().expect("eight bytes"));
+    assert_eq!(WriterSchema::usage_event_v1().fingerprints(), [0xD174_3F7F_C57D_4084, theirs]);
+}
+
+fn event_value() -> Value {
+    let null = || Value::Union(0, Box::new(Value::Null));
+    let optional = ["provider", "location", "resource", "producer", "correction"].map(|name| (name, null()));
+    fields([("dimensions", Value::Map([].into()))].into_iter().chain(optional).collect())
+}

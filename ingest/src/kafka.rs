@@ -1,0 +1,508 @@
+//! A Kafka topic as a source.
+//!
+//! Partitions are assigned explicitly, each at the position that the ledger has for it. There is no consumer group: nobody
+//! rebalances, nothing is committed to the broker, and `auto.offset.reset` is an error, because its other values repeat or skip
+//! records without a word.
+//!
+//! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it cannot have had stops the run.
+
+use crate::IngestError;
+use crate::source::{BatchPolicy, Content, PATIENCE, RawBatch, Source, SourceEvent, SourceRecord, Stop};
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use schemas::batch::{Coordinates, RawRecord};
+use schemas::position::{NextOffset, Offset, Origin, Positions, Stream};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one question to the broker may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// How long to look for a broker that never answered: a wrong address should be told, a broker that restarts be waited for.
+const REACH_WITHIN: Duration = Duration::from_secs(15);
+/// A topic that was just created is unknown to some brokers for a moment.
+const UNKNOWN_TOPIC_TRIES: u32 = 4;
+const LAG_EVERY: Duration = Duration::from_secs(5);
+
+/// What this program sets itself, because another value would lose, repeat or corrupt records.
+const OWNED: &[(&str, &str)] = &[
+    ("allow.auto.create.topics", "false"),
+    ("auto.offset.reset", "error"),
+    ("check.crcs", "true"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("isolation.level", "read_committed"),
+];
+/// Defaults that bound memory; the configuration may change them.
+const DEFAULTS: &[(&str, &str)] = &[
+    // librdkafka wants a group id even where no group is used. Nothing is ever stored under it.
+    ("group.id", "atcost-ingest"),
+    ("client.id", "atcost"),
+    ("queued.max.messages.kbytes", "65536"),
+    ("fetch.queue.backoff.ms", "50"),
+    ("fetch.wait.max.ms", "100"),
+    ("reconnect.backoff.max.ms", "5000"),
+];
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// `HOST:PORT`, several with commas.
+    pub brokers: String,
+    pub topic: String,
+    /// Properties of librdkafka, passed through: TLS, SASL, tuning.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// What the broker has of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermarks {
+    pub stream: Stream,
+    /// The first offset there is.
+    pub low: NextOffset,
+    /// The next offset there will be.
+    pub high: NextOffset,
+}
+
+struct Partition {
+    stream: Arc<Stream>,
+    next: i64,
+    /// The high watermark as last seen.
+    high: i64,
+    /// The high watermark when it was assigned.
+    goal: i64,
+    /// Whether everything that was there when it was assigned has been handed out.
+    at_end: bool,
+}
+
+pub struct KafkaSource {
+    config: KafkaConfig,
+    consumer: BaseConsumer<Context>,
+    cluster: Option<String>,
+    topic_name: Arc<str>,
+    discovered: Vec<i32>,
+    partitions: BTreeMap<i32, Partition>,
+    gaps: VecDeque<(i32, i64, i64)>,
+    caught_up_told: bool,
+    lag_asked_at: Option<Instant>,
+    reach_within: Duration,
+}
+
+/// What the broker has of each partition of the topic, for comparison with the ledger's positions.
+///
+/// # Errors
+/// When there is no answer within that time, and as [`Source::discover`].
+pub fn watermarks(config: &KafkaConfig, within: Duration) -> Result<Vec<Watermarks>, IngestError> {
+    let source = KafkaSource { reach_within: within, ..KafkaSource::new(config)? };
+    let stop = Stop::default();
+    let (cluster, partitions) = source.topic(&stop)?;
+    let watermarks = |partition: i32| {
+        let (low, high) = source.fetch_watermarks(partition, &stop)?;
+        Ok(Watermarks { stream: source.stream(&cluster, partition), low: NextOffset(low), high: NextOffset(high) })
+    };
+    partitions.into_iter().map(watermarks).collect()
+}
+
+impl KafkaSource {
+    /// Checks the configuration; asks the broker nothing yet.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not know or that this program sets itself.
+    pub fn new(config: &KafkaConfig) -> Result<Self, IngestError> {
+        if config.brokers.is_empty() || config.topic.is_empty() {
+            return Err(IngestError::Invalid("kafka: brokers and topic must both be given".to_owned()));
+        }
+        let mut client = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            client.set(*name, *value);
+        }
+        for (name, value) in &config.properties {
+            if matches!(name.as_str(), "bootstrap.servers" | "metadata.broker.list") {
+                return Err(IngestError::Invalid(format!("kafka property {name}: give the brokers as kafka.brokers or --brokers")));
+            }
+            if let Some((_, ours)) = OWNED.iter().find(|(owned, _)| owned == name) {
+                return Err(IngestError::Invalid(format!(
+                    "kafka property {name}: it is always {ours}, because another value could lose or repeat records; remove it from the configuration"
+                )));
+            }
+            client.set(name, value);
+        }
+        for (name, value) in OWNED {
+            client.set(*name, *value);
+        }
+        client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
+        let consumer = client.create_with_context(Context::default()).map_err(|error| match error {
+            KafkaError::ClientConfig(_, reason, name, _) => IngestError::Invalid(format!("kafka property {name}: {reason}")),
+            other => IngestError::Invalid(format!("kafka: {other}")),
+        })?;
+        Ok(Self {
+            topic_name: config.topic.as_str().into(),
+            config: config.clone(),
+            consumer,
+            cluster: None,
+            discovered: Vec::new(),
+            partitions: BTreeMap::new(),
+            gaps: VecDeque::new(),
+            caught_up_told: false,
+            lag_asked_at: None,
+            reach_within: REACH_WITHIN,
+        })
+    }
+
+    fn stream(&self, cluster: &str, partition: i32) -> Stream {
+        let origin = Origin::Kafka { cluster: cluster.to_owned(), topic: self.config.topic.clone() };
+        Stream { origin, partition: u32::try_from(partition).expect("the partitions that a broker lists are numbered from 0") }
+    }
+
+    /// The cluster's id and the topic's partitions. Waits for a broker that does not answer.
+    fn topic(&self, stop: &Stop) -> Result<(String, Vec<i32>), IngestError> {
+        let mut unknown = 0;
+        self.ask(stop, || {
+            let metadata = self.consumer.fetch_metadata(Some(&self.config.topic), ANSWER_WITHIN).map_err(Answer::from)?;
+            let topic = metadata.topics().first().ok_or_else(|| Answer::Wait("the broker says nothing about the topic".to_owned()))?;
+            match topic.error().map(Code::from) {
+                None => {}
+                Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) if unknown < UNKNOWN_TOPIC_TRIES => {
+                    unknown += 1;
+                    return Err(Answer::Wait("the topic is unknown".to_owned()));
+                }
+                Some(code) => return Err(Answer::from(KafkaError::MetadataFetch(code))),
+            }
+            let cluster = self.consumer.client().fetch_cluster_id(ANSWER_WITHIN).ok_or_else(|| Answer::Wait("the broker does not tell its cluster's id".to_owned()))?;
+            let mut partitions: Vec<i32> = topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+            partitions.sort_unstable();
+            Ok((cluster, partitions))
+        })
+    }
+
+    /// The first offset the broker has of a partition, and the next it will have.
+    fn fetch_watermarks(&self, partition: i32, stop: &Stop) -> Result<(i64, i64), IngestError> {
+        self.ask(stop, || self.consumer.fetch_watermarks(&self.config.topic, partition, ANSWER_WITHIN).map_err(Answer::from))
+    }
+
+    /// Asks until there is an answer, a refusal, or a stop. Gives up only on a broker that never answered at all.
+    fn ask<T>(&self, stop: &Stop, mut question: impl FnMut() -> Result<T, Answer>) -> Result<T, IngestError> {
+        let mut wait = FIRST_WAIT;
+        let begun = Instant::now();
+        loop {
+            let why = match question() {
+                Ok(answer) => return Ok(answer),
+                Err(Answer::Refused(code)) => return Err(self.refused(code)),
+                Err(Answer::Wait(why)) => why,
+            };
+            // Refused credentials are reported as events beside an answer that merely failed. Once partitions are assigned, events
+            // are records too, and only `next` may take them.
+            while self.partitions.is_empty()
+                && let Some(event) = self.consumer.poll(Duration::ZERO)
+            {
+                if let Some(code) = event.err().and_then(|error| error.rdkafka_error_code())
+                    && severity(code) == Severity::Refused
+                {
+                    return Err(self.refused(code));
+                }
+            }
+            if self.cluster.is_none() && begun.elapsed() >= self.reach_within {
+                let reason = self.consumer.context().last_reason().unwrap_or(why);
+                return Err(IngestError::Retry(format!("{} did not answer within {:?}: {reason}; check the address and that the broker runs", self.config.brokers, self.reach_within)));
+            }
+            tracing::warn!("waiting for Kafka at {}, asking again in {wait:?}: {why}", self.config.brokers);
+            stop.sleep(wait)?;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn refused(&self, code: Code) -> IngestError {
+        let KafkaConfig { brokers, topic, .. } = &self.config;
+        let reason = self.consumer.context().last_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        IngestError::Invalid(match code {
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+                format!("topic {topic:?} does not exist at {brokers}; create it, or correct the name")
+            }
+            Code::TopicAuthorizationFailed => format!("{brokers} does not allow topic {topic:?} to be read; grant READ and DESCRIBE on it"),
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
+                format!("{brokers} cannot be talked to{reason}; correct the security.*, sasl.* and ssl.* properties of kafka in the configuration")
+            }
+            code => format!("{brokers} refuses topic {topic:?}: {code}{reason}"),
+        })
+    }
+
+    /// Compares a partition's position with what the broker has: whether there is a gap, or whether it cannot be.
+    fn place(&mut self, partition: i32, stream: Arc<Stream>, position: Option<i64>, stop: &Stop) -> Result<(), IngestError> {
+        let (low, high) = self.fetch_watermarks(partition, stop)?;
+        let mut next = position.unwrap_or(low);
+        if next > high {
+            return Err(IngestError::Invalid(format!(
+                "{stream}: the ledger has read up to offset {next}, but the broker has only offsets below {high}. The topic was deleted and created again, or this is another cluster with the same id; \
+                 reading on would skip records. Give the new topic another name, or start another ledger"
+            )));
+        }
+        if next < low {
+            tracing::warn!("{stream}: offsets {next} to {} are gone before they were read; the ledger gets a gap record", low - 1);
+            self.gaps.push_back((partition, next, low));
+            next = low;
+        }
+        self.partitions.insert(partition, Partition { stream, next, high, goal: high, at_end: next >= high });
+        Ok(())
+    }
+
+    /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one before.
+    fn assign_all(&self) -> Result<(), IngestError> {
+        let mut list = TopicPartitionList::new();
+        let refused = |error| IngestError::Invalid(format!("kafka: the partitions of {} cannot be assigned: {error}", self.config.topic));
+        for (partition, state) in &self.partitions {
+            list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next)).map_err(refused)?;
+        }
+        self.consumer.assign(&list).map_err(refused)
+    }
+
+    /// An offset was out of range in the midst of reading: find the partition, record the gap, read on.
+    fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
+        let before: Vec<_> = self.partitions.iter().map(|(partition, state)| (*partition, state.stream.clone(), state.next, state.at_end)).collect();
+        for (partition, stream, next, at_end) in before {
+            self.place(partition, stream, Some(next), stop)?;
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.at_end |= at_end;
+            }
+        }
+        self.assign_all()
+    }
+
+    fn push_gaps(&mut self, batch: &mut RawBatch) {
+        for (partition, from, until) in self.gaps.drain(..) {
+            let Some(state) = self.partitions.get(&partition) else { continue };
+            let coordinates = Coordinates { stream: state.stream.clone(), origin_name: self.topic_name.clone(), offset: Offset(from) };
+            let detail = format!("offsets {from} to {} were deleted from the topic before they were read", until - 1);
+            let content = Content::Gap { until: Offset(until), detail };
+            batch.push(SourceRecord { coordinates, produced_at: None, raw: RawRecord::default(), content }, NextOffset(from), NextOffset(until));
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError> {
+        let (cluster, partitions) = self.topic(stop)?;
+        if self.cluster.as_ref().is_some_and(|before| *before != cluster) {
+            return Err(IngestError::Invalid(format!("{} is now cluster {cluster}; this run began on another", self.config.brokers)));
+        }
+        self.discovered = partitions.into_iter().filter(|partition| !self.partitions.contains_key(partition)).collect();
+        let streams = self.discovered.iter().map(|partition| self.stream(&cluster, *partition)).collect();
+        self.cluster = Some(cluster);
+        Ok(streams)
+    }
+
+    fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError> {
+        let discovered = std::mem::take(&mut self.discovered);
+        let Some(cluster) = self.cluster.clone().filter(|_| !discovered.is_empty()) else { return Ok(()) };
+        for partition in discovered {
+            let stream = self.stream(&cluster, partition);
+            let position = positions.get(&stream).map(|next| next.0);
+            self.place(partition, Arc::new(stream), position, stop)?;
+        }
+        self.caught_up_told = false;
+        self.assign_all()
+    }
+
+    fn next(&mut self, policy: &BatchPolicy, stop: &Stop) -> Result<SourceEvent, IngestError> {
+        let mut batch = RawBatch::default();
+        let mut begun = Instant::now();
+        loop {
+            self.push_gaps(&mut batch);
+            let age = begun.elapsed();
+            let patience = if batch.is_empty() { PATIENCE } else { policy.max_age };
+            if batch.is_full(policy) || stop.is_requested() || age >= patience {
+                break;
+            }
+            if !self.caught_up_told && self.partitions.values().all(|partition| partition.at_end) {
+                if batch.is_empty() {
+                    self.caught_up_told = true;
+                    return Ok(SourceEvent::CaughtUp);
+                }
+                break;
+            }
+            match self.consumer.poll((patience - age).min(PATIENCE)) {
+                None => {}
+                Some(Ok(message)) => {
+                    let Some(state) = self.partitions.get_mut(&message.partition()) else { continue };
+                    // What was fetched before a new assignment may still arrive.
+                    if message.offset() < state.next {
+                        continue;
+                    }
+                    if batch.is_empty() {
+                        begun = Instant::now();
+                    }
+                    let from = NextOffset(state.next);
+                    let record = record(&message, state, &self.topic_name);
+                    state.next = record.coordinates.offset.next().0;
+                    state.at_end |= state.next >= state.goal;
+                    batch.push(record, from, NextOffset(state.next));
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(state) = self.partitions.get_mut(&partition) {
+                        state.at_end = true;
+                    }
+                }
+                Some(Err(error)) => match error.rdkafka_error_code().map(|code| (code, severity(code))) {
+                    Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop)?,
+                    // A handshake that once worked and now fails is most often a broker that is being restarted.
+                    Some((Code::SSL, _)) => {}
+                    Some((code, Severity::Refused)) => return Err(self.refused(code)),
+                    // librdkafka tries again by itself; the context has logged it.
+                    Some((_, Severity::Passing)) => {}
+                    // A damaged batch, for one, would be stepped over if this went on.
+                    _ => return Err(IngestError::Retry(format!("kafka topic {}: {error}; what was committed stays, run again", self.config.topic))),
+                },
+            }
+        }
+        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch(batch) })
+    }
+
+    fn lag(&mut self) -> Option<u64> {
+        if self.lag_asked_at.is_none_or(|at| at.elapsed() >= LAG_EVERY) {
+            for (partition, state) in &mut self.partitions {
+                let Ok((_, high)) = self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE) else { break };
+                state.high = high;
+            }
+            self.lag_asked_at = Some(Instant::now());
+        }
+        Some(self.partitions.values().map(|state| (state.high - state.next).max(0).unsigned_abs()).sum())
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>, state: &Partition, topic: &Arc<str>) -> SourceRecord {
+    let headers = message.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect());
+    let millis = message.timestamp().to_millis();
+    SourceRecord {
+        coordinates: Coordinates { stream: state.stream.clone(), origin_name: topic.clone(), offset: Offset(message.offset()) },
+        produced_at: millis.and_then(|millis| millis.checked_mul(1000)).and_then(|micros| schemas::time::Instant::from_micros(micros).ok()),
+        raw: RawRecord { key: message.key().map(<[u8]>::to_vec), headers: headers.unwrap_or_default(), value: message.payload().map(<[u8]>::to_vec) },
+        content: Content::Message,
+    }
+}
+
+/// What came of a question to the broker, if not an answer.
+enum Answer {
+    Wait(String),
+    Refused(Code),
+}
+
+impl From<KafkaError> for Answer {
+    fn from(error: KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(code) if severity(code) == Severity::Refused => Self::Refused(code),
+            _ => Self::Wait(error.to_string()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    /// librdkafka tries again by itself.
+    Passing,
+    /// The same again tomorrow, unless somebody changes something.
+    Refused,
+    /// Neither is certain.
+    Other,
+}
+
+fn severity(code: Code) -> Severity {
+    match code {
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::SSL
+        | Code::TopicAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::InvalidTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownTopic
+        | Code::UnknownPartition => Severity::Refused,
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::OperationTimedOut
+        | Code::MessageTimedOut
+        | Code::TimedOutQueue
+        | Code::RequestTimedOut
+        | Code::NodeUpdate
+        | Code::WaitingForCoordinator
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::PollExceeded
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::ReplicaNotAvailable
+        | Code::BrokerNotAvailable
+        | Code::NetworkException
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
+        | Code::OffsetNotAvailable
+        | Code::KafkaStorageError => Severity::Passing,
+        _ => Severity::Other,
+    }
+}
+
+/// Passes on what librdkafka reports, and remembers the last reason for an error message.
+#[derive(Default)]
+struct Context {
+    reason: Mutex<Option<String>>,
+}
+
+impl Context {
+    fn last_reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", "{facility}: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is no error.
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            return;
+        }
+        tracing::warn!("Kafka: {reason}");
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Context {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(property: (&str, &str), expected: &str) {
+        let properties = BTreeMap::from([(property.0.to_owned(), property.1.to_owned())]);
+        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties };
+        let shown = KafkaSource::new(&config).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(shown.contains(expected) && shown.is_empty() == expected.is_empty(), "{shown}");
+    }
+
+    #[test]
+    fn properties_are_passed_through_unless_they_are_ours() {
+        check(("security.protocol", "ssl"), "");
+        check(("group.id", "another"), "");
+        check(("auto.offset.reset", "earliest"), "auto.offset.reset: it is always error");
+        check(("bootstrap.servers", "elsewhere:9092"), "give the brokers as kafka.brokers");
+        check(("no.such.property", "1"), "no.such.property");
+        check(("security.protocol", "morse"), "security.protocol");
+    }
+
+    #[test]
+    fn waiting_for_a_broker_ends_when_a_stop_is_asked_for() {
+        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties: BTreeMap::new() };
+        let mut source = KafkaSource::new(&config).expect("the configuration is fine");
+        let stop = Stop::default();
+        stop.request();
+        assert!(matches!(source.discover(&stop), Err(IngestError::Stopped)));
+    }
+}

@@ -1,0 +1,174 @@
+//! `atcost demo`: a month that never was, taken from the first event to the last cent.
+//!
+//! It calls the same functions as the verbs `init`, `catalog publish`, `ingest` and `rate`, in this order, and then compares what came
+//! out with what the generator knows it has put in. It knows no rule of its own about events or money.
+
+// Modules in reading order.
+mod generate; // every record of the month, and what must come out
+mod topic; // the records in Kafka
+mod report; // what is printed at the end
+
+use crate::config::Config;
+use crate::show::{Format, Verdict};
+use crate::verbs;
+use crate::verbs::catalog::Published;
+use crate::verbs::ingest::From;
+use crate::verbs::rate::Cut;
+use anyhow::{Context as _, bail};
+use report::{Origin, Outcome, Report};
+use schemas::time::BillingMonth;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// Made, or made again if a demo made it before.
+    pub folder: PathBuf,
+    /// Takes the events through Kafka rather than through files.
+    pub brokers: Option<String>,
+    pub format: Format,
+}
+
+/// The catalog as people would keep it in git.
+const CATALOG: [(&str, &str); 10] = [
+    ("catalog.toml", include_str!("catalog/catalog.toml")),
+    ("meters.toml", include_str!("catalog/meters.toml")),
+    ("customers.toml", include_str!("catalog/customers.toml")),
+    ("bindings.csv", include_str!("catalog/bindings.csv")),
+    ("providers/torfeld/provider.toml", include_str!("catalog/providers/torfeld/provider.toml")),
+    ("providers/torfeld/prices.toml", include_str!("catalog/providers/torfeld/prices.toml")),
+    ("providers/firn/provider.toml", include_str!("catalog/providers/firn/provider.toml")),
+    ("providers/firn/prices.toml", include_str!("catalog/providers/firn/prices.toml")),
+    ("providers/halyard/provider.toml", include_str!("catalog/providers/halyard/provider.toml")),
+    ("providers/halyard/prices.toml", include_str!("catalog/providers/halyard/prices.toml")),
+];
+const MONTH: &str = "2025-10";
+
+/// Says that the folder is a demo's.
+const MARK: &str = ".atcost-demo";
+/// What a demo makes in its folder, and removes when it runs again. Nothing else there is touched.
+const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
+
+/// Runs the demo and prints its report.
+///
+/// # Errors
+/// When the folder is somebody else's, or a step fails.
+pub async fn run(options: &DemoOptions) -> anyhow::Result<Verdict> {
+    let report = carry_out(options).await?;
+    match options.format {
+        Format::Table => print!("{}", report.text),
+        Format::Json => println!("{:#}", report.json),
+    }
+    Ok(report.verdict)
+}
+
+async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
+    let folder = options.folder.as_path();
+    let mut steps = Steps::new();
+    prepare(folder)?;
+    let config = verbs::init::init(&folder.join("atcost.toml")).await?;
+    steps.done(&format!("an empty ledger in {}", folder.display()));
+
+    publish(&config, &folder.join("catalog")).await?;
+    steps.done("the catalog is published");
+
+    let (expected, from, origin) = match &options.brokers {
+        None => {
+            let events = folder.join("events");
+            make_folder(&events)?;
+            let expected = generate::write(&events).with_context(|| format!("the events cannot be written to {}", events.display()))?;
+            steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
+            (expected, From::Files(events.clone()), Origin::Files(events))
+        }
+        Some(brokers) => {
+            let topic = topic::create(brokers).await?;
+            let expected = tokio::task::block_in_place(|| topic::produce(brokers, &topic))?;
+            steps.done(&format!("{} records in the Kafka topic {topic}", expected.records));
+            (expected, From::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers: brokers.clone(), topic })
+        }
+    };
+
+    let ingested = verbs::ingest::ingest(&config, &from, true).await?;
+    if ingested.received < expected.records {
+        bail!("{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again", ingested.received, expected.records);
+    }
+    steps.done(&format!("{} records in the ledger, in {} commits", ingested.received, ingested.commits));
+
+    let month = BillingMonth::parse(MONTH).expect("MONTH is a month");
+    let rated = verbs::rate::rate(&config, month, &Cut::default()).await?;
+    steps.done(&format!("{MONTH} is rated: {} cost lines", rated.run.cost_lines.len()));
+
+    // The verbs resolve paths; people want to see them as they gave them.
+    let absolute = std::path::absolute(folder).with_context(|| format!("{} cannot be resolved", folder.display()))?;
+    let run_folder = rated.folder.strip_prefix(&absolute).map_or_else(|_| rated.folder.clone(), |below| folder.join(below));
+    let outcome = Outcome {
+        expected: &expected,
+        ingested: &ingested,
+        run: &rated.run,
+        manifest: &rated.manifest,
+        catalog: &rated.catalog,
+        folder,
+        run_folder: &run_folder,
+        origin: &origin,
+    };
+    report::report(&outcome)
+}
+
+/// Makes the folder, or empties one that a demo made before.
+fn prepare(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        let is_demo = folder.join(MARK).is_file();
+        let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        if !is_demo && !is_empty() {
+            bail!("{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name", folder.display());
+        }
+        for name in MADE {
+            let path = folder.join(name);
+            let removed = match fs::symlink_metadata(&path) {
+                Err(_) => continue,
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+            };
+            removed.with_context(|| format!("{} is of an earlier demo and cannot be removed", path.display()))?;
+        }
+    }
+    make_folder(folder)?;
+    let mark = folder.join(MARK);
+    fs::write(&mark, "`atcost demo` has made this folder. When it runs again it makes the ledger, the runs, the events and the catalog anew.\n")
+        .with_context(|| format!("{} cannot be written", mark.display()))
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))
+}
+
+async fn publish(config: &Config, folder: &Path) -> anyhow::Result<()> {
+    for (name, text) in CATALOG {
+        let path = folder.join(name);
+        make_folder(path.parent().unwrap_or(folder))?;
+        fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    match verbs::catalog::publish(config, folder, None).await? {
+        Published::New { .. } | Published::Unchanged { .. } => Ok(()),
+        Published::Refused(problems) => bail!("the demo's own catalog is refused: {}", problems.first().map(ToString::to_string).unwrap_or_default()),
+    }
+}
+
+/// Says on stderr what was done and how long it took.
+struct Steps(Instant);
+
+impl Steps {
+    fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    fn done(&mut self, what: &str) {
+        let took = self.0.elapsed();
+        eprintln!("{:>3}.{} s  {what}", took.as_secs(), took.subsec_millis() / 100);
+        self.0 = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests;

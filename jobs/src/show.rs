@@ -1,0 +1,79 @@
+//! How things are shown: tables that fit a terminal, and nothing in them that could steer it.
+
+use std::fmt::Write as _;
+
+/// What a verb prints its result as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One JSON document, for programs.
+    Json,
+}
+
+/// How a command ended, short of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    /// Something does not agree; exit status 1.
+    Discrepancy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// A table with a header, columns two blanks apart. Cells are escaped.
+pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let mut widths: Vec<usize> = columns.iter().map(|(name, _)| name.chars().count()).collect();
+    for row in &rows {
+        assert_eq!(row.len(), columns.len(), "every row has a cell for each column");
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let header: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+    for row in std::iter::once(&header).chain(&rows) {
+        let mut line = String::from(" ");
+        for ((cell, width), (_, align)) in row.iter().zip(&widths).zip(columns) {
+            let padding = " ".repeat(width - cell.chars().count());
+            match align {
+                Align::Left => write!(line, " {cell}{padding} "),
+                Align::Right => write!(line, " {padding}{cell} "),
+            }
+            .expect("writing to a string cannot fail");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A text without characters that would steer a terminal: control and bidirectional characters appear as `\u{…}`.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if schemas::id::check_name(character.encode_utf8(&mut [0; 4])).is_ok() {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_unicode());
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_escape() {
+        let rows = vec![vec!["acme".to_owned(), "1.5".to_owned()], vec!["b\u{1b}[31m".to_owned(), "20".to_owned()]];
+        let shown = table(&[("customer", Align::Left), ("EUR", Align::Right)], &rows);
+        assert_eq!(shown, "  customer        EUR\n  acme            1.5\n  b\\u{1b}[31m       20\n".replace("\\u{1b}[31m       20", "\\u{1b}[31m      20"));
+    }
+}

@@ -1,0 +1,234 @@
+//! `atcost explain CHARGE`: from a charge to its cost line, the arithmetic, the price, the allocation key and the events.
+
+use super::catalog::published;
+use crate::config::Config;
+use crate::show::{Align, printable, table};
+use anyhow::{Context as _, anyhow, bail};
+use ledger::read::PinnedFiles;
+use rating::allocation::Rule;
+use rating::catalog::Catalog;
+use rating::explain::{self, Explanation};
+use rating::output::{Manifest, Workspace, read_manifest};
+use rating::rounding;
+use rating::usage::Usage;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// What `explain` prints, in both forms.
+pub struct Explained {
+    pub text: String,
+    pub json: serde_json::Value,
+}
+
+/// The events listed one by one.
+const EVENTS_SHOWN: usize = 5;
+
+/// Explains a charge of a run. Without a run id, every run below `runs` is searched and exactly one must have the charge at its
+/// newest ledger version.
+///
+/// # Errors
+/// When there is no such run or charge, or what is stored no longer gives the run's numbers.
+pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
+    let (folder, manifest) = find_run(&config.runs, run, charge_id)?;
+    let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
+    if pins.run_id() != manifest.run {
+        bail!("run {} was made by engine {}; this is {}, which may rate differently. Use that engine, or rate the period again", manifest.run, manifest.engine, rating::run::ENGINE_VERSION);
+    }
+    let catalog = published(config, Some(&manifest.catalog)).await?;
+    let files = PinnedFiles::of_shard(&config.ledger, Some(pins.ledger_version)).await?;
+    let usage = Usage::open(&files).await?;
+    let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
+    let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
+    let (line, charge) = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
+    let explanation = explain::explain(line, charge, &usage, &catalog).await?;
+    Ok(Explained { text: text(&explanation, &manifest, &catalog), json: as_json(&explanation, &manifest) })
+}
+
+/// The run to look in: the one named, or the newest by ledger version among those that hold the charge.
+fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(PathBuf, Manifest)> {
+    let mut found: Option<(PathBuf, Manifest)> = None;
+    for period in folders(runs, "period=")? {
+        for folder in folders(&period, "run=")? {
+            let manifest = read_manifest(&folder)?;
+            let wanted = match run {
+                Some(run) => manifest.run.starts_with(run),
+                None => holds_charge(&folder, charge_id)?,
+            };
+            if wanted && found.as_ref().is_none_or(|(_, newest)| newest.ledger_version < manifest.ledger_version) {
+                found = Some((folder, manifest));
+            }
+        }
+    }
+    found.with_context(|| match run {
+        Some(run) => format!("there is no run {run:?} below {}", runs.display()),
+        None => format!("no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id", runs.display()),
+    })
+}
+
+fn holds_charge(folder: &Path, charge_id: &str) -> anyhow::Result<bool> {
+    Ok(!charge_id.is_empty() && rating::output::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
+}
+
+/// Folders whose names begin with `prefix`, in byte order.
+fn folders(parent: &Path, prefix: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", parent.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("{} cannot be read", parent.display()))?.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> String {
+    let Explanation { line, charge, sku, events, events_total } = explanation;
+    let provider = &line.key.provider;
+    let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
+    let unit = line.unit.as_deref().unwrap_or("");
+    let who = match (&charge.customer, charge.kind.retained_reason()) {
+        (Some(customer), None) => format!("charged to {customer}"),
+        (Some(customer), Some(reason)) => format!("retained by the operator ({reason}: {customer})"),
+        (None, Some(reason)) => format!("retained by the operator ({reason})"),
+        (None, None) => "charged to nobody".to_owned(),
+    };
+    let mut text = String::new();
+    let mut say = |line: String| {
+        text.push_str(printable(&line).trim_end());
+        text.push('\n');
+    };
+    say(format!("charge {}", charge.id));
+    say(format!("  {} {}, {who}", charge.amount, line.currency));
+    if let Some(subject) = &charge.subject {
+        say(format!("  for {subject}"));
+    }
+    say(format!("  run {} of {}, ledger version {}, catalog {}", manifest.run, manifest.period, manifest.ledger_version, &manifest.catalog[..12]));
+    say(String::new());
+    say(format!("cost line {}", line.key.id()));
+    let sub_account = line.key.sub_account.as_ref().map(|account| format!(", sub account {account}")).unwrap_or_default();
+    say(format!("  {provider} ({provider_name}), account {}{sub_account}", line.key.billing_account));
+    say(format!("  {} {}", line.key.sku, sku.name));
+    say(format!("  charge period {}", line.key.charge_period));
+    say(format!("  price in force since {}, {}", line.key.price_from, line.model));
+    for step in &line.steps {
+        let span = match (&step.from, &step.to) {
+            (Some(from), Some(to)) => format!(" ({} to {})", rounding::display(from), rounding::display(to)),
+            (Some(from), None) => format!(" (above {})", rounding::display(from)),
+            (None, _) => String::new(),
+        };
+        say(format!("    {}{span}: {} × {} = {}", step.label, rounding::display(&step.quantity), step.unit_price, rounding::display(&step.amount)));
+    }
+    say(format!("  {} {unit} cost {} {}; the invoice line settles at {}", line.quantity, line.amount, line.currency, line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())));
+    say(String::new());
+    let key = match (&line.rule, &charge.metered_quantity) {
+        (Rule::Proportional | Rule::Direct, Some(metered)) => {
+            let metered_unit = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter)).map_or("", |meter| meter.unit.as_str());
+            let total = total_metered(explanation);
+            format!("{metered} of {total} {metered_unit}")
+        }
+        (Rule::Even { .. }, _) => format!("1 of {} customers", line.shares.len()),
+        (Rule::Fixed { shares }, _) => {
+            let own = charge.customer.as_ref().and_then(|customer| shares.get(customer)).map_or_else(String::new, ToString::to_string);
+            format!("{own} of the weights {}", shares.iter().map(|(customer, share)| format!("{customer} {share}")).collect::<Vec<_>>().join(", "))
+        }
+        (Rule::Proportional | Rule::Direct, None) => "nothing".to_owned(),
+    };
+    say(format!("allocation {}: {key}", line.rule.as_str()));
+    say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
+    say(String::new());
+    say(format!("{} events, {events_total} in the meter's unit", events.len()));
+    if !events.is_empty() {
+        let rows: Vec<Vec<String>> = events
+            .iter()
+            .take(EVENTS_SHOWN)
+            .map(|event| vec![format!("{}/{}@{}", event.origin_name, event.partition, event.offset), event.time.to_string(), event.quantity.to_string(), event.source.clone(), event.id.clone()])
+            .collect();
+        let columns = [("where", Align::Left), ("time", Align::Left), ("value", Align::Right), ("source", Align::Left), ("id", Align::Left)];
+        text.push_str(&table(&columns, &rows));
+        if events.len() > EVENTS_SHOWN {
+            writeln!(text, "  … and {} more", events.len() - EVENTS_SHOWN).expect("writing to a string cannot fail");
+        }
+    }
+    text
+}
+
+/// Σ of the allocation keys of the line, in the meter's unit.
+fn total_metered(explanation: &Explanation<'_>) -> String {
+    let mut total = schemas::decimal::QuantityTotal::ZERO;
+    for share in &explanation.line.shares {
+        let Ok(sum) = total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO)) else {
+            return "a total too large to print".to_owned();
+        };
+        total = sum;
+    }
+    total.to_string()
+}
+
+fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Value {
+    let Explanation { line, charge, sku, events, events_total } = explanation;
+    let steps: Vec<_> = line
+        .steps
+        .iter()
+        .map(|step| {
+            json!({
+                "label": step.label,
+                "from": step.from.as_ref().map(rounding::display),
+                "to": step.to.as_ref().map(rounding::display),
+                "quantity": rounding::display(&step.quantity),
+                "unit_price": step.unit_price.to_string(),
+                "amount": rounding::display(&step.amount),
+            })
+        })
+        .collect();
+    let first: Vec<_> = events
+        .iter()
+        .take(EVENTS_SHOWN)
+        .map(|event| {
+            json!({
+                "origin": event.origin_name, "partition": event.partition, "offset": event.offset, "source": event.source, "id": event.id,
+                "time": event.time.to_string(), "value": event.quantity.to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "charge_id": charge.id,
+        "customer": charge.customer.as_ref().map(ToString::to_string),
+        "subject": charge.subject.as_ref().map(ToString::to_string),
+        "kind": charge.kind.as_str(),
+        "retained_reason": charge.kind.retained_reason().map(|reason| reason.as_str()),
+        "amount": charge.amount.to_string(),
+        "quantity": charge.quantity.map(|quantity| quantity.to_string()),
+        "metered_quantity": charge.metered_quantity.map(|quantity| quantity.to_string()),
+        "rule": line.rule.as_str(),
+        "run": manifest.run,
+        "period": manifest.period,
+        "ledger_version": manifest.ledger_version,
+        "catalog": manifest.catalog,
+        "cost_line": {
+            "cost_line_id": line.key.id(),
+            "provider": line.key.provider.to_string(),
+            "billing_account": line.key.billing_account.to_string(),
+            "sub_account": line.key.sub_account.as_ref().map(ToString::to_string),
+            "sku": line.key.sku.to_string(),
+            "sku_name": sku.name,
+            "charge_period_start": line.key.charge_period.start().to_string(),
+            "charge_period_end": line.key.charge_period.end().to_string(),
+            "price_from": line.key.price_from.to_string(),
+            "price_model": line.model,
+            "currency": line.currency.to_string(),
+            "quantity": line.quantity.to_string(),
+            "unit": line.unit,
+            "amount": line.amount.to_string(),
+            "settled": line.settled.to_amount().map(|amount| amount.to_string()),
+            "steps": steps,
+        },
+        "events": { "count": events.len(), "total": events_total.to_string(), "first": first },
+    })
+}

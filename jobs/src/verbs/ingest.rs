@@ -1,0 +1,111 @@
+//! `atcost ingest`: a source, a decoder and the ledger, until stopped or caught up.
+
+use crate::clock;
+use crate::config::Config;
+use anyhow::Context as _;
+use ingest::decode::Decoder;
+use ingest::files::FilesSource;
+use ingest::kafka::KafkaSource;
+use ingest::pipeline::{self, Progress, Settings, Summary};
+use ingest::registry::{Registry, SchemaLookup, SchemaTable};
+use ingest::source::{Source, Stop};
+use ledger::Ledger;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Where events come from.
+#[derive(Debug, Clone)]
+pub enum From {
+    Files(PathBuf),
+    Kafka { brokers: Option<String>, topic: Option<String> },
+}
+
+/// Reads a source into the ledger. SIGTERM and Ctrl-C end it cleanly: the open batch is committed whole or not at all.
+///
+/// # Errors
+/// When the source cannot be read as configured, the ledger cannot be opened, or another writer owns it.
+pub async fn ingest(config: &Config, from: &From, until_caught_up: bool) -> anyhow::Result<Summary> {
+    let mut ledger = Ledger::open(&config.ledger).await?;
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let mut source: Box<dyn Source> = match from {
+        From::Files(path) => Box::new(FilesSource::new(path)?),
+        From::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?),
+    };
+    let mut decoder = decoder(config)?;
+    let rediscover_every = match from {
+        From::Files(_) => Duration::from_secs(3),
+        From::Kafka { .. } => Duration::from_secs(60),
+    };
+    let settings = Settings { policy: config.policy, until_caught_up, rediscover_every };
+    let mut line = ProgressLine::new();
+    let summary = pipeline::run(&mut *source, &mut decoder, &mut ledger, &settings, &stop, clock::now, &mut |progress| line.show(progress)).await;
+    line.finish();
+    Ok(summary?)
+}
+
+/// The decoder that the configuration describes: schema ids from the registry, or else from the table.
+fn decoder(config: &Config) -> anyhow::Result<Decoder> {
+    let table = SchemaTable::read(&config.schemas)?;
+    let more: Vec<_> = table.schemas().collect();
+    let by_id: Box<dyn SchemaLookup> = match &config.registry {
+        Some(registry) => Box::new(Registry::new(registry)?),
+        None => Box::new(table),
+    };
+    Ok(Decoder::new(by_id, more))
+}
+
+fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be watched")?;
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.request();
+    });
+    Ok(())
+}
+
+/// One line on stderr that says how it goes: rewritten in place on a terminal, a new one every few seconds elsewhere.
+struct ProgressLine {
+    terminal: bool,
+    started: Instant,
+    shown: Option<Instant>,
+}
+
+impl ProgressLine {
+    fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), started: Instant::now(), shown: None }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let every = if self.terminal { Duration::from_millis(250) } else { Duration::from_secs(5) };
+        let since = self.shown.unwrap_or(self.started);
+        if since.elapsed() < every {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let seconds = self.started.elapsed().as_millis().max(1);
+        let rate = u128::from(progress.received) * 1000 / seconds;
+        let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        let line = format!(
+            "{} received, {rate}/s, lag {lag}, {} rejected, {} duplicates seen, {} gaps",
+            progress.received, progress.rejected, progress.duplicates_seen, progress.gaps
+        );
+        let mut stderr = std::io::stderr().lock();
+        // A progress line that cannot be shown is no reason to stop.
+        let _ = if self.terminal { write!(stderr, "\r\x1b[K{line}") } else { writeln!(stderr, "{line}") };
+        let _ = stderr.flush();
+    }
+
+    fn finish(&self) {
+        if self.terminal && self.shown.is_some() {
+            eprintln!();
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! `atcost rate`: pin, rate, check, write.
+
+use super::catalog::published;
+use crate::config::Config;
+use ledger::read::PinnedFiles;
+use rating::catalog::Catalog;
+use rating::output::{self, Manifest, Workspace};
+use rating::run::{Pins, Run};
+use rating::usage::Usage;
+use schemas::time::BillingMonth;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A finished run and where it is.
+pub struct Rated {
+    pub run: Run,
+    pub folder: PathBuf,
+    pub manifest: Manifest,
+    pub catalog: Catalog,
+    /// Where refused records were, oldest first; at most [`REFUSED_LISTED`].
+    pub refused: Vec<String>,
+}
+
+/// The most refused records that are listed one by one; the ledger has all of them.
+pub const REFUSED_LISTED: usize = 10_000;
+
+/// What pins a run, beside the month.
+#[derive(Debug, Clone, Default)]
+pub struct Cut {
+    /// The ledger version; `None` is the last one.
+    pub ledger_version: Option<u64>,
+    /// The beginning of a catalog digest; `None` is the version in force.
+    pub catalog: Option<String>,
+}
+
+/// The summary of `--format json`.
+#[derive(Serialize)]
+pub struct Summary<'a> {
+    pub folder: String,
+    pub refused: &'a [String],
+    #[serde(flatten)]
+    pub manifest: &'a Manifest,
+}
+
+/// Rates a month and writes the run.
+///
+/// # Errors
+/// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is written then.
+pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
+    let catalog = published(config, cut.catalog.as_deref()).await?;
+    let files = PinnedFiles::of_shard(&config.ledger, cut.ledger_version).await?;
+    let pins = Pins { month, ledger_version: files.version, catalog: catalog.digest };
+    let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
+    let usage = Usage::open(&files).await?;
+    let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
+    let refused = refused(&usage).await?;
+    let (folder, manifest) = output::write(&run, &catalog, &config.runs, &workspace)?;
+    Ok(Rated { run, folder, manifest, catalog, refused })
+}
+
+/// Where refused records were: `file:line` (the record's number where a file has no lines), `topic/partition@offset`.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn refused(usage: &Usage) -> anyhow::Result<Vec<String>> {
+    let sql = format!(
+        r#"SELECT CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
+                       ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END
+FROM ledger WHERE kind = 'rejected' ORDER BY batch, "row" LIMIT {REFUSED_LISTED}"#
+    );
+    Ok(usage.texts(&sql).await?)
+}

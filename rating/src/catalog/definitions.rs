@@ -1,0 +1,129 @@
+//! catalog.toml, meters.toml and customers.toml: the names that everything else refers to.
+
+use super::problem::Findings;
+use super::toml_file::{Table, TomlFile, name};
+use super::{Aggregation, CatalogFiles, Customer, CustomerKind, Meter};
+use crate::units::Unit;
+use schemas::id::{CustomerId, MeterType};
+use schemas::money::Currency;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+pub(super) const CATALOG: &str = "catalog.toml";
+pub(super) const METERS: &str = "meters.toml";
+pub(super) const CUSTOMERS: &str = "customers.toml";
+
+/// What a file declares. A thing with a problem of its own is still declared, so that what refers to it is no second problem.
+pub(super) struct Declared<K, V> {
+    pub values: BTreeMap<K, V>,
+    pub lines: BTreeMap<K, usize>,
+    /// False when the file was missing or no TOML: then nothing can be said about names.
+    readable: bool,
+}
+
+impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
+    fn read(file: &str, key: &str, files: &CatalogFiles, findings: &Findings, read: impl Fn(&Table<'_>) -> (Option<K>, Option<V>)) -> Self {
+        let mut declared = Self { values: BTreeMap::new(), lines: BTreeMap::new(), readable: false };
+        let Some(file) = files.get_key_value(file).and_then(|(path, text)| TomlFile::parse(path, text, findings)) else { return declared };
+        declared.readable = true;
+        let root = file.root();
+        root.only(&[key]);
+        for table in root.tables(key, &format!("this {key}")) {
+            let (Some(id), value) = read(&table) else { continue };
+            if let Some(line) = declared.lines.get(&id) {
+                table.problem(
+                    table.line,
+                    format!("the {key} {id} is declared twice; the first time in line {line}"),
+                    "remove one of them, or give it another name",
+                );
+                continue;
+            }
+            declared.lines.insert(id.clone(), table.line);
+            if let Some(value) = value {
+                declared.values.insert(id, value);
+            }
+        }
+        declared
+    }
+
+    pub fn knows(&self, key: &K) -> bool {
+        !self.readable || self.lines.contains_key(key)
+    }
+
+    /// What to do about a name that is not declared. All names are listed where a person can still read the list.
+    pub fn help(&self, file: &str) -> String {
+        let names: Vec<String> = self.lines.keys().map(ToString::to_string).collect();
+        match names.len() {
+            1..=MOST_NAMES => format!("declare it in {file}, or use one of: {}", names.join(", ")),
+            _ => format!("declare it in {file}, or correct the name"),
+        }
+    }
+}
+
+const MOST_NAMES: usize = 12;
+
+/// The operator's id and the catalog's name.
+pub(super) fn read_operator(files: &CatalogFiles, findings: &Findings) -> Option<(String, String)> {
+    let (path, text) = files.get_key_value(CATALOG)?;
+    let file = TomlFile::parse(path, text, findings)?;
+    let root = file.root();
+    root.only(&["operator", "name"]);
+    let (operator, name) = (root.label("operator"), root.label("name"));
+    Some((operator?, name?))
+}
+
+pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared<MeterType, Meter> {
+    Declared::read(METERS, "meter", files, findings, |table| {
+        table.only(&["type", "unit", "aggregation", "dimensions"]);
+        let meter = table.parsed("type", "a meter's name", name(MeterType::new));
+        let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
+        let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| match text {
+            "sum" => Ok(Aggregation::Sum),
+            "count" | "min" | "max" | "average" | "avg" | "latest" | "unique_count" | "unique" | "p95" => {
+                Err(format!("{text} is known but not supported; only sum is"))
+            }
+            _ => Err("only sum is".to_owned()),
+        });
+        let dimensions = if table.has("dimensions") { read_dimensions(table) } else { Some(BTreeSet::new()) };
+        let read = || Some(Meter { meter: meter.clone()?, unit: unit?, aggregation: aggregation?, dimensions: dimensions? });
+        (meter.clone(), read())
+    })
+}
+
+fn read_dimensions(table: &Table<'_>) -> Option<BTreeSet<String>> {
+    let mut dimensions = BTreeSet::new();
+    for text in table.texts("dimensions")? {
+        if text.value.is_empty() {
+            table.problem(text.line, "a dimension has no name", "remove it");
+        } else if !dimensions.insert(text.value.to_owned()) {
+            table.problem(text.line, format!("the dimension `{}` is listed twice", text.value), "remove one of them");
+        }
+    }
+    Some(dimensions)
+}
+
+pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Declared<CustomerId, Customer> {
+    Declared::read(CUSTOMERS, "customer", files, findings, |table| {
+        table.only(&["id", "name", "kind", "currency"]);
+        let id = table.parsed("id", "a customer's id", name(CustomerId::new));
+        let label = table.label("name");
+        let currency = read_currency(table);
+        let kind = if table.has("kind") {
+            table.parsed("kind", "a kind of customer", |text| match text {
+                "customer" => Ok(CustomerKind::Customer),
+                "partner" => Ok(CustomerKind::Partner),
+                "internal" => Ok(CustomerKind::Internal),
+                _ => Err("it must be customer, partner or internal"),
+            })
+        } else {
+            Some(CustomerKind::Customer)
+        };
+        let read = || Some(Customer { id: id.clone()?, name: label?, kind: kind?, currency: currency? });
+        (id.clone(), read())
+    })
+}
+
+/// A currency is never assumed.
+pub(super) fn read_currency(table: &Table<'_>) -> Option<Currency> {
+    table.parsed("currency", "a currency", |text| Currency::from_code(text).ok_or("it must be an upper-case code of ISO 4217 that has minor units"))
+}

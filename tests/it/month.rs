@@ -1,0 +1,223 @@
+//! The month of tests/cases/month from files: its README is the contract for commands, columns and rules.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use tests::atcost::{Atcost, utf8};
+use tests::duckdb::query;
+use tests::machine::case;
+use tests::month::{self, assert_figures, assert_tables, strings};
+use tests::{encode, machine};
+
+fn ingest(atcost: &Atcost, folder: &Path) {
+    atcost.ok(&["ingest", "--files", utf8(folder), "--until-caught-up"]);
+}
+
+/// A ledger with the month in it.
+fn ingested() -> Atcost {
+    let atcost = month::ledger();
+    ingest(&atcost, &case("month/events"));
+    atcost
+}
+
+/// Every file below `folder`, by its path there.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("the folder can be read").path();
+        let name = path.file_name().expect("a listed file has a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else {
+            found.insert(name, fs::read(&path).expect("the file can be read"));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_month_gives_exactly_what_is_expected() {
+    assert_figures(&ingested());
+}
+
+#[test]
+fn the_doctor_names_every_refused_record() {
+    let (doctor, expected) = (ingested().doctor(), month::summary());
+    assert_eq!(strings(&doctor["refused"]), strings(&expected["refused"]));
+    for name in ["received", "usage", "rejected", "duplicates", "conflicts"] {
+        assert_eq!(doctor[name], expected[name], "`{name}` of the doctor");
+    }
+}
+
+#[test]
+fn ingesting_twice_changes_nothing() {
+    let atcost = ingested();
+    let before = (files(&atcost.folder().join("ledger")), month::rate(&atcost).0);
+    ingest(&atcost, &case("month/events"));
+    assert_eq!(files(&atcost.folder().join("ledger")).keys().collect::<Vec<_>>(), before.0.keys().collect::<Vec<_>>());
+    assert_eq!(month::rate(&atcost).0, before.1);
+    assert_figures(&atcost);
+}
+
+#[test]
+fn the_same_pins_give_the_same_bytes() {
+    let atcost = ingested();
+    let runs = atcost.folder().join("runs");
+    month::rate(&atcost);
+    let first = files(&runs);
+    assert!(first.keys().any(|name| name.ends_with("charges.parquet")), "{:?}", first.keys());
+    month::rate(&atcost);
+    assert!(files(&runs) == first, "rating again over a finished run changed it");
+    fs::remove_dir_all(&runs).expect("runs may be deleted");
+    month::rate(&atcost);
+    let second = files(&runs);
+    assert_eq!(second.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    for (name, bytes) in &first {
+        assert!(second[name] == *bytes, "{name} differs");
+    }
+}
+
+/// The month's files, each through `pack`, in a folder of their own.
+fn repacked(pack: impl Fn(usize, &str, &[u8]) -> (String, Vec<u8>)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("the machine has room for a folder");
+    for (index, (name, bytes)) in files(&case("month/events")).into_iter().enumerate() {
+        let (name, bytes) = pack(index, &name, &bytes);
+        fs::write(folder.path().join(name), bytes).expect("the folder can be written");
+    }
+    folder
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
+}
+
+#[test]
+fn compressed_files_are_the_same_usage() {
+    let folder = repacked(|index, name, bytes| {
+        if index % 2 == 0 {
+            (format!("{name}.gz"), gzip(bytes))
+        } else {
+            (format!("{name}.zst"), zstd::encode_all(bytes, 3).expect("memory can be read"))
+        }
+    });
+    let atcost = month::ledger();
+    ingest(&atcost, folder.path());
+    assert_figures(&atcost);
+}
+
+/// A second delivery of the same events under another name is a duplicate of each, and bills nothing.
+#[test]
+fn the_same_events_in_another_file_are_duplicates() {
+    let atcost = ingested();
+    let folder = repacked(|_, name, bytes| (format!("{name}.gz"), gzip(bytes)));
+    ingest(&atcost, folder.path());
+    let summary = assert_tables(&atcost);
+    assert_eq!([&summary["received"], &summary["usage"], &summary["rejected"]], [140, 90, 50]);
+    // 45 good records: all are repeated, of which the conflicting one conflicts again.
+    assert_eq!([&summary["duplicates"], &summary["conflicts"]], [4 + 44, 1 + 1]);
+}
+
+#[test]
+fn avro_containers_are_the_same_usage() {
+    let lines = month::lines();
+    let folder = repacked(|_, name, bytes| {
+        let events: Vec<_> = lines.iter().filter(|line| line.place.starts_with(name)).map(|line| line.event.clone()).collect();
+        if events.iter().any(Option::is_none) {
+            // What must be refused has no Avro form.
+            return (name.to_owned(), bytes.to_vec());
+        }
+        let data: Vec<_> = events.iter().flatten().map(encode::datum).collect();
+        let schema = fs::read_to_string(machine::workspace().join("schemas/usage_event.v1.avsc")).expect("the schema is in the repository");
+        let container = encode::container(&schema, &data);
+        if name.starts_with("02") { (name.replace("ndjson", "avro.gz"), gzip(&container)) } else { (name.replace("ndjson", "avro"), container) }
+    });
+    let atcost = month::ledger();
+    ingest(&atcost, folder.path());
+    assert_figures(&atcost);
+}
+
+#[test]
+fn files_that_arrive_later_are_read_by_the_next_run() {
+    let atcost = month::ledger();
+    let folder = tempfile::tempdir().expect("the machine has room for a folder");
+    for (name, bytes) in files(&case("month/events")) {
+        fs::write(folder.path().join(name), bytes).expect("the folder can be written");
+        ingest(&atcost, folder.path());
+    }
+    assert_figures(&atcost);
+}
+
+#[test]
+fn every_row_of_the_ledger_has_its_own_place() {
+    let atcost = ingested();
+    let table = atcost.ledger("SELECT count(*) AS rows, count(DISTINCT (origin, \"partition\", \"offset\")) AS places FROM ledger");
+    assert_eq!(table.lines(), ["rows=70 places=70"]);
+}
+
+#[test]
+fn paths_are_relative_to_the_configuration() {
+    let (atcost, elsewhere) = (ingested(), Atcost::empty());
+    let config = atcost.folder().join("atcost.toml");
+    assert_eq!(elsewhere.json(&["doctor", "--config", utf8(&config)])["received"], 70);
+    assert!(files(elsewhere.folder()).is_empty());
+}
+
+#[test]
+fn a_run_is_conserved_line_by_line() {
+    let atcost = ingested();
+    let (_, folder) = month::rate(&atcost);
+    let lines = query(
+        &folder,
+        "SELECT count(*) AS lines FROM 'cost_lines.parquet' WHERE amount = (SELECT sum(amount) FROM 'charges.parquet' AS c WHERE c.cost_line_id = cost_lines.cost_line_id)
+         AND settled = (SELECT sum(amount) FROM 'statement_lines.parquet' AS s WHERE s.cost_line_id = cost_lines.cost_line_id)",
+    );
+    assert_eq!(lines.lines(), ["lines=13"]);
+}
+
+// What cannot be done is said, with what to do, and nothing is left behind.
+
+#[test]
+fn a_folder_is_initialised_once() {
+    let atcost = Atcost::initialised();
+    let before = files(atcost.folder());
+    let again = atcost.run(&["init"]);
+    assert_eq!(again.code, Some(2), "{}", again.text());
+    assert_eq!(files(atcost.folder()), before);
+}
+
+#[test]
+fn nothing_is_rated_without_a_catalog() {
+    let atcost = Atcost::initialised();
+    ingest(&atcost, &case("month/events"));
+    let output = atcost.run(&["rate", "--period", "2025-10"]);
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    assert!(output.stderr.contains("catalog publish"), "it does not say what to do: {}", output.text());
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let atcost = Atcost::empty();
+    for (arguments, named) in [
+        (vec!["doctor"], "atcost init"),
+        (vec!["ingest", "--files", "nowhere", "--until-caught-up"], "atcost init"),
+        (vec!["rate", "--period", "2025-10"], "atcost init"),
+    ] {
+        let output = atcost.run(&arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.text());
+        assert!(output.stderr.contains(named), "{arguments:?} does not name {named}: {}", output.text());
+    }
+    atcost.ok(&["init"]);
+    for (arguments, named) in [
+        (vec!["ingest", "--files", "nowhere", "--until-caught-up"], "nowhere"),
+        (vec!["catalog", "publish", "nowhere"], "nowhere"),
+        (vec!["rate", "--period", "2025-13"], "2025-13"),
+        (vec!["ingest", "--until-caught-up"], "--files"),
+    ] {
+        let output = atcost.run(&arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.text());
+        assert!(output.stderr.contains(named), "{arguments:?} does not name {named}: {}", output.text());
+    }
+}

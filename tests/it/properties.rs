@@ -1,0 +1,159 @@
+//! What must not matter to a charge: how records were batched, in which order they arrived, and how often.
+
+use ledger::Ledger;
+use ledger::read::PinnedFiles;
+use proptest::prelude::*;
+use rating::catalog::{Catalog, CatalogFiles};
+use rating::run::{Pins, Run, rate};
+use rating::usage::Usage;
+use schemas::batch::{Coordinates, DecodedBatch, DecodedRecord, Outcome};
+use schemas::decimal::Quantity;
+use schemas::event::{Correction, CorrectionAction, UsageEvent};
+use schemas::id::{EventId, EventKey, EventSource, MeterType, ProviderId, Subject};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
+use schemas::time::{BillingMonth, Instant};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use tests::machine::case;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    let files = CatalogFiles::read_folder(&case("month/catalog")).expect("the month's catalog");
+    Catalog::load(&files).expect("a catalog without problems").0
+});
+
+fn key(id: u32) -> EventKey {
+    EventKey { source: EventSource::new("//edge").expect("a source"), id: EventId::new(format!("e-{id}")).expect("an id") }
+}
+
+fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
+    let kinds = prop::sample::select(vec![
+        ("compute.example/instance-hours", "class", "standard"),
+        ("compute.example/instance-hours", "class", "gpu"),
+        ("compute.example/instance-hours", "class", "arm"),
+        ("storage.example/bytes-stored", "tier", "hot"),
+        ("network.example/egress", "destination", "eu"),
+        ("network.example/egress", "destination", "us"),
+        ("network.example/requests", "destination", "eu"),
+        ("network.example/port-hours", "destination", "eu"),
+        ("network.example/unknown", "destination", "eu"),
+    ]);
+    let subjects = prop::sample::select(vec!["projects/a1", "projects/a2", "projects/b1", "projects/c1", "projects/d1", "projects/i1", "projects/x9"]);
+    // From a few days before October to a few days after it.
+    let event = (kinds, subjects, 1_758_900_000_000_000..1_762_300_000_000_000_i64, 0..10_i128.pow(18), any::<bool>());
+    prop::collection::vec(event, 1..40).prop_map(|drawn| {
+        let make = |(index, ((meter, dimension, value), subject, micros, units, named)): (usize, ((&str, &str, &str), &str, i64, i128, bool))| UsageEvent {
+            key: key(u32::try_from(index).expect("a small index")),
+            meter: MeterType::new(meter).expect("a meter"),
+            subject: Subject::new(subject).expect("a subject"),
+            time: Instant::from_micros(micros).expect("an instant"),
+            quantity: Quantity::from_units(units).expect("a quantity"),
+            dimensions: BTreeMap::from([(dimension.to_owned(), value.to_owned())]),
+            provider: (named && meter.starts_with("compute")).then(|| ProviderId::new("nimbus").expect("a provider")),
+            location: None,
+            resource: None,
+            producer: None,
+            correction: None,
+        };
+        drawn.into_iter().enumerate().map(make).collect()
+    })
+}
+
+/// Commits the events in batches of `size` and rates the month.
+async fn rated(events: &[UsageEvent], size: usize) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    Ledger::create(folder.path()).await.expect("a ledger");
+    let mut ledger = Ledger::open(folder.path()).await.expect("it opens");
+    let stream = Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 };
+    let shared = Arc::new(stream.clone());
+    let mut next = 0;
+    for chunk in events.chunks(size) {
+        let from = NextOffset(next);
+        let mut records = Vec::new();
+        for event in chunk {
+            records.push(DecodedRecord {
+                coordinates: Coordinates { stream: shared.clone(), origin_name: "t".into(), offset: Offset(next) },
+                produced_at: None,
+                received_at: Instant::from_micros(1_763_000_000_000_000).expect("an instant"),
+                outcome: Outcome::Usage(Box::new(event.clone())),
+            });
+            next += 1;
+        }
+        let advances = BTreeMap::from([(stream.clone(), Advance { from, to: NextOffset(next) })]);
+        ledger.commit(&DecodedBatch { records, advances }).await.expect("it commits");
+    }
+    let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
+    let usage = Usage::open(&files).await.expect("rows");
+    let pins = Pins { month: BillingMonth::parse("2025-10").expect("a month"), ledger_version: files.version, catalog: CATALOG.digest };
+    let inputs = tempfile::tempdir().expect("a folder");
+    rate(pins, &usage, &CATALOG, inputs.path()).await.expect("a run")
+}
+
+fn run(events: &[UsageEvent], size: usize) -> Run {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(rated(events, size))
+}
+
+proptest! {
+    // Each case writes and rates three ledgers.
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batches_order_and_repeats_never_change_a_charge(events in events(), size in 1..10usize, seed in any::<u64>()) {
+        let first = run(&events, events.len());
+        prop_assert_eq!(first.counts.duplicates, 0);
+
+        let rebatched = run(&events, size);
+        prop_assert_eq!(&rebatched.cost_lines, &first.cost_lines);
+        prop_assert_eq!(&rebatched.unrated, &first.unrated);
+
+        // Another order, with some events a second time.
+        let mut shuffled: Vec<UsageEvent> = events.iter().cloned().chain(events.iter().step_by(3).cloned()).collect();
+        let repeats = (shuffled.len() - events.len()) as u64;
+        shuffled.sort_by_cached_key(|event| schemas::digest::Sha256Digest::of(&[event.key.id.as_str().as_bytes(), &seed.to_be_bytes()].concat()));
+        let shuffled = run(&shuffled, size);
+        prop_assert_eq!(shuffled.counts.duplicates, repeats);
+        prop_assert_eq!(shuffled.counts.conflicts, 0);
+        prop_assert_eq!(&shuffled.cost_lines, &first.cost_lines);
+        prop_assert_eq!(&shuffled.unrated, &first.unrated);
+    }
+}
+
+fn hours(id: u32, value: &str, correction: Option<(CorrectionAction, u32)>) -> UsageEvent {
+    UsageEvent {
+        key: key(id),
+        meter: MeterType::new("compute.example/instance-hours").expect("a meter"),
+        subject: Subject::new("projects/a1").expect("a subject"),
+        time: Instant::parse_rfc3339("2025-10-10T00:00:00Z").expect("an instant"),
+        quantity: Quantity::parse(value, schemas::decimal::Sign::NonNegative).expect("a quantity"),
+        dimensions: BTreeMap::from([("class".to_owned(), "arm".to_owned())]),
+        provider: None,
+        location: None,
+        resource: None,
+        producer: None,
+        correction: correction.map(|(action, target)| Correction { action, target: key(target), reason: "the meter was wrong".to_owned() }),
+    }
+}
+
+/// The hours that a month of these events is charged for, and the conflicts found.
+fn charged(events: &[UsageEvent]) -> (String, u64) {
+    let run = run(events, 2);
+    let line = run.cost_lines.iter().find(|line| line.key.sku.as_str() == "NB-OTHER");
+    (line.map_or_else(|| "none".to_owned(), |line| line.quantity.to_string()), run.counts.conflicts)
+}
+
+#[test]
+fn corrections_count_whatever_the_order() {
+    use CorrectionAction::{Replace, Void};
+    let check = |name: &str, events: &[UsageEvent], expected: (&str, u64)| {
+        let (hours, conflicts) = charged(events);
+        assert_eq!((hours.as_str(), conflicts), expected, "{name}");
+    };
+    check("a void takes its target out", &[hours(1, "5", None), hours(2, "3", None), hours(3, "0", Some((Void, 1)))], ("3", 0));
+    check("a replacement counts in its target's place", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1)))], ("7", 0));
+    check("a correction may arrive first", &[hours(2, "7", Some((Replace, 1))), hours(1, "5", None)], ("7", 0));
+    check("a replacement may be replaced", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 2)))], ("8", 0));
+    check("a replacement may be voided", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Void, 2)))], ("none", 0));
+    check("a correction that is repeated counts once", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(2, "7", Some((Replace, 1)))], ("7", 0));
+    check("of two replacements the first counts", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 1)))], ("7", 1));
+    check("a void's own quantity never counts", &[hours(1, "5", Some((Void, 9)))], ("none", 0));
+}

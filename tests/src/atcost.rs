@@ -1,0 +1,227 @@
+//! The binary, run in a folder of its own.
+//!
+//! Every run has a limit, so that a test of something that hangs fails and says what it printed. Only the processes started here are stopped.
+
+use crate::duckdb::{Table, queries};
+use crate::machine::{wait_for, workspace};
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::{JoinHandle, spawn};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// No command of a test may take longer.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A folder with `atcost.toml` and a ledger, or an empty one.
+#[derive(Debug)]
+pub struct Atcost {
+    folder: TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Both streams, for a message.
+    pub fn text(&self) -> String {
+        format!("exit status {:?}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+impl Default for Atcost {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl Atcost {
+    /// An empty folder.
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().expect("the machine has room for a folder") }
+    }
+
+    /// A folder after `atcost init`.
+    pub fn initialised() -> Self {
+        let atcost = Self::empty();
+        atcost.ok(&["init"]);
+        atcost
+    }
+
+    /// A folder after `atcost init`, with the catalog of the case published.
+    pub fn with_catalog(catalog: &Path) -> Self {
+        let atcost = Self::initialised();
+        atcost.ok(&["catalog", "publish", utf8(catalog)]);
+        atcost
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds a line below `[table]` in `atcost.toml`.
+    pub fn set(&self, table: &str, line: &str) {
+        let path = self.folder().join("atcost.toml");
+        let text = fs::read_to_string(&path).expect("`atcost init` wrote the configuration");
+        let header = format!("\n[{table}]\n");
+        assert_eq!(text.matches(&header).count(), 1, "the configuration has one [{table}]:\n{text}");
+        fs::write(&path, text.replace(&header, &format!("{header}{line}\n"))).expect("the configuration can be written");
+    }
+
+    /// Runs to the end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.spawn(arguments).wait()
+    }
+
+    /// Runs to the end, which must be exit status 0, and returns what it printed.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.code, Some(0), "atcost {}: {}", arguments.join(" "), output.text());
+        output.stdout
+    }
+
+    /// Like [`Self::ok`], with `--format json`, and the last JSON value that it printed.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        json(&self.ok(&[arguments, &["--format", "json"]].concat()))
+    }
+
+    /// What `atcost doctor` says. A discrepancy that it found is an answer too.
+    #[track_caller]
+    pub fn doctor(&self) -> Value {
+        let output = self.run(&["doctor", "--format", "json"]);
+        assert!(matches!(output.code, Some(0 | 1)), "atcost doctor: {}", output.text());
+        json(&output.stdout)
+    }
+
+    /// What SQL says about the rows of the ledger, the table `ledger`. Only files that the Delta log names are read.
+    #[track_caller]
+    pub fn ledger(&self, statement: &str) -> Table {
+        let shard = self.folder().join("ledger/shards/0");
+        let mut versions: Vec<_> =
+            fs::read_dir(shard.join("_delta_log")).expect("a ledger has a log").map(|entry| entry.expect("it can be listed").path()).collect();
+        versions.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        versions.sort();
+        let log: String = versions.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect();
+        let actions = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of the log is JSON"));
+        let files: Vec<_> = actions.filter_map(|action| Some(format!("'{}'", action["add"]["path"].as_str()?))).collect();
+        let view = format!("CREATE VIEW ledger AS SELECT * FROM read_parquet([{}])", files.join(", "));
+        queries(&shard, &[&view, statement]).remove(1)
+    }
+
+    /// Starts it and goes on.
+    #[track_caller]
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let stdout = collect(child.stdout.take().expect("stdout is piped"));
+        let stderr = collect(child.stderr.take().expect("stderr is piped"));
+        Running { child, streams: Some((stdout, stderr)), command: format!("atcost {}", arguments.join(" ")) }
+    }
+}
+
+/// A run that has not been waited for. Dropping it kills it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    streams: Option<(JoinHandle<String>, JoinHandle<String>)>,
+    command: String,
+}
+
+impl Running {
+    /// Sends a signal by its name, as `kill -s` takes it: TERM, INT, STOP, CONT, KILL.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill is a command");
+        assert!(status.success(), "{} is gone: it could not be sent {name}", self.command);
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_none()
+    }
+
+    /// Waits for the end, which must come before the limit.
+    #[track_caller]
+    pub fn wait(mut self) -> Output {
+        let status = wait_for(LIMIT, || self.child.try_wait().expect("the child is ours"));
+        if status.is_none() {
+            self.child.kill().expect("the child is ours");
+        }
+        let (stdout, stderr) = self.streams.take().expect("the streams are taken once");
+        let output = Output {
+            code: status.and_then(|status| status.code()),
+            stdout: stdout.join().expect("reading does not panic"),
+            stderr: stderr.join().expect("reading does not panic"),
+        };
+        assert!(status.is_some(), "{} did not end within {LIMIT:?}: {}", self.command, output.text());
+        output
+    }
+
+    /// Asks for a clean stop and waits for it.
+    #[track_caller]
+    pub fn stop(self) -> Output {
+        self.signal("TERM");
+        self.wait()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The last JSON value in what was printed: the summary of a command that reports on its way.
+#[track_caller]
+pub fn json(printed: &str) -> Value {
+    let last = serde_json::Deserializer::from_str(printed).into_iter::<Value>().last();
+    last.and_then(Result::ok).unwrap_or_else(|| panic!("this is not JSON: {printed:?}"))
+}
+
+/// A path as an argument.
+pub fn utf8(path: &Path) -> &str {
+    path.to_str().expect("the tests' paths are UTF-8")
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+    spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("a pipe can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// The binary beside this test's own executable. It is brought up to date first: cargo does not rebuild another package's binary for a test,
+/// and a test of yesterday's binary is worse than none.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let executable = std::env::current_exe().expect("a test knows its executable");
+        let folder = executable.ancestors().nth(2).expect("a test's executable is in PROFILE/deps");
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(workspace());
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        build.env("CARGO_TARGET_DIR", folder.parent().expect("a profile's folder is in the target folder"));
+        // The flags of the test harness are not the compiler's.
+        build.env_remove("RUSTC_BOOTSTRAP");
+        let output = build.output().expect("cargo starts");
+        assert!(output.status.success(), "atcost does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+        folder.join("atcost")
+    })
+}

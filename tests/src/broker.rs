@@ -1,0 +1,250 @@
+//! Apache Kafka in KRaft mode: one node, controller and broker, in a folder of its own on free ports.
+//!
+//! Invariant: no broker outlives the test process, however that ends. Between the two stands a shell that does nothing but wait for its input to
+//! close, which the kernel sees to, and then kills the one process it started.
+
+use crate::encode::Record;
+use crate::machine::{free_port, provided, wait_for};
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// What stands between the test process and the broker. `stop` on the input asks for a clean stop; the end of the input is the end of the tests.
+const GUARD: &str = r#"
+folder=$1; shift
+"$@" </dev/null >>"$folder/broker.log" 2>&1 &
+broker=$!
+# Ctrl-C reaches every process of the terminal. This one has to survive it to clean up.
+trap '' INT TERM HUP
+read -r how
+case $how in
+    stop) kill -TERM $broker; wait $broker ;;
+    *) kill -KILL $broker; wait $broker; rm -rf "$folder" ;;
+esac
+"#;
+
+/// A running or stopped broker.
+#[derive(Debug)]
+pub struct Broker {
+    address: String,
+    folder: PathBuf,
+    guard: Option<(Child, ChildStdin)>,
+}
+
+impl Broker {
+    /// The broker that the tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A broker for one test, which may stop it.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("atcost-kafka-").tempdir().map(TempDir::keep).expect("the machine has room for a folder");
+        let (port, controller_port) = (free_port(), free_port());
+        let configuration = folder.join("server.properties");
+        fs::write(&configuration, properties(&folder, port, controller_port)).expect("the folder can be written");
+        // Any 22 digits of base64 are a cluster id; this one differs between brokers that live at the same time.
+        let cluster = format!("atcost{port:05}{:010}A", std::process::id());
+        let format = java(&["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"]).arg(&configuration).output().expect("Java starts");
+        assert!(format.status.success(), "Kafka's storage could not be formatted:\n{}", String::from_utf8_lossy(&format.stderr));
+        let mut broker = Self { address: format!("127.0.0.1:{port}"), folder, guard: None };
+        broker.start_again();
+        broker
+    }
+
+    /// `HOST:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Stops it cleanly; its topics stay.
+    pub fn stop(&mut self) {
+        let (mut guard, mut input) = self.guard.take().expect("the broker is running");
+        input.write_all(b"stop\n").expect("the guard waits for its input");
+        guard.wait().expect("the guard is our child");
+    }
+
+    /// Starts it at the address it had, with the topics it had, and waits until it answers.
+    pub fn start_again(&mut self) {
+        assert!(self.guard.is_none(), "the broker is running");
+        let java = java(&["kafka.Kafka"]);
+        let mut guard = Command::new("sh");
+        guard.args(["-c", GUARD, "guard"]).arg(&self.folder).arg(java.get_program()).args(java.get_args()).arg(self.folder.join("server.properties"));
+        let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh is a command");
+        let input = guard.stdin.take().expect("the input is piped");
+        self.guard = Some((guard, input));
+        let consumer: BaseConsumer = self.client().create().expect("the configuration is valid");
+        let answer = wait_for(START_LIMIT, || {
+            let metadata = consumer.fetch_metadata(None, Duration::from_secs(1)).ok()?;
+            (!metadata.brokers().is_empty()).then_some(())
+        });
+        assert!(answer.is_some(), "Kafka does not answer at {}:\n{}", self.address, tail(&self.folder.join("broker.log")));
+    }
+
+    /// A new topic with a name that no other test has.
+    pub fn topic(&self, partitions: i32) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("usage-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let created = block_on(self.admin().create_topics(&[NewTopic::new(&name, partitions, TopicReplication::Fixed(1))], &options()));
+        created.expect("the broker answers").remove(0).expect("the topic can be created");
+        name
+    }
+
+    /// Deletes a topic with all its records and makes it anew.
+    pub fn recreate(&self, topic: &str, partitions: i32) {
+        block_on(self.admin().delete_topics(&[topic], &options())).expect("the broker answers").remove(0).expect("the topic can be deleted");
+        // The old topic goes in its own time; until then the name is taken.
+        let created = wait_for(REQUEST_LIMIT, || {
+            let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+            block_on(self.admin().create_topics(&[new], &options())).expect("the broker answers").remove(0).ok()
+        });
+        assert!(created.is_some(), "{topic} cannot be made again");
+    }
+
+    /// Sends records in their order and waits until the broker has them.
+    pub fn produce(&self, topic: &str, records: &[Record]) {
+        self.produce_with(topic, &[], records);
+    }
+
+    /// Like [`Self::produce`], with settings of the producer such as `compression.type`.
+    pub fn produce_with(&self, topic: &str, settings: &[(&str, &str)], records: &[Record]) {
+        send(&self.producer(settings), topic, records);
+    }
+
+    /// Sends records in a transaction that is committed or aborted. Either ends with a marker that takes an offset of each partition.
+    pub fn produce_in_transaction(&self, topic: &str, records: &[Record], commit: bool) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("transaction-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let producer = self.producer(&[("transactional.id", &id)]);
+        producer.init_transactions(REQUEST_LIMIT).expect("the broker coordinates transactions");
+        producer.begin_transaction().expect("no transaction is open");
+        send(&producer, topic, records);
+        let ended = if commit { producer.commit_transaction(REQUEST_LIMIT) } else { producer.abort_transaction(REQUEST_LIMIT) };
+        ended.expect("the transaction ends");
+    }
+
+    /// Deletes the records of a partition before `offset`, as retention would.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
+        let deleted = block_on(self.admin().delete_records(&offsets, &options())).expect("the broker answers");
+        assert_eq!(deleted.elements()[0].offset(), Offset::Offset(offset), "{topic}/{partition}");
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.address);
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("the configuration is valid")
+    }
+
+    fn producer(&self, settings: &[(&str, &str)]) -> FutureProducer {
+        let mut config = self.client();
+        // Retries may neither repeat nor reorder; records that are sent together are compressed together.
+        config.set("enable.idempotence", "true").set("linger.ms", "20").set("queue.buffering.max.messages", "1000000");
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        config.create().expect("the settings are valid")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        match self.guard.take() {
+            Some((mut guard, input)) => {
+                drop(input);
+                // It has nothing to tell; waiting only keeps it from becoming a zombie.
+                drop(guard.wait());
+            }
+            None => drop(fs::remove_dir_all(&self.folder)),
+        }
+    }
+}
+
+fn send(producer: &FutureProducer, topic: &str, records: &[Record]) {
+    let deliveries: Vec<_> = records
+        .iter()
+        .map(|record| {
+            let headers =
+                record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
+            let message = FutureRecord {
+                topic,
+                partition: Some(record.partition),
+                payload: record.value.as_ref(),
+                key: record.key.as_ref(),
+                timestamp: None,
+                headers: Some(headers),
+            };
+            producer.send_result(message).map_err(|(error, _)| error).expect("the queue has room")
+        })
+        .collect();
+    producer.flush(REQUEST_LIMIT).expect("the broker takes the records");
+    for delivery in deliveries {
+        block_on(delivery).expect("the producer is alive").map_err(|(error, _)| error).expect("the broker took the record");
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_LIMIT)).operation_timeout(Some(REQUEST_LIMIT))
+}
+
+/// Java with the broker's jars, tuned for a short life on a small machine.
+fn java(arguments: &[&str]) -> Command {
+    let jars = provided("ATCOST_KAFKA_LIBS", "kafka-4.1.1");
+    assert!(jars.is_dir(), "Kafka is missing: there is no folder {}. `make test` sets it up and runs the tests.", jars.display());
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &format!("{}/*", jars.display())]).args(arguments);
+    command
+}
+
+fn properties(folder: &Path, port: u16, controller_port: u16) -> String {
+    let data = folder.join("data");
+    let lines = [
+        "process.roles=broker,controller".to_owned(),
+        "node.id=1".to_owned(),
+        format!("controller.quorum.voters=1@127.0.0.1:{controller_port}"),
+        format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}"),
+        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}"),
+        "controller.listener.names=CONTROLLER".to_owned(),
+        "inter.broker.listener.name=PLAINTEXT".to_owned(),
+        "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned(),
+        format!("log.dirs={}", data.display()),
+        "offsets.topic.replication.factor=1".to_owned(),
+        "offsets.topic.num.partitions=1".to_owned(),
+        "transaction.state.log.replication.factor=1".to_owned(),
+        "transaction.state.log.min.isr=1".to_owned(),
+        "transaction.state.log.num.partitions=1".to_owned(),
+        "group.initial.rebalance.delay.ms=0".to_owned(),
+        "auto.create.topics.enable=false".to_owned(),
+        // Records stay until a test deletes them.
+        "log.retention.ms=-1".to_owned(),
+    ];
+    lines.join("\n") + "\n"
+}
+
+fn tail(log: &Path) -> String {
+    // An unreadable log must not hide why it was wanted.
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

@@ -1,0 +1,52 @@
+//! What the machine provides: folders, free ports, and waiting with an end.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The folder that holds the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate is a folder of the workspace")
+}
+
+/// The file or folder at `path` below tests/cases.
+pub fn case(path: &str) -> PathBuf {
+    workspace().join("tests/cases").join(path)
+}
+
+/// The path in the environment variable `name`, or `default` below the folder that the Makefile keeps its downloads in.
+#[expect(clippy::disallowed_methods, reason = "the tests' support reads the environment here and nowhere else")]
+pub fn provided(name: &str, default: &str) -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(name).unwrap_or_else(|| {
+        let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+        cache.expect("HOME is set").join("atcost").join(default)
+    })
+}
+
+/// Whether `UPDATE_EXPECT=1` asks to write what is, in place of what was expected.
+#[expect(clippy::disallowed_methods, reason = "the tests' support reads the environment here and nowhere else")]
+pub fn update_expected() -> bool {
+    std::env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1")
+}
+
+/// A port of the loopback interface that nothing listened on a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback interface has a free port");
+    listener.local_addr().expect("a bound listener has an address").port()
+}
+
+/// Asks every 50 ms until there is an answer; `None` when `limit` is over.
+pub fn wait_for<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
