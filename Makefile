@@ -47,6 +47,11 @@ lint: packages # Formatting, clippy, and the dependency rules where cargo-deny i
 	cargo clippy --workspace --all-targets -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
+.PHONY: bench
+bench: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ratios against a bare consumer and DuckDB, optimised; `make bench EVENTS=5000000` for more.
+	@cargo build --release --workspace --bins
+	"$(CARGO_TARGET_DIR)/release/bench" $(EVENTS)
+
 .PHONY: install
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs.
 	@cargo install --locked --path jobs

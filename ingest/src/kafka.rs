@@ -174,7 +174,11 @@ impl KafkaSource {
                 }
                 Some(code) => return Err(Answer::from(KafkaError::MetadataFetch(code))),
             }
-            let cluster = self.consumer.client().fetch_cluster_id(ANSWER_WITHIN).ok_or_else(|| Answer::Wait("the broker does not tell its cluster's id".to_owned()))?;
+            let cluster = self
+                .consumer
+                .client()
+                .fetch_cluster_id(ANSWER_WITHIN)
+                .ok_or_else(|| Answer::Wait("the broker does not tell its cluster's id".to_owned()))?;
             let mut partitions: Vec<i32> = topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
             partitions.sort_unstable();
             Ok((cluster, partitions))
@@ -209,7 +213,10 @@ impl KafkaSource {
             }
             if self.cluster.is_none() && begun.elapsed() >= self.reach_within {
                 let reason = self.consumer.context().last_reason().unwrap_or(why);
-                return Err(IngestError::Retry(format!("{} did not answer within {:?}: {reason}; check the address and that the broker runs", self.config.brokers, self.reach_within)));
+                return Err(IngestError::Retry(format!(
+                    "{} did not answer within {:?}: {reason}; check the address and that the broker runs",
+                    self.config.brokers, self.reach_within
+                )));
             }
             tracing::warn!("waiting for Kafka at {}, asking again in {wait:?}: {why}", self.config.brokers);
             stop.sleep(wait)?;

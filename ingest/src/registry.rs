@@ -189,7 +189,9 @@ impl Registry {
         match status {
             200 => serde_json::from_slice(&body).map(Some).map_err(|error| NoAnswer(format!("{url}: the answer is not a schema: {error}"))),
             // Any server says 404 for a wrong path. Only the registry's own code, or no body at all, is taken for "no such schema".
-            404 if body.is_empty() || serde_json::from_slice(&body).is_ok_and(|answer: ErrorAnswer| answer.error_code == SCHEMA_NOT_FOUND) => Ok(None),
+            404 if body.is_empty() || serde_json::from_slice(&body).is_ok_and(|answer: ErrorAnswer| answer.error_code == SCHEMA_NOT_FOUND) => {
+                Ok(None)
+            }
             404 => Err(NoAnswer(format!("{url}: status 404 without the registry's error_code {SCHEMA_NOT_FOUND}; is registry.url right?"))),
             401 | 403 => Err(NoAnswer(format!("{url}: status {status}: set registry.username and registry.password"))),
             _ => Err(NoAnswer(format!("{url}: status {status}"))),
@@ -258,7 +260,10 @@ mod tests {
                 let mut reader = BufReader::new(connection);
                 let mut request = String::new();
                 while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).expect("a request") > 0 {}
-                let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
                 reader.into_inner().write_all((head + &body).as_bytes()).expect("the client listens");
                 request
             };
@@ -292,7 +297,8 @@ mod tests {
     #[test]
     fn whatever_is_no_answer_is_waited_for() {
         let wrong_path = r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#.to_owned();
-        let answers = [(500, String::new()), (302, String::new()), (200, "{}".to_owned()), (404, "<html>".to_owned()), (404, wrong_path), (200, ours())];
+        let answers =
+            [(500, String::new()), (302, String::new()), (200, "{}".to_owned()), (404, "<html>".to_owned()), (404, wrong_path), (200, ours())];
         for first in 0..answers.len() - 1 {
             let (url, asked) = server(vec![answers[first].clone(), answers[5].clone()]);
             assert!(registry(url).by_id(7, &Stop::default()).expect("an answer").is_some());
@@ -317,7 +323,9 @@ mod tests {
 
     #[test]
     fn schemas_it_refers_to_are_fetched() {
-        let schema = schemas::USAGE_EVENT_V1_AVSC.replacen(r#""type": "string""#, r#""type": "other.Note"}, {"name": "source", "type": "string""#, 1).replacen(r#""name": "source""#, r#""name": "note""#, 1);
+        let schema = schemas::USAGE_EVENT_V1_AVSC
+            .replacen(r#""type": "string""#, r#""type": "other.Note"}, {"name": "source", "type": "string""#, 1)
+            .replacen(r#""name": "source""#, r#""name": "note""#, 1);
         let answer = serde_json::json!({"schema": schema, "references": [{"name": "other.Note", "subject": "notes/1", "version": 3}]});
         let note = serde_json::json!({"schema": r#"{"type":"fixed","name":"Note","namespace":"other","size":2}"#});
         let (url, asked) = server(vec![(200, answer.to_string()), (200, note.to_string())]);

@@ -41,9 +41,16 @@ impl KafkaSettings {
     /// When either is said nowhere.
     pub fn with(&self, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<KafkaConfig> {
         let pick = |given: Option<&str>, configured: &Option<String>, name: &str| {
-            given.map(str::to_owned).or_else(|| configured.clone()).with_context(|| format!("no {name}: give --{name}, or set kafka.{name} in atcost.toml"))
+            given
+                .map(str::to_owned)
+                .or_else(|| configured.clone())
+                .with_context(|| format!("no {name}: give --{name}, or set kafka.{name} in atcost.toml"))
         };
-        Ok(KafkaConfig { brokers: pick(brokers, &self.brokers, "brokers")?, topic: pick(topic, &self.topic, "topic")?, properties: self.properties.clone() })
+        Ok(KafkaConfig {
+            brokers: pick(brokers, &self.brokers, "brokers")?,
+            topic: pick(topic, &self.topic, "topic")?,
+            properties: self.properties.clone(),
+        })
     }
 }
 
@@ -122,9 +129,11 @@ impl Config {
             properties.insert(name, secret(value)?);
         }
         let registry = match file.registry.url {
-            Some(url) => {
-                Some(RegistryConfig { url, username: file.registry.username.map(secret).transpose()?, password: file.registry.password.map(secret).transpose()? })
-            }
+            Some(url) => Some(RegistryConfig {
+                url,
+                username: file.registry.username.map(secret).transpose()?,
+                password: file.registry.password.map(secret).transpose()?,
+            }),
             None => None,
         };
         let mut schemas = BTreeMap::new();
@@ -144,9 +153,12 @@ impl Config {
 }
 
 /// `env:NAME` is the value of that environment variable; anything else is itself.
+#[expect(clippy::disallowed_methods, reason = "secrets come from the environment, and this is where the environment is read")]
 fn secret(value: String) -> anyhow::Result<String> {
     match value.strip_prefix("env:") {
-        Some(name) => std::env::var(name).with_context(|| format!("the configuration takes a value from the environment variable {name}, which is not set")),
+        Some(name) => {
+            std::env::var(name).with_context(|| format!("the configuration takes a value from the environment variable {name}, which is not set"))
+        }
         None => Ok(value),
     }
 }

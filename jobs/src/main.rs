@@ -5,7 +5,7 @@
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use jobs::config::Config;
-use jobs::show::{Align, Format, Verdict, printable, table};
+use jobs::show::{Align, Format, Verdict, plural, printable, table};
 use jobs::verbs::catalog::Published;
 use jobs::verbs::ingest::From;
 use jobs::verbs::rate::{Cut, Rated, Summary};
@@ -123,7 +123,10 @@ struct DemoArgs {
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| "warn,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off".into()))
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("ATCOST_LOG")
+                .unwrap_or_else(|_| "warn,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off".into()),
+        )
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
@@ -175,13 +178,23 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                 "rejected_by_reason": reasons, "duplicates_seen": summary.duplicates_seen, "commits": summary.commits, "ledger_version": summary.version,
             });
             show(cli, &value, || {
-                let mut text = format!("received {} = usage {} + rejected {}, in {} commits\n", summary.received, summary.usage, summary.rejected, summary.commits);
-                let rows: Vec<Vec<String>> = summary.rejected_by_reason.iter().map(|(reason, count)| vec![reason.to_string(), count.to_string()]).collect();
+                let mut text = format!(
+                    "received {} = usage {} + rejected {}, in {}\n",
+                    summary.received,
+                    summary.usage,
+                    summary.rejected,
+                    plural(summary.commits, "commit", "commits")
+                );
+                let rows: Vec<Vec<String>> =
+                    summary.rejected_by_reason.iter().map(|(reason, count)| vec![reason.to_string(), count.to_string()]).collect();
                 if !rows.is_empty() {
                     text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
                 }
                 if summary.gaps > 0 {
-                    text.push_str(&format!("! {} gaps: records were gone before they could be read; `atcost doctor` says where\n", summary.gaps));
+                    text.push_str(&format!(
+                        "! {}: records were gone before they could be read; `atcost doctor` says where\n",
+                        plural(summary.gaps, "gap", "gaps")
+                    ));
                 }
                 text
             });
@@ -189,10 +202,12 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         }
         Verb::Rate(args) => {
             let config = Config::load(&cli.config)?;
-            let month = BillingMonth::parse(&args.period).with_context(|| format!("--period {:?} is not a month; write it like 2025-10", args.period))?;
+            let month =
+                BillingMonth::parse(&args.period).with_context(|| format!("--period {:?} is not a month; write it like 2025-10", args.period))?;
             let cut = Cut { ledger_version: args.ledger_version, catalog: args.catalog.clone() };
             let rated = verbs::rate::rate(&config, month, &cut).await?;
-            let value = serde_json::to_value(Summary { folder: rated.folder.display().to_string(), refused: &rated.refused, manifest: &rated.manifest })?;
+            let value =
+                serde_json::to_value(Summary { folder: rated.folder.display().to_string(), refused: &rated.refused, manifest: &rated.manifest })?;
             show(cli, &value, || rated_text(&rated));
             Ok(Verdict::Fine)
         }
@@ -253,7 +268,7 @@ fn refuse(cli: &Cli, problems: &[rating::catalog::Problem]) {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     show(cli, &json!({ "ok": false, "problems": problems }), || {
         let mut text: String = problems.iter().map(|problem| format!("{}\n", printable_lines(problem))).collect();
-        text.push_str(&format!("refused: {} problems; nothing was published\n", problems.len()));
+        text.push_str(&format!("refused: {}; nothing was published\n", plural(problems.len() as u64, "problem", "problems")));
         text
     });
 }
@@ -283,8 +298,13 @@ async fn publish(cli: &Cli, folder: &std::path::Path, allow_past_changes: Option
 fn rated_text(rated: &Rated) -> String {
     let Rated { run, folder, manifest, refused, .. } = rated;
     let mut text = format!(
-        "received {} = usage {} + rejected {}; {} duplicates, {} conflicts, {} gaps\n\n",
-        manifest.received, manifest.usage, manifest.rejected, manifest.duplicates, manifest.conflicts, manifest.gaps
+        "received {} = usage {} + rejected {}; {}, {}, {}\n\n",
+        manifest.received,
+        manifest.usage,
+        manifest.rejected,
+        plural(manifest.duplicates, "duplicate", "duplicates"),
+        plural(manifest.conflicts, "conflict", "conflicts"),
+        plural(manifest.gaps, "gap", "gaps")
     );
     let mut rows = Vec::new();
     for line in &run.cost_lines {
@@ -319,13 +339,17 @@ fn rated_text(rated: &Rated) -> String {
     if !run.unrated.is_empty() {
         let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
         let reasons: Vec<String> = manifest.unrated_events.iter().map(|(reason, events)| format!("{reason} {events}")).collect();
-        text.push_str(&format!("! {events} events are not rated ({}); fix the catalog, publish it and rate again\n", reasons.join(", ")));
+        text.push_str(&format!(
+            "! {} not rated ({}); fix the catalog, publish it and rate again\n",
+            plural(events, "event is", "events are"),
+            reasons.join(", ")
+        ));
     }
     if !refused.is_empty() {
-        text.push_str(&format!("! {} records were refused; `atcost doctor` says where and why\n", manifest.rejected));
+        text.push_str(&format!("! {} refused; `atcost doctor` says where and why\n", plural(manifest.rejected, "record was", "records were")));
     }
     if manifest.conflicts > 0 {
-        text.push_str(&format!("! {} records repeat an id with other content; the first counts\n", manifest.conflicts));
+        text.push_str(&format!("! {} an id with other content; the first counts\n", plural(manifest.conflicts, "record repeats", "records repeat")));
     }
     text.push_str(&format!("\n{}\n", folder.display()));
     text

@@ -53,6 +53,11 @@ pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// `1 record`, `2 records`.
+pub fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// A text without characters that would steer a terminal: control and bidirectional characters appear as `\u{…}`.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -74,6 +79,9 @@ mod tests {
     fn tables_align_and_escape() {
         let rows = vec![vec!["acme".to_owned(), "1.5".to_owned()], vec!["b\u{1b}[31m".to_owned(), "20".to_owned()]];
         let shown = table(&[("customer", Align::Left), ("EUR", Align::Right)], &rows);
-        assert_eq!(shown, "  customer        EUR\n  acme            1.5\n  b\\u{1b}[31m       20\n".replace("\\u{1b}[31m       20", "\\u{1b}[31m      20"));
+        assert_eq!(
+            shown,
+            "  customer        EUR\n  acme            1.5\n  b\\u{1b}[31m       20\n".replace("\\u{1b}[31m       20", "\\u{1b}[31m      20")
+        );
     }
 }

@@ -47,7 +47,8 @@ impl PinnedFiles {
             let digest = tag.and_then(Sha256Digest::from_hex).ok_or_else(|| {
                 LedgerError::corrupt(&table.folder().display(), format!("the log names {} without a SHA-256; it was not written by atcost", add.path))
             })?;
-            let size = u64::try_from(add.size).map_err(|_| LedgerError::corrupt(&table.folder().display(), format!("{} has a negative size", add.path)))?;
+            let size =
+                u64::try_from(add.size).map_err(|_| LedgerError::corrupt(&table.folder().display(), format!("{} has a negative size", add.path)))?;
             files.push(PinnedFile { path: table.folder().join(&add.path), size, digest });
         }
         Ok(Self { version: table.version(), files })
@@ -64,7 +65,10 @@ impl PinnedFiles {
             if size != file.size || digest != file.digest {
                 return Err(LedgerError::corrupt(
                     &file.path.display(),
-                    format!("its SHA-256 is {digest} over {size} bytes, the log says {} over {}; restore the file from a copy", file.digest, file.size),
+                    format!(
+                        "its SHA-256 is {digest} over {size} bytes, the log says {} over {}; restore the file from a copy",
+                        file.digest, file.size
+                    ),
                 ));
             }
             paths.push(file.path.clone());

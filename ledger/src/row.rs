@@ -6,9 +6,7 @@
 //! Invariant: a row can be turned back into the [`DecodedRecord`] it was made from, so its canonical bytes can be computed
 //! from what is stored.
 
-use arrow::array::{
-    ArrayRef, BinaryBuilder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, BinaryBuilder, Decimal128Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use schemas::batch::{DecodedRecord, Outcome, RawRecord};
 use schemas::event::{push_bytes, push_option, push_text};

@@ -56,6 +56,8 @@ const COMMIT_ATTEMPTS: u32 = 5;
 pub struct Table {
     inner: DeltaTable,
     folder: PathBuf,
+    /// Tells this writer's files from those of a twin that commits the very same rows: whose commit landed must not be a guess.
+    writer: String,
 }
 
 /// An application id and the number its `txn` action moves to.
@@ -114,7 +116,7 @@ impl Table {
             Some(version) => LedgerError::invalid(&folder.display(), format!("version {version} cannot be opened: {error}")),
             None => LedgerError::storage(&folder.display(), "reading the log", &error),
         })?;
-        let table = Self { inner, folder: folder.to_owned() };
+        let table = Self { inner, folder: folder.to_owned(), writer: writer_name() };
         table.check_properties()?;
         table.check_columns(columns)?;
         Ok(table)
@@ -232,12 +234,12 @@ impl Table {
         self.inner.update_state().await.map_err(|error| LedgerError::storage(&self.folder.display(), "reading the log", &error))
     }
 
-    /// Writes rows as one durable Parquet file, named by the version that will commit it and by its content, so that a second
-    /// attempt writes the same file and two writers never share one.
+    /// Writes rows as one durable Parquet file. Its name is made once per commit, so that every attempt names the same file, and
+    /// it holds the writer's name, so that two writers never share one.
     async fn write_file(&self, rows: &RecordBatch, version: u64) -> Result<Add, LedgerError> {
         let bytes = parquet_bytes(rows);
         let digest = Sha256Digest::of(&bytes);
-        let path = format!("rows-{version:020}-{}.parquet", digest.short());
+        let path = format!("rows-{version:020}-{}.parquet", self.writer);
         let size = i64::try_from(bytes.len()).expect("a file is smaller than 2^63 bytes");
         let store = self.inner.object_store();
         store.put(&ObjectPath::from(path.as_str()), bytes.into()).await.map_err(|error| self.storage("writing rows", &error))?;
@@ -280,7 +282,10 @@ impl Table {
         let refusals = [
             (!effective.append_only(), "delta.appendOnly must be true: rows are never edited"),
             (effective.enable_expired_log_cleanup(), "delta.enableExpiredLogCleanup must be false: it deletes history after every commit"),
-            (effective.log_retention_duration() < RETENTION, "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history"),
+            (
+                effective.log_retention_duration() < RETENTION,
+                "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history",
+            ),
             (
                 effective.deleted_file_retention_duration() < RETENTION,
                 "delta.deletedFileRetentionDuration must be `interval 5200 weeks`: a shorter one deletes files",
@@ -291,7 +296,9 @@ impl Table {
             ),
         ];
         match refusals.iter().find(|(refused, _)| *refused) {
-            Some((_, why)) => Err(LedgerError::invalid(&self.folder.display(), format!("dangerous table property: {why}; set it back before using this ledger"))),
+            Some((_, why)) => {
+                Err(LedgerError::invalid(&self.folder.display(), format!("dangerous table property: {why}; set it back before using this ledger")))
+            }
             None => Ok(()),
         }
     }
@@ -333,13 +340,19 @@ fn check_log_tail(folder: &Path) -> Result<(), LedgerError> {
     };
     let bytes = std::fs::read(&last).map_err(|error| LedgerError::storage(&last.display(), "reading", &error))?;
     let whole = !bytes.is_empty()
-        && bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).all(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
+        && bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .all(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
     if whole {
         return Ok(());
     }
     Err(LedgerError::corrupt(
         &last.display(),
-        format!("the last log entry is torn ({} bytes), as a power loss leaves it; move this one file aside and start again: what it held will be read again from the source", bytes.len()),
+        format!(
+            "the last log entry is torn ({} bytes), as a power loss leaves it; move this one file aside and start again: what it held will be read again from the source",
+            bytes.len()
+        ),
     ))
 }
 
@@ -364,13 +377,20 @@ fn delta_field(column: &Column) -> StructField {
     StructField::new(column.name, DataType::Primitive(primitive), !column.required)
 }
 
+#[expect(clippy::disallowed_methods, reason = "a name that no other process has; nothing that is stored depends on its value")]
+fn writer_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
 pub(crate) fn table_url(folder: &Path) -> Result<url::Url, LedgerError> {
     let absolute = std::path::absolute(folder).map_err(|error| LedgerError::storage(&folder.display(), "resolving the path", &error))?;
     url::Url::from_directory_path(&absolute).map_err(|()| LedgerError::invalid(&folder.display(), "the path cannot be written as a URL"))
 }
 
 fn sync_file(path: &Path) -> Result<(), LedgerError> {
-    std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(|error| LedgerError::storage(&path.display(), "making the file durable", &error))
+    std::fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| LedgerError::storage(&path.display(), "making the file durable", &error))
 }
 
 fn sync_folder(path: &Path) -> Result<(), LedgerError> {

@@ -165,10 +165,10 @@ pub fn shares(
             let usage = sum_usage(usage)?;
             let weights = usage.values().map(|quantity| Weight::of_quantity(*quantity)).collect::<Result<Vec<_>, _>>()?;
             let parts = allocate_amount(amount, &weights)?;
-            let share = |(((_, customer, subject), quantity), amount): (((bool, Option<CustomerId>, Subject), QuantityTotal), Amount)| Share {
-                kind: Kind::of(customer.as_ref(), &is_internal),
-                customer,
-                subject: Some(subject),
+            let share = |((place, quantity), amount): ((Place, QuantityTotal), Amount)| Share {
+                kind: Kind::of(place.customer.as_ref(), &is_internal),
+                customer: place.customer,
+                subject: place.subject,
                 quantity: Some(quantity),
                 amount,
             };
@@ -194,9 +194,9 @@ pub fn shares(
 /// # Errors
 /// [`MoneyError::NothingToShareBy`] when money is settled for charges of nothing, and overflow.
 pub fn statement(settled: Money, shares: &[Share]) -> Result<Vec<StatementShare>, AllocationError> {
-    let mut totals: BTreeMap<(bool, Option<CustomerId>), (Kind, Amount)> = BTreeMap::new();
+    let mut totals: BTreeMap<Place, (Kind, Amount)> = BTreeMap::new();
     for share in shares {
-        let (_, total) = totals.entry((share.customer.is_none(), share.customer.clone())).or_insert((share.kind, Amount::ZERO));
+        let (_, total) = totals.entry(Place::new(&share.customer, None)).or_insert((share.kind, Amount::ZERO));
         *total = total.checked_add(share.amount).map_err(|reason| AllocationError::Amount {
             customer: share.customer.as_ref().map_or_else(|| "the unattributed".to_owned(), ToString::to_string),
             reason,
@@ -204,14 +204,28 @@ pub fn statement(settled: Money, shares: &[Share]) -> Result<Vec<StatementShare>
     }
     let weights: Vec<Weight> = totals.values().map(|(_, amount)| Weight::of_magnitude(*amount)).collect();
     let parts = allocate_money(settled, &weights)?;
-    Ok(totals.into_iter().zip(parts).map(|(((_, customer), (kind, _)), money)| StatementShare { customer, kind, money }).collect())
+    Ok(totals.into_iter().zip(parts).map(|((place, (kind, _)), money)| StatementShare { customer: place.customer, kind, money }).collect())
 }
 
-/// One entry per customer and subject, in the order of ties.
-fn sum_usage(usage: &[Usage]) -> Result<BTreeMap<(bool, Option<CustomerId>, Subject), QuantityTotal>, AllocationError> {
+/// Where a share stands: its derived order is the order of ties.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    unattributed: bool,
+    customer: Option<CustomerId>,
+    subject: Option<Subject>,
+}
+
+impl Place {
+    fn new(customer: &Option<CustomerId>, subject: Option<&Subject>) -> Self {
+        Self { unattributed: customer.is_none(), customer: customer.clone(), subject: subject.cloned() }
+    }
+}
+
+/// One entry per customer and subject.
+fn sum_usage(usage: &[Usage]) -> Result<BTreeMap<Place, QuantityTotal>, AllocationError> {
     let mut sums = BTreeMap::new();
     for Usage { customer, subject, quantity } in usage {
-        let sum = sums.entry((customer.is_none(), customer.clone(), subject.clone())).or_insert(QuantityTotal::ZERO);
+        let sum = sums.entry(Place::new(customer, Some(subject))).or_insert(QuantityTotal::ZERO);
         *sum = sum.checked_add(*quantity).map_err(|reason| AllocationError::Quantity { subject: subject.clone(), reason })?;
     }
     Ok(sums)

@@ -50,7 +50,9 @@ pub async fn explain<'a>(line: &'a CostLine, charge: &'a Charge, usage: &Usage, 
         let follows_usage = charge.metered_quantity.is_some();
         for event in usage.events(catalog, &metered.meter, line.key.charge_period, charge.subject.as_ref()).await? {
             let billed_by = catalog.providers.values().filter(|candidate| event.provider.as_ref().is_none_or(|named| *named == candidate.id));
-            let taken_by = billed_by.filter_map(|candidate| Some((&candidate.id, candidate.sku_for(&metered.meter, |name| event.dimensions.get(name).map(String::as_str))?)));
+            let taken_by = billed_by.filter_map(|candidate| {
+                Some((&candidate.id, candidate.sku_for(&metered.meter, |name| event.dimensions.get(name).map(String::as_str))?))
+            });
             let of_this_sku = taken_by.map(|(provider, sku)| (provider, &sku.id)).eq([(&provider.id, &sku.id)]);
             if of_this_sku && (!follows_usage || event.customer == charge.customer) {
                 events.push(event);

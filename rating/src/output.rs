@@ -152,12 +152,9 @@ pub fn write(run: &Run, catalog: &Catalog, runs: &Path, workspace: &Workspace) -
     }
     std::fs::create_dir_all(&staging).map_err(|error| RatingError::file(&staging, "creating the folder", &error))?;
     let mut tables = BTreeMap::new();
-    for (name, columns) in [
-        ("cost_lines", cost_lines(run, catalog)),
-        ("charges", charges(run)),
-        ("statement_lines", statement_lines(run)),
-        ("unrated", unrated(run)),
-    ] {
+    for (name, columns) in
+        [("cost_lines", cost_lines(run, catalog)), ("charges", charges(run)), ("statement_lines", statement_lines(run)), ("unrated", unrated(run))]
+    {
         let file = format!("{name}.parquet");
         let bytes = columns.to_parquet();
         std::fs::write(staging.join(&file), &bytes).map_err(|error| RatingError::file(&staging.join(&file), "writing", &error))?;
@@ -218,7 +215,8 @@ fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) 
     for unrated in &run.unrated {
         *unrated_events.entry(unrated.key.reason.as_str().to_owned()).or_insert(0) += unrated.events;
     }
-    let mut by_customer: BTreeMap<CustomerId, BTreeMap<Currency, Amount>> = catalog.customers.keys().map(|id| (id.clone(), BTreeMap::new())).collect();
+    let mut by_customer: BTreeMap<CustomerId, BTreeMap<Currency, Amount>> =
+        catalog.customers.keys().map(|id| (id.clone(), BTreeMap::new())).collect();
     for ((customer, currency), amount) in run.customer_totals()? {
         by_customer.entry(customer).or_default().insert(currency, amount);
     }
@@ -253,7 +251,16 @@ fn cost_lines(run: &Run, catalog: &Catalog) -> Table {
     table.text("cost_line_id", lines.iter().map(|line| Some(line.key.id())));
     table.key_columns(&lines);
     table.text("provider_name", lines.iter().map(|line| catalog.providers.get(&line.key.provider).map(|provider| provider.name.clone())));
-    table.text("sku_name", lines.iter().map(|line| catalog.providers.get(&line.key.provider).and_then(|provider| provider.skus.iter().find(|sku| sku.id == line.key.sku)).map(|sku| sku.name.clone())));
+    table.text(
+        "sku_name",
+        lines.iter().map(|line| {
+            catalog
+                .providers
+                .get(&line.key.provider)
+                .and_then(|provider| provider.skus.iter().find(|sku| sku.id == line.key.sku))
+                .map(|sku| sku.name.clone())
+        }),
+    );
     table.instant("price_from", lines.iter().map(|line| line.key.price_from));
     table.text("price_model", lines.iter().map(|line| Some(line.model.to_owned())));
     table.text("rule", lines.iter().map(|line| Some(line.rule.as_str().to_owned())));

@@ -178,7 +178,7 @@ pub enum TiersError {
     LastNotOpen,
     #[error("tier {0} has no `up_to` but is not the last")]
     OpenBeforeLast(usize),
-    #[error("tier {0} ends where the tier before it ends, or earlier")]
+    #[error("tier {0} holds nothing: its `up_to` is not above where it begins")]
     NotIncreasing(usize),
 }
 

@@ -37,10 +37,8 @@ impl Pins {
     /// The run's id: the first 16 hexadecimal digits of the SHA-256 of
     /// `atcost run 1\nperiod …\nledger …\ncatalog …\nengine …\n`.
     pub fn run_id(&self) -> String {
-        let text = format!(
-            "atcost run 1\nperiod {}\nledger {}\ncatalog {}\nengine {ENGINE_VERSION}\n",
-            self.month, self.ledger_version, self.catalog
-        );
+        let text =
+            format!("atcost run 1\nperiod {}\nledger {}\ncatalog {}\nengine {ENGINE_VERSION}\n", self.month, self.ledger_version, self.catalog);
         Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
     }
 }
@@ -355,7 +353,12 @@ impl LineMaker<'_> {
     }
 
     /// The lines of one account: one per price with usage. Tiers, free units and packages count on from price to price.
-    fn metered(&self, metered: &Metered, sub_account: Option<&CustomerId>, prices: &[(usize, &Vec<allocation::Usage>)]) -> Result<Vec<CostLine>, RatingError> {
+    fn metered(
+        &self,
+        metered: &Metered,
+        sub_account: Option<&CustomerId>,
+        prices: &[(usize, &Vec<allocation::Usage>)],
+    ) -> Result<Vec<CostLine>, RatingError> {
         let mut quantities = Vec::with_capacity(prices.len());
         let mut period_total = Exact::zero();
         for (_, usage) in prices {
@@ -373,7 +376,8 @@ impl LineMaker<'_> {
             let price = &self.sku.prices[*price];
             let steps = price::steps(&price.model, &counted_before, &quantity, &period_total);
             counted_before += &quantity;
-            let charge_period = price.within(self.period).ok_or_else(|| RatingError::broken(format!("{}: a price was used outside its dates", self.sku.id)))?;
+            let charge_period =
+                price.within(self.period).ok_or_else(|| RatingError::broken(format!("{}: a price was used outside its dates", self.sku.id)))?;
             let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(&error))?;
             lines.push(self.line(price, sub_account, charge_period, rounded, Some(metered.unit.as_str()), steps, usage, &metered.factor)?);
         }
@@ -471,9 +475,14 @@ impl Run {
                 settled = settled.checked_add(statement.money.minor_units).ok_or_else(|| RatingError::broken(format!("{name}: overflow")))?;
             }
             if settled != line.settled.minor_units {
-                return Err(RatingError::broken(format!("{name}: statement lines add up to {settled} minor units, the cost line settles at {}", line.settled.minor_units)));
+                return Err(RatingError::broken(format!(
+                    "{name}: statement lines add up to {settled} minor units, the cost line settles at {}",
+                    line.settled.minor_units
+                )));
             }
-            let new = std::iter::once(line.key.id()).chain(line.shares.iter().map(|share| share.id.clone())).chain(line.statement.iter().map(|line| line.id.clone()));
+            let new = std::iter::once(line.key.id())
+                .chain(line.shares.iter().map(|share| share.id.clone()))
+                .chain(line.statement.iter().map(|line| line.id.clone()));
             for id in new {
                 if !ids.insert(id.clone()) {
                     return Err(RatingError::broken(format!("{name}: the id {id} is not unique")));

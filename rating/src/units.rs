@@ -45,10 +45,10 @@ pub enum UnitError {
     Dimension { from: String, from_dimension: String, to: String, to_dimension: String },
     #[error("`{from}` converts to `{to}` only when the length of the month is known")]
     MonthUnknown { from: String, to: String },
-    #[error("`{0}` is not a length of time: it must be a number, a blank and a unit of time, like `730 h`")]
-    NotADuration(String),
-    #[error("the number in `{text}` is wrong: {reason}")]
-    DurationNumber { text: String, reason: DecimalError },
+    #[error("it must be a number above zero, a blank and a unit of time, like `730 h`")]
+    NotADuration,
+    #[error("its number is wrong: {0}")]
+    DurationNumber(DecimalError),
 }
 
 /// Beyond this an exponent or a number is a typing error, not a unit.
@@ -142,12 +142,11 @@ pub fn conversion(from: &Unit, to: &Unit, month: Option<&Exact>) -> Result<Exact
 /// # Errors
 /// Anything but a positive decimal, one blank and a unit of time.
 pub fn duration(text: &str) -> Result<Exact, UnitError> {
-    let not_a_duration = || UnitError::NotADuration(text.to_owned());
-    let (number, unit) = text.split_once(' ').ok_or_else(not_a_duration)?;
-    let number = QuantityTotal::parse(number, Sign::NonNegative).map_err(|reason| UnitError::DurationNumber { text: text.to_owned(), reason })?;
+    let (number, unit) = text.split_once(' ').ok_or(UnitError::NotADuration)?;
+    let number = QuantityTotal::parse(number, Sign::NonNegative).map_err(UnitError::DurationNumber)?;
     let unit = Unit::parse(unit)?;
     if number.is_zero() || unit.dimension != (Dimension { time: 1, ..Dimension::default() }) {
-        return Err(not_a_duration());
+        return Err(UnitError::NotADuration);
     }
     Ok(exact(number) * unit.factor)
 }
@@ -341,10 +340,10 @@ mod tests {
         check("GiBy.d", "GiBy.mo", Some("30 d"), "1/30");
         check("By.mo", "GiBy.mo", None, "0.000000000931322574615478515625");
         check("By.s", "GiBy.mo", None, "`By.s` converts to `GiBy.mo` only when the length of the month is known");
-        check("s", "mo", Some("730"), "`730` is not a length of time: it must be a number, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("0 h"), "`0 h` is not a length of time: it must be a number, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("1 mo"), "`1 mo` is not a length of time: it must be a number, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("1e3 h"), "the number in `1e3 h` is wrong: it must be digits, optionally a point and more digits, and nothing else");
+        check("s", "mo", Some("730"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
+        check("s", "mo", Some("0 h"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
+        check("s", "mo", Some("1 mo"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
+        check("s", "mo", Some("1e3 h"), "its number is wrong: it must be digits, optionally a point and more digits, and nothing else");
     }
 
     #[test]

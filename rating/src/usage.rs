@@ -93,6 +93,10 @@ ranked AS (
   WINDOW by_id AS (PARTITION BY source, id ORDER BY batch, "row" ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )"#;
 
+/// SQL: where a record was, for people. `file:line` (the record's number where a file has no lines), or `topic/partition@offset`.
+const PLACE: &str = r#"CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
+ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END"#;
+
 /// SQL: corrections with their rank among the corrections of one target.
 const CORRECTIONS: &str = r#"
 corrections AS (
@@ -121,7 +125,7 @@ impl Usage {
         context.register_udf(ScalarUDF::from(Dimension::new()));
         let schema = ledger::row::arrow_schema(ledger::row::COLUMNS);
         register_files(&context, "ledger", &paths, schema)?;
-        let corrections = count(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL").await?;
+        let [corrections] = counts(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL").await?;
         Ok(Self { context, corrected: corrections > 0 })
     }
 
@@ -130,16 +134,15 @@ impl Usage {
     /// # Errors
     /// When the rows cannot be read.
     pub async fn counts(&self) -> Result<LedgerCounts, RatingError> {
-        let mut counts = LedgerCounts {
-            received: count(&self.context, "SELECT COUNT(*) FROM ledger WHERE kind <> 'gap'").await?,
-            usage: count(&self.context, "SELECT COUNT(*) FROM ledger WHERE kind = 'usage'").await?,
-            rejected: count(&self.context, "SELECT COUNT(*) FROM ledger WHERE kind = 'rejected'").await?,
-            gaps: count(&self.context, "SELECT COUNT(*) FROM ledger WHERE kind = 'gap'").await?,
-            duplicates: count(&self.context, &format!("WITH {RANKED} SELECT COUNT(*) FROM ranked WHERE nth > 1 AND content_digest = first_digest")).await?,
-            conflicts: count(&self.context, &format!("WITH {RANKED} SELECT COUNT(*) FROM ranked WHERE nth > 1 AND content_digest <> first_digest")).await?,
-        };
+        let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
+        let [received, usage, rejected, gaps] = self::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
+        let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
+        let [duplicates, conflicts] = self::counts(&self.context, &format!("WITH {RANKED} SELECT {repeats} FROM ranked WHERE nth > 1")).await?;
+        let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
         if self.corrected {
-            counts.conflicts += count(&self.context, &format!("WITH {RANKED}, {CORRECTIONS} SELECT COUNT(*) FROM corrections WHERE nth > 1")).await?;
+            let sql = format!("WITH {RANKED}, {CORRECTIONS} SELECT COUNT(*) FROM corrections WHERE nth > 1");
+            let [second_corrections] = self::counts(&self.context, &sql).await?;
+            counts.conflicts += second_corrections;
         }
         if counts.received != counts.usage + counts.rejected {
             return Err(RatingError::broken(format!("received {} is not usage {} + rejected {}", counts.received, counts.usage, counts.rejected)));
@@ -212,8 +215,14 @@ FROM attributed GROUP BY provider, meter, customer, subject, slot{grouped}"#,
             read_totals(&batch?, &names, &cuts, &mut totals)?;
         }
         totals.sort_by(|a, b| {
-            (&a.provider, &a.meter, &a.dimensions, &a.customer, &a.subject, a.interval)
-                .cmp(&(&b.provider, &b.meter, &b.dimensions, &b.customer, &b.subject, b.interval))
+            (&a.provider, &a.meter, &a.dimensions, &a.customer, &a.subject, a.interval).cmp(&(
+                &b.provider,
+                &b.meter,
+                &b.dimensions,
+                &b.customer,
+                &b.subject,
+                b.interval,
+            ))
         });
         Ok(totals)
     }
@@ -222,10 +231,16 @@ FROM attributed GROUP BY provider, meter, customer, subject, slot{grouped}"#,
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub async fn events(&self, catalog: &Catalog, meter: &MeterType, period: Period, subject: Option<&Subject>) -> Result<Vec<EventRow>, RatingError> {
+    pub async fn events(
+        &self,
+        catalog: &Catalog,
+        meter: &MeterType,
+        period: Period,
+        subject: Option<&Subject>,
+    ) -> Result<Vec<EventRow>, RatingError> {
         let subject = subject.map(|subject| format!(" AND subject = {}", literal(subject.as_str()))).unwrap_or_default();
         let sql = format!(
-            r#"WITH {} SELECT origin, origin_name, "partition", "offset", source, id, subject, micros, value, dimensions, provider
+            r#"WITH {} SELECT {PLACE} AS place, source, id, subject, micros, value, dimensions, provider
 FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER BY batch, "row""#,
             self.effective(),
             literal(meter.as_str()),
@@ -288,18 +303,24 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn conflicting_ids(&self, limit: usize) -> Result<Vec<String>, RatingError> {
-        let sql = format!("WITH {RANKED} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}");
+        let sql = format!(
+            "WITH {RANKED} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}"
+        );
         self.texts(&sql).await
     }
 
-    /// Runs a query whose first column is text and gives its values, in order.
+    /// Where refused records were, in ledger order; at most `limit`.
     ///
     /// # Errors
-    /// When the query fails.
-    pub async fn texts(&self, sql: &str) -> Result<Vec<String>, RatingError> {
+    /// When the rows cannot be read.
+    pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        self.texts(&format!("SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY batch, \"row\" LIMIT {limit}")).await
+    }
+
+    async fn texts(&self, sql: &str) -> Result<Vec<String>, RatingError> {
         let mut texts = Vec::new();
         for batch in self.context.sql(sql).await?.collect().await? {
-            texts.extend(batch.column(0).as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()));
+            texts.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
         }
         Ok(texts)
     }
@@ -308,9 +329,8 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
 /// One event behind a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRow {
-    pub origin_name: String,
-    pub partition: i32,
-    pub offset: i64,
+    /// `file:line`, or `topic/partition@offset`.
+    pub place: String,
     pub source: String,
     pub id: String,
     pub subject: Subject,
@@ -322,23 +342,23 @@ pub struct EventRow {
 }
 
 fn read_events(batch: &RecordBatch, catalog: &Catalog, rows: &mut Vec<EventRow>) -> Result<(), RatingError> {
+    let broken = |error: &dyn std::fmt::Display| RatingError::broken(error.to_string());
     let text = |index: usize| batch.column(index).as_string::<i32>();
-    let quantities = batch.column(8).as_primitive::<Decimal128Type>();
+    let micros = batch.column(4).as_primitive::<Int64Type>();
+    let quantities = batch.column(5).as_primitive::<Decimal128Type>();
     for row in 0..batch.num_rows() {
-        let subject = Subject::new(text(6).value(row)).map_err(stored_name)?;
-        let time = Instant::from_micros(batch.column(7).as_primitive::<Int64Type>().value(row)).map_err(|error| RatingError::broken(error.to_string()))?;
+        let subject = Subject::new(text(3).value(row)).map_err(stored_name)?;
+        let time = Instant::from_micros(micros.value(row)).map_err(|error| broken(&error))?;
         rows.push(EventRow {
-            origin_name: text(1).value(row).to_owned(),
-            partition: batch.column(2).as_primitive::<arrow::datatypes::Int32Type>().value(row),
-            offset: batch.column(3).as_primitive::<Int64Type>().value(row),
-            source: text(4).value(row).to_owned(),
-            id: text(5).value(row).to_owned(),
+            place: text(0).value(row).to_owned(),
+            source: text(1).value(row).to_owned(),
+            id: text(2).value(row).to_owned(),
             customer: catalog.customer_at(&subject, time).cloned(),
             subject,
             time,
-            quantity: QuantityTotal::from_units(quantities.value(row)).map_err(|error| RatingError::broken(error.to_string()))?,
-            dimensions: serde_json::from_str(text(9).value(row)).map_err(|error| RatingError::broken(error.to_string()))?,
-            provider: optional(text(10), row).map(ProviderId::new).transpose().map_err(stored_name)?,
+            quantity: QuantityTotal::from_units(quantities.value(row)).map_err(|error| broken(&error))?,
+            dimensions: serde_json::from_str(text(6).value(row)).map_err(|error| broken(&error))?,
+            provider: optional(text(7), row).map(ProviderId::new).transpose().map_err(stored_name)?,
         });
     }
     Ok(())
@@ -359,7 +379,8 @@ fn read_totals(
     }
     for row in 0..batch.num_rows() {
         let slot = usize::try_from(slots.value(row)).map_err(|error| RatingError::broken(error.to_string()))?;
-        let dimensions = names.keys().enumerate().filter_map(|(index, name)| Some((name.clone(), optional(text(7 + index), row)?.to_owned()))).collect();
+        let dimensions =
+            names.keys().enumerate().filter_map(|(index, name)| Some((name.clone(), optional(text(7 + index), row)?.to_owned()))).collect();
         totals.push(UsageTotal {
             provider: optional(text(0), row).map(ProviderId::new).transpose().map_err(stored_name)?,
             meter: MeterType::new(text(1).value(row)).map_err(stored_name)?,
@@ -460,10 +481,16 @@ fn url_of(path: &Path) -> Result<String, RatingError> {
     url::Url::from_file_path(path).map(String::from).map_err(|()| RatingError::broken(format!("{} cannot be written as a URL", path.display())))
 }
 
-async fn count(context: &SessionContext, sql: &str) -> Result<u64, RatingError> {
+/// The counts in the one row that a query gives.
+async fn counts<const N: usize>(context: &SessionContext, sql: &str) -> Result<[u64; N], RatingError> {
+    let no_count = || RatingError::broken(format!("a count gave no number: {sql}"));
     let batches = context.sql(sql).await?.collect().await?;
-    let value = batches.first().filter(|batch| batch.num_rows() == 1).map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
-    value.and_then(|value| u64::try_from(value).ok()).ok_or_else(|| RatingError::broken(format!("a count gave no number: {sql}")))
+    let row = batches.iter().find(|batch| batch.num_rows() == 1 && batch.num_columns() == N).ok_or_else(no_count)?;
+    let mut values = [0; N];
+    for (value, column) in values.iter_mut().zip(row.columns()) {
+        *value = u64::try_from(column.as_primitive::<Int64Type>().value(0)).map_err(|_| no_count())?;
+    }
+    Ok(values)
 }
 
 /// SQL `dimension(dimensions, name)`: the value of a dimension in a row's JSON object, NULL where it has none.

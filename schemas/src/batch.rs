@@ -30,9 +30,15 @@ pub struct RawRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     Usage(Box<UsageEvent>),
-    Rejected { rejection: Rejection, raw: RawRecord },
+    Rejected {
+        rejection: Rejection,
+        raw: RawRecord,
+    },
     /// Offsets `[coordinates.offset, until)` were gone before they could be read.
-    Gap { until: Offset, detail: String },
+    Gap {
+        until: Offset,
+        detail: String,
+    },
 }
 
 /// One record, decided.

@@ -56,11 +56,7 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     /// # Errors
     /// [`DecimalError::Overflow`] when it needs more than `PRECISION` digits.
     pub fn from_units(units: i128) -> Result<Self, DecimalError> {
-        if units > -Self::LIMIT && units < Self::LIMIT {
-            Ok(Self(units))
-        } else {
-            Err(DecimalError::Overflow(PRECISION))
-        }
+        if units > -Self::LIMIT && units < Self::LIMIT { Ok(Self(units)) } else { Err(DecimalError::Overflow(PRECISION)) }
     }
 
     /// The value as a count of its smallest unit, 10^-SCALE.

@@ -60,7 +60,7 @@ fn answer(question: &str) -> Result<String, String> {
     let mut output = String::new();
     for share in &shares {
         let (subject, quantity) = (share.subject.as_ref().map_or("", Subject::as_str), share.quantity.map(|quantity| quantity.to_string()));
-        let row = format!("{:14}{:12}{:16}{:>6}  {}", kind(share.kind), name(&share.customer), subject, quantity.unwrap_or_default(), share.amount);
+        let row = format!("{:14}{:12}{:16}{:>12}  {}", kind(share.kind), name(&share.customer), subject, quantity.unwrap_or_default(), share.amount);
         writeln!(output, "{row}").expect("a String takes everything");
     }
     let settled_text = settled.to_amount().expect("money is an amount");

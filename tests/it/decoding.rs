@@ -55,7 +55,10 @@ fn check(case: &str) -> String {
     for line in answers.lines().filter(|line| !line.is_empty() && !line.starts_with("  ")) {
         let fill = |text: &str| repeated(&text.replace('$', line));
         let headers = headers.iter().map(|header| {
-            let (name, value) = fill(header.trim_start_matches("header ")).split_once(": ").map(|(name, value)| (name.to_owned(), value.to_owned())).expect("a header");
+            let (name, value) = fill(header.trim_start_matches("header "))
+                .split_once(": ")
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .expect("a header");
             (name, Some(value.into_bytes()))
         });
         let text = fill(&template.join("\n"));
@@ -71,7 +74,8 @@ fn outcome(form: &str, headers: Vec<(String, Option<Vec<u8>>)>, text: &str) -> S
         "json" => decode(RawRecord { key: None, headers, value: Some(text.as_bytes().to_vec()) }, Content::Json),
         "kafka" => message(text.as_bytes().to_vec()),
         "hex" => {
-            let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| u8::try_from(digit).expect("a hexadecimal digit")).collect();
+            let digits: Vec<u8> =
+                text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| u8::try_from(digit).expect("a hexadecimal digit")).collect();
             message(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())
         }
         "tombstone" => decode(RawRecord { key: None, headers, value: None }, Content::Message),
@@ -118,7 +122,10 @@ fn shown(event: &UsageEvent) -> String {
         event.location.as_ref().map(|location| format!("location({location})")),
         event.resource.as_ref().map(|resource| format!("resource({})", map(resource))),
         event.producer.as_ref().map(|producer| format!("producer({} {} {})", producer.id, producer.epoch, producer.seq)),
-        event.correction.as_ref().map(|correction| format!("correction({} {}: {})", correction.action.as_str(), correction.target, correction.reason)),
+        event
+            .correction
+            .as_ref()
+            .map(|correction| format!("correction({} {}: {})", correction.action.as_str(), correction.target, correction.reason)),
     ];
     for part in parts.into_iter().flatten() {
         write!(text, " {part}").expect("a String takes everything");

@@ -135,7 +135,10 @@ async fn rows_and_positions_are_one_commit() {
     assert_eq!(reopened.version(), 1);
     // A batch without rows moves positions too: offsets can be holes.
     reopened.commit(&batch(vec![], 3, 9)).await.expect("it commits");
-    assert_eq!(Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).await.expect("positions").get(&stream()), Some(NextOffset(9)));
+    assert_eq!(
+        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).await.expect("positions").get(&stream()),
+        Some(NextOffset(9))
+    );
 }
 
 #[tokio::test]

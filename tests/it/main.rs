@@ -3,8 +3,14 @@
 // In reading order.
 mod ledger; // commits, fencing, damage, dangerous settings
 mod properties; // what must not matter to a charge
+mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
 mod duckdb; // the exports as an analyst reads them
+mod price; // what a quantity costs, by model
+mod allocation; // who bears how much of a cost line
+mod catalog; // what a catalog may not say
+mod decoding; // which records are refused, and why
+mod cases; // the files under tests/cases that the ones above read
 mod edges; // which crate may use what
 mod tidy; // banned words, files that nothing reaches

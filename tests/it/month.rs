@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use tests::atcost::{Atcost, utf8};
+use tests::atcost::{Atcost, json, utf8};
 use tests::duckdb::query;
 use tests::machine::case;
 use tests::month::{self, assert_figures, assert_tables, strings};
@@ -161,7 +161,9 @@ fn every_row_of_the_ledger_has_its_own_place() {
 fn paths_are_relative_to_the_configuration() {
     let (atcost, elsewhere) = (ingested(), Atcost::empty());
     let config = atcost.folder().join("atcost.toml");
-    assert_eq!(elsewhere.json(&["doctor", "--config", utf8(&config)])["received"], 70);
+    let output = elsewhere.run(&["rate", "--config", utf8(&config), "--period", "2025-10", "--format", "json"]);
+    assert_eq!(json(&output.stdout)["received"], 70, "{}", output.text());
+    assert!(atcost.folder().join("runs/period=2025-10").is_dir());
     assert!(files(elsewhere.folder()).is_empty());
 }
 
@@ -214,7 +216,7 @@ fn what_is_missing_is_named() {
         (vec!["ingest", "--files", "nowhere", "--until-caught-up"], "nowhere"),
         (vec!["catalog", "publish", "nowhere"], "nowhere"),
         (vec!["rate", "--period", "2025-13"], "2025-13"),
-        (vec!["ingest", "--until-caught-up"], "--files"),
+        (vec!["ingest", "--until-caught-up"], "--brokers"),
     ] {
         let output = atcost.run(&arguments);
         assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.text());

@@ -35,12 +35,16 @@ fn answer(model: &PriceModel, question: &str) -> String {
     let before = word_after("after").unwrap_or_else(|| Exact::from_integer(0.into()));
     let period_total = word_after("of").unwrap_or_else(|| &before + &quantity);
     let steps = price::steps(model, &before, &quantity, &period_total);
-    let bound = |bound: &Option<Exact>| bound.as_ref().map_or_else(|| "…".to_owned(), display);
+    let bounds = |from: &Option<Exact>, to: &Option<Exact>| match (from, to) {
+        (None, _) => String::new(),
+        (Some(from), None) => format!(" above {}", display(from)),
+        (Some(from), Some(to)) => format!(" above {} up to {}", display(from), display(to)),
+    };
     let mut lines: Vec<String> = steps
         .iter()
         .map(|step| {
-            let (from, to) = (bound(&step.from), bound(&step.to));
-            format!("  {} ({from}, {to}]: {} × {} = {}", step.label, display(&step.quantity), step.unit_price, display(&step.amount))
+            let bounds = bounds(&step.from, &step.to);
+            format!("  {}{bounds}: {} × {} = {}", step.label, display(&step.quantity), step.unit_price, display(&step.amount))
         })
         .collect();
     lines.push(match rounding::amount(&price::total(&steps)) {

@@ -37,23 +37,25 @@ fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
         ("network.example/port-hours", "destination", "eu"),
         ("network.example/unknown", "destination", "eu"),
     ]);
-    let subjects = prop::sample::select(vec!["projects/a1", "projects/a2", "projects/b1", "projects/c1", "projects/d1", "projects/i1", "projects/x9"]);
+    let subjects =
+        prop::sample::select(vec!["projects/a1", "projects/a2", "projects/b1", "projects/c1", "projects/d1", "projects/i1", "projects/x9"]);
     // From a few days before October to a few days after it.
     let event = (kinds, subjects, 1_758_900_000_000_000..1_762_300_000_000_000_i64, 0..10_i128.pow(18), any::<bool>());
     prop::collection::vec(event, 1..40).prop_map(|drawn| {
-        let make = |(index, ((meter, dimension, value), subject, micros, units, named)): (usize, ((&str, &str, &str), &str, i64, i128, bool))| UsageEvent {
-            key: key(u32::try_from(index).expect("a small index")),
-            meter: MeterType::new(meter).expect("a meter"),
-            subject: Subject::new(subject).expect("a subject"),
-            time: Instant::from_micros(micros).expect("an instant"),
-            quantity: Quantity::from_units(units).expect("a quantity"),
-            dimensions: BTreeMap::from([(dimension.to_owned(), value.to_owned())]),
-            provider: (named && meter.starts_with("compute")).then(|| ProviderId::new("nimbus").expect("a provider")),
-            location: None,
-            resource: None,
-            producer: None,
-            correction: None,
-        };
+        let make =
+            |(index, ((meter, dimension, value), subject, micros, units, named)): (usize, ((&str, &str, &str), &str, i64, i128, bool))| UsageEvent {
+                key: key(u32::try_from(index).expect("a small index")),
+                meter: MeterType::new(meter).expect("a meter"),
+                subject: Subject::new(subject).expect("a subject"),
+                time: Instant::from_micros(micros).expect("an instant"),
+                quantity: Quantity::from_units(units).expect("a quantity"),
+                dimensions: BTreeMap::from([(dimension.to_owned(), value.to_owned())]),
+                provider: (named && meter.starts_with("compute")).then(|| ProviderId::new("nimbus").expect("a provider")),
+                location: None,
+                resource: None,
+                producer: None,
+                correction: None,
+            };
         drawn.into_iter().enumerate().map(make).collect()
     })
 }
@@ -153,7 +155,15 @@ fn corrections_count_whatever_the_order() {
     check("a correction may arrive first", &[hours(2, "7", Some((Replace, 1))), hours(1, "5", None)], ("7", 0));
     check("a replacement may be replaced", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 2)))], ("8", 0));
     check("a replacement may be voided", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Void, 2)))], ("none", 0));
-    check("a correction that is repeated counts once", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(2, "7", Some((Replace, 1)))], ("7", 0));
-    check("of two replacements the first counts", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 1)))], ("7", 1));
+    check(
+        "a correction that is repeated counts once",
+        &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(2, "7", Some((Replace, 1)))],
+        ("7", 0),
+    );
+    check(
+        "of two replacements the first counts",
+        &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 1)))],
+        ("7", 1),
+    );
     check("a void's own quantity never counts", &[hours(1, "5", Some((Void, 9)))], ("none", 0));
 }

@@ -3,7 +3,7 @@
 //! Every run has a limit, so that a test of something that hangs fails and says what it printed. Only the processes started here are stopped.
 
 use crate::duckdb::{Table, queries};
-use crate::machine::{wait_for, workspace};
+use crate::machine::wait_for;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
@@ -114,8 +114,9 @@ impl Atcost {
             fs::read_dir(shard.join("_delta_log")).expect("a ledger has a log").map(|entry| entry.expect("it can be listed").path()).collect();
         versions.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         versions.sort();
-        let log: String = versions.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect();
-        let actions = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line of the log is JSON"));
+        let log: Vec<_> = versions.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect();
+        let actions =
+            log.iter().flat_map(|version| version.lines()).map(|line| serde_json::from_str::<Value>(line).expect("a line of the log is JSON"));
         let files: Vec<_> = actions.filter_map(|action| Some(format!("'{}'", action["add"]["path"].as_str()?))).collect();
         let view = format!("CREATE VIEW ledger AS SELECT * FROM read_parquet([{}])", files.join(", "));
         queries(&shard, &[&view, statement]).remove(1)
@@ -205,23 +206,15 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// The binary beside this test's own executable. It is brought up to date first: cargo does not rebuild another package's binary for a test,
-/// and a test of yesterday's binary is worse than none.
-fn binary() -> &'static Path {
+/// The binary beside this program or, for a test, beside the folder it is in, which `make test` builds first. A test does not build it: a build inside a build
+/// compiles what both share a second time.
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let executable = std::env::current_exe().expect("a test knows its executable");
-        let folder = executable.ancestors().nth(2).expect("a test's executable is in PROFILE/deps");
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--workspace", "--bins"]).current_dir(workspace());
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        build.env("CARGO_TARGET_DIR", folder.parent().expect("a profile's folder is in the target folder"));
-        // The flags of the test harness are not the compiler's.
-        build.env_remove("RUSTC_BOOTSTRAP");
-        let output = build.output().expect("cargo starts");
-        assert!(output.status.success(), "atcost does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-        folder.join("atcost")
+        let folder = executable.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("an executable is in a folder");
+        let binary = folder.join("atcost");
+        assert!(binary.is_file(), "{} is missing: run `cargo build --workspace --bins` first, or `make test`, which does", binary.display());
+        binary
     })
 }

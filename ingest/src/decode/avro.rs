@@ -76,7 +76,8 @@ impl WriterSchema {
     pub fn parse(json: &str, references: &[String]) -> Self {
         let parsed = parse(json, references);
         let fingerprints = parsed.as_ref().map_or_else(|_| Vec::new(), |_| fingerprints(json, references));
-        let plan = parsed.and_then(|(schema, others)| plan(&schema, &others)).map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
+        let plan =
+            parsed.and_then(|(schema, others)| plan(&schema, &others)).map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
         let incompatible = match &plan {
             Ok((nodes, root)) => resolve_event(nodes, *root).err(),
             Err(detail) => Some(detail.clone()),
@@ -304,8 +305,12 @@ const EVENT: Fields = &[
     ("correction", Target::Correction, true, false),
 ];
 const PRODUCER: Fields = &[("id", Target::Text, false, true), ("epoch", Target::Long, false, true), ("seq", Target::Long, false, true)];
-const CORRECTION: Fields =
-    &[("action", Target::Action, false, true), ("source", Target::Text, false, true), ("id", Target::Text, false, true), ("reason", Target::Text, false, true)];
+const CORRECTION: Fields = &[
+    ("action", Target::Action, false, true),
+    ("source", Target::Text, false, true),
+    ("id", Target::Text, false, true),
+    ("reason", Target::Text, false, true),
+];
 
 /// Whether some datum of the writer's schema can be an event; what a union holds is only known datum by datum.
 fn resolve_event(nodes: &[Node], root: usize) -> Result<(), String> {
@@ -322,7 +327,11 @@ fn resolve_event(nodes: &[Node], root: usize) -> Result<(), String> {
 
 fn resolve_record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Result<(), String> {
     let Node::Record(written) = &nodes[node] else {
-        return Err(format!("the writer's schema has {} where usage_event.v1 has a record{}", nodes[node].what(), if path.is_empty() { String::new() } else { format!(" ({path})") }));
+        return Err(format!(
+            "the writer's schema has {} where usage_event.v1 has a record{}",
+            nodes[node].what(),
+            if path.is_empty() { String::new() } else { format!(" ({path})") }
+        ));
     };
     for (name, target, nullable, required) in fields {
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
@@ -531,7 +540,9 @@ impl<'a, 'n> Reader<'a, 'n> {
         let index = self.int()?;
         match usize::try_from(index).ok().and_then(|index| symbols.get(index)) {
             Some(symbol) if matches!(symbol.as_str(), "void" | "replace") => Ok(Found::Is(Cow::Owned(symbol.clone()))),
-            Some(symbol) => Err(Failure::Incompatible(format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace"))),
+            Some(symbol) => {
+                Err(Failure::Incompatible(format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace")))
+            }
             None => invalid(format!("an enum has no symbol {index}")),
         }
     }

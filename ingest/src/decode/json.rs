@@ -84,25 +84,25 @@ impl<'a> Parser<'a> {
                 match open.last_mut() {
                     None if self.at == self.text.len() => return Ok(value),
                     None => return Err("something after the end of the value"),
-                    Some(Open::Array) => match self.take() {
+                    Some(Open::Array) => match self.take_if(|byte| matches!(byte, b',' | b']')) {
                         Some(b',') => break,
-                        Some(b']') => value = Json::Array,
-                        _ => return Err("neither a comma nor the end of the array"),
+                        Some(_) => value = Json::Array,
+                        None => return Err("neither a comma nor the end of the array"),
                     },
                     Some(Open::Object { members, name }) => {
                         members.push((std::mem::take(name), value));
-                        match self.take() {
+                        match self.take_if(|byte| matches!(byte, b',' | b'}')) {
                             Some(b',') => {
                                 *name = self.name()?;
                                 break;
                             }
-                            Some(b'}') => {
+                            Some(_) => {
                                 let members = std::mem::take(members);
                                 self.find_duplicate(&members);
                                 // What is too deep is only checked, not kept, so that dropping the tree cannot recurse far.
                                 value = if open.len() > MAX_DEPTH { Json::Null } else { Json::Object(members) };
                             }
-                            _ => return Err("neither a comma nor the end of the object"),
+                            None => return Err("neither a comma nor the end of the object"),
                         }
                     }
                 }
@@ -119,8 +119,7 @@ impl<'a> Parser<'a> {
             Some(b'{') => {
                 self.too_deep |= open.len() >= MAX_DEPTH;
                 self.blank();
-                if self.peek() == Some(b'}') {
-                    self.at += 1;
+                if self.take_if(|byte| byte == b'}').is_some() {
                     return Ok(Some(Json::Object(Vec::new())));
                 }
                 let name = self.name()?;
@@ -130,8 +129,7 @@ impl<'a> Parser<'a> {
             Some(b'[') => {
                 self.too_deep |= open.len() >= MAX_DEPTH;
                 self.blank();
-                if self.peek() == Some(b']') {
-                    self.at += 1;
+                if self.take_if(|byte| byte == b']').is_some() {
                     return Ok(Some(Json::Array));
                 }
                 open.push(Open::Array);
@@ -165,41 +163,31 @@ impl<'a> Parser<'a> {
     /// A member's name and the colon after it.
     fn name(&mut self) -> Result<Cow<'a, str>, &'static str> {
         self.blank();
-        if self.take() != Some(b'"') {
-            return Err("no name of a member");
-        }
+        self.take_if(|byte| byte == b'"').ok_or("no name of a member")?;
         let name = self.string()?;
         self.blank();
-        if self.take() != Some(b':') {
-            return Err("no colon after a name");
-        }
+        self.take_if(|byte| byte == b':').ok_or("no colon after a name")?;
         Ok(name)
     }
 
     fn number(&mut self) -> Result<&'a str, &'static str> {
         let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
+        self.take_if(|byte| byte == b'-');
+        let leading = self.at;
         match self.digits() {
             0 => return Err("a number without digits"),
             1 => {}
-            _ if self.text.as_bytes()[start..].strip_prefix(b"-").unwrap_or(&self.text.as_bytes()[start..])[0] == b'0' => {
+            _ if self.text.as_bytes()[leading] == b'0' => {
+                self.at = leading;
                 return Err("a number with a leading zero");
             }
             _ => {}
         }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            if self.digits() == 0 {
-                return Err("a number without digits after the point");
-            }
+        if self.take_if(|byte| byte == b'.').is_some() && self.digits() == 0 {
+            return Err("a number without digits after the point");
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
+        if self.take_if(|byte| matches!(byte, b'e' | b'E')).is_some() {
+            self.take_if(|byte| matches!(byte, b'+' | b'-'));
             if self.digits() == 0 {
                 return Err("a number without digits in its exponent");
             }
@@ -209,9 +197,7 @@ impl<'a> Parser<'a> {
 
     fn digits(&mut self) -> usize {
         let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
-        }
+        while self.take_if(|byte| byte.is_ascii_digit()).is_some() {}
         self.at - start
     }
 
@@ -293,9 +279,7 @@ impl<'a> Parser<'a> {
     }
 
     fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
+        while self.take_if(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).is_some() {}
     }
 
     fn peek(&self) -> Option<u8> {
@@ -303,7 +287,12 @@ impl<'a> Parser<'a> {
     }
 
     fn take(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
+        self.take_if(|_| true)
+    }
+
+    /// The next byte, taken only if it is wanted.
+    fn take_if(&mut self, wanted: impl FnOnce(u8) -> bool) -> Option<u8> {
+        let byte = self.peek().filter(|byte| wanted(*byte))?;
         self.at += 1;
         Some(byte)
     }
@@ -322,13 +311,74 @@ mod tests {
     #[test]
     fn agrees_with_serde_json_about_what_json_is() {
         let texts = [
-            "{}", "[]", "null", "true", "false", "0", "-0", "1.5e+3", "1E-2", "\"a\"", " {\"a\" : [1 , {\"b\":null}] }\n", "\"\\u00e9\\ud83d\\ude00\\n\\/\"",
-            "", " ", "{", "}", "[", "]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{a:1}", "{'a':1}", "[1,]", "[,1]", "[1 2]", "[1}", "{\"a\":1]", "01", "-", "-01", "1.", ".5",
-            "1e", "1e+", "+1", "NaN", "Infinity", "-Infinity", "nul", "nulll", "tru", "True", "\"", "\"a", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\t\"", "\"\u{1f}\"", "\"\u{7f}\"",
-            "{} {}", "1 1", "{}x", "\u{FEFF}{}", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\ud800\\\"", "// a\n{}", "{\"a\":1 \"b\":2}", "\u{a0}1", "1\u{0}",
+            "{}",
+            "[]",
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1.5e+3",
+            "1E-2",
+            "\"a\"",
+            " {\"a\" : [1 , {\"b\":null}] }\n",
+            "\"\\u00e9\\ud83d\\ude00\\n\\/\"",
+            "",
+            " ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{,}",
+            "{a:1}",
+            "{'a':1}",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1}",
+            "{\"a\":1]",
+            "01",
+            "-",
+            "-01",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "nul",
+            "nulll",
+            "tru",
+            "True",
+            "\"",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"\t\"",
+            "\"\u{1f}\"",
+            "\"\u{7f}\"",
+            "{} {}",
+            "1 1",
+            "{}x",
+            "\u{FEFF}{}",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"\\ud800\\\"",
+            "// a\n{}",
+            "{\"a\":1 \"b\":2}",
+            "\u{a0}1",
+            "1\u{0}",
         ];
         for text in texts {
-            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok() && serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let theirs =
+                serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok() && serde_json::from_str::<serde_json::Value>(text).is_ok();
             check(text.as_bytes(), if theirs { Ok(()) } else { Err(Reason::JsonInvalid) });
         }
     }

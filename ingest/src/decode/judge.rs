@@ -44,7 +44,7 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
 
     for (name, found) in attributes().chain([("datacontenttype", &content_type)]) {
         match found {
-            Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}, not a string")),
+            Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}; it must be a string")),
             Found::Is(text) => {
                 if let Err(error) = id::check_name(text) {
                     return refuse(Reason::AttributeInvalid, format!("{name}: {error}"));
@@ -82,7 +82,7 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
     let Data { value, dimensions, provider, location, resource, producer, correction } = match data {
         Found::Is(data) => data,
         Found::Absent => return refuse(Reason::DataInvalid, "data is missing".to_owned()),
-        Found::Wrong(what) => return refuse(Reason::DataInvalid, format!("data is {what}, not an object")),
+        Found::Wrong(what) => return refuse(Reason::DataInvalid, format!("data is {what}; it must be an object")),
     };
 
     let quantity = match value {
@@ -91,7 +91,8 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
         Found::Is(value) => quantity(&value).map_err(|error| Rejection::new(value_reason(error), format!("data.value: {error}")))?,
     };
 
-    let dimensions: Dimensions = map("data.dimensions", dimensions).map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
+    let dimensions: Dimensions =
+        map("data.dimensions", dimensions).map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
 
     let optional = |detail| Rejection::new(Reason::OptionalFieldInvalid, detail);
     let provider = optional_text("data.provider", provider).map_err(optional)?;

@@ -137,8 +137,12 @@ fn encoding<'a>(raw: &RawRecord, value: &'a [u8]) -> Result<Encoding<'a>, Reject
     let looks_like_json = matches!(value.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['));
     match content_type.as_deref() {
         Some("application/cloudevents+json") => Ok(Encoding::Structured(value)),
-        Some(other) if other.starts_with("application/cloudevents") => unknown(format!("the content type {other:?} is not read; application/cloudevents+json is")),
-        Some(other) if cloudevents::is_avro(other) => unknown("the content type says Avro, but the value has neither Confluent framing nor single-object encoding".to_owned()),
+        Some(other) if other.starts_with("application/cloudevents") => {
+            unknown(format!("the content type {other:?} is not read; application/cloudevents+json is"))
+        }
+        Some(other) if cloudevents::is_avro(other) => {
+            unknown("the content type says Avro, but the value has neither Confluent framing nor single-object encoding".to_owned())
+        }
         _ if cloudevents::has_attributes(&raw.headers) => Ok(Encoding::Binary(value)),
         Some(other) if cloudevents::is_json(other) => Ok(Encoding::Structured(value)),
         None if looks_like_json => Ok(Encoding::Structured(value)),
@@ -156,7 +160,9 @@ fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8]) -> Result<Candidate<'a>, Re
 
 /// The refusal of a record of `size` bytes; `digest` names the bytes that are not kept.
 pub(crate) fn too_large(size: usize, digest: &str) -> Rejection {
-    let detail = format!("the record has {size} bytes and at most {MAX_RECORD_BYTES} are read; the first {KEPT_BYTES} are kept, the SHA-256 of the whole value is {digest}");
+    let detail = format!(
+        "the record has {size} bytes and at most {MAX_RECORD_BYTES} are read; the first {KEPT_BYTES} are kept, the SHA-256 of the whole value is {digest}"
+    );
     Rejection::new(Reason::TooLarge, detail)
 }
 

@@ -119,7 +119,9 @@ fn what_the_reader_does_not_know_is_skipped_whatever_it_is() {
     let encoded = to_avro_datum(&Schema::parse_str(&writer).expect("a schema"), fields(more.clone())).expect("a datum");
     check_same(&writer, fields(more));
     // The same bytes where the writer really has floats.
-    let floats = writer.replace(r#"{"name":"Four","size":4,"type":"fixed"}"#, "\"float\"").replace(r#"{"name":"Eight","size":8,"type":"fixed"}"#, "\"double\"");
+    let floats = writer
+        .replace(r#"{"name":"Four","size":4,"type":"fixed"}"#, "\"float\"")
+        .replace(r#"{"name":"Eight","size":8,"type":"fixed"}"#, "\"double\"");
     assert!(floats.contains("\"float\"") && floats.contains("\"double\""), "{floats}");
     assert!(read(&floats, &encoded).is_ok());
     for cut in 0..encoded.len() {
@@ -160,7 +162,10 @@ fn what_would_change_a_number_without_an_error_is_incompatible() {
     check_incompatible(json!({"name": "time", "type": "string"}), "a string for time");
     check_incompatible(json!({"name": "dimensions", "type": {"type": "map", "values": "int"}}), "an int for dimensions");
     check_incompatible(json!({"name": "subject", "type": ["null", "int"]}), "an int for subject");
-    check_incompatible(json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [{"name": "id", "type": "string"}]}}), "no field producer.epoch");
+    check_incompatible(
+        json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [{"name": "id", "type": "string"}]}}),
+        "no field producer.epoch",
+    );
     for not_ours in [r#""int""#, "no schema", r#"{"type":"record","name":"R","fields":[{"name":"a","type":"Unknown"}]}"#, "[]"] {
         assert!(WriterSchema::parse(not_ours, &[]).problem().is_some(), "{not_ours}");
     }
@@ -170,7 +175,11 @@ fn what_would_change_a_number_without_an_error_is_incompatible() {
 fn a_schema_may_refer_to_others() {
     let dimensions = json!({"name": "resource", "type": ["null", "other.Resource"]});
     let resource = json!({"type": "record", "name": "Resource", "namespace": "other", "fields": []}).to_string();
-    assert!(WriterSchema::parse(&schema(std::slice::from_ref(&dimensions)), std::slice::from_ref(&resource)).problem().is_some_and(|problem| problem.contains("a record for resource")));
+    assert!(
+        WriterSchema::parse(&schema(std::slice::from_ref(&dimensions)), std::slice::from_ref(&resource))
+            .problem()
+            .is_some_and(|problem| problem.contains("a record for resource"))
+    );
     let location = json!({"name": "note", "type": "other.Resource"});
     assert_eq!(WriterSchema::parse(&schema(&[location]), &[resource]).problem(), None);
 }

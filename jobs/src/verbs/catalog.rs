@@ -26,9 +26,15 @@ pub fn check(folder: &Path) -> anyhow::Result<Checked> {
 
 /// What publishing did.
 pub enum Published {
-    New { digest: Sha256Digest, entry: i64 },
+    New {
+        digest: Sha256Digest,
+        entry: i64,
+    },
     /// This very version is the latest one already.
-    Unchanged { digest: Sha256Digest, entry: i64 },
+    Unchanged {
+        digest: Sha256Digest,
+        entry: i64,
+    },
     /// The catalog has problems, or changes the past.
     Refused(Vec<Problem>),
 }
@@ -77,7 +83,8 @@ pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<
     let Some(digest) = digest else {
         return latest(&journal)?.map(|(_, catalog)| catalog).context("no catalog was published yet; run `atcost catalog publish FOLDER`");
     };
-    let mut found = journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished && entry.digest.to_string().starts_with(digest));
+    let mut found =
+        journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished && entry.digest.to_string().starts_with(digest));
     let Some(entry) = found.next() else {
         bail!("no published catalog has a digest that begins with {digest:?}");
     };

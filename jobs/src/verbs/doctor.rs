@@ -1,8 +1,8 @@
 //! `atcost doctor`: recounts the ledger from storage and says what is wrong, and what to do about it.
 
-use super::rate::refused;
+use super::rate::REFUSED_LISTED;
 use crate::config::Config;
-use crate::show::{Align, Verdict, printable, table};
+use crate::show::{Align, Verdict, plural, printable, table};
 use ledger::Ledger;
 use ledger::journal::Journal;
 use ledger::read::PinnedFiles;
@@ -28,7 +28,7 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     pub properties: BTreeMap<String, String>,
     pub catalogs: usize,
-    /// Where refused records were; see [`super::rate::refused`].
+    /// Where refused records were, as `file:line` or `topic/partition@offset`; at most [`REFUSED_LISTED`].
     pub refused: Vec<String>,
     pub conflicting: Vec<String>,
     pub findings: Vec<Finding>,
@@ -78,17 +78,20 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     let by_rows = streams.iter().map(|stream| stream.usage + stream.rejected).sum::<u64>();
     if counts.received != by_rows {
-        findings.push(Finding { what: format!("received is {} but the streams add up to {by_rows}", counts.received), help: "the ledger is damaged; restore it from a copy".to_owned() });
+        findings.push(Finding {
+            what: format!("received is {} but the streams add up to {by_rows}", counts.received),
+            help: "the ledger is damaged; restore it from a copy".to_owned(),
+        });
     }
     if counts.conflicts > 0 {
         findings.push(Finding {
-            what: format!("{} records repeat an id with other content; the first one counts", counts.conflicts),
+            what: format!("{} an id with other content; the first one counts", plural(counts.conflicts, "record repeats", "records repeat")),
             help: "ask the producer which one is right; correct a wrong one with a replace event".to_owned(),
         });
     }
     if counts.gaps > 0 {
         findings.push(Finding {
-            what: format!("{} gaps: records were gone from the source before they were read", counts.gaps),
+            what: format!("{}: records were gone from the source before they were read", plural(counts.gaps, "gap", "gaps")),
             help: "have the producer send them again with the same ids, or ingest them from files; give the topic a longer retention".to_owned(),
         });
     }
@@ -108,7 +111,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         partitions,
         properties: ledger.properties().into_iter().collect(),
         catalogs,
-        refused: refused(&usage).await?,
+        refused: usage.refused(REFUSED_LISTED).await?,
         conflicting: usage.conflicting_ids(20).await?,
         findings,
     })
@@ -124,11 +127,17 @@ fn partition_report(counts: &StreamCounts, positions: &Positions, findings: &mut
     let damaged = "the ledger is damaged; restore it from a copy".to_owned();
     if next.is_none_or(|next| next <= counts.last_offset) {
         let next = next.map_or_else(|| "missing".to_owned(), |next| next.to_string());
-        findings.push(Finding { what: format!("{name}: the position is {next}, but offset {} is in the ledger", counts.last_offset), help: damaged.clone() });
+        findings.push(Finding {
+            what: format!("{name}: the position is {next}, but offset {} is in the ledger", counts.last_offset),
+            help: damaged.clone(),
+        });
     }
     if counts.distinct_offsets != counts.usage + counts.rejected + counts.gaps {
         let rows = counts.usage + counts.rejected + counts.gaps;
-        findings.push(Finding { what: format!("{name}: {rows} rows for {} offsets: records are in the ledger twice", counts.distinct_offsets), help: damaged });
+        findings.push(Finding {
+            what: format!("{name}: {rows} rows for {} offsets: records are in the ledger twice", counts.distinct_offsets),
+            help: damaged,
+        });
     }
     PartitionReport {
         stream: name,
@@ -144,7 +153,7 @@ fn partition_report(counts: &StreamCounts, positions: &Positions, findings: &mut
 }
 
 /// Compares positions with what the broker has. A broker that does not answer is a finding, not an error.
-fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, partitions: &mut Vec<PartitionReport>, findings: &mut Vec<Finding>) {
+fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, partitions: &mut [PartitionReport], findings: &mut Vec<Finding>) {
     let kafka = match config.kafka.with(brokers, topic) {
         Ok(kafka) => kafka,
         Err(error) => {
@@ -155,7 +164,10 @@ fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, parti
     let marks = match ingest::kafka::watermarks(&kafka, Duration::from_secs(10)) {
         Ok(marks) => marks,
         Err(error) => {
-            findings.push(Finding { what: format!("the broker did not answer: {error}"), help: "check that it runs and that brokers, topic and properties are right".to_owned() });
+            findings.push(Finding {
+                what: format!("the broker did not answer: {error}"),
+                help: "check that it runs and that brokers, topic and properties are right".to_owned(),
+            });
             return;
         }
     };
@@ -164,7 +176,10 @@ fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, parti
         let (low, high) = (mark.low.0, mark.high.0);
         let Some(partition) = partitions.iter_mut().find(|partition| partition.stream == name) else {
             if high > low {
-                findings.push(Finding { what: format!("{name}: {} records wait and none was ever read", high - low), help: "run `atcost ingest`".to_owned() });
+                findings.push(Finding {
+                    what: format!("{name}: {} records wait and none was ever read", high - low),
+                    help: "run `atcost ingest`".to_owned(),
+                });
             }
             continue;
         };
@@ -184,7 +199,10 @@ fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, parti
             });
         }
         if high > next && next >= low {
-            findings.push(Finding { what: format!("{name}: {} records wait", high - next), help: "run `atcost ingest`, or wait if it is running".to_owned() });
+            findings.push(Finding {
+                what: format!("{name}: {} records wait", high - next),
+                help: "run `atcost ingest`, or wait if it is running".to_owned(),
+            });
         }
     }
 }
@@ -198,7 +216,12 @@ impl Report {
         let mut text = String::new();
         let total = if self.received == self.usage + self.rejected { "=" } else { "≠" };
         let lines = [
-            format!("ledger {} at version {}, {} catalog versions", printable(&self.ledger), self.version, self.catalogs),
+            format!(
+                "ledger {} at version {}, {}",
+                printable(&self.ledger),
+                self.version,
+                plural(self.catalogs as u64, "catalog version", "catalog versions")
+            ),
             format!("received {} {total} usage {} + rejected {}", self.received, self.usage, self.rejected),
             format!("duplicates {}, conflicts {}, gaps {}", self.duplicates, self.conflicts, self.gaps),
         ];
@@ -213,22 +236,41 @@ impl Report {
             .take(SHOWN)
             .map(|partition| {
                 let name = if partition.stream.starts_with("file/") { partition.name.clone() } else { partition.stream.clone() };
-                vec![name, partition.received.to_string(), partition.usage.to_string(), partition.rejected.to_string(), number(partition.next), number(partition.broker_high)]
+                vec![
+                    name,
+                    partition.received.to_string(),
+                    partition.usage.to_string(),
+                    partition.rejected.to_string(),
+                    number(partition.next),
+                    number(partition.broker_high),
+                ]
             })
             .collect();
         if !rows.is_empty() {
-            let columns =
-                [("stream", Align::Left), ("received", Align::Right), ("usage", Align::Right), ("rejected", Align::Right), ("next", Align::Right), ("broker", Align::Right)];
+            let columns = [
+                ("stream", Align::Left),
+                ("received", Align::Right),
+                ("usage", Align::Right),
+                ("rejected", Align::Right),
+                ("next", Align::Right),
+                ("broker", Align::Right),
+            ];
             write!(text, "\n{}", table(&columns, &rows)).expect("writing to a string cannot fail");
             if self.partitions.len() > SHOWN {
-                writeln!(text, "  … and {} more; --format json has them all", self.partitions.len() - SHOWN).expect("writing to a string cannot fail");
+                writeln!(text, "  … and {} more; --format json has them all", self.partitions.len() - SHOWN)
+                    .expect("writing to a string cannot fail");
             }
         }
         let pairs = |pairs: Vec<(String, String)>, left: &'static str, right: &'static str, align: Align| {
             let rows: Vec<Vec<String>> = pairs.into_iter().map(|(a, b)| vec![a, b]).collect();
             if rows.is_empty() { String::new() } else { format!("\n{}", table(&[(left, Align::Left), (right, align)], &rows)) }
         };
-        text.push_str(&pairs(self.rejected_by_reason.iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect(), "rejected because", "records", Align::Right));
+        text.push_str(&pairs(
+            self.rejected_by_reason.iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect(),
+            "rejected because",
+            "records",
+            Align::Right,
+        ));
         text.push_str(&pairs(self.properties.clone().into_iter().collect(), "table property", "value", Align::Left));
         for id in &self.conflicting {
             writeln!(text, "  conflict: {}", printable(id)).expect("writing to a string cannot fail");

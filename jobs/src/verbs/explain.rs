@@ -2,7 +2,7 @@
 
 use super::catalog::published;
 use crate::config::Config;
-use crate::show::{Align, printable, table};
+use crate::show::{Align, plural, printable, table};
 use anyhow::{Context as _, anyhow, bail};
 use ledger::read::PinnedFiles;
 use rating::allocation::Rule;
@@ -33,7 +33,12 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     let (folder, manifest) = find_run(&config.runs, run, charge_id)?;
     let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
     if pins.run_id() != manifest.run {
-        bail!("run {} was made by engine {}; this is {}, which may rate differently. Use that engine, or rate the period again", manifest.run, manifest.engine, rating::run::ENGINE_VERSION);
+        bail!(
+            "run {} was made by engine {}; this is {}, which may rate differently. Use that engine, or rate the period again",
+            manifest.run,
+            manifest.engine,
+            rating::run::ENGINE_VERSION
+        );
     }
     let catalog = published(config, Some(&manifest.catalog)).await?;
     let files = PinnedFiles::of_shard(&config.ledger, Some(pins.ledger_version)).await?;
@@ -92,7 +97,10 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     let Explanation { line, charge, sku, events, events_total } = explanation;
     let provider = &line.key.provider;
     let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
-    let unit = line.unit.as_deref().unwrap_or("");
+    let quantity = match line.unit.as_deref() {
+        None | Some("1") => line.quantity.to_string(),
+        Some(unit) => format!("{} {unit}", line.quantity),
+    };
     let who = match (&charge.customer, charge.kind.retained_reason()) {
         (Some(customer), None) => format!("charged to {customer}"),
         (Some(customer), Some(reason)) => format!("retained by the operator ({reason}: {customer})"),
@@ -123,9 +131,14 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             (Some(from), None) => format!(" (above {})", rounding::display(from)),
             (None, _) => String::new(),
         };
-        say(format!("    {}{span}: {} × {} = {}", step.label, rounding::display(&step.quantity), step.unit_price, rounding::display(&step.amount)));
+        say(format!("    {}{span}: {} × {} = {}", step.label, number(&step.quantity), step.unit_price, number(&step.amount)));
     }
-    say(format!("  {} {unit} cost {} {}; the invoice line settles at {}", line.quantity, line.amount, line.currency, line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())));
+    say(format!(
+        "  {quantity} cost {} {}; the invoice line settles at {}",
+        line.amount,
+        line.currency,
+        line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())
+    ));
     say(String::new());
     let key = match (&line.rule, &charge.metered_quantity) {
         (Rule::Proportional | Rule::Direct, Some(metered)) => {
@@ -143,12 +156,15 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(format!("allocation {}: {key}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
-    say(format!("{} events, {events_total} in the meter's unit", events.len()));
+    match &sku.metered {
+        None => say("no events: this price does not follow usage".to_owned()),
+        Some(_) => say(format!("{}, {events_total} in the meter's unit", plural(events.len() as u64, "event", "events"))),
+    }
     if !events.is_empty() {
         let rows: Vec<Vec<String>> = events
             .iter()
             .take(EVENTS_SHOWN)
-            .map(|event| vec![format!("{}/{}@{}", event.origin_name, event.partition, event.offset), event.time.to_string(), event.quantity.to_string(), event.source.clone(), event.id.clone()])
+            .map(|event| vec![event.place.clone(), event.time.to_string(), event.quantity.to_string(), event.source.clone(), event.id.clone()])
             .collect();
         let columns = [("where", Align::Left), ("time", Align::Left), ("value", Align::Right), ("source", Align::Left), ("id", Align::Left)];
         text.push_str(&table(&columns, &rows));
@@ -157,6 +173,15 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         }
     }
     text
+}
+
+/// An exact number; one that decimals cannot say is a fraction, with its beginning in decimals.
+fn number(value: &rounding::Exact) -> String {
+    let exact = rounding::display(value);
+    match rounding::amount(value) {
+        Ok(rounded) if exact.contains('/') => format!("{exact} (≈ {rounded})"),
+        Ok(_) | Err(_) => exact,
+    }
 }
 
 /// Σ of the allocation keys of the line, in the meter's unit.
@@ -192,7 +217,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
         .take(EVENTS_SHOWN)
         .map(|event| {
             json!({
-                "origin": event.origin_name, "partition": event.partition, "offset": event.offset, "source": event.source, "id": event.id,
+                "place": event.place, "source": event.source, "id": event.id,
                 "time": event.time.to_string(), "value": event.quantity.to_string(),
             })
         })

@@ -17,7 +17,7 @@ pub struct Rated {
     pub folder: PathBuf,
     pub manifest: Manifest,
     pub catalog: Catalog,
-    /// Where refused records were, oldest first; at most [`REFUSED_LISTED`].
+    /// Where refused records were, in ledger order, as `file:line` or `topic/partition@offset`; at most [`REFUSED_LISTED`].
     pub refused: Vec<String>,
 }
 
@@ -53,20 +53,7 @@ pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Re
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let usage = Usage::open(&files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
-    let refused = refused(&usage).await?;
+    let refused = usage.refused(REFUSED_LISTED).await?;
     let (folder, manifest) = output::write(&run, &catalog, &config.runs, &workspace)?;
     Ok(Rated { run, folder, manifest, catalog, refused })
-}
-
-/// Where refused records were: `file:line` (the record's number where a file has no lines), `topic/partition@offset`.
-///
-/// # Errors
-/// When the rows cannot be read.
-pub async fn refused(usage: &Usage) -> anyhow::Result<Vec<String>> {
-    let sql = format!(
-        r#"SELECT CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
-                       ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END
-FROM ledger WHERE kind = 'rejected' ORDER BY batch, "row" LIMIT {REFUSED_LISTED}"#
-    );
-    Ok(usage.texts(&sql).await?)
 }

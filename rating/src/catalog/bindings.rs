@@ -102,7 +102,7 @@ fn read_binding(record: &csv::StringRecord, line: usize, customers: &Declared<Cu
     let problem = |message: String, help: &str| findings.problem(BINDINGS, line, message, help);
     if record.len() != HEADER.len() {
         problem(
-            format!("there are {} fields where 4 belong", record.len()),
+            format!("the line does not have 4 fields, but {}", record.len()),
             "write subject,customer,from,until; end with a comma where there is no `until`",
         );
         return None;
@@ -139,7 +139,7 @@ fn refuse_overlaps(bindings: &[Binding], findings: &Findings) {
                 "{} is bound to {} from {} while it is still bound to {} (line {})",
                 binding.subject, binding.customer, binding.from, earlier.customer, earlier.line
             );
-            findings.problem(BINDINGS, binding.line, message, format!("end the binding of line {} at {} or earlier", earlier.line, binding.from));
+            findings.problem(BINDINGS, binding.line, message, format!("end the earlier one at {} or sooner, or remove one of them", binding.from));
         }
         // What never ends outlasts everything.
         let outlasts = |other: &Binding| binding.until.is_none() || other.until.is_some_and(|until| binding.until > Some(until));

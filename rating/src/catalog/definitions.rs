@@ -17,19 +17,22 @@ pub(super) const CUSTOMERS: &str = "customers.toml";
 pub(super) struct Declared<K, V> {
     pub values: BTreeMap<K, V>,
     pub lines: BTreeMap<K, usize>,
-    /// False when the file was missing or no TOML: then nothing can be said about names.
-    readable: bool,
+    /// False when the file is missing or no TOML, or a name in it cannot be read: then no other name can be called unknown.
+    complete: bool,
 }
 
 impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
     fn read(file: &str, key: &str, files: &CatalogFiles, findings: &Findings, read: impl Fn(&Table<'_>) -> (Option<K>, Option<V>)) -> Self {
-        let mut declared = Self { values: BTreeMap::new(), lines: BTreeMap::new(), readable: false };
+        let mut declared = Self { values: BTreeMap::new(), lines: BTreeMap::new(), complete: false };
         let Some(file) = files.get_key_value(file).and_then(|(path, text)| TomlFile::parse(path, text, findings)) else { return declared };
-        declared.readable = true;
+        declared.complete = true;
         let root = file.root();
         root.only(&[key]);
-        for table in root.tables(key, &format!("this {key}")) {
-            let (Some(id), value) = read(&table) else { continue };
+        for table in root.tables(key, &format!("this {key}")).unwrap_or_default() {
+            let (Some(id), value) = read(&table) else {
+                declared.complete = false;
+                continue;
+            };
             if let Some(line) = declared.lines.get(&id) {
                 table.problem(
                     table.line,
@@ -47,7 +50,7 @@ impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
     }
 
     pub fn knows(&self, key: &K) -> bool {
-        !self.readable || self.lines.contains_key(key)
+        !self.complete || self.lines.contains_key(key)
     }
 
     /// What to do about a name that is not declared. All names are listed where a person can still read the list.

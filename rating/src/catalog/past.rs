@@ -74,16 +74,20 @@ fn compare_skus(provider: &Provider, before: &Sku, after: Option<&Sku>, now: Ins
     }
 }
 
-/// A price that has begun keeps its beginning and its model, and does not end in the past where it did not before.
+/// A price that has begun keeps its beginning and its model, and does not end in the past where it did not before. Compared by
+/// date, so that a changed time zone is one problem and not one more for every price.
 fn compare_price(file: &str, before: &Sku, price: &DatedPrice, after: &Sku, now: Instant, findings: &Findings) {
+    let in_force = |new: &&DatedPrice| new.from_date <= price.from_date && new.until_date.is_none_or(|until| price.from_date < until);
     let past_end = price.until.map_or(now, |until| until.min(now));
-    let (line, what) = match after.price_at(price.from) {
+    let (line, what) = match after.prices.iter().find(in_force) {
         None => (after.line, "is gone".to_owned()),
-        Some(new) if new.from != price.from => (new.line, format!("now begins on {}", new.from_date)),
+        Some(new) if new.from_date != price.from_date => (new.line, format!("now begins on {}", new.from_date)),
         Some(new) if new.model != price.model => (new.line, "has changed".to_owned()),
-        Some(new) => match new.until_date.filter(|_| new.until.is_some_and(|until| until < past_end)) {
-            Some(until) => (new.line, format!("now ends on {until}, in the past")),
-            None => return,
+        Some(new) => match new.until_date {
+            Some(until) if new.until_date != price.until_date && new.until < Some(past_end) => {
+                (new.line, format!("now ends on {until}, in the past"))
+            }
+            _ => return,
         },
     };
     let message = format!("the price of {} that was in force from {} {what}", before.id, price.from_date);

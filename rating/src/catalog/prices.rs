@@ -38,8 +38,8 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
     root.only(&["sku"]);
     let (mut skus, mut claims) = (Vec::new(), Vec::new());
     let mut lines: BTreeMap<SkuId, usize> = BTreeMap::new();
-    let tables = root.tables("sku", "this SKU");
-    if tables.is_empty() && !root.has("sku") {
+    let tables = root.tables("sku", "this SKU").unwrap_or_default();
+    if !root.has("sku") {
         root.problem(1, "there is no SKU", "add one with `[[sku]]`, or remove the provider's folder");
     }
     for table in tables {
@@ -176,10 +176,12 @@ fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
     for claim in claims {
         let others = by_meter.entry(&claim.meter).or_default();
         for other in others.iter().filter(|other| other.sku != claim.sku) {
-            if let Some(message) = double_claim(claim, other) {
-                let help = "let the two differ in the values of one dimension that both match";
-                root.problem(claim.line, format!("the SKUs {} (line {}) and {} {message}", other.sku, other.line, claim.sku), help);
-            }
+            let Some(message) = double_claim(claim, other) else { continue };
+            let help = match claim.matches.is_empty() {
+                true => "give one of them a `match`",
+                false => "let the two differ in the values of a dimension that both match",
+            };
+            root.problem(claim.line, format!("the SKUs {} (line {}) and {} {message}", other.sku, other.line, claim.sku), help);
         }
         others.push(claim);
     }
@@ -297,7 +299,7 @@ fn read_decimal<const PRECISION: u32, const SCALE: u32>(table: &Table<'_>, key: 
 
 /// The prices by date. `None` if one of them has a problem, or there is none.
 fn read_prices(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<Vec<DatedPrice>> {
-    let tables = table.tables("price", &format!("this price of {}", table.name()));
+    let tables = table.tables("price", &format!("this price of {}", table.name()))?;
     if tables.is_empty() {
         table.problem(table.line, format!("{} has no price", table.name()), "add one with `[[sku.price]]`; what is free has `model = \"zero\"`");
         return None;
@@ -446,7 +448,7 @@ fn read_tiers(table: &Table<'_>) -> Option<Tiers> {
         );
         return None;
     }
-    let tables = table.tables("tiers", "this tier");
+    let tables = table.tables("tiers", "this tier")?;
     let read = |tier: &Table<'_>| {
         tier.only(&["up_to", "unit_price"]);
         let up_to = if tier.has("up_to") { read_decimal(tier, "up_to", "a bound", Sign::NonNegative).map(Some) } else { Some(None) };
@@ -471,7 +473,7 @@ fn read_tiers(table: &Table<'_>) -> Option<Tiers> {
 
 /// The worked examples. They are evaluated only when all of the SKU's prices could be read.
 fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option<&[DatedPrice]>, context: &Context<'_>) -> Option<Vec<Example>> {
-    let tables = table.tables("example", &format!("this example of {}", table.name()));
+    let tables = table.tables("example", &format!("this example of {}", table.name()))?;
     let read = |example: &Table<'_>| {
         example.only(&["on", "quantity", "amount"]);
         let on = read_date(example, "on", context);
@@ -479,11 +481,14 @@ fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option
         let quantity: Option<Option<QuantityTotal>> = if is_metered {
             read_decimal(example, "quantity", "a quantity", Sign::NonNegative).map(Some)
         } else {
-            if example.has("quantity") && example.text("quantity").is_some_and(|text| text.value != "1") {
-                let message = format!("{} has no meter, so it is billed once, whatever the quantity", table.name());
-                example.problem(example.line_of("quantity"), message, "remove `quantity`");
+            match example.optional_text("quantity") {
+                Some(text) if text.value != "1" => {
+                    let message = format!("{} has no meter, so its amount is the same for every quantity", table.name());
+                    example.problem(text.line, message, "remove `quantity`");
+                    None
+                }
+                _ => Some(None),
             }
-            Some(None)
         };
         let ((on, midnight), quantity, amount) = (on?, quantity?, amount?);
         if let Some(prices) = prices {
@@ -505,8 +510,8 @@ fn check_example(example: &Table<'_>, model: &PriceModel, quantity: Option<Quant
     match rounding::amount(&price::total(&steps)) {
         Ok(total) if total == amount => Some(()),
         Ok(total) => {
-            let quantity = quantity.map(|quantity| format!("{quantity} {unit} ")).unwrap_or_default();
-            let message = format!("{quantity}on {on} cost {total}, not {amount}: {}", arithmetic(&steps));
+            let what = quantity.map_or_else(|| "it costs".to_owned(), |quantity| format!("{quantity} {unit} cost"));
+            let message = format!("{what} {total} on {on}, not {amount}: {}", arithmetic(&steps));
             example.problem(line, message, "correct the example, or the price if the example is right");
             None
         }

@@ -128,11 +128,8 @@ impl<'t> Table<'t> {
         match parse(text.value) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problem(
-                    text.line,
-                    format!("`{key} = {:?}` is not {what}: {error}", text.value),
-                    format!("write it like `{key} = \"{}\"`", example(key)),
-                );
+                let message = format!("`{key} = {:?}` is not {what}: {error}", text.value);
+                self.problem(text.line, message, help_with_text(key));
                 None
             }
         }
@@ -191,28 +188,25 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The tables of a `[[key]]` list, or of a list of inline tables; none where the key is absent.
-    pub fn tables(&self, key: &str, name: &str) -> Vec<Table<'t>> {
-        let Some((value, line)) = self.value(key) else { return Vec::new() };
+    /// The tables of a `[[key]]` list, or of a list of inline tables; none where the key is absent. `None` where it is no list.
+    pub fn tables(&self, key: &str, name: &str) -> Option<Vec<Table<'t>>> {
+        let Some((value, line)) = self.value(key) else { return Some(Vec::new()) };
+        let help = || format!("write `[[{key}]]` above each of them, or `{key} = [{{ … }}, …]`");
         let DeValue::Array(array) = value else {
-            self.problem(line, format!("`{key}` is {}, not a list of tables", kind(value)), format!("begin each of them with `[[{key}]]`"));
-            return Vec::new();
+            self.problem(line, format!("`{key}` is {}, not a list of tables", kind(value)), help());
+            return None;
         };
         let read = |value: &'t toml::Spanned<DeValue<'t>>| {
             let line = self.place.line(value.span());
             match value.get_ref() {
                 DeValue::Table(table) => Some(Table { place: self.place, table, line, name: name.to_owned() }),
                 other => {
-                    self.problem(
-                        line,
-                        format!("`{key}` has {} in its list, not a table", kind(other)),
-                        format!("begin each of them with `[[{key}]]`"),
-                    );
+                    self.problem(line, format!("`{key}` has {} in its list, not a table", kind(other)), help());
                     None
                 }
             }
         };
-        array.iter().filter_map(read).collect()
+        Some(array.iter().filter_map(read).collect())
     }
 
     /// Every key and its line, in byte order: for tables whose keys are names, not words of the format.
@@ -233,7 +227,7 @@ impl<'t> Table<'t> {
             DeValue::Integer(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Float(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Datetime(datetime) => format!("put the date in quotes: \"{datetime}\""),
-            _ => format!("write it like `{key} = \"{}\"`", example(key)),
+            _ => help_with_text(key),
         };
         self.problem(line, format!("`{key}` is {}, not a text", kind(value)), help);
     }
@@ -255,6 +249,15 @@ fn kind(value: &DeValue<'_>) -> String {
         DeValue::Table(_) => "a table".to_owned(),
     }
 }
+
+fn help_with_text(key: &str) -> String {
+    match example(key) {
+        ANYTHING => "correct it".to_owned(),
+        example => format!("write it like `{key} = \"{example}\"`"),
+    }
+}
+
+const ANYTHING: &str = "…";
 
 /// What a value of that key looks like, for help.
 fn example(key: &str) -> &'static str {
@@ -280,6 +283,6 @@ fn example(key: &str) -> &'static str {
         "every" => "month",
         "quantity" | "size" | "up_to" => "100",
         "amount" | "unit_price" | "package_price" => "0.10",
-        _ => "…",
+        _ => ANYTHING,
     }
 }
