@@ -79,9 +79,7 @@ mod tests {
     fn tables_align_and_escape() {
         let rows = vec![vec!["acme".to_owned(), "1.5".to_owned()], vec!["b\u{1b}[31m".to_owned(), "20".to_owned()]];
         let shown = table(&[("customer", Align::Left), ("EUR", Align::Right)], &rows);
-        assert_eq!(
-            shown,
-            "  customer        EUR\n  acme            1.5\n  b\\u{1b}[31m       20\n".replace("\\u{1b}[31m       20", "\\u{1b}[31m      20")
-        );
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines, ["  customer     EUR", "  acme         1.5", "  b\\u{1b}[31m   20"]);
     }
 }

@@ -381,7 +381,8 @@ fn interrupted_by(signal: &str, moments: &[u64]) {
             running.signal(signal);
         }
         let output = running.wait();
-        assert!(output.code == Some(0) || signal == "KILL", "{}", output.text());
+        // A signal that comes before the process listens for it ends it at once, with nothing begun.
+        assert!(matches!(output.code, Some(0) | None), "{}", output.text());
     }
     ingest(&atcost, broker, &topic);
     assert_counts(&atcost, 20_000, 0, 0);

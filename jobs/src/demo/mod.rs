@@ -126,7 +126,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
 
 fn refuse_what_is_no_demo(folder: &Path) -> anyhow::Result<()> {
     let is_new = !folder.exists() || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if false && !folder.join(MARK).is_file() {
+    if !is_new && !folder.join(MARK).is_file() {
         bail!("{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name", folder.display());
     }
     Ok(())

@@ -112,13 +112,14 @@ fn records(outcome: &Outcome<'_>) -> anyhow::Result<Vec<Check>> {
         Check::told("    of the month before or after: kept, not of October", expected.other_month),
         Check::told("    of a project nobody is bound to: retained", expected.unknown_project),
     ];
-    for (reason, events) in &expected.unrated {
-        let found = run.unrated.iter().filter(|unrated| unrated.key.reason == *reason).map(|unrated| unrated.events).sum();
-        checks.push(Check::new(format!("    not rated: {}", reason.as_str()), *events, found));
+    let mut unrated: BTreeMap<_, (u64, u64)> = expected.unrated.iter().map(|(reason, events)| (*reason, (*events, 0))).collect();
+    for found in &run.unrated {
+        unrated.entry(found.key.reason).or_default().1 += found.events;
     }
+    checks.extend(unrated.into_iter().map(|(reason, (put_in, found))| Check::new(format!("    not rated: {}", reason.as_str()), put_in, found)));
     checks.push(Check::new("  rejected, each with its bytes and the reason", expected.rejected_total(), manifest.rejected));
     for (reason, what) in MALFORMED {
-        let count = |counts: &BTreeMap<_, u64>| counts.get(&reason).copied().unwrap_or(0);
+        let count = |counts: &BTreeMap<_, u64>| counts.get(&reason).copied().unwrap_or_default();
         checks.push(Check::new(format!("    {reason}: {what}"), count(&expected.rejected), count(&ingested.rejected_by_reason)));
     }
     checks.push(Check::new("gaps", 0, manifest.gaps));
@@ -170,7 +171,7 @@ fn records_text(checks: &[Check], expected: &Expected) -> String {
     let rows: Vec<_> = checks.iter().map(row).collect();
     let mut text = table(&[("records", Align::Left), ("put in", Align::Right), ("found", Align::Right), ("", Align::Left)], &rows);
     text.push_str(&format!(
-        "\n  · No record says this of itself. That they were treated right shows in the {} quantities, which the\n    generator has counted for itself.\n",
+        "\n  · No record says this of itself. That they were treated right shows in the {} quantities,\n    which the generator has counted for itself.\n",
         expected.quantities.len()
     ));
     text
