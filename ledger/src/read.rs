@@ -12,10 +12,19 @@ use sha2::{Digest as _, Sha256};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerCut {
+    /// The Delta version of the shard.
+    pub version: u64,
+    /// SHA-256 over the SHA-256 of each of its files, in the order of their commits.
+    pub digest: Sha256Digest,
+}
+
 /// A table's files at one version.
 #[derive(Debug, Clone)]
 pub struct PinnedFiles {
-    pub version: u64,
+    pub cut: LedgerCut,
     files: Vec<PinnedFile>,
 }
 
@@ -51,7 +60,8 @@ impl PinnedFiles {
                 u64::try_from(add.size).map_err(|_| LedgerError::corrupt(&table.folder().display(), format!("{} has a negative size", add.path)))?;
             files.push(PinnedFile { path: table.folder().join(&add.path), size, digest });
         }
-        Ok(Self { version: table.version(), files })
+        let digests: Vec<u8> = files.iter().flat_map(|file: &PinnedFile| *file.digest.as_bytes()).collect();
+        Ok(Self { cut: LedgerCut { version: table.version(), digest: Sha256Digest::of(&digests) }, files })
     }
 
     /// The paths, each after its bytes were hashed and compared with the log.

@@ -11,6 +11,7 @@ use crate::error::RatingError;
 use crate::run::{CostLine, ENGINE_VERSION, Pins, Run};
 use arrow::array::{ArrayRef, AsArray as _, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use ledger::read::LedgerCut;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -33,6 +34,7 @@ pub struct Manifest {
     pub run: String,
     pub period: String,
     pub ledger_version: u64,
+    pub ledger_digest: String,
     pub catalog: String,
     pub engine: String,
     pub received: u64,
@@ -95,7 +97,8 @@ impl Manifest {
     /// The pins, read back; `None` where one is not what this version writes.
     pub fn pins(&self) -> Option<Pins> {
         let month = schemas::time::BillingMonth::parse(&self.period)?;
-        Some(Pins { month, ledger_version: self.ledger_version, catalog: Sha256Digest::from_hex(&self.catalog)? })
+        let ledger = LedgerCut { version: self.ledger_version, digest: Sha256Digest::from_hex(&self.ledger_digest)? };
+        Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)? })
     }
 }
 
@@ -227,7 +230,8 @@ fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) 
         format: 1,
         run: run.pins.run_id(),
         period: run.pins.month.to_string(),
-        ledger_version: run.pins.ledger_version,
+        ledger_version: run.pins.ledger.version,
+        ledger_digest: run.pins.ledger.digest.to_string(),
         catalog: run.pins.catalog.to_string(),
         engine: ENGINE_VERSION.to_owned(),
         received: run.counts.received,

@@ -12,6 +12,7 @@ use crate::error::RatingError;
 use crate::price::{self, PriceModel, Recurrence, Step};
 use crate::rounding::{self, Exact, exact};
 use crate::usage::{LedgerCounts, Usage, UsageTotal};
+use ledger::read::LedgerCut;
 use num_traits::{One as _, Zero as _};
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::digest::Sha256Digest;
@@ -28,8 +29,7 @@ pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pins {
     pub month: BillingMonth,
-    /// The Delta version of the shard.
-    pub ledger_version: u64,
+    pub ledger: LedgerCut,
     pub catalog: Sha256Digest,
 }
 
@@ -37,8 +37,10 @@ impl Pins {
     /// The run's id: the first 16 hexadecimal digits of the SHA-256 of
     /// `atcost run 1\nperiod …\nledger …\ncatalog …\nengine …\n`.
     pub fn run_id(&self) -> String {
-        let text =
-            format!("atcost run 1\nperiod {}\nledger {}\ncatalog {}\nengine {ENGINE_VERSION}\n", self.month, self.ledger_version, self.catalog);
+        let text = format!(
+            "atcost run 1\nperiod {}\nledger {} {}\ncatalog {}\nengine {ENGINE_VERSION}\n",
+            self.month, self.ledger.version, self.ledger.digest, self.catalog
+        );
         Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
     }
 }

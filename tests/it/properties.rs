@@ -85,7 +85,7 @@ async fn rated(events: &[UsageEvent], size: usize) -> Run {
     }
     let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
     let usage = Usage::open(&files).await.expect("rows");
-    let pins = Pins { month: BillingMonth::parse("2025-10").expect("a month"), ledger_version: files.version, catalog: CATALOG.digest };
+    let pins = Pins { month: BillingMonth::parse("2025-10").expect("a month"), ledger: files.cut, catalog: CATALOG.digest };
     let inputs = tempfile::tempdir().expect("a folder");
     rate(pins, &usage, &CATALOG, inputs.path()).await.expect("a run")
 }

@@ -100,7 +100,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     Ok(Report {
         ledger: config.ledger.display().to_string(),
-        version: files.version,
+        version: files.cut.version,
         received: counts.received,
         usage: counts.usage,
         rejected: counts.rejected,

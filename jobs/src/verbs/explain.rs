@@ -24,8 +24,7 @@ pub struct Explained {
 /// The events listed one by one.
 const EVENTS_SHOWN: usize = 5;
 
-/// Explains a charge of a run. Without a run id, every run below `runs` is searched and exactly one must have the charge at its
-/// newest ledger version.
+/// Explains a charge of a run. Without a run id, the run with the newest ledger version that has the charge.
 ///
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
@@ -41,7 +40,10 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
         );
     }
     let catalog = published(config, Some(&manifest.catalog)).await?;
-    let files = PinnedFiles::of_shard(&config.ledger, Some(pins.ledger_version)).await?;
+    let files = PinnedFiles::of_shard(&config.ledger, Some(pins.ledger.version)).await?;
+    if files.cut != pins.ledger {
+        bail!("run {} was made from another ledger than {}; use the configuration it was made with", manifest.run, config.ledger.display());
+    }
     let usage = Usage::open(&files).await?;
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
@@ -60,8 +62,15 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
                 Some(run) => manifest.run.starts_with(run),
                 None => holds_charge(&folder, charge_id)?,
             };
-            if wanted && found.as_ref().is_none_or(|(_, newest)| newest.ledger_version < manifest.ledger_version) {
-                found = Some((folder, manifest));
+            if !wanted {
+                continue;
+            }
+            match &found {
+                Some((_, newest)) if newest.ledger_version > manifest.ledger_version => {}
+                Some((_, newest)) if newest.ledger_version == manifest.ledger_version => {
+                    bail!("the runs {} and {} both have it, rated with different catalogs; say which with --run", newest.run, manifest.run)
+                }
+                _ => found = Some((folder, manifest)),
             }
         }
     }

@@ -49,7 +49,7 @@ pub struct Summary<'a> {
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
     let catalog = published(config, cut.catalog.as_deref()).await?;
     let files = PinnedFiles::of_shard(&config.ledger, cut.ledger_version).await?;
-    let pins = Pins { month, ledger_version: files.version, catalog: catalog.digest };
+    let pins = Pins { month, ledger: files.cut, catalog: catalog.digest };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let usage = Usage::open(&files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
