@@ -58,12 +58,12 @@ pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
         section("Who bears it, in statement lines", &bearers_text(outcome)?),
         section("Nothing is added and nothing is lost", &conservation_text(&conservation)),
         section("Not rated: no price list covers it", &unrated_text(outcome.run)),
-        section("Where it is", &places_text(outcome)),
-        section("What to try", &commands_text(outcome)),
         match verdict {
             Verdict::Fine => format!("Everything that was put in has been found, and everything adds up. {GOOD}\n"),
             Verdict::Discrepancy => format!("Something does not agree: look for {BAD} above.\n"),
         },
+        section("Where it is", &places_text(outcome)),
+        section("What to try", &commands_text(outcome)),
     ];
     Ok(Report { text: sections.join("\n"), json: json(outcome, &records, &conservation, verdict), verdict })
 }

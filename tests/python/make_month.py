@@ -1,0 +1,427 @@
+"""A month that is hard to bill: `make_month.py SEED FOLDER [RECORDS]` writes FOLDER/catalog and FOLDER/events and prints the period.
+
+The same seed gives the same bytes. Everything in it has one right answer: where the rules leave a choice, the case is left out.
+"""
+
+import json
+import random
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+PERIODS = ["2025-10", "2025-10", "2025-11", "2025-09", "2025-04", "2025-03", "2025-12", "2025-02"]
+ZONES = ["Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland", "UTC", "Africa/Cairo", "America/Havana"]
+CURRENCIES = ["EUR", "EUR", "JPY", "KWD", "USD"]
+MODES = ["half-up", "half-even", "half-down", "up", "down"]
+METERS = {
+    "storage.example/bytes-stored": ("By.s", ["tier", "region"]),
+    "network.example/egress": ("By", ["destination", "class"]),
+    "compute.example/cpu": ("s", ["class", "region"]),
+    "compute.example/hours": ("h", ["class", "region"]),
+    "power.example/energy": ("W.h", []),
+    "api.example/requests": ("1", ["operation"]),
+}
+UNITS = {"By.s": ["GiBy.mo", "GBy.h", "MiBy.mo"], "By": ["GBy", "GiBy", "By"], "s": ["h", "s"], "h": ["h", "s"], "W.h": ["kW.h"], "1": ["1", "10*3"]}
+# What a typical value of the meter's unit is multiplied by, so that it is worth about one of the SKU's unit.
+SCALE = {"GiBy.mo": 2628000 * 2**30, "GBy.h": 3600 * 10**9, "MiBy.mo": 2628000 * 2**20, "GBy": 10**9, "GiBy": 2**30, "kW.h": 1000, "10*3": 1000}
+# Three groups of values that SKUs may take, and one that is left to those that take the rest.
+VALUES = [["a", "b"], ["c"], ["d", "e", "f"], ["z"]]
+OFFSETS = [0, 0, 0, 120, -210, 345, 840, -720, 1439, -1439]
+MICROSECOND = timedelta(microseconds=1)
+
+
+def plain(digits, places):
+    """An integer with its last `places` digits behind the point, which is how no float comes in."""
+    padded = str(digits).rjust(places + 1, "0")
+    return f"{padded[:-places]}.{padded[-places:]}" if places else padded
+
+
+class Month:
+    def __init__(self, seed, records):
+        self.random = random.Random(seed)
+        self.period = self.random.choice(PERIODS)
+        year, month = map(int, self.period.split("-"))
+        self.following = f"{year + month // 12:04}-{month % 12 + 1:02}-01"
+        self.start = datetime(year, month, 1, tzinfo=timezone.utc)
+        self.end = datetime.fromisoformat(self.following).replace(tzinfo=timezone.utc)
+        self.days = (self.end - self.start).days
+        self.edges = []
+        self.make_customers()
+        self.providers = [self.make_provider(index) for index in range(self.random.randint(3, 6))]
+        self.make_records(records)
+
+    def chance(self, percent):
+        return self.random.randrange(100) < percent
+
+    # The catalog
+
+    def odd_moment(self):
+        return self.start + timedelta(microseconds=self.random.randrange(self.days * 86400 * 10**6))
+
+    def make_customers(self):
+        names = ["acme", "birch", "Zulu", "cedar-2", "cedar", "cedar-10", "dune", "ørsted", "ops", "lab"][: self.random.randint(5, 10)]
+        self.customers = [(name, self.random.choice(["", "", "", "partner", "internal"])) for name in names]
+        self.bindings, self.subjects = [], []
+        for index in range(self.random.randint(len(names), 3 * len(names))):
+            subject = self.random.choice(["projects/", "Projects/", "r/é", "r/\U0001f600", "r/\uffee"]) + str(index)
+            self.subjects.append(subject)
+            customer = names[index] if index < len(names) else self.random.choice(names)
+            shape = self.random.randrange(7)
+            one, two = sorted([self.odd_moment(), self.odd_moment()])
+            other = self.random.choice(names)
+            early = self.start - timedelta(days=200)
+            if shape < 3 or one == two:
+                spans = [(early, None, customer)]
+            elif shape == 3:
+                spans = [(early, one, customer), (one, None, other)]
+            elif shape == 4:
+                spans = [(early, one, customer), (two, None, other)]
+            elif shape == 5:
+                spans = [(one, two, customer)]
+            else:
+                spans = [(early, self.start, customer), (self.end, None, other)]
+            self.bindings += [(subject, owner, since, until) for since, until, owner in spans]
+            self.edges += [edge for since, until, _ in spans for edge in (since, until) if edge]
+        self.random.shuffle(self.bindings)
+        self.subjects += ["stranger", "projects/none", "É"]
+
+    def make_provider(self, index):
+        provider = {"id": f"{self.random.choice('zmaqt')}{index}", "zone": self.random.choice(ZONES), "currency": self.random.choice(CURRENCIES), "skus": []}
+        provider["mode"] = self.random.choice(MODES)
+        zone = ZoneInfo(provider["zone"])
+        for date in (f"{self.period}-01", self.following):
+            self.edges.append(datetime.fromisoformat(date).replace(tzinfo=zone).astimezone(timezone.utc))
+        for meter in self.random.sample(sorted(METERS), self.random.randint(2, 5)):
+            unit, dimensions = METERS[meter]
+            matches = [None]
+            if dimensions and self.chance(75):
+                first = dimensions[0]
+                groups = self.random.sample(VALUES[:3], self.random.randint(1, 3))
+                matches = [{first: group if len(group) > 1 or self.chance(50) else group[0]} for group in groups]
+                if len(dimensions) > 1 and self.chance(50):
+                    split = matches.pop()
+                    matches += [{**split, dimensions[1]: "a"}, {dimensions[1]: ["b", "c"], **split}]
+                if self.chance(60):
+                    matches.insert(self.random.randrange(len(matches) + 1), None)
+            for match in matches:
+                provider["skus"].append(self.make_metered(provider, meter, unit, match))
+        for _ in range(self.random.randint(1, 4)):
+            provider["skus"].append(self.make_flat(provider))
+        return provider
+
+    def make_dates(self, provider, gaps):
+        """Dated spans, of which some may leave days without a price."""
+        zone = ZoneInfo(provider["zone"])
+        days = sorted(self.random.sample(range(1, self.days + 1), self.random.randint(0, 3)))
+        dates = ["2025-01-01"] + [f"{self.period}-{day:02}" for day in days if f"{self.period}-{day:02}" != "2025-01-01"]
+        spans = list(zip(dates, dates[1:] + [None]))
+        if gaps and len(spans) > 1 and self.chance(40):
+            del spans[self.random.randrange(len(spans))]
+        if len(spans) == len(dates) and self.chance(15):
+            spans[-1] = (spans[-1][0], self.following)
+        for date in dates[1:]:
+            self.edges.append(datetime.fromisoformat(date).replace(tzinfo=zone).astimezone(timezone.utc))
+        return spans
+
+    def unit_price(self):
+        price = self.random.choice(["0.1", "0.023", "0.05", "2.5", "1", "0.333333333333333333", "0.000000000123456789", "0.000000000000000001", "7.77"])
+        return price if self.chance(60) else plain(self.random.randrange(10**6), self.random.randint(1, 9))
+
+    def make_tiers(self):
+        count = self.random.randint(2, 5)
+        # Small round bounds, which sums of small round values hit exactly.
+        bounds = sorted(self.random.sample(range(1, 200), count - 1)) if self.chance(70) else sorted(self.random.sample(range(1, 10**12), count - 1))
+        places = 0 if bounds[-1] < 200 and self.chance(70) else self.random.randint(1, 9)
+        tiers = [{"up_to": plain(bound, places), "unit_price": self.unit_price()} for bound in bounds] + [{"unit_price": self.unit_price()}]
+        if self.chance(40):
+            tiers[0]["unit_price"] = "0"
+        return tiers
+
+    def make_model(self, model):
+        if model == "per_unit":
+            return {"unit_price": ("-" if self.chance(4) else "") + self.unit_price()}
+        if model == "package":
+            return {"size": self.random.choice(["1", "10", "0.5", "2.5", "0.333333333", "1000", "7"]), "package_price": self.unit_price()}
+        return {"tiers": self.make_tiers()} if model in ("graduated", "volume") else {}
+
+    def make_metered(self, provider, meter, unit, match):
+        sku = {"id": f"S-{len(provider['skus'])}", "meter": meter, "match": match, "unit": self.random.choice(UNITS[unit])}
+        if sku["unit"].endswith(".mo"):
+            sku["month"] = self.random.choice(["730 h", "720 h", "730.5 h", "744 h"])
+        self.share(sku, ["proportional", "proportional", "proportional", "direct", "direct", "even", "even", "fixed"])
+        models = [self.random.choice(["per_unit", "graduated", "graduated", "volume", "package", "zero"]) for _ in range(4)]
+        if self.chance(35):
+            models = models[:1] * 4
+        # Whether usage without a price counts towards tiers is not said.
+        gaps = not {"graduated", "volume", "package"} & set(models)
+        spans = self.make_dates(provider, gaps)
+        sku["prices"] = [{"from": since, "until": until, "model": model, **self.make_model(model)} for (since, until), model in zip(spans, models)]
+        return sku
+
+    def make_flat(self, provider):
+        sku = {"id": f"S-{len(provider['skus'])}"}
+        self.share(sku, ["even", "even", "fixed"])
+        sku["prices"] = []
+        for since, until in self.make_dates(provider, True):
+            amount = ("-" if self.chance(25) else "") + self.random.choice(["99.99", "100", "0.01", "0.005", "1", "0", "12345678.125", "0.000000000000000007", "2.5"])
+            sku["prices"].append({"from": since, "until": until, "model": "flat", "amount": amount, "every": self.random.choice(["month", "month", "once"])})
+        return sku
+
+    def share(self, sku, rules):
+        sku["allocation"] = self.random.choice(rules)
+        names = [name for name, _ in self.customers]
+        some = self.random.sample(names, self.random.randint(1, len(names)))
+        if sku["allocation"] == "even" and self.chance(40):
+            sku["among"] = some
+        if sku["allocation"] == "fixed":
+            sku["shares"] = {name: self.random.choice(["1", "1", "2", "0.5", "0.333333333", "10"]) for name in some}
+
+    # The events
+
+    def takes(self, provider, meter, dimensions):
+        def holds(match):
+            return all(dimensions.get(name) in (values if type(values) is list else [values]) for name, values in (match or {}).items())
+
+        return any(sku.get("meter") == meter and holds(sku["match"]) for sku in provider["skus"])
+
+    def value(self, meter):
+        unit = METERS[meter][0]
+        kind = self.random.randrange(100)
+        if kind < 8:
+            return "0"
+        if kind < 16:
+            return plain(self.random.randrange(1, 100), 9)
+        if kind < 21 and unit in ("By.s", "By", "W.h"):
+            return self.random.choice(["9999999999999999999.999999999", "9999999999999999999", plain(self.random.randrange(10**27, 10**28), 9)])
+        if kind < 24:
+            return plain(self.random.randrange(10**15, 10**17), self.random.randint(1, 9))
+        if kind < 70:
+            return str(self.random.randint(1, 5) * SCALE.get(self.random.choice(UNITS[unit]), 1))
+        return plain(self.random.randrange(1, 10**12), self.random.randint(0, 9))
+
+    def within(self):
+        """Well inside the month in every zone."""
+        return self.start + timedelta(days=2, microseconds=self.random.randrange((self.days - 4) * 86400 * 10**6))
+
+    def anywhere(self):
+        if self.chance(25):
+            return self.random.choice(self.edges) + self.random.choice([-1, 0, 0, 1]) * MICROSECOND
+        return self.start - timedelta(days=2) + timedelta(microseconds=self.random.randrange((self.days + 4) * 86400 * 10**6))
+
+    def event(self):
+        meter = self.random.choice(sorted(METERS))
+        dimensions = {name: self.random.choice(self.random.choice(VALUES)) for name in METERS[meter][1] if self.chance(92)}
+        if self.chance(8):
+            dimensions[self.random.choice(["colour", "class ", "Tier", ""])] = self.random.choice(["a", "", "ü"])
+        self.number += 1
+        event = {"id": f"{self.number}", "source": self.random.choice(["//edge/1", "//edge/2"]), "type": meter, "subject": self.random.choice(self.subjects)}
+        event |= {"time": self.anywhere(), "value": self.value(meter), "dimensions": dimensions, "provider": None, "location": None, "resource": None}
+        takers = [provider for provider in self.providers if self.takes(provider, meter, dimensions)]
+        if self.chance(75) and takers:
+            event["provider"] = self.random.choice(takers)["id"]
+        elif self.chance(40):
+            event["provider"] = self.random.choice(self.providers)["id"]
+        elif len(takers) != 1:
+            event["time"] = self.within()
+        # What nobody can rate belongs to no zone, so it must be inside the month in all of them.
+        if self.chance(2):
+            event |= {"time": self.within(), "provider": "nobody"}
+        elif self.chance(2):
+            event |= {"time": self.within(), "provider": None, "type": self.random.choice(["compute.example/none", "Compute.example/hours"])}
+        if self.chance(5):
+            event["location"] = self.random.choice(["Kiel", "北京"])
+        if self.chance(5):
+            event["resource"] = {"id": "x", "ü": ""}
+        return event
+
+    def write_time(self, time):
+        minutes = self.random.choice(OFFSETS)
+        local = time + timedelta(minutes=minutes)
+        digits = f"{local.microsecond:06}"
+        if self.chance(60):
+            digits = digits.rstrip("0")
+        offset = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}" if minutes or self.chance(20) else "Z"
+        return f"{local:%Y-%m-%dT%H:%M:%S}{'.' if digits else ''}{digits}{offset}"
+
+    def write_value(self, value):
+        """The text of a JSON string or number that means the value."""
+        whole, _, decimals = value.partition(".")
+        kind = self.random.randrange(10)
+        if kind < 6:
+            return json.dumps(value)
+        if kind == 6 and decimals:
+            digits = (whole + decimals).lstrip("0") or "0"
+            return f"{digits}{self.random.choice('eE')}-{len(decimals)}"
+        if kind == 7 and not decimals and value.endswith("000"):
+            return f"{value[:-3]}{self.random.choice(['e3', 'E+3', '.0e3', '.0E+03'])}"
+        if kind == 8 and len(decimals) < 9:
+            return json.dumps(value + ("0" if decimals else ".0"))
+        return value
+
+    def write(self, event, change=None):
+        """One line. `change` may spoil the objects before they become text."""
+        data = {"value": "\x00", "dimensions": event["dimensions"]}
+        data |= {name: event[name] for name in ("provider", "location", "resource") if event[name] is not None}
+        if not event["dimensions"] and self.chance(50):
+            del data["dimensions"]
+        outer = {"specversion": "1.0"} | {name: event[name] for name in ("id", "source", "type", "subject")} | {"time": self.write_time(event["time"])}
+        if self.chance(90):
+            outer["datacontenttype"] = "application/json"
+        outer["data"] = data
+        literal = self.write_value(event["value"])
+        if change:
+            literal = change(outer, data) or literal
+        if isinstance(data, dict) and self.chance(30):
+            items = list(data.items())
+            self.random.shuffle(items)
+            data.clear()
+            data.update(items)
+        if self.chance(30):
+            items = list(outer.items())
+            self.random.shuffle(items)
+            outer = dict(items)
+        separators = self.random.choice([(",", ":"), (", ", ": "), (" ,\t", " :  ")])
+        return json.dumps(outer, ensure_ascii=self.chance(50), separators=separators).replace('"\\u0000"', literal)
+
+    def spoiled(self):
+        """A line that is no usage event, one of many ways."""
+        event = self.event()
+
+        def outer_is(name, value):
+            return lambda outer, data: outer.update({name: value})
+
+        def data_is(name, value):
+            return lambda outer, data: data.update({name: value})
+
+        def without(name):
+            return lambda outer, data: (outer if name in outer else data).pop(name) and None
+
+        def value_is(literal):
+            return lambda outer, data: literal
+
+        changes = [outer_is("time", time) for time in BAD_TIMES] + [value_is(literal) for literal in BAD_VALUES]
+        changes += [without(name) for name in "specversion id source type subject time data value".split()]
+        changes += [outer_is(name, wrong) for name in "id source type subject time specversion".split() for wrong in ("", 7, None, ["x"], True)]
+        changes += [outer_is("specversion", wrong) for wrong in ("0.3", "1", "1.00")] + [outer_is("datacontenttype", "text/plain")]
+        changes += [outer_is("data", wrong) for wrong in ([], "1", None, 1)]
+        changes += [data_is("dimensions", wrong) for wrong in (["class"], "class", 1, {"class": 1}, {"class": None}, {"class": ["a"]}, {"class": {}})]
+        changes += [data_is("provider", 1), data_is("provider", ["a"]), data_is("location", 1), data_is("resource", "x"), data_is("resource", {"id": 1})]
+        if self.chance(75):
+            return self.write(event, self.random.choice(changes)).encode()
+        line = self.write(event)
+        ways = [
+            lambda: (line + " x").encode(),
+            lambda: (line + line).encode(),
+            lambda: (line + ",").encode(),
+            lambda: line[:-1].encode(),
+            lambda: (line[:-1] + ",}").encode(),
+            lambda: f"[{line}]".encode(),
+            lambda: (line[:-1] + ',"id":"again"}').encode(),
+            lambda: (line[:-1] + ',"\\u0069d":"again"}').encode(),
+            lambda: self.write(event, lambda outer, data: data.update(dimensions="\x01")).replace('"\\u0001"', '{"class":"a","class":"a"}').encode(),
+            lambda: self.write(event, lambda outer, data: data.update(dimensions="\x01")).replace('"\\u0001"', '{"class":"a","cl\\u0061ss":"b"}').encode(),
+            lambda: self.write(event, lambda outer, data: outer.update(subject="\x01")).replace('"\\u0001"', '"a\\q"').encode(),
+            lambda: self.write(event, lambda outer, data: outer.update(subject="\x01")).replace('"\\u0001"', '"a\tb"').encode(),
+            lambda: self.write(event, lambda outer, data: outer.update(subject="\x01")).encode().replace(b'"\\u0001"', b'"\xc3\x28"'),
+            lambda: self.write(event, lambda outer, data: outer.update(subject="\x01")).encode().replace(b'"\\u0001"', b'"\xed\xa0\x80"'),
+            lambda: line.replace('"', "'").encode(),
+            lambda: ("// " + line).encode(),
+            lambda: b"null",
+            lambda: b'"usage"',
+            lambda: b"1",
+        ]
+        return self.random.choice(ways)()
+
+    def make_records(self, records):
+        self.number = 0
+        self.lines, events = [], []
+        while len(self.lines) < records:
+            kind = self.random.randrange(100)
+            if kind < 80 or not events:
+                events.append(self.event())
+                self.lines.append(self.write(events[-1]).encode())
+            elif kind < 87:
+                for _ in range(self.random.choice([1, 1, 1, 2, 3])):
+                    self.lines.append(self.write(self.random.choice(events)).encode())
+            elif kind < 92:
+                event = dict(self.random.choice(events))
+                other = self.event()
+                name = self.random.choice(["type", "subject", "time", "value", "dimensions", "provider", "location", "resource"])
+                event[name] = event["time"] + MICROSECOND if name == "time" else other[name]
+                for _ in range(self.random.choice([1, 1, 2])):
+                    self.lines.append(self.write(event).encode())
+            else:
+                self.lines.append(self.spoiled())
+        # Duplicates and conflicts may come long after, or before what they repeat.
+        for _ in range(records // 20):
+            one, two = self.random.randrange(records), self.random.randrange(records)
+            self.lines[one], self.lines[two] = self.lines[two], self.lines[one]
+
+    # Files
+
+    def save(self, folder):
+        catalog, events = folder / "catalog", folder / "events"
+        events.mkdir(parents=True)
+        save(catalog / "catalog.toml", 'operator = "commons"\nname = "Commons"\n')
+        meters = [{"type": meter, "unit": unit, "aggregation": "sum", "dimensions": dimensions} for meter, (unit, dimensions) in METERS.items()]
+        save(catalog / "meters.toml", "".join("[[meter]]\n" + table(meter) for meter in meters))
+        customers = [{"id": name, "name": name.title(), "kind": kind or None, "currency": "EUR"} for name, kind in self.customers]
+        save(catalog / "customers.toml", "".join("[[customer]]\n" + table(customer) for customer in customers))
+        rows = [f"{subject},{owner},{utc(since)},{utc(until) if until else ''}\n" for subject, owner, since, until in self.bindings]
+        save(catalog / "bindings.csv", "subject,customer,from,until\n" + "".join(rows))
+        for provider in self.providers:
+            own = catalog / "providers" / provider["id"]
+            fields = {"id": provider["id"], "name": provider["id"], "billing_account": f"A-{provider['id']}"}
+            fields |= {"currency": provider["currency"], "time_zone": provider["zone"]}
+            save(own / "provider.toml", table(fields) + "[rounding]\n" + table({"mode": provider["mode"]}))
+            skus = [(table({"name": sku["id"]} | {name: value for name, value in sku.items() if name != "prices"}), sku["prices"]) for sku in provider["skus"]]
+            save(own / "prices.toml", "".join("[[sku]]\n" + fields + "".join("[[sku.price]]\n" + table(price) for price in prices) for fields, prices in skus))
+        count = self.random.randint(2, 6)
+        cuts = [0, *sorted(self.random.sample(range(1, len(self.lines)), count - 1)), len(self.lines)]
+        # In the order of bytes 10 comes before 9.
+        names = sorted(self.random.sample([f"{number}.ndjson" for number in range(1, 30)], count))
+        for name, start, end in zip(names, cuts, cuts[1:]):
+            (events / name).write_bytes(b"\n".join(self.lines[start:end]) + (b"\n" if self.chance(70) else b""))
+
+
+BAD_VALUES = [f'"{value}"' for value in ["+1", "-1", "-0", "1.", ".5", "1_0", "1,5", "1,000", "\u0661\u0662", "\uff11", "NaN", "nan", "inf", "Infinity", "", " ", " 1", "1 ", "1e3", "0x10", "1.2.3", "."]]
+BAD_VALUES += ['"1\\n"', '"1\\u0000"', '"--1"', '"0.0000000001"', '"1.0000000001"', '"10000000000000000000"', '"99999999999999999999.5"', '"9999999999999999999.9999999999"']
+BAD_VALUES += ["-1", "-0.5", "1e400", "1e19", "1e-10", "1.0000000001", "10000000000000000000", "99999999999999999999999999999999999999999", "1E+300"]
+BAD_VALUES += ["true", "false", "null", "[]", "[1]", "{}", '{"value":"1"}', "NaN", "Infinity", "-Infinity", "+1", "1.", ".5", "01", "1e", "0x1", "1_0", "- 1"]
+BAD_TIMES = ["2025-10-01", "2025-10-01T08:00:00", "2025-13-01T08:00:00Z", "2025-00-01T08:00:00Z", "2025-10-32T08:00:00Z", "2025-10-00T08:00:00Z", "2025-02-29T08:00:00Z"]
+BAD_TIMES += ["2025-10-01T24:00:00Z", "2025-10-01T25:00:00Z", "2025-10-01T08:60:00Z", "2025-10-01T08:00:61Z", "2025-10-01T08:00:00+24:00", "2025-10-01T08:00:00+02:60"]
+BAD_TIMES += ["2025-10-01T08:00:00 Z ", "2025-10-01T08:00:00.Z", "2025-10-01T08:00:00ZZ", "2025-10-01T08:00:00Z x", " 2025-10-01T08:00:00Z", "2025-10-01T08:00:00Z\n"]
+BAD_TIMES += ["2025-10-01T08:00:00CET", "2025-1-1T08:00:00Z", "2025-10-01T8:00:00Z", "08:00:00Z", "yesterday", "1759305600", "2025-10-01TZ", "2999-01-01T00:00:00Z", "T"]
+
+
+def utc(time):
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
+
+
+def literal(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {literal(item)}" for name, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def table(fields):
+    return "".join(f"{name} = {literal(value)}\n" for name, value in fields.items() if value is not None)
+
+
+def save(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def main(seed, folder, records=None):
+    # A number of records of its own for each seed, unless one is asked for.
+    month = Month(int(seed), int(records or 2000 + int(seed) * 7919 % 3000))
+    month.save(Path(folder))
+    print(month.period)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
