@@ -56,8 +56,13 @@ fn named() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// Every package of Cargo.lock as (name, version), and what it depends on.
-fn locked() -> BTreeMap<(String, String), Vec<(String, Option<String>)>> {
+/// A package's name and version.
+type Package = (String, String);
+/// A dependency's name, and its version where Cargo.lock must tell several apart.
+type Dependency = (String, Option<String>);
+
+/// Every package of Cargo.lock, and what it depends on.
+fn locked() -> BTreeMap<Package, Vec<Dependency>> {
     let lock = fs::read_to_string(workspace().join("Cargo.lock")).expect("the workspace has a lock file");
     let value = |block: &str, name: &str| {
         let line = block.lines().find_map(|line| line.strip_prefix(&format!("{name} = ")));

@@ -25,6 +25,9 @@ fn key(id: u32) -> EventKey {
     EventKey { source: EventSource::new("//edge").expect("a source"), id: EventId::new(format!("e-{id}")).expect("an id") }
 }
 
+/// Meter, dimension and value; subject; microseconds; units of quantity; whether it names its provider.
+type Drawn = ((&'static str, &'static str, &'static str), &'static str, i64, i128, bool);
+
 fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
     let kinds = prop::sample::select(vec![
         ("compute.example/instance-hours", "class", "standard"),
@@ -42,8 +45,9 @@ fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
     // From a few days before October to a few days after it.
     let event = (kinds, subjects, 1_758_900_000_000_000..1_762_300_000_000_000_i64, 0..10_i128.pow(18), any::<bool>());
     prop::collection::vec(event, 1..40).prop_map(|drawn| {
-        let make =
-            |(index, ((meter, dimension, value), subject, micros, units, named)): (usize, ((&str, &str, &str), &str, i64, i128, bool))| UsageEvent {
+        let make = |(index, drawn): (usize, Drawn)| {
+            let ((meter, dimension, value), subject, micros, units, named) = drawn;
+            UsageEvent {
                 key: key(u32::try_from(index).expect("a small index")),
                 meter: MeterType::new(meter).expect("a meter"),
                 subject: Subject::new(subject).expect("a subject"),
@@ -55,7 +59,8 @@ fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
                 resource: None,
                 producer: None,
                 correction: None,
-            };
+            }
+        };
         drawn.into_iter().enumerate().map(make).collect()
     })
 }

@@ -22,9 +22,9 @@ METERS = {
     "power.example/energy": ("W.h", []),
     "api.example/requests": ("1", ["operation"]),
 }
-UNITS = {"By.s": ["GiBy.mo", "GBy.h", "MiBy.mo"], "By": ["GBy", "GiBy", "By"], "s": ["h", "s"], "h": ["h", "s"], "W.h": ["kW.h"], "1": ["1", "10*3"]}
+UNITS = {"By.s": ["GiBy.mo", "GBy.h", "MiBy.mo"], "By": ["GBy", "GiBy", "MBy"], "s": ["h", "s"], "h": ["h", "d"], "W.h": ["kW.h"], "1": ["1", "10*3"]}
 # What a typical value of the meter's unit is multiplied by, so that it is worth about one of the SKU's unit.
-SCALE = {"GiBy.mo": 2628000 * 2**30, "GBy.h": 3600 * 10**9, "MiBy.mo": 2628000 * 2**20, "GBy": 10**9, "GiBy": 2**30, "kW.h": 1000, "10*3": 1000}
+SCALE = {"GiBy.mo": 2628000 * 2**30, "GBy.h": 3600 * 10**9, "MiBy.mo": 2628000 * 2**20, "GBy": 10**9, "GiBy": 2**30, "MBy": 10**6, "kW.h": 1000, "10*3": 1000}
 # Three groups of values that SKUs may take, and one that is left to those that take the rest.
 VALUES = [["a", "b"], ["c"], ["d", "e", "f"], ["z"]]
 OFFSETS = [0, 0, 0, 120, -210, 345, 840, -720, 1439, -1439]
@@ -126,7 +126,7 @@ class Month:
 
     def unit_price(self):
         price = self.random.choice(["0.1", "0.023", "0.05", "2.5", "1", "0.333333333333333333", "0.000000000123456789", "0.000000000000000001", "7.77"])
-        return price if self.chance(60) else plain(self.random.randrange(10**6), self.random.randint(1, 9))
+        return price if self.chance(60) else plain(self.random.randrange(10**6), self.random.randint(3, 9))
 
     def make_tiers(self):
         count = self.random.randint(2, 5)
@@ -192,10 +192,10 @@ class Month:
             return "0"
         if kind < 16:
             return plain(self.random.randrange(1, 100), 9)
-        if kind < 21 and unit in ("By.s", "By", "W.h"):
+        if kind < 21 and unit in ("By.s", "By"):
             return self.random.choice(["9999999999999999999.999999999", "9999999999999999999", plain(self.random.randrange(10**27, 10**28), 9)])
         if kind < 24:
-            return plain(self.random.randrange(10**15, 10**17), self.random.randint(1, 9))
+            return plain(self.random.randrange(10**15, 10**17), self.random.randint(3, 9))
         if kind < 70:
             return str(self.random.randint(1, 5) * SCALE.get(self.random.choice(UNITS[unit]), 1))
         return plain(self.random.randrange(1, 10**12), self.random.randint(0, 9))

@@ -138,7 +138,7 @@ impl EventFile {
 pub fn records<E>(sink: impl FnMut(Record<'_>) -> Result<(), E>) -> Result<Expected, E> {
     let mut month = Month {
         sink,
-        random: Random(2025_10),
+        random: Random(202_510),
         expected: Expected::default(),
         units: BTreeMap::new(),
         again: Vec::new(),
@@ -399,7 +399,7 @@ impl Event<'_> {
 /// Digits without trailing zeros after the point.
 fn push_decimal(text: &mut String, units: u128) {
     write!(text, "{}", units / ONE).expect("a String takes any text");
-    if units % ONE != 0 {
+    if !units.is_multiple_of(ONE) {
         write!(text, ".{:09}", units % ONE).expect("a String takes any text");
         text.truncate(text.trim_end_matches('0').len());
     }
