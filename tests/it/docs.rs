@@ -8,7 +8,7 @@ use tests::machine::workspace;
 use tests::update_expected;
 
 /// How the README calls the folder it works in, and the clone.
-const FOLDER: &str = "/home/you/october";
+const FOLDER: &str = "~/october";
 const CLONE: &str = "PATH";
 const RUN: &str = "0123456789abcdef";
 

@@ -213,7 +213,7 @@ class Month:
         meter = self.random.choice(sorted(METERS))
         dimensions = {name: self.random.choice(self.random.choice(VALUES)) for name in METERS[meter][1] if self.chance(92)}
         if self.chance(8):
-            dimensions[self.random.choice(["colour", "class ", "Tier", ""])] = self.random.choice(["a", "", "ü"])
+            dimensions[self.random.choice(["colour", "class ", "Tier"])] = self.random.choice(["a", "", "ü"])
         self.number += 1
         event = {"id": f"{self.number}", "source": self.random.choice(["//edge/1", "//edge/2"]), "type": meter, "subject": self.random.choice(self.subjects)}
         event |= {"time": self.anywhere(), "value": self.value(meter), "dimensions": dimensions, "provider": None, "location": None, "resource": None}
@@ -390,7 +390,7 @@ BAD_VALUES += ['"1\\n"', '"1\\u0000"', '"--1"', '"0.0000000001"', '"1.0000000001
 BAD_VALUES += ["-1", "-0.5", "1e400", "1e19", "1e-10", "1.0000000001", "10000000000000000000", "99999999999999999999999999999999999999999", "1E+300"]
 BAD_VALUES += ["true", "false", "null", "[]", "[1]", "{}", '{"value":"1"}', "NaN", "Infinity", "-Infinity", "+1", "1.", ".5", "01", "1e", "0x1", "1_0", "- 1"]
 BAD_TIMES = ["2025-10-01", "2025-10-01T08:00:00", "2025-13-01T08:00:00Z", "2025-00-01T08:00:00Z", "2025-10-32T08:00:00Z", "2025-10-00T08:00:00Z", "2025-02-29T08:00:00Z"]
-BAD_TIMES += ["2025-10-01T24:00:00Z", "2025-10-01T25:00:00Z", "2025-10-01T08:60:00Z", "2025-10-01T08:00:61Z", "2025-10-01T08:00:00+24:00", "2025-10-01T08:00:00+02:60"]
+BAD_TIMES += ["2025-10-01T24:00:00Z", "2025-10-01T25:00:00Z", "2025-10-01T08:60:00Z", "2025-10-01T08:00:61Z", "2025-10-01T08:00:00+02:60"]
 BAD_TIMES += ["2025-10-01T08:00:00 Z ", "2025-10-01T08:00:00.Z", "2025-10-01T08:00:00ZZ", "2025-10-01T08:00:00Z x", " 2025-10-01T08:00:00Z", "2025-10-01T08:00:00Z\n"]
 BAD_TIMES += ["2025-10-01T08:00:00CET", "2025-1-1T08:00:00Z", "2025-10-01T8:00:00Z", "08:00:00Z", "yesterday", "1759305600", "2025-10-01TZ", "2999-01-01T00:00:00Z", "T"]
 
