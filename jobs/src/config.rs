@@ -57,7 +57,9 @@ impl KafkaSettings {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     ledger: PathSection,
+    #[serde(default)]
     runs: PathSection,
     #[serde(default)]
     ingest: IngestSection,
@@ -69,10 +71,10 @@ struct File {
     schemas: BTreeMap<String, PathBuf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct PathSection {
-    path: PathBuf,
+    path: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -142,8 +144,8 @@ impl Config {
             schemas.insert(id, folder.join(schema));
         }
         Ok(Self {
-            ledger: folder.join(file.ledger.path),
-            runs: folder.join(file.runs.path),
+            ledger: folder.join(file.ledger.path.unwrap_or_else(|| "ledger".into())),
+            runs: folder.join(file.runs.path.unwrap_or_else(|| "runs".into())),
             policy,
             kafka: KafkaSettings { brokers: file.kafka.brokers, topic: file.kafka.topic, properties },
             registry,
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn the_template_is_a_valid_configuration() {
         let file: File = toml::from_str(TEMPLATE).expect("the template is read");
-        assert_eq!(file.ledger.path, Path::new("ledger"));
+        assert_eq!(file.ledger.path.as_deref(), Some(Path::new("ledger")));
         // What is commented out must be valid too when somebody takes the `#` away.
         let uncommented: String = TEMPLATE.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
         let file: File = toml::from_str(&uncommented).expect("the template is read with every example in force");

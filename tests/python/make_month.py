@@ -6,9 +6,13 @@ The same seed gives the same bytes. Everything in it has one right answer: where
 import json
 import random
 import sys
+from collections import defaultdict
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import oracle
 
 PERIODS = ["2025-10", "2025-10", "2025-11", "2025-09", "2025-04", "2025-03", "2025-12", "2025-02"]
 ZONES = ["Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Auckland", "UTC", "Africa/Cairo", "America/Havana"]
@@ -47,8 +51,11 @@ class Month:
         self.end = datetime.fromisoformat(self.following).replace(tzinfo=timezone.utc)
         self.days = (self.end - self.start).days
         self.edges = []
+        # Where huge values are rare, tiers are not drowned.
+        self.loud = self.chance(40)
         self.make_customers()
         self.providers = [self.make_provider(index) for index in range(self.random.randint(3, 6))]
+        self.bind_on_edges()
         self.make_records(records)
 
     def chance(self, percent):
@@ -85,6 +92,18 @@ class Month:
             self.edges += [edge for since, until, _ in spans for edge in (since, until) if edge]
         self.random.shuffle(self.bindings)
         self.subjects += ["stranger", "projects/none", "É"]
+
+    def bind_on_edges(self):
+        """Customers who are bound in a billing period by a microsecond, or miss it by none."""
+        for number in range(self.random.randint(1, 3)):
+            zone = ZoneInfo(self.random.choice(self.providers)["zone"])
+            start, end = (datetime.fromisoformat(date).replace(tzinfo=zone).astimezone(timezone.utc) for date in (f"{self.period}-01", self.following))
+            year, step = timedelta(days=365), self.random.randint(0, 1) * MICROSECOND
+            span = self.random.choice([(start - year, start + step), (end - step, end + year), (start, start + MICROSECOND)])
+            self.customers.append((f"edge-{number}", ""))
+            self.subjects.append(f"projects/edge-{number}")
+            self.bindings.append((self.subjects[-1], f"edge-{number}", *span))
+            self.edges += span
 
     def make_provider(self, index):
         provider = {"id": f"{self.random.choice('zmaqt')}{index}", "zone": self.random.choice(ZONES), "currency": self.random.choice(CURRENCIES), "skus": []}
@@ -150,7 +169,8 @@ class Month:
         if sku["unit"].endswith(".mo"):
             sku["month"] = self.random.choice(["730 h", "720 h", "730.5 h", "744 h"])
         self.share(sku, ["proportional", "proportional", "proportional", "direct", "direct", "even", "even", "fixed"])
-        models = [self.random.choice(["per_unit", "graduated", "graduated", "volume", "package", "zero"]) for _ in range(4)]
+        choices = self.random.choice([["per_unit", "per_unit", "per_unit", "zero"], ["per_unit", "graduated", "graduated", "volume", "volume", "package", "zero"]])
+        models = [self.random.choice(choices) for _ in range(4)]
         if self.chance(35):
             models = models[:1] * 4
         # Whether usage without a price counts towards tiers is not said.
@@ -164,7 +184,7 @@ class Month:
         self.share(sku, ["even", "even", "fixed"])
         sku["prices"] = []
         for since, until in self.make_dates(provider, True):
-            amount = ("-" if self.chance(25) else "") + self.random.choice(["99.99", "100", "0.01", "0.005", "1", "0", "12345678.125", "0.000000000000000007", "2.5"])
+            amount = ("-" if self.chance(25) else "") + self.random.choice(FLAT_AMOUNTS)
             sku["prices"].append({"from": since, "until": until, "model": "flat", "amount": amount, "every": self.random.choice(["month", "month", "once"])})
         return sku
 
@@ -192,20 +212,20 @@ class Month:
             return "0"
         if kind < 16:
             return plain(self.random.randrange(1, 100), 9)
-        if kind < 21 and unit in ("By.s", "By"):
+        if kind < 21 and self.loud and unit in ("By.s", "By"):
             return self.random.choice(["9999999999999999999.999999999", "9999999999999999999", plain(self.random.randrange(10**27, 10**28), 9)])
-        if kind < 24:
+        if kind < 24 and self.loud:
             return plain(self.random.randrange(10**15, 10**17), self.random.randint(3, 9))
         if kind < 70:
             return str(self.random.randint(1, 5) * SCALE.get(self.random.choice(UNITS[unit]), 1))
-        return plain(self.random.randrange(1, 10**12), self.random.randint(0, 9))
+        return plain(self.random.randrange(1, 10**12), self.random.randint(0, 9) if self.loud else 9)
 
     def within(self):
         """Well inside the month in every zone."""
         return self.start + timedelta(days=2, microseconds=self.random.randrange((self.days - 4) * 86400 * 10**6))
 
     def anywhere(self):
-        if self.chance(25):
+        if self.chance(35):
             return self.random.choice(self.edges) + self.random.choice([-1, 0, 0, 1]) * MICROSECOND
         return self.start - timedelta(days=2) + timedelta(microseconds=self.random.randrange((self.days + 4) * 86400 * 10**6))
 
@@ -358,11 +378,36 @@ class Month:
             one, two = self.random.randrange(records), self.random.randrange(records)
             self.lines[one], self.lines[two] = self.lines[two], self.lines[one]
 
+    def sharpen(self, lines):
+        """Moves bounds of tiers and sizes of packages to where usage reaches them exactly, or misses them by the smallest quantity."""
+        reached = defaultdict(list)
+        for line, _, _ in lines:
+            totals = reached[line["provider"], line["sku"]]
+            if not totals or totals[-1][0] != line["sub_account"]:
+                totals.append((line["sub_account"], 0))
+            totals.append((line["sub_account"], totals[-1][1] + line["quantity"]))
+        for provider in self.providers:
+            for sku in provider["skus"]:
+                totals = [total * 10**9 for _, total in reached[provider["id"], sku["id"]]]
+                totals = [int(total) for total in totals if total > 0 and total.denominator == 1]
+                for price in sku["prices"] if totals and self.chance(80) else []:
+                    total = self.random.choice(totals) + self.random.choice([-1, 0, 0, 0, 1])
+                    if price["model"] == "package" and 10**9 <= total:
+                        parts = self.random.choice([part for part in (1, 2, 3, 5) if total % part == 0])
+                        price["size"] = plain(total // parts, 9)
+                    elif "tiers" in price and total > 0 and plain(total, 9) not in [tier.get("up_to") for tier in price["tiers"]]:
+                        price["tiers"][self.random.randrange(len(price["tiers"]) - 1)]["up_to"] = plain(total, 9)
+                        bounds = sorted((tier["up_to"] for tier in price["tiers"][:-1]), key=Decimal)
+                        if len(set(map(Decimal, bounds))) == len(bounds):
+                            for tier, bound in zip(price["tiers"], bounds):
+                                tier["up_to"] = bound
+                        else:
+                            del price["tiers"][:-2]
+                            price["tiers"][0]["up_to"] = plain(total, 9)
+
     # Files
 
-    def save(self, folder):
-        catalog, events = folder / "catalog", folder / "events"
-        events.mkdir(parents=True)
+    def save_catalog(self, catalog):
         save(catalog / "catalog.toml", 'operator = "commons"\nname = "Commons"\n')
         meters = [{"type": meter, "unit": unit, "aggregation": "sum", "dimensions": dimensions} for meter, (unit, dimensions) in METERS.items()]
         save(catalog / "meters.toml", "".join("[[meter]]\n" + table(meter) for meter in meters))
@@ -377,6 +422,9 @@ class Month:
             save(own / "provider.toml", table(fields) + "[rounding]\n" + table({"mode": provider["mode"]}))
             skus = [(table({"name": sku["id"]} | {name: value for name, value in sku.items() if name != "prices"}), sku["prices"]) for sku in provider["skus"]]
             save(own / "prices.toml", "".join("[[sku]]\n" + fields + "".join("[[sku.price]]\n" + table(price) for price in prices) for fields, prices in skus))
+
+    def save_events(self, events):
+        events.mkdir(parents=True)
         count = self.random.randint(2, 6)
         cuts = [0, *sorted(self.random.sample(range(1, len(self.lines)), count - 1)), len(self.lines)]
         # In the order of bytes 10 comes before 9.
@@ -385,6 +433,8 @@ class Month:
             (events / name).write_bytes(b"\n".join(self.lines[start:end]) + (b"\n" if self.chance(70) else b""))
 
 
+# Among them what lies half way between two minor units, of 0, 2 or 3 digits.
+FLAT_AMOUNTS = ["99.99", "100", "0", "0.005", "0.015", "2.5", "3.5", "0.0005", "12345678.0015", "1.0049", "0.000000000000000007", "0.01"]
 BAD_VALUES = [f'"{value}"' for value in ["+1", "-1", "-0", "1.", ".5", "1_0", "1,5", "1,000", "\u0661\u0662", "\uff11", "NaN", "nan", "inf", "Infinity", "", " ", " 1", "1 ", "1e3", "0x10", "1.2.3", "."]]
 BAD_VALUES += ['"1\\n"', '"1\\u0000"', '"--1"', '"0.0000000001"', '"1.0000000001"', '"10000000000000000000"', '"99999999999999999999.5"', '"9999999999999999999.9999999999"']
 BAD_VALUES += ["-1", "-0.5", "1e400", "1e19", "1e-10", "1.0000000001", "10000000000000000000", "99999999999999999999999999999999999999999", "1E+300"]
@@ -419,7 +469,13 @@ def save(path, text):
 def main(seed, folder, records=None):
     # A number of records of its own for each seed, unless one is asked for.
     month = Month(int(seed), int(records or 2000 + int(seed) * 7919 % 3000))
-    month.save(Path(folder))
+    catalog, events = Path(folder) / "catalog", Path(folder) / "events"
+    month.save_catalog(catalog)
+    month.save_events(events)
+    _, usage = oracle.read_events(events, datetime.now(timezone.utc))
+    lines, _ = oracle.rate(oracle.Catalog(catalog), usage, month.period)
+    month.sharpen(lines)
+    month.save_catalog(catalog)
     print(month.period)
 
 

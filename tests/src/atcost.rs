@@ -69,13 +69,11 @@ impl Atcost {
         self.folder.path()
     }
 
-    /// Adds a line below `[table]` in `atcost.toml`.
+    /// Adds a table with one line at the end of `atcost.toml`.
     pub fn set(&self, table: &str, line: &str) {
         let path = self.folder().join("atcost.toml");
         let text = fs::read_to_string(&path).expect("`atcost init` wrote the configuration");
-        let header = format!("\n[{table}]\n");
-        assert_eq!(text.matches(&header).count(), 1, "the configuration has one [{table}]:\n{text}");
-        fs::write(&path, text.replace(&header, &format!("{header}{line}\n"))).expect("the configuration can be written");
+        fs::write(&path, format!("{text}\n[{table}]\n{line}\n")).expect("the configuration can be written");
     }
 
     /// Runs to the end.

@@ -387,6 +387,7 @@ mod tests {
     fn names_are_unique_at_any_depth_after_unescaping() {
         check(br#"{"a":1,"b":{"a":1}}"#, Ok(()));
         check(br#"{"a":1,"a":1}"#, Err(Reason::JsonDuplicateName));
+        check(br#"{"a":1,"b":2,"c":3,"a":4}"#, Err(Reason::JsonDuplicateName));
         check(br#"{"a":1,"\u0061":1}"#, Err(Reason::JsonDuplicateName));
         check(br#"{"x":[[{"a":1,"a":2}]]}"#, Err(Reason::JsonDuplicateName));
         check(br#"{"a":1,"a":1"#, Err(Reason::JsonInvalid));

@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// How much of a file is digested before looking whether to stop.
+const DIGESTED_AT_ONCE: u64 = 64 << 20;
 const SUPPORTED: &str = ".ndjson, .jsonl, .json and .avro, each also with .gz or .zst added";
 
 /// One record of a file, or the news that the rest cannot be read.
@@ -170,16 +172,17 @@ fn found(path: PathBuf, name: &str) -> Result<Found, IngestError> {
 impl Source for FilesSource {
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError> {
         let mut streams = Vec::new();
-        for file in self.walk()? {
+        let files = self.walk()?;
+        if files.is_empty() && self.seen.is_empty() {
+            tracing::warn!("{}: there is no file to read yet ({SUPPORTED} are read)", self.root.display());
+        }
+        for file in files {
             let metadata = fs::metadata(&file.path).map_err(|error| retry(&file.path, &error))?;
             let now = (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
             if self.seen.get(&file.path) == Some(&now) {
                 continue;
             }
-            if stop.is_requested() {
-                return Err(IngestError::Stopped);
-            }
-            let digest = open(&file.path).and_then(|mut disk| disk.finish()).map_err(|error| retry(&file.path, &error))?;
+            let digest = digest(&file.path, stop)?;
             if self.seen.insert(file.path.clone(), now).is_some() {
                 tracing::warn!("{}: it has changed since it was read and is now read as another file", file.path.display());
             }
@@ -274,6 +277,18 @@ impl Opened {
         };
         Ok(Self { planned, disk, records })
     }
+}
+
+/// The digest of a whole file, which may take a while.
+fn digest(path: &Path, stop: &Stop) -> Result<Sha256Digest, IngestError> {
+    let mut disk = open(path).map_err(|error| retry(path, &error))?;
+    while !stop.is_requested() {
+        let read = io::copy(&mut io::Read::take(&mut disk, DIGESTED_AT_ONCE), &mut io::sink()).map_err(|error| retry(path, &error))?;
+        if read < DIGESTED_AT_ONCE {
+            return disk.finish().map_err(|error| retry(path, &error));
+        }
+    }
+    Err(IngestError::Stopped)
 }
 
 fn open(path: &Path) -> io::Result<Disk> {

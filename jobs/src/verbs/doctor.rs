@@ -2,7 +2,7 @@
 
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
-use crate::show::{Align, Verdict, plural, printable, table};
+use crate::show::{Align, Busy, Verdict, plural, printable, table};
 use ledger::Ledger;
 use ledger::journal::Journal;
 use ledger::read::PinnedFiles;
@@ -63,6 +63,7 @@ pub struct Finding {
 /// # Errors
 /// When the ledger cannot be opened at all; the error says why and what to do.
 pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<Report> {
+    let _busy = Busy::with("recounting the ledger");
     let mut ledger = Ledger::open(&config.ledger).await?;
     let files = PinnedFiles::of_shard(&config.ledger, None).await?;
     let usage = Usage::open(&files).await?;

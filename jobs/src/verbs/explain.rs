@@ -2,7 +2,7 @@
 
 use super::catalog::published;
 use crate::config::Config;
-use crate::show::{Align, plural, printable, table};
+use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, anyhow, bail};
 use ledger::read::PinnedFiles;
 use rating::allocation::Rule;
@@ -29,6 +29,7 @@ const EVENTS_SHOWN: usize = 5;
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
 pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
+    let _busy = Busy::with("rating the run again");
     let (folder, manifest) = find_run(&config.runs, run, charge_id)?;
     let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
     if pins.run_id() != manifest.run {

@@ -2,6 +2,7 @@
 
 use super::catalog::published;
 use crate::config::Config;
+use crate::show::Busy;
 use ledger::read::PinnedFiles;
 use rating::catalog::Catalog;
 use rating::output::{self, Manifest, Workspace};
@@ -47,6 +48,7 @@ pub struct Summary<'a> {
 /// # Errors
 /// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is written then.
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
+    let _busy = Busy::with(format!("rating {month}"));
     let catalog = published(config, cut.catalog.as_deref()).await?;
     let files = PinnedFiles::of_shard(&config.ledger, cut.ledger_version).await?;
     let pins = Pins { month, ledger: files.cut, catalog: catalog.digest };
