@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use jobs::config::Config;
 use jobs::show::{Align, Format, Verdict, plural, printable, table};
 use jobs::verbs::catalog::Published;
-use jobs::verbs::ingest::From;
+use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::{Cut, Rated, Summary};
 use jobs::{demo, verbs};
 use schemas::time::BillingMonth;
@@ -167,8 +167,8 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         Verb::Ingest(args) => {
             let config = Config::load(&cli.config)?;
             let from = match &args.files {
-                Some(path) => From::Files(path.clone()),
-                None => From::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
+                Some(path) => Input::Files(path.clone()),
+                None => Input::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
             };
             let summary = verbs::ingest::ingest(&config, &from, args.until_caught_up).await?;
             let reasons: serde_json::Map<String, serde_json::Value> =

@@ -8,6 +8,7 @@ mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
 mod docs; // the README's commands and what they print
 mod duckdb; // the exports as an analyst reads them
+mod oracle; // random months, computed a second time by a program that shares no code
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use tests::atcost::{Atcost, json, utf8};
-use tests::duckdb::query;
 use tests::machine::case;
 use tests::month::{self, assert_figures, assert_tables, strings};
 use tests::{encode, machine};
@@ -165,18 +164,6 @@ fn paths_are_relative_to_the_configuration() {
     assert_eq!(json(&output.stdout)["received"], 70, "{}", output.text());
     assert!(atcost.folder().join("runs/period=2025-10").is_dir());
     assert!(files(elsewhere.folder()).is_empty());
-}
-
-#[test]
-fn a_run_is_conserved_line_by_line() {
-    let atcost = ingested();
-    let (_, folder) = month::rate(&atcost);
-    let lines = query(
-        &folder,
-        "SELECT count(*) AS lines FROM 'cost_lines.parquet' WHERE amount = (SELECT sum(amount) FROM 'charges.parquet' AS c WHERE c.cost_line_id = cost_lines.cost_line_id)
-         AND settled = (SELECT sum(amount) FROM 'statement_lines.parquet' AS s WHERE s.cost_line_id = cost_lines.cost_line_id)",
-    );
-    assert_eq!(lines.lines(), ["lines=13"]);
 }
 
 // What cannot be done is said, with what to do, and nothing is left behind.

@@ -69,11 +69,13 @@ impl Atcost {
         self.folder.path()
     }
 
-    /// Adds a table with one line at the end of `atcost.toml`.
+    /// Adds a line to `[table]` of `atcost.toml`, and the table where it is not yet there.
     pub fn set(&self, table: &str, line: &str) {
         let path = self.folder().join("atcost.toml");
         let text = fs::read_to_string(&path).expect("`atcost init` wrote the configuration");
-        fs::write(&path, format!("{text}\n[{table}]\n{line}\n")).expect("the configuration can be written");
+        let header = format!("\n[{table}]\n");
+        let text = if text.contains(&header) { text.replace(&header, &format!("{header}{line}\n")) } else { format!("{text}{header}{line}\n") };
+        fs::write(&path, text).expect("the configuration can be written");
     }
 
     /// Runs to the end.

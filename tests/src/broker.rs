@@ -57,13 +57,14 @@ impl Broker {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("atcost-kafka-").tempdir().map(TempDir::keep).expect("the machine has room for a folder");
         let (port, controller_port) = (free_port(), free_port());
-        let configuration = folder.join("server.properties");
-        fs::write(&configuration, properties(&folder, port, controller_port)).expect("the folder can be written");
+        // From here on the folder goes with the broker, also when it does not start.
+        let mut broker = Self { address: format!("127.0.0.1:{port}"), folder, guard: None };
+        let configuration = broker.folder.join("server.properties");
+        fs::write(&configuration, properties(&broker.folder, port, controller_port)).expect("the folder can be written");
         // Any 22 digits of base64 are a cluster id; this one differs between brokers that live at the same time.
         let cluster = format!("atcost{port:05}{:010}A", std::process::id());
         let format = java(&["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"]).arg(&configuration).output().expect("Java starts");
         assert!(format.status.success(), "Kafka's storage could not be formatted:\n{}", String::from_utf8_lossy(&format.stderr));
-        let mut broker = Self { address: format!("127.0.0.1:{port}"), folder, guard: None };
         broker.start_again();
         broker
     }

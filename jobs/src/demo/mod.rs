@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::show::{Format, Verdict};
 use crate::verbs;
 use crate::verbs::catalog::Published;
-use crate::verbs::ingest::From;
+use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
 use report::{Origin, Outcome, Report};
@@ -89,12 +89,12 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
             make_folder(&events)?;
             let expected = generate::write(&events).with_context(|| format!("the events cannot be written to {}", events.display()))?;
             steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
-            (expected, From::Files(events.clone()), Origin::Files(events))
+            (expected, Input::Files(events.clone()), Origin::Files(events))
         }
         Some((brokers, topic)) => {
             let expected = tokio::task::block_in_place(|| topic::produce(&brokers, &topic))?;
             steps.done(&format!("{} records in the topic", expected.records));
-            (expected, From::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers, topic })
+            (expected, Input::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers, topic })
         }
     };
 

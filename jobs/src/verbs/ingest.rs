@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Where events come from.
 #[derive(Debug, Clone)]
-pub enum From {
+pub enum Input {
     Files(PathBuf),
     Kafka { brokers: Option<String>, topic: Option<String> },
 }
@@ -25,18 +25,18 @@ pub enum From {
 ///
 /// # Errors
 /// When the source cannot be read as configured, the ledger cannot be opened, or another writer owns it.
-pub async fn ingest(config: &Config, from: &From, until_caught_up: bool) -> anyhow::Result<Summary> {
+pub async fn ingest(config: &Config, from: &Input, until_caught_up: bool) -> anyhow::Result<Summary> {
     let mut ledger = Ledger::open(&config.ledger).await?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let mut source: Box<dyn Source> = match from {
-        From::Files(path) => Box::new(FilesSource::new(path)?),
-        From::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?),
+        Input::Files(path) => Box::new(FilesSource::new(path)?),
+        Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?),
     };
     let mut decoder = decoder(config)?;
     let rediscover_every = match from {
-        From::Files(_) => Duration::from_secs(3),
-        From::Kafka { .. } => Duration::from_secs(60),
+        Input::Files(_) => Duration::from_secs(3),
+        Input::Kafka { .. } => Duration::from_secs(60),
     };
     let settings = Settings { policy: config.policy, until_caught_up, rediscover_every };
     let mut line = ProgressLine::new();

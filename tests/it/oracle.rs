@@ -1,0 +1,81 @@
+//! Random months, computed twice: by `atcost`, and by tests/python/oracle.py, which knows the rules and none of this code.
+//!
+//! A month of a seed is always the same, so the seed in a failure is all that is needed to see it again. Other seeds are tried by adding them here.
+
+use std::path::Path;
+use std::process::Command;
+use tests::atcost::{Atcost, json, utf8};
+use tests::duckdb::{Table, assert_same_rows, queries};
+use tests::machine::{provided, workspace};
+use tests::month::{plain, strings};
+
+const TABLES: &[&str] = &["cost_lines", "charges", "statement_lines", "unrated"];
+const SEEDS: std::ops::Range<u32> = 1..9;
+/// Few enough that small sums, ties and bounds that are met exactly are not drowned.
+const RECORDS: u32 = 700;
+
+/// Runs a script of tests/python and returns what it printed.
+#[track_caller]
+fn python(script: &str, arguments: &[&str]) -> String {
+    let python = provided("ATCOST_PYTHON", "python/bin/python");
+    let output = Command::new(python).arg("-B").arg(workspace().join("tests/python").join(script)).args(arguments).output().expect("Python starts");
+    assert!(output.status.success(), "{script} {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("the script prints UTF-8")
+}
+
+/// The table that the oracle wrote to `folder`.
+fn expected(folder: &Path, table: &str) -> Table {
+    Table::from_csv(&std::fs::read_to_string(folder.join(format!("{table}.csv"))).expect("the oracle wrote every table"))
+}
+
+fn agrees(seed: u32) {
+    let month = tempfile::tempdir().expect("the machine has room for a folder");
+    let at = |part: &str| month.path().join(part);
+    let period = python("make_month.py", &[&seed.to_string(), utf8(month.path()), &RECORDS.to_string()]);
+    let period = period.trim();
+    python("oracle.py", &[utf8(month.path()), period, utf8(&at("expected"))]);
+
+    let atcost = Atcost::with_catalog(&at("catalog"));
+    atcost.ok(&["ingest", "--files", utf8(&at("events")), "--until-caught-up"]);
+    let output = atcost.run(&["rate", "--period", period, "--format", "json"]);
+    // Every month has usage that cannot be rated, which is a discrepancy.
+    assert_eq!(output.code, Some(1), "seed {seed}: atcost rate: {}", output.text());
+    let summary = json(&output.stdout);
+
+    let figures = json(&std::fs::read_to_string(at("expected/summary.json")).expect("the oracle wrote its summary"));
+    for name in ["received", "usage", "duplicates", "conflicts", "rejected", "cost_total", "settled_total"] {
+        assert_eq!(plain(&summary[name]), plain(&figures[name]), "seed {seed}: `{name}` of the summary");
+    }
+    assert_eq!(strings(&summary["refused"]), strings(&figures["refused"]), "seed {seed}: the records that are refused");
+
+    let wanted: Vec<_> = TABLES.iter().map(|table| expected(&at("expected"), table)).collect();
+    let select = |(table, wanted): (&&str, &Table)| format!("SELECT {} FROM '{table}.parquet'", wanted.columns.join(", "));
+    let statements: Vec<_> = TABLES.iter().zip(&wanted).map(select).collect();
+    let folder = atcost.folder().join(summary["folder"].as_str().expect("the summary names the folder"));
+    let tables = queries(&folder, &statements.iter().map(String::as_str).collect::<Vec<_>>());
+    for ((table, actual), wanted) in TABLES.iter().zip(&tables).zip(&wanted) {
+        assert!(!wanted.rows.is_empty(), "seed {seed}: nothing in {table}, so nothing was compared");
+        assert_same_rows(&format!("seed {seed}: {table}"), actual, wanted);
+    }
+}
+
+#[test]
+fn random_months_come_out_as_another_implementation_says() {
+    for seed in SEEDS {
+        agrees(seed);
+    }
+}
+
+/// The oracle is held to the contract too, or two implementations could agree on something else.
+#[test]
+fn the_oracle_knows_the_month() {
+    let folder = tempfile::tempdir().expect("the machine has room for a folder");
+    python("oracle.py", &[utf8(&tests::machine::case("month")), "2025-10", utf8(folder.path())]);
+    for table in TABLES {
+        assert_same_rows(table, &expected(folder.path(), table), &tests::month::expected(table));
+    }
+    let figures = json(&std::fs::read_to_string(folder.path().join("summary.json")).expect("the oracle wrote its summary"));
+    for (name, value) in tests::month::summary().as_object().expect("the summary is an object") {
+        assert_eq!(plain(&figures[name]), plain(value), "`{name}` of the summary");
+    }
+}
