@@ -168,6 +168,12 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
             let config = Config::load(&cli.config)?;
             let from = match &args.files {
                 Some(path) => Input::Files(path.clone()),
+                None if args.brokers.is_none() && config.kafka.brokers.is_none() => {
+                    anyhow::bail!(
+                        "nothing to read: give --files PATH, or --brokers HOST:PORT and --topic TOPIC, or set kafka.brokers in {}",
+                        cli.config.display()
+                    )
+                }
                 None => Input::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
             };
             let summary = verbs::ingest::ingest(&config, &from, args.until_caught_up).await?;

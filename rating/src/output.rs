@@ -271,7 +271,7 @@ fn cost_lines(run: &Run, catalog: &Catalog) -> Table {
     table.quantity("quantity", lines.iter().map(|line| Some(line.quantity)));
     table.text("unit", lines.iter().map(|line| line.unit.clone()));
     table.amount("amount", lines.iter().map(|line| line.amount));
-    table.amount("settled", lines.iter().map(|line| line.settled.to_amount().expect("checked when the totals were made")));
+    table.amount("settled", lines.iter().map(|line| line.settled.to_amount().expect("the run was checked for it")));
     table.text("catalog", lines.iter().map(|_| Some(run.pins.catalog.to_string())));
     table
 }
@@ -305,7 +305,7 @@ fn statement_lines(run: &Run) -> Table {
     table.text("customer", lines.iter().map(|(_, statement)| statement.customer.as_ref().map(CustomerId::to_string)));
     table.text("kind", lines.iter().map(|(_, statement)| Some(statement.kind.as_str().to_owned())));
     table.text("retained_reason", lines.iter().map(|(_, statement)| statement.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)));
-    table.amount("amount", lines.iter().map(|(_, statement)| statement.money.to_amount().expect("checked when the totals were made")));
+    table.amount("amount", lines.iter().map(|(_, statement)| statement.money.to_amount().expect("the run was checked for it")));
     table
 }
 

@@ -466,6 +466,8 @@ impl Run {
         for line in &self.cost_lines {
             let name = format!("{} {} {}", line.key.provider, line.key.sku, line.key.charge_period);
             let charged = sum_amounts(line.shares.iter().map(|share| share.amount))?;
+            // What settles is written as a decimal too.
+            decimal(line.settled)?;
             if charged != line.amount {
                 return Err(RatingError::broken(format!("{name}: charges add up to {charged}, the cost line is {}", line.amount)));
             }
@@ -474,6 +476,7 @@ impl Run {
                 if statement.money.currency != line.currency {
                     return Err(RatingError::broken(format!("{name}: a statement line is in {}", statement.money.currency)));
                 }
+                decimal(statement.money)?;
                 settled = settled.checked_add(statement.money.minor_units).ok_or_else(|| RatingError::broken(format!("{name}: overflow")))?;
             }
             if settled != line.settled.minor_units {

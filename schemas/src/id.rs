@@ -1,7 +1,7 @@
 //! Names of things. Each kind of name is its own type, so that a subject cannot be passed for a customer.
 //!
-//! Rules (CloudEvents 1.0.2, "Type System", String): not empty, at most [`MAX_BYTES`] bytes of UTF-8, no control characters and
-//! no bidirectional controls, which would let one name be shown as another. Names compare byte for byte; nothing is folded or normalised.
+//! Rules (CloudEvents 1.0.2, "Type System", String): not empty, at most [`MAX_BYTES`] bytes of UTF-8, no control characters, no
+//! noncharacters; and, of our own, no bidirectional controls, which would let one name be shown as another. Names compare byte for byte; nothing is folded or normalised.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ pub enum NameError {
     Empty,
     #[error("it is longer than {MAX_BYTES} bytes")]
     TooLong,
-    #[error("it contains the control character U+{0:04X}")]
-    ControlCharacter(u32),
+    #[error("it contains the character U+{0:04X}, which a name may not have")]
+    ForbiddenCharacter(u32),
 }
 
 /// Checks the rules every name obeys.
@@ -31,13 +31,15 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
         return Err(NameError::TooLong);
     }
     match text.chars().find(|character| is_forbidden(*character)) {
-        Some(character) => Err(NameError::ControlCharacter(u32::from(character))),
+        Some(character) => Err(NameError::ForbiddenCharacter(u32::from(character))),
         None => Ok(()),
     }
 }
 
 fn is_forbidden(character: char) -> bool {
+    let noncharacter = matches!(character, '\u{FDD0}'..='\u{FDEF}') || u32::from(character) & 0xFFFE == 0xFFFE;
     character.is_control()
+        || noncharacter
         || matches!(character, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
@@ -110,8 +112,9 @@ mod tests {
         assert!(Subject::new("projects/a1").is_ok());
         assert!(Subject::new("projekte/größe 3").is_ok());
         assert_eq!(Subject::new(""), Err(NameError::Empty));
-        assert_eq!(Subject::new("a\0b"), Err(NameError::ControlCharacter(0)));
-        assert_eq!(Subject::new("a\u{202E}b"), Err(NameError::ControlCharacter(0x202E)));
+        assert_eq!(Subject::new("a\0b"), Err(NameError::ForbiddenCharacter(0)));
+        assert_eq!(Subject::new("a\u{202E}b"), Err(NameError::ForbiddenCharacter(0x202E)));
+        assert_eq!(Subject::new("a\u{FFFF}"), Err(NameError::ForbiddenCharacter(0xFFFF)));
         assert_eq!(Subject::new("x".repeat(MAX_BYTES + 1)), Err(NameError::TooLong));
     }
 }

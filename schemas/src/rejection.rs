@@ -76,7 +76,7 @@ reasons! {
     ValueTooPrecise = "value-too-precise",
     /// `data.value` has more than 19 digits before the point.
     ValueTooLarge = "value-too-large",
-    /// `data.dimensions` does not map strings to strings, or one is too long or holds control characters.
+    /// `data.dimensions` does not map strings to strings, or one is too long.
     DimensionsInvalid = "dimensions-invalid",
     /// `data.provider`, `location`, `resource` or `producer` is not what the schema says.
     OptionalFieldInvalid = "optional-field-invalid",

@@ -69,6 +69,11 @@ impl Instant {
         if !offset_fits {
             return Err(TimeError::Shape);
         }
+        if let [_, hour @ .., b':', _, _] = rest
+            && (hour > &b"23"[..] || rest[4] > b'5')
+        {
+            return Err(TimeError::Invalid("its offset is not of hours up to 23 and minutes up to 59".to_owned()));
+        }
         if &bytes[17..19] == b"60" {
             return Err(TimeError::Invalid("a leap second cannot be placed; report it as second 59".to_owned()));
         }
@@ -211,6 +216,7 @@ mod tests {
         check("2025-10-21T02:00:00+02:00", "2025-10-21T00:00:00Z");
         check("2025-10-21T02:00:00-00:00", "2025-10-21T02:00:00Z");
         check("2025-10-21t02:00:00z", "2025-10-21T02:00:00Z");
+        check("2025-10-21T02:00:00+23:59", "2025-10-20T02:01:00Z");
         check("2025-10-19T23:59:59.999999Z", "2025-10-19T23:59:59.999999Z");
         check("2025-10-19T23:59:59.9999999999999999Z", "2025-10-19T23:59:59.999999Z");
         check("1969-12-31T23:59:59.9999999Z", "1969-12-31T23:59:59.999999Z");
@@ -229,7 +235,15 @@ mod tests {
         ] {
             check(shape, "shape");
         }
-        for invalid in ["2025-13-01T00:00:00Z", "2025-02-29T00:00:00Z", "2025-10-01T24:00:00Z", "2016-12-31T23:59:60Z", "2025-10-01T00:00:00+99:00"] {
+        for invalid in [
+            "2025-13-01T00:00:00Z",
+            "2025-02-29T00:00:00Z",
+            "2025-10-01T24:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2025-10-01T00:00:00+99:00",
+            "2025-10-01T00:00:00+24:00",
+            "2025-10-01T00:00:00-23:60",
+        ] {
             check(invalid, "invalid");
         }
     }

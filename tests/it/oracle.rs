@@ -37,10 +37,7 @@ fn agrees(seed: u32) {
 
     let atcost = Atcost::with_catalog(&at("catalog"));
     atcost.ok(&["ingest", "--files", utf8(&at("events")), "--until-caught-up"]);
-    let output = atcost.run(&["rate", "--period", period, "--format", "json"]);
-    // Every month has usage that cannot be rated, which is a discrepancy.
-    assert_eq!(output.code, Some(1), "seed {seed}: atcost rate: {}", output.text());
-    let summary = json(&output.stdout);
+    let summary = atcost.json(&["rate", "--period", period]);
 
     let figures = json(&std::fs::read_to_string(at("expected/summary.json")).expect("the oracle wrote its summary"));
     for name in ["received", "usage", "duplicates", "conflicts", "rejected", "cost_total", "settled_total"] {

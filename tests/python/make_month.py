@@ -106,7 +106,8 @@ class Month:
             self.edges += span
 
     def make_provider(self, index):
-        provider = {"id": f"{self.random.choice('zmaqt')}{index}", "zone": self.random.choice(ZONES), "currency": self.random.choice(CURRENCIES), "skus": []}
+        provider = {"id": f"{self.random.choice('zmaqt')}{index}", "zone": self.random.choice(ZONES), "skus": []}
+        provider["currency"] = self.random.choice(CURRENCIES)
         provider["mode"] = self.random.choice(MODES)
         zone = ZoneInfo(provider["zone"])
         for date in (f"{self.period}-01", self.following):
@@ -420,8 +421,11 @@ class Month:
             fields = {"id": provider["id"], "name": provider["id"], "billing_account": f"A-{provider['id']}"}
             fields |= {"currency": provider["currency"], "time_zone": provider["zone"]}
             save(own / "provider.toml", table(fields) + "[rounding]\n" + table({"mode": provider["mode"]}))
-            skus = [(table({"name": sku["id"]} | {name: value for name, value in sku.items() if name != "prices"}), sku["prices"]) for sku in provider["skus"]]
-            save(own / "prices.toml", "".join("[[sku]]\n" + fields + "".join("[[sku.price]]\n" + table(price) for price in prices) for fields, prices in skus))
+            text = ""
+            for sku in provider["skus"]:
+                text += "[[sku]]\n" + table({"name": sku["id"]} | {name: value for name, value in sku.items() if name != "prices"})
+                text += "".join("[[sku.price]]\n" + table(price) for price in sku["prices"])
+            save(own / "prices.toml", text)
 
     def save_events(self, events):
         events.mkdir(parents=True)
@@ -435,14 +439,18 @@ class Month:
 
 # Among them what lies half way between two minor units, of 0, 2 or 3 digits.
 FLAT_AMOUNTS = ["99.99", "100", "0", "0.005", "0.015", "2.5", "3.5", "0.0005", "12345678.0015", "1.0049", "0.000000000000000007", "0.01"]
-BAD_VALUES = [f'"{value}"' for value in ["+1", "-1", "-0", "1.", ".5", "1_0", "1,5", "1,000", "\u0661\u0662", "\uff11", "NaN", "nan", "inf", "Infinity", "", " ", " 1", "1 ", "1e3", "0x10", "1.2.3", "."]]
-BAD_VALUES += ['"1\\n"', '"1\\u0000"', '"--1"', '"0.0000000001"', '"1.0000000001"', '"10000000000000000000"', '"99999999999999999999.5"', '"9999999999999999999.9999999999"']
-BAD_VALUES += ["-1", "-0.5", "1e400", "1e19", "1e-10", "1.0000000001", "10000000000000000000", "99999999999999999999999999999999999999999", "1E+300"]
-BAD_VALUES += ["true", "false", "null", "[]", "[1]", "{}", '{"value":"1"}', "NaN", "Infinity", "-Infinity", "+1", "1.", ".5", "01", "1e", "0x1", "1_0", "- 1"]
-BAD_TIMES = ["2025-10-01", "2025-10-01T08:00:00", "2025-13-01T08:00:00Z", "2025-00-01T08:00:00Z", "2025-10-32T08:00:00Z", "2025-10-00T08:00:00Z", "2025-02-29T08:00:00Z"]
-BAD_TIMES += ["2025-10-01T24:00:00Z", "2025-10-01T25:00:00Z", "2025-10-01T08:60:00Z", "2025-10-01T08:00:61Z", "2025-10-01T08:00:00+02:60"]
-BAD_TIMES += ["2025-10-01T08:00:00 Z ", "2025-10-01T08:00:00.Z", "2025-10-01T08:00:00ZZ", "2025-10-01T08:00:00Z x", " 2025-10-01T08:00:00Z", "2025-10-01T08:00:00Z\n"]
-BAD_TIMES += ["2025-10-01T08:00:00CET", "2025-1-1T08:00:00Z", "2025-10-01T8:00:00Z", "08:00:00Z", "yesterday", "1759305600", "2025-10-01TZ", "2999-01-01T00:00:00Z", "T"]
+# What stands between the quotes of a string, the value of a JSON string or number, and the string of a time.
+BAD_TEXTS = ["+1", "-1", "-0", "--1", "1.", ".5", ".", "1.2.3", "1_0", "1,5", "1,000", "\u0661\u0662", "\uff11", "0x10", "1e3"]
+BAD_TEXTS += ["NaN", "nan", "inf", "Infinity", "", " ", " 1", "1 ", r"1\n", r"1\u0000"]
+BAD_TEXTS += ["0.0000000001", "1.0000000001", "10000000000000000000", "99999999999999999999.5", "9999999999999999999.9999999999"]
+BAD_VALUES = [f'"{text}"' for text in BAD_TEXTS]
+BAD_VALUES += ["-1", "-0.5", "1e400", "1e19", "1e-10", "1.0000000001", "10000000000000000000", "9" * 41, "1E+300"]
+BAD_VALUES += ["true", "false", "null", "[]", "[1]", "{}", '{"value":"1"}']
+BAD_VALUES += ["NaN", "Infinity", "-Infinity", "+1", "1.", ".5", "01", "1e", "0x1", "1_0", "- 1"]
+BAD_TIMES = ["2025-10-01", "08:00:00Z", "2025-10-01T08:00:00", "2025-10-01TZ", "T", "yesterday", "1759305600", "2999-01-01T00:00:00Z"]
+BAD_TIMES += [f"{day}T08:00:00Z" for day in ("2025-13-01", "2025-00-01", "2025-10-32", "2025-10-00", "2025-02-29", "2025-1-1")]
+BAD_TIMES += [f"2025-10-01T{time}Z" for time in ("24:00:00", "25:00:00", "08:60:00", "08:00:61", "8:00:00", "08:00:00.")]
+BAD_TIMES += [f"2025-10-01T08:00:00{offset}" for offset in ("+02:60", "+24:00", " Z ", "ZZ", "Z x", "Z\n", "CET")] + [" 2025-10-01T08:00:00Z"]
 
 
 def utc(time):

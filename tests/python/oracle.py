@@ -61,7 +61,10 @@ def quantity(value):
             raise Refused("value is not a plain decimal")
     elif type(value) is not Number:
         raise Refused("value is neither a string nor a number")
-    sign, digits, exponent = Decimal(value).as_tuple()
+    try:
+        sign, digits, exponent = Decimal(value).as_tuple()
+    except ArithmeticError as error:
+        raise Refused("value has an exponent beyond reason") from error
     digits = "".join(map(str, digits)).lstrip("0")
     exponent += len(digits) - len(digits.rstrip("0"))
     digits = digits.rstrip("0")
@@ -283,7 +286,8 @@ def cost(price, before, used, in_period):
 def rate(catalog, usage, period):
     year, month = map(int, period.split("-"))
     following = f"{year + month // 12:04}-{month % 12 + 1:02}-01"
-    periods = {name: (midnight(f"{period}-01", provider["time_zone"]), midnight(following, provider["time_zone"])) for name, provider in catalog.providers.items()}
+    zones = {name: provider["time_zone"] for name, provider in catalog.providers.items()}
+    periods = {name: (midnight(f"{period}-01", zone), midnight(following, zone)) for name, zone in zones.items()}
     # What has no provider has no time zone: its period is the month in UTC.
     nowhere = (midnight(f"{period}-01", "UTC"), midnight(following, "UTC"))
 
@@ -306,7 +310,7 @@ def rate(catalog, usage, period):
             sku = catalog.sku(provider, meter, dimensions)
             reason = None if sku else "no-sku"
         if reason is None:
-            zone = catalog.providers[provider]["time_zone"]
+            zone = zones[provider]
             for index, candidate in enumerate(sku["price"]):
                 if midnight(candidate["from"], zone) <= time and ("until" not in candidate or time < midnight(candidate["until"], zone)):
                     price = index
@@ -322,7 +326,8 @@ def rate(catalog, usage, period):
     for name, provider in catalog.providers.items():
         for sku in catalog.skus[name]:
             if "meter" in sku:
-                lines += metered(catalog, provider, sku, periods[name], {key[2:]: value for key, value in used.items() if key[:2] == (name, sku["id"])})
+                own = {key[2:]: value for key, value in used.items() if key[:2] == (name, sku["id"])}
+                lines += metered(catalog, provider, sku, periods[name], own)
             else:
                 lines += flat(catalog, provider, sku, periods[name])
     return lines, unrated
@@ -367,7 +372,9 @@ def flat(catalog, provider, sku, period):
     for price in sku["price"]:
         start = midnight(price["from"], provider["time_zone"])
         end = midnight(price["until"], provider["time_zone"]) if "until" in price else None
-        if price["every"] == "month" and start <= period[0] and (end is None or end > period[0]) or price["every"] == "once" and period[0] <= start < period[1]:
+        monthly = price["every"] == "month" and start <= period[0] and (end is None or end > period[0])
+        once = price["every"] == "once" and period[0] <= start < period[1]
+        if monthly or once:
             line = {**key_columns(provider, sku, period), "quantity": Fraction(1), "unit": None, "amount": Fraction(price["amount"])}
             yield finish(catalog, provider, sku, line, shared(catalog, sku, period), {})
 
@@ -438,7 +445,8 @@ def main(month, period, out):
     write(out, "charges", [charge for _, rows, _ in lines for charge in rows])
     write(out, "statement_lines", statements)
     names = COLUMNS["unrated"]
-    write(out, "unrated", [dict(zip(names, (*key, *row))) for key, row in sorted(unrated.items(), key=lambda item: [part or "" for part in item[0]])])
+    in_order = sorted(unrated.items(), key=lambda item: [part or "" for part in item[0]])
+    write(out, "unrated", [dict(zip(names, (*key, *row))) for key, row in in_order])
     summary["cost_total"] = totals(cost_lines, "provider", "amount")
     summary["settled_total"] = totals(cost_lines, "provider", "settled")
     # Sums over several currencies would mean nothing.

@@ -176,7 +176,7 @@ fn required_text(field: &str, found: Text<'_>) -> Result<String, String> {
     optional_text(field, found)?.ok_or_else(|| format!("{field} is missing"))
 }
 
-/// Names obey the rules for names; a value too, but it may be empty.
+/// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
 fn map(field: &str, found: Map<'_>) -> Result<Option<BTreeMap<String, String>>, String> {
     let pairs = match found {
         Found::Absent => return Ok(None),
@@ -185,15 +185,16 @@ fn map(field: &str, found: Map<'_>) -> Result<Option<BTreeMap<String, String>>, 
     };
     let mut map = BTreeMap::new();
     for (name, value) in pairs {
-        id::check_name(&name).map_err(|error| format!("a name in {field}: {error}"))?;
+        if name.len() > id::MAX_BYTES {
+            return Err(format!("a name in {field}: {}", NameError::TooLong));
+        }
         let value = match value {
             Found::Is(value) => value,
             Found::Absent => return Err(format!("{field}[{name:?}] is null, not a string")),
             Found::Wrong(what) => return Err(format!("{field}[{name:?}] is {what}, not a string")),
         };
-        match id::check_name(&value) {
-            Ok(()) | Err(NameError::Empty) => {}
-            Err(error) => return Err(format!("{field}[{name:?}]: {error}")),
+        if value.len() > id::MAX_BYTES {
+            return Err(format!("{field}[{name:?}]: {}", NameError::TooLong));
         }
         match map.entry(name.into_owned()) {
             Entry::Vacant(entry) => entry.insert(value.into_owned()),

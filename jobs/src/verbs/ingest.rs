@@ -26,9 +26,9 @@ pub enum Input {
 /// # Errors
 /// When the source cannot be read as configured, the ledger cannot be opened, or another writer owns it.
 pub async fn ingest(config: &Config, from: &Input, until_caught_up: bool) -> anyhow::Result<Summary> {
-    let mut ledger = Ledger::open(&config.ledger).await?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
+    let mut ledger = Ledger::open(&config.ledger).await?;
     let mut source: Box<dyn Source> = match from {
         Input::Files(path) => Box::new(FilesSource::new(path)?),
         Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?),
