@@ -11,8 +11,8 @@
 //!     somebody else's commit is there -> fenced: stop, leave the file, nobody will ever read it
 //! ```
 //!
-//! It deliberately never rebases a commit on a version it has not seen, never deletes a file, and runs neither clean-up nor
-//! checkpoints inside a commit, where a failure would look like a failed commit.
+//! It deliberately never rebases a commit on a version it has not seen, never deletes a file, never cleans up the log, and makes
+//! checkpoints only after a commit is decided, where a failure cannot look like a failed commit.
 
 use crate::error::LedgerError;
 use crate::row::{Column, ColumnType, arrow_schema};
@@ -49,6 +49,8 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("delta.checkpointInterval", "100"),
 ];
 const RETENTION: Duration = Duration::from_secs(5200 * 7 * 24 * 60 * 60);
+/// Commits from one checkpoint to the next. Without checkpoints every open and every commit reads the whole log.
+const CHECKPOINT_EVERY: u64 = 100;
 /// Puts of one commit before its storage is called unavailable.
 const COMMIT_ATTEMPTS: u32 = 5;
 
@@ -164,6 +166,23 @@ impl Table {
     /// `Fenced` when another writer took the version; `Storage` when it could not be decided within a few attempts, in which case
     /// reopening decides it.
     pub async fn commit(&mut self, rows: Option<RecordBatch>, moved: &[Moved]) -> Result<u64, LedgerError> {
+        let version = self.compare_and_swap(rows, moved).await?;
+        if version.is_multiple_of(CHECKPOINT_EVERY) {
+            self.make_checkpoint().await;
+        }
+        Ok(version)
+    }
+
+    /// Writes a checkpoint of this snapshot and goes on from it. It only makes reading the log faster, so a failure is told and
+    /// nothing more: the next one makes up for it.
+    async fn make_checkpoint(&mut self) {
+        let location = self.folder.display();
+        if let Err(error) = deltalake::checkpoints::create_checkpoint(&self.inner, None).await {
+            tracing::warn!(event = "checkpoint.failed", %location, version = self.version(), %error, "no checkpoint was written; opening the ledger takes longer until the next one");
+        }
+    }
+
+    async fn compare_and_swap(&mut self, rows: Option<RecordBatch>, moved: &[Moved]) -> Result<u64, LedgerError> {
         let expected = self.version();
         let target = expected + 1;
         let add = match rows {

@@ -141,6 +141,27 @@ async fn rows_and_positions_are_one_commit() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = created(folder.path()).await;
+    for offset in 0..103 {
+        ledger.commit(&batch(vec![usage(offset)], offset, offset + 1)).await.expect("it commits");
+    }
+    let log = folder.path().join("shards/0/_delta_log");
+    assert!(log.join("00000000000000000100.checkpoint.parquet").is_file(), "a checkpoint is written every 100 commits");
+    assert!(log.join("00000000000000000000.json").is_file(), "history is never deleted");
+    let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
+    assert_eq!(reopened.version(), 103);
+    assert_eq!(reopened.positions(&[stream()]).await.expect("positions").get(&stream()), Some(NextOffset(103)));
+    let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
+    assert_eq!(files.verified_paths().expect("digests survive in a checkpoint").len(), 103);
+    // Without the checkpoint, the log alone says the same.
+    std::fs::remove_file(log.join("00000000000000000100.checkpoint.parquet")).expect("the checkpoint is removed");
+    std::fs::remove_file(log.join("_last_checkpoint")).expect("its pointer is removed");
+    assert_eq!(PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files").cut, files.cut);
+}
+
 #[tokio::test]
 async fn a_second_writer_is_fenced_and_repeats_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
