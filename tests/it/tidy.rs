@@ -48,7 +48,8 @@ fn sources() -> Vec<Source> {
 }
 
 fn walk(folder: &Path, sources: &mut Vec<Source>) {
-    const FOREIGN: &[&str] = &[".git", "target", ".venv", "LICENSE", "Cargo.lock"];
+    // What git ignores was made, not written: by a build, by `make demo`.
+    const FOREIGN: &[&str] = &[".git", "target", ".venv", "__pycache__", "atcost-demo", "LICENSE", "Cargo.lock"];
     for entry in fs::read_dir(folder).expect("the workspace can be read") {
         let path = entry.expect("the workspace can be read").path();
         let name = path.file_name().expect("a listed file has a name").to_string_lossy().into_owned();
