@@ -38,7 +38,7 @@ test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, 
 	    -- -Z unstable-options --report-time 2>&1 | tee "$$log"
 	cargo test --workspace --doc --quiet
 	echo "Slowest tests:"
-	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | head -n 10
+	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | sed -n 1,10p
 	echo "All tests passed in $$SECONDS s."
 
 .PHONY: lint
