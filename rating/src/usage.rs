@@ -155,14 +155,18 @@ impl Usage {
         if !self.corrected {
             return format!("{RANKED}, effective AS (SELECT * FROM ranked WHERE nth = 1)");
         }
+        // The few are on the left of each join, because that is the side it keeps in memory.
         format!(
-            r#"{RANKED}, {CORRECTIONS}, effective AS (
-  SELECT * FROM ranked
-  WHERE nth = 1
-    AND NOT EXISTS (SELECT 1 FROM corrections c WHERE c.correction_source = ranked.source AND c.correction_id = ranked.id)
-    AND (correction_action IS NULL
-         OR (correction_action = 'replace'
-             AND EXISTS (SELECT 1 FROM corrections c WHERE c.nth = 1 AND c.source = ranked.source AND c.id = ranked.id)))
+            r#"{RANKED}, {CORRECTIONS}, in_force AS (SELECT * FROM corrections WHERE nth = 1), uncorrected AS (
+  SELECT event.*
+  FROM (SELECT correction_source AS target_source, correction_id AS target_id FROM in_force) AS target
+  RIGHT JOIN (SELECT * FROM ranked WHERE nth = 1) AS event ON target.target_source = event.source AND target.target_id = event.id
+  WHERE target.target_id IS NULL
+), effective AS (
+  SELECT event.*
+  FROM (SELECT source AS winner_source, id AS winner_id FROM in_force) AS winner
+  RIGHT JOIN uncorrected AS event ON winner.winner_source = event.source AND winner.winner_id = event.id
+  WHERE event.correction_action IS NULL OR (event.correction_action = 'replace' AND winner.winner_id IS NOT NULL)
 )"#
         )
     }
@@ -199,7 +203,7 @@ cut AS (
 ),
 attributed AS (
   SELECT cut.*, bindings.customer AS customer
-  FROM cut LEFT JOIN bindings
+  FROM bindings RIGHT JOIN cut
     ON cut.subject = bindings.subject AND cut.micros >= bindings.from_micros AND cut.micros < bindings.until_micros
 )
 SELECT provider, meter, customer, subject, slot, SUM(value) AS quantity, COUNT(*) AS events{grouped}
