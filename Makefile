@@ -47,10 +47,13 @@ lint: packages # Formatting, clippy, and the dependency rules where cargo-deny i
 	cargo clippy --workspace --all-targets -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
+# The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
+PROFILE ?= dev
+
 .PHONY: bench
-bench: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ratios against a bare consumer and DuckDB, optimised; `make bench EVENTS=5000000` for more.
-	@cargo build --release --workspace --bins
-	"$(CARGO_TARGET_DIR)/release/bench" $(EVENTS)
+bench: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ratios against a bare consumer and DuckDB. `make bench PROFILE=release EVENTS=5000000` for figures to quote.
+	@cargo build --profile $(PROFILE) --workspace --bins
+	"$(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bench" $(EVENTS)
 
 .PHONY: install
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs.

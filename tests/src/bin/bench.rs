@@ -45,6 +45,9 @@ fn main() {
 fn bench(events: usize) {
     let broker = Broker::start();
     let topic = broker.topic(PARTITIONS);
+    if cfg!(debug_assertions) {
+        println!("This is the build that the tests use. `make bench PROFILE=release` measures the one people run.");
+    }
     println!("sending {events} Avro events to {PARTITIONS} partitions");
     let numbers: Vec<usize> = (0..events).collect();
     for chunk in numbers.chunks(CHUNK) {
