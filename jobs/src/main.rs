@@ -12,6 +12,7 @@ use jobs::verbs::rate::{Cut, Rated, Summary};
 use jobs::{demo, verbs};
 use schemas::time::BillingMonth;
 use serde_json::json;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| "warn,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off".into()),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     let cli = Cli::parse();
