@@ -210,3 +210,28 @@ fn what_is_missing_is_named() {
         assert!(output.stderr.contains(named), "{arguments:?} does not name {named}: {}", output.text());
     }
 }
+
+#[test]
+fn a_charge_is_explained_by_the_newest_run_that_has_it() {
+    let atcost = ingested();
+    month::rate(&atcost);
+    // Another version of the catalog that says the same, rated at the same ledger version.
+    let copy = tempfile::tempdir().expect("a folder");
+    for (name, bytes) in files(&case("month/catalog")) {
+        let path = copy.path().join(name);
+        fs::create_dir_all(path.parent().expect("a file is in a folder")).expect("a folder");
+        fs::write(&path, [bytes.as_slice(), b"\n"].concat()).expect("the file can be written");
+    }
+    atcost.ok(&["catalog", "publish", utf8(copy.path())]);
+    let (second, _) = month::rate(&atcost);
+    let charge = "653687b8eb3bc303095054f152796131";
+    let ambiguous = atcost.run(&["explain", charge]);
+    assert_eq!(ambiguous.code, Some(2), "{}", ambiguous.text());
+    assert!(ambiguous.stderr.contains("--run"), "{}", ambiguous.text());
+    let run = second["run"].as_str().expect("the run has an id");
+    assert_eq!(atcost.json(&["explain", charge, "--run", run])["run"], run);
+    // A newer ledger version decides it, whatever the older runs are called.
+    ingest(&atcost, repacked(|number, name, bytes| (format!("{number}-{name}"), [bytes, b"\n"].concat())).path());
+    let (third, _) = month::rate(&atcost);
+    assert_eq!(atcost.json(&["explain", charge])["run"], third["run"]);
+}

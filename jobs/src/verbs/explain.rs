@@ -55,7 +55,7 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
 
 /// The run to look in: the one named, or the newest by ledger version among those that hold the charge.
 fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(PathBuf, Manifest)> {
-    let mut found: Option<(PathBuf, Manifest)> = None;
+    let mut found: Vec<(PathBuf, Manifest)> = Vec::new();
     for period in folders(runs, "period=")? {
         for folder in folders(&period, "run=")? {
             let manifest = read_manifest(&folder)?;
@@ -63,19 +63,18 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
                 Some(run) => manifest.run.starts_with(run),
                 None => holds_charge(&folder, charge_id)?,
             };
-            if !wanted {
-                continue;
-            }
-            match &found {
-                Some((_, newest)) if newest.ledger_version > manifest.ledger_version => {}
-                Some((_, newest)) if newest.ledger_version == manifest.ledger_version => {
-                    bail!("the runs {} and {} both have it, rated with different catalogs; say which with --run", newest.run, manifest.run)
-                }
-                _ => found = Some((folder, manifest)),
+            if wanted {
+                found.push((folder, manifest));
             }
         }
     }
-    found.with_context(|| match run {
+    found.sort_by_key(|(_, manifest)| manifest.ledger_version);
+    if let [.., (_, other), (_, newest)] = found.as_slice()
+        && other.ledger_version == newest.ledger_version
+    {
+        bail!("the runs {} and {} are of the same ledger version; say which one with --run", other.run, newest.run);
+    }
+    found.pop().with_context(|| match run {
         Some(run) => format!("there is no run {run:?} below {}", runs.display()),
         None => format!("no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id", runs.display()),
     })
@@ -129,7 +128,7 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     }
     say(format!("  run {} of {}, ledger version {}, catalog {}", manifest.run, manifest.period, manifest.ledger_version, &manifest.catalog[..12]));
     say(String::new());
-    say(format!("cost line {}", line.key.id()));
+    say(format!("cost line {}", line.id));
     let sub_account = line.key.sub_account.as_ref().map(|account| format!(", sub account {account}")).unwrap_or_default();
     say(format!("  {provider} ({provider_name}), account {}{sub_account}", line.key.billing_account));
     say(format!("  {} {}", line.key.sku, sku.name));
@@ -247,7 +246,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
         "ledger_version": manifest.ledger_version,
         "catalog": manifest.catalog,
         "cost_line": {
-            "cost_line_id": line.key.id(),
+            "cost_line_id": line.id,
             "provider": line.key.provider.to_string(),
             "billing_account": line.key.billing_account.to_string(),
             "sub_account": line.key.sub_account.as_ref().map(ToString::to_string),
