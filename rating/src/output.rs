@@ -150,9 +150,6 @@ impl Drop for Workspace {
 /// When files cannot be written, or the run that is there differs.
 pub fn write(run: &Run, catalog: &Catalog, runs: &Path, workspace: &Workspace) -> Result<(PathBuf, Manifest), RatingError> {
     let staging = workspace.folder.join("run");
-    if staging.exists() {
-        std::fs::remove_dir_all(&staging).map_err(|error| RatingError::file(&staging, "removing an unfinished run", &error))?;
-    }
     std::fs::create_dir_all(&staging).map_err(|error| RatingError::file(&staging, "creating the folder", &error))?;
     let mut tables = BTreeMap::new();
     for (name, columns) in
@@ -252,7 +249,7 @@ fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) 
 fn cost_lines(run: &Run, catalog: &Catalog) -> Table {
     let lines: Vec<&CostLine> = run.cost_lines.iter().collect();
     let mut table = Table::default();
-    table.text("cost_line_id", lines.iter().map(|line| Some(line.key.id())));
+    table.text("cost_line_id", lines.iter().map(|line| Some(line.id.clone())));
     table.key_columns(&lines);
     table.text("provider_name", lines.iter().map(|line| catalog.providers.get(&line.key.provider).map(|provider| provider.name.clone())));
     table.text(
@@ -281,7 +278,7 @@ fn charges(run: &Run) -> Table {
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();
     table.text("charge_id", lines.iter().map(|(_, charge)| Some(charge.id.clone())));
-    table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.key.id())));
+    table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.id.clone())));
     table.key_columns(&keys);
     table.text("customer", lines.iter().map(|(_, charge)| charge.customer.as_ref().map(CustomerId::to_string)));
     table.text("subject", lines.iter().map(|(_, charge)| charge.subject.as_ref().map(Subject::to_string)));
@@ -300,7 +297,7 @@ fn statement_lines(run: &Run) -> Table {
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();
     table.text("statement_line_id", lines.iter().map(|(_, statement)| Some(statement.id.clone())));
-    table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.key.id())));
+    table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.id.clone())));
     table.key_columns(&keys);
     table.text("customer", lines.iter().map(|(_, statement)| statement.customer.as_ref().map(CustomerId::to_string)));
     table.text("kind", lines.iter().map(|(_, statement)| Some(statement.kind.as_str().to_owned())));

@@ -84,6 +84,8 @@ fn id_of(parts: &[&str]) -> String {
 /// What we expect a provider to bill for one SKU at one price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CostLine {
+    /// [`CostLineKey::id`].
+    pub id: String,
     pub key: CostLineKey,
     pub currency: Currency,
     /// In `unit`, to 9 places; 1 for a flat amount.
@@ -422,6 +424,7 @@ impl LineMaker<'_> {
             .collect();
         let shares = shares.into_iter().map(|share| self.charge(&id, share, factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
+            id,
             key,
             currency: provider.currency,
             quantity,
@@ -485,7 +488,7 @@ impl Run {
                     line.settled.minor_units
                 )));
             }
-            let new = std::iter::once(line.key.id())
+            let new = std::iter::once(line.id.clone())
                 .chain(line.shares.iter().map(|share| share.id.clone()))
                 .chain(line.statement.iter().map(|line| line.id.clone()));
             for id in new {

@@ -161,12 +161,6 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     pub fn checked_add(self, other: Self) -> Result<Self, DecimalError> {
         self.0.checked_add(other.0).ok_or(DecimalError::Overflow(PRECISION)).and_then(Self::from_units)
     }
-
-    /// # Errors
-    /// [`DecimalError::Overflow`]; a difference never wraps.
-    pub fn checked_sub(self, other: Self) -> Result<Self, DecimalError> {
-        self.0.checked_sub(other.0).ok_or(DecimalError::Overflow(PRECISION)).and_then(Self::from_units)
-    }
 }
 
 /// Plain digits without trailing zeros: `0`, `-1.5`, `47`.

@@ -133,11 +133,6 @@ impl Period {
     pub fn contains(self, instant: Instant) -> bool {
         self.start <= instant && instant < self.end
     }
-
-    /// The part that both have, if any.
-    pub fn intersect(self, other: Self) -> Option<Self> {
-        Self::new(self.start.max(other.start), self.end.min(other.end))
-    }
 }
 
 impl fmt::Display for Period {

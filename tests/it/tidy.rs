@@ -222,8 +222,8 @@ fn text_knows_no_machine() {
         concat!("crates", ".io"),
         concat!("pypi", ".org"),
         concat!("pythonhosted", ".org"),
-        concat!("repo1.maven", ".org"),
-        concat!("repo.maven.apache", ".org"),
+        concat!("repo1", ".maven.org"),
+        concat!("repo", ".maven.apache.org"),
     ];
     let sources = sources();
     let findings = sources.iter().flat_map(|source| source.lines(|line| banned.iter().any(|part| line.contains(part))));

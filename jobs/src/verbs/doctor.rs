@@ -65,7 +65,8 @@ pub struct Finding {
 pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<Report> {
     let _busy = Busy::with("recounting the ledger");
     let mut ledger = Ledger::open(&config.ledger).await?;
-    let files = PinnedFiles::of_shard(&config.ledger, None).await?;
+    // Rows and positions of one version, also while somebody ingests.
+    let files = PinnedFiles::of_shard(&config.ledger, Some(ledger.version())).await?;
     let usage = Usage::open(&files).await?;
     let counts = usage.counts().await?;
     let catalogs = Journal::open(&config.ledger).await?.entries().len();
