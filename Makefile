@@ -50,10 +50,17 @@ lint: packages # Formatting, clippy, and the dependency rules where cargo-deny i
 # The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
 PROFILE ?= dev
 
-.PHONY: bench
-bench: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ratios against a bare consumer and DuckDB. `make bench PROFILE=release EVENTS=5000000` for figures to quote.
+BENCH = "$(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bench"
+
+.PHONY: bench-ingest
+bench-ingest: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ingest against a bare consumer, on a topic of 5 million events; EVENTS=N for another size.
 	@cargo build --profile $(PROFILE) --workspace --bins
-	"$(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bench" $(EVENTS)
+	$(BENCH) ingest $(EVENTS)
+
+.PHONY: bench-rate
+bench-rate: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Rating against DuckDB's plain sums, over a million events.
+	@cargo build --profile $(PROFILE) --workspace --bins
+	$(BENCH) rate $(EVENTS)
 
 .PHONY: install
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs.

@@ -9,7 +9,9 @@ use jobs::show::{Align, Format, Verdict, plural, printable, table};
 use jobs::verbs::catalog::Published;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::{Cut, Rated, Summary};
+use jobs::verbs::shards::Division;
 use jobs::{demo, verbs};
+use ledger::read::Versions;
 use schemas::time::BillingMonth;
 use serde_json::json;
 use std::io::IsTerminal as _;
@@ -46,6 +48,12 @@ enum Verb {
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
     Doctor(DoctorArgs),
+    /// Say into how many shards the ledger is divided, or divide it anew while no ingest runs.
+    Shards {
+        /// How many shards there shall be.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+        shards: Option<u32>,
+    },
     /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is given.
     Demo(DemoArgs),
 }
@@ -85,9 +93,9 @@ struct RateArgs {
     /// The month, like 2025-10; each provider's own time zone says when it begins and ends.
     #[arg(long)]
     period: String,
-    /// Rate the ledger as it was at this version.
+    /// Rate the ledger as it was at this version (of several shards: their versions, with commas).
     #[arg(long)]
-    ledger_version: Option<u64>,
+    ledger_version: Option<Versions>,
     /// Rate with the published catalog whose digest begins so.
     #[arg(long)]
     catalog: Option<String>,
@@ -212,7 +220,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
             let config = Config::load(&cli.config)?;
             let month =
                 BillingMonth::parse(&args.period).with_context(|| format!("--period {:?} is not a month; write it like 2025-10", args.period))?;
-            let cut = Cut { ledger_version: args.ledger_version, catalog: args.catalog.clone() };
+            let cut = Cut { ledger_version: args.ledger_version.clone(), catalog: args.catalog.clone() };
             let rated = verbs::rate::rate(&config, month, &cut).await?;
             let value =
                 serde_json::to_value(Summary { folder: rated.folder.display().to_string(), refused: &rated.refused, manifest: &rated.manifest })?;
@@ -230,6 +238,23 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
             let report = verbs::doctor::doctor(&config, args.brokers.as_deref(), args.topic.as_deref()).await?;
             show(cli, &serde_json::to_value(&report)?, || report.text());
             Ok(report.verdict())
+        }
+        Verb::Shards { shards } => {
+            let config = Config::load(&cli.config)?;
+            let division = verbs::shards::shards(&config, *shards).await?;
+            show(cli, &serde_json::to_value(&division)?, || {
+                let Division { shards, tables, changed, .. } = division;
+                let now = if changed { "now " } else { "" };
+                let mut text = format!("the ledger is {now}divided into {}\n", plural(u64::from(shards), "shard", "shards"));
+                if tables > shards as usize {
+                    text.push_str(&format!("{tables} tables hold its rows: those of former divisions are read, and no longer written\n"));
+                }
+                if shards > 1 {
+                    text.push_str(&format!("run `atcost ingest --shard 1/{shards}` to `--shard {shards}/{shards}`, one process each\n"));
+                }
+                text
+            });
+            Ok(Verdict::Fine)
         }
         Verb::Demo(args) => {
             let options = demo::DemoOptions { folder: args.folder.clone(), brokers: args.brokers.clone(), format: cli.format };

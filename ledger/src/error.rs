@@ -18,9 +18,9 @@ pub enum LedgerError {
     #[error("storage at {location} failed while {doing}: {detail}; nothing was half written, try again")]
     Storage { location: String, doing: &'static str, detail: String },
     #[error(
-        "fenced: another writer committed version {found} to {location} where this one expected {expected}: a shard has one writer; this process stops, its open batch was not written and will be read again"
+        "fenced: another writer committed version {expected} to {location}, which this one was about to: a shard has one writer; this process stops, its open batch was not written and will be read again"
     )]
-    Fenced { location: String, expected: u64, found: u64 },
+    Fenced { location: String, expected: u64 },
     #[error("{location} is damaged: {detail}")]
     Corrupt { location: String, detail: String },
     #[error("{location}: {detail}")]

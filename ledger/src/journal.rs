@@ -4,18 +4,24 @@
 //! edited; the number is the Delta `txn` of the commit, so two operators deciding at once cannot both be entry 7.
 
 use crate::error::LedgerError;
-use crate::read::PinnedFiles;
-use crate::row::{Column, ColumnType, arrow_schema};
-use crate::table::{Moved, Table};
+use crate::merkle::{self, Frontier, Hash};
+use crate::read::verified_paths;
+use crate::record::{Counts, JOURNAL, Layout, Moved};
+use crate::row::{Column, ColumnType, arrow_schema, parquet_bytes};
+use crate::shard::local;
+use crate::table::{Commit, SealedRows, Table};
 use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::digest::Sha256Digest;
+use schemas::event::{push_bytes, push_option, push_text};
+use schemas::position::NextOffset;
 use schemas::time::Instant;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     Column { name: "entry", kind: ColumnType::Long, required: true },
     Column { name: "kind", kind: ColumnType::Text, required: true },
     Column { name: "recorded_at", kind: ColumnType::Instant, required: true },
@@ -65,17 +71,19 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub(crate) async fn create(ledger: &Path) -> Result<(), LedgerError> {
-        Table::create(&folder(ledger), COLUMNS).await
+    pub(crate) async fn create(store: &Arc<dyn ObjectStore>, ledger: &Path) -> Result<(), LedgerError> {
+        if Table::exists(&journal_folder(ledger)) {
+            return Ok(());
+        }
+        Table::create(store, &journal_folder(ledger), COLUMNS).await
     }
 
     /// # Errors
     /// As [`crate::Ledger::open`], and `Corrupt` when entries are missing or a file's digest is wrong.
     pub async fn open(ledger: &Path) -> Result<Self, LedgerError> {
-        let table = Table::open(&folder(ledger), COLUMNS).await?;
-        let files = PinnedFiles::of(&table).await?;
+        let table = Table::open(&local(), &journal_folder(ledger), JOURNAL, COLUMNS).await?;
         let mut entries = Vec::new();
-        for path in files.verified_paths()? {
+        for path in verified_paths(table.folder(), table.log().files.values().map(|file| &file.added))? {
             entries.append(&mut read_entries(&path)?);
         }
         entries.sort_by_key(|entry| entry.number);
@@ -103,25 +111,60 @@ impl Journal {
         body: Vec<u8>,
     ) -> Result<&Entry, LedgerError> {
         let number = i64::try_from(self.entries.len()).expect("fewer than 2^63 entries");
-        let rows = RecordBatch::try_new(
-            arrow_schema(COLUMNS),
-            vec![
-                Arc::new(Int64Array::from(vec![number])),
-                Arc::new(StringArray::from(vec![kind.as_str()])),
-                Arc::new(TimestampMicrosecondArray::from(vec![recorded_at.micros()]).with_timezone("UTC")),
-                Arc::new(StringArray::from(vec![digest.to_string()])),
-                Arc::new(StringArray::from(vec![note.clone()])),
-                Arc::new(BinaryArray::from(vec![body.as_slice()])),
-            ],
-        )
-        .expect("the arrays match COLUMNS one by one");
-        self.table.commit(Some(rows), &[Moved { application: APPLICATION.to_owned(), to: number + 1 }]).await?;
-        self.entries.push(Entry { number, kind, recorded_at, digest, note, body });
+        let entry = Entry { number, kind, recorded_at, digest, note, body };
+        let moved = Moved {
+            application: APPLICATION.to_owned(),
+            from: (number > 0).then_some(NextOffset(number)),
+            to: NextOffset(number + 1),
+            identity: None,
+        };
+        let commit = Commit { at: recorded_at, layout: Layout::FIRST, key: [0; 8], streams: vec![moved], seal: &|_| Some(entry.seal()) };
+        self.table.commit(&commit).await?;
+        self.entries.push(entry);
         Ok(self.entries.last().expect("an entry was just added"))
     }
 }
 
-fn folder(ledger: &Path) -> PathBuf {
+impl Entry {
+    /// The leaf of the entry (`docs/format.md`, "A journal entry").
+    pub fn leaf(&self) -> Hash {
+        let mut bytes = b"ent1".to_vec();
+        bytes.extend_from_slice(&self.number.to_be_bytes());
+        push_text(&mut bytes, self.kind.as_str());
+        bytes.extend_from_slice(&self.recorded_at.micros().to_be_bytes());
+        bytes.extend_from_slice(self.digest.as_bytes());
+        push_option(&mut bytes, self.note.as_ref(), |bytes, note| push_text(bytes, note));
+        push_bytes(&mut bytes, &self.body);
+        merkle::leaf(&bytes)
+    }
+
+    fn seal(&self) -> SealedRows {
+        let rows = RecordBatch::try_new(
+            arrow_schema(COLUMNS),
+            vec![
+                Arc::new(Int64Array::from(vec![self.number])),
+                Arc::new(StringArray::from(vec![self.kind.as_str()])),
+                Arc::new(TimestampMicrosecondArray::from(vec![self.recorded_at.micros()]).with_timezone("UTC")),
+                Arc::new(StringArray::from(vec![self.digest.to_string()])),
+                Arc::new(StringArray::from(vec![self.note.clone()])),
+                Arc::new(BinaryArray::from(vec![self.body.as_slice()])),
+            ],
+        )
+        .expect("the arrays match COLUMNS one by one");
+        // A tree of one leaf has the leaf as its root.
+        SealedRows {
+            file: parquet_bytes(&rows).into(),
+            rows: 1,
+            counts: Counts::default(),
+            rows_root: self.leaf(),
+            subjects: 0,
+            subjects_root: Frontier::default().root(),
+        }
+    }
+}
+
+/// The journal's folder below the ledger's.
+pub fn journal_folder(ledger: &Path) -> PathBuf {
     ledger.join("journal")
 }
 

@@ -15,11 +15,18 @@
 //! | Parquet files no commit names | never read | yes |
 
 // Modules in reading order.
-pub mod row; // the columns of a row, and the bytes a proof would cover
-mod seal; // DecodedBatch -> rows, with every count checked
+pub mod row; // the columns of a row, its canonical bytes, and how rows are built and read back
+pub mod merkle; // RFC 6962 trees
+pub mod lanes; // SHA-256 of many messages at once
+pub mod seal; // rows -> leaves -> roots
+pub mod proof; // all rows of a subject in a batch, and that there are no others
+pub mod record; // what one commit says, and the log entry that follows from it
+pub mod store; // a local disk whose answers can be believed
 mod table; // the one commit point, and open = recover
-pub mod shard; // Ledger: a shard's rows and positions
+pub mod shard; // Ledger: shards, their rows and positions
 pub mod journal; // what the operator decided: catalog versions
+pub mod recount; // what a record must say, computed from stored rows
+pub mod compact; // many small files into few
 pub mod read; // pinned, digest-checked files for readers
 mod error;
 

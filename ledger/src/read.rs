@@ -1,90 +1,197 @@
-//! The files of a table at one version, for readers. Read only.
+//! The files of a ledger at one cut, for readers. Read only.
 //!
 //! Parquet has no checksums here and a flipped bit is more often than not a silently different number, so nobody gets a path
-//! from this module before the file's SHA-256 has been compared with the one in the log.
+//! from this module before the file's SHA-256 has been compared with the one in the log, which was itself replayed and checked.
 
 use crate::error::LedgerError;
+use crate::record::{AddedFile, Layout};
 use crate::row::COLUMNS;
-use crate::shard::shard_folder;
-use crate::table::{DIGEST_TAG, Table};
+use crate::seal::LeafKey;
+use crate::shard::{local, shard_count, shard_folder};
+use crate::table::{Table, checkpoint_path};
 use schemas::digest::Sha256Digest;
+use schemas::position::{NextOffset, Stream};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The Delta version of each shard, in their order. Written with commas: `7`, or `7,4,2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Versions(pub Vec<u64>);
+
+impl fmt::Display for Versions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        formatter.write_str(&versions.join(","))
+    }
+}
+
+/// A number where there is one shard, as most ledgers have; else the text with commas.
+impl Serialize for Versions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => serializer.serialize_u64(*one),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            One(u64),
+            Several(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::One(one) => Ok(Self(vec![one])),
+            Written::Several(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no versions; write the version of each shard, with commas between them, like 7,4,2")]
+pub struct VersionsError(String);
+
+impl FromStr for Versions {
+    type Err = VersionsError;
+
+    fn from_str(text: &str) -> Result<Self, VersionsError> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self).map_err(|_| VersionsError(text.to_owned()))
+    }
+}
+
+/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same rows in the same files.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerCut {
-    /// The Delta version of the shard.
-    pub version: u64,
-    /// SHA-256 over the SHA-256 of each of its files, in the order of their commits.
+    pub versions: Versions,
+    /// SHA-256 over the tree head of each shard: size (u64, big-endian) and root.
     pub digest: Sha256Digest,
 }
 
-/// A table's files at one version.
+/// A ledger's files at one cut.
 #[derive(Debug, Clone)]
 pub struct PinnedFiles {
     pub cut: LedgerCut,
-    files: Vec<PinnedFile>,
-}
-
-#[derive(Debug, Clone)]
-struct PinnedFile {
-    path: PathBuf,
-    size: u64,
-    digest: Sha256Digest,
+    /// How far each stream was read at the cut.
+    pub positions: BTreeMap<String, NextOffset>,
+    /// How the ledger is divided now.
+    pub layout: Layout,
+    /// The table properties in force, which are the same in every shard.
+    pub properties: Vec<(String, String)>,
+    shards: Vec<(PathBuf, Vec<AddedFile>)>,
 }
 
 impl PinnedFiles {
-    /// The shard's files at its last version, or at `version`.
+    /// The files of all shards at their last versions, or at `versions`.
     ///
     /// # Errors
-    /// As [`crate::Ledger::open`]; `Invalid` when there is no such version.
-    pub async fn of_shard(ledger: &Path, version: Option<u64>) -> Result<Self, LedgerError> {
-        let folder = shard_folder(ledger);
-        let table = match version {
-            Some(version) => Table::open_at(&folder, COLUMNS, version).await?,
-            None => Table::open(&folder, COLUMNS).await?,
-        };
-        Self::of(&table).await
-    }
-
-    pub(crate) async fn of(table: &Table) -> Result<Self, LedgerError> {
-        let mut files = Vec::new();
-        for add in table.files().await? {
-            let tag = add.tags.as_ref().and_then(|tags| tags.get(DIGEST_TAG)).and_then(Option::as_deref);
-            let digest = tag.and_then(Sha256Digest::from_hex).ok_or_else(|| {
-                LedgerError::corrupt(&table.folder().display(), format!("the log names {} without a SHA-256; it was not written by atcost", add.path))
-            })?;
-            let size =
-                u64::try_from(add.size).map_err(|_| LedgerError::corrupt(&table.folder().display(), format!("{} has a negative size", add.path)))?;
-            files.push(PinnedFile { path: table.folder().join(&add.path), size, digest });
+    /// As [`crate::Ledger::open_shard`]; `Invalid` when there are no such versions.
+    pub async fn of_ledger(ledger: &Path, versions: Option<&Versions>) -> Result<Self, LedgerError> {
+        let count = shard_count(ledger)?;
+        // Shards that were made after the cut had nothing in it.
+        let wanted = versions.map_or(count, |versions| u32::try_from(versions.0.len()).expect("shards are few"));
+        if wanted > count || wanted == 0 {
+            return Err(LedgerError::invalid(&ledger.display(), format!("versions of {wanted} shards were given; there are {count}")));
         }
-        let digests: Vec<u8> = files.iter().flat_map(|file: &PinnedFile| *file.digest.as_bytes()).collect();
-        Ok(Self { cut: LedgerCut { version: table.version(), digest: Sha256Digest::of(&digests) }, files })
+        let store = local();
+        let mut pinned = Self {
+            cut: LedgerCut { versions: Versions(Vec::new()), digest: Sha256Digest::of(b"") },
+            positions: BTreeMap::new(),
+            layout: Layout::FIRST,
+            properties: Vec::new(),
+            shards: Vec::new(),
+        };
+        let mut heads = Vec::new();
+        for shard in 0..wanted {
+            let folder = shard_folder(ledger, shard);
+            let version = versions.and_then(|versions| versions.0.get(usize::try_from(shard).expect("shards are few"))).copied();
+            let table = match version {
+                Some(version) => Table::open_at(&store, &folder, shard, COLUMNS, version).await?,
+                None => Table::open(&store, &folder, shard, COLUMNS).await?,
+            };
+            check_key(ledger, &table)?;
+            check_checkpoint(&table)?;
+            pinned.properties = table.properties();
+            pinned.layout = pinned.layout.max(table.log().layout);
+            let log = table.log();
+            for (application, next, _) in log.streams() {
+                let known = pinned.positions.entry(application.to_owned()).or_insert(next);
+                *known = (*known).max(next);
+            }
+            heads.extend_from_slice(&log.head().size.to_be_bytes());
+            heads.extend_from_slice(&log.head().root);
+            pinned.cut.versions.0.push(log.version);
+            pinned.shards.push((folder, log.files.values().map(|file| file.added.clone()).collect()));
+        }
+        pinned.cut.digest = Sha256Digest::of(&heads);
+        Ok(pinned)
     }
 
-    /// The paths, each after its bytes were hashed and compared with the log.
+    /// How far a stream was read.
+    pub fn position(&self, stream: &Stream) -> Option<NextOffset> {
+        self.positions.get(&stream.to_string()).copied()
+    }
+
+    /// The paths of each shard's files, each after its bytes were hashed and compared with the log.
     ///
     /// # Errors
     /// `Corrupt` names the first file that is missing or differs.
-    pub fn verified_paths(&self) -> Result<Vec<PathBuf>, LedgerError> {
-        let mut paths = Vec::with_capacity(self.files.len());
-        for file in &self.files {
-            let (size, digest) = hash_file(&file.path)?;
-            if size != file.size || digest != file.digest {
-                return Err(LedgerError::corrupt(
-                    &file.path.display(),
-                    format!(
-                        "its SHA-256 is {digest} over {size} bytes, the log says {} over {}; restore the file from a copy",
-                        file.digest, file.size
-                    ),
-                ));
-            }
-            paths.push(file.path.clone());
-        }
-        Ok(paths)
+    pub fn verified_paths(&self) -> Result<Vec<Vec<PathBuf>>, LedgerError> {
+        self.shards.iter().map(|(folder, files)| verified_paths(folder, files)).collect()
     }
+}
+
+/// The key is of no use to a reader, but a wrong one is found here rather than when a proof is wanted.
+fn check_key(ledger: &Path, table: &Table) -> Result<(), LedgerError> {
+    let path = LeafKey::path(ledger);
+    match table.log().key {
+        Some(used) if path.exists() && LeafKey::read(ledger)?.id().0 != used => {
+            Err(LedgerError::corrupt(&path.display(), "this is not the key that the rows were sealed with; restore it from a copy"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Delta's checkpoint is not read here, but other programs would take their numbers from it.
+fn check_checkpoint(table: &Table) -> Result<(), LedgerError> {
+    let Some(made) = table.log().checkpoint else { return Ok(()) };
+    let path = checkpoint_path(table.folder(), made.version);
+    let derived = "it is derived: remove it, and the next one replaces it";
+    match hash_file(&path) {
+        Ok((_, digest)) if digest != made.digest => {
+            Err(LedgerError::corrupt(&path.display(), format!("its SHA-256 is {digest}, the log says {}; {derived}", made.digest)))
+        }
+        // It may be removed at any time.
+        Ok(_) | Err(LedgerError::Corrupt { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The paths of `files`, each after its bytes were hashed and compared.
+///
+/// # Errors
+/// `Corrupt` names the first file that is missing or differs.
+pub(crate) fn verified_paths<'a>(folder: &Path, files: impl IntoIterator<Item = &'a AddedFile>) -> Result<Vec<PathBuf>, LedgerError> {
+    let mut paths = Vec::new();
+    for file in files {
+        let path = folder.join(&file.path);
+        let (bytes, digest) = hash_file(&path)?;
+        if bytes != file.bytes || digest != file.digest {
+            return Err(LedgerError::corrupt(
+                &path.display(),
+                format!("its SHA-256 is {digest} over {bytes} bytes, the log says {} over {}; restore the file from a copy", file.digest, file.bytes),
+            ));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
 }
 
 fn hash_file(path: &Path) -> Result<(u64, Sha256Digest), LedgerError> {

@@ -1,27 +1,69 @@
-//! A ledger: its shard of rows and positions.
+//! A ledger: its shards, their rows and positions, and how it is divided.
 //!
-//! There is one shard, `shards/0`. Its rows carry the stream they came from, so that more shards can be added without rewriting any.
+//! A shard is one Delta table with one writer and one log. Which streams it takes is a function of their names ([`Shard::takes`]);
+//! how far a stream was read is what all shards together say, because a stream may have belonged to another one before.
+//!
+//! Dividing a ledger anew is one commit in every shard. It takes the version that any running writer is about to commit, so each of
+//! them is fenced, and nobody may write before all shards have it: no stream is ever read by two writers.
 
 use crate::error::LedgerError;
 use crate::journal::Journal;
-use crate::row::COLUMNS;
-use crate::seal::seal;
-use crate::table::{Moved, Table};
-use schemas::batch::DecodedBatch;
-use schemas::position::{NextOffset, Positions, Stream};
+use crate::lanes;
+use crate::merkle::Hash;
+use crate::record::{Counts, LAYOUT_APPLICATION, Layout, Moved};
+use crate::row::{BatchBuilder, COLUMNS, HEADER_BYTES, parquet_bytes};
+use crate::seal::{LeafKey, Rows, Sealed, seal};
+use crate::store::DurableStore;
+use crate::table::{Commit, SealedRows, Table};
+use arrow::array::{Int64Array, RecordBatch};
+use object_store::ObjectStore;
+use schemas::position::{NextOffset, Positions, Shard, Stream, StreamIdentity};
+use schemas::time::Instant;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// The shard's folder below the ledger's.
-pub(crate) fn shard_folder(ledger: &Path) -> PathBuf {
-    ledger.join("shards").join("0")
+/// A shard's folder below the ledger's.
+pub fn shard_folder(ledger: &Path, shard: u32) -> PathBuf {
+    ledger.join("shards").join(shard.to_string())
 }
 
-/// A ledger opened for writing. One process at a time; a second one is fenced at its first commit.
+/// How many shards have ever been there.
+///
+/// # Errors
+/// `Invalid` when there is no ledger, `Corrupt` when a shard in between is gone.
+pub fn shard_count(ledger: &Path) -> Result<u32, LedgerError> {
+    let mut count = 0;
+    while Table::exists(&shard_folder(ledger, count)) {
+        count += 1;
+    }
+    if count == 0 {
+        return Err(LedgerError::invalid(&ledger.display(), "there is no ledger here; `atcost init` makes one"));
+    }
+    let folder = ledger.join("shards");
+    let entries = std::fs::read_dir(&folder).map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?;
+    for entry in entries {
+        let path = entry.map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?.path();
+        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+        if number.is_some_and(|number| number > count && Table::exists(&path)) {
+            return Err(LedgerError::corrupt(
+                &shard_folder(ledger, count).display(),
+                "this shard is gone, but a later one is there; restore it from a copy",
+            ));
+        }
+    }
+    Ok(count)
+}
+
+/// A shard opened for writing. One process at a time; a second one is fenced at its first commit.
 pub struct Ledger {
     table: Table,
-    /// The positions this process has read from the ledger or committed to it. They stay true because every commit is a
-    /// compare-and-swap on the version they belong to.
-    positions: Positions,
+    key: LeafKey,
+    layout: Layout,
+    /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of this shard move meanwhile, and they
+    /// are moved here.
+    known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)>,
 }
 
 /// A commit that is in the ledger.
@@ -33,26 +75,89 @@ pub struct Committed {
     pub gaps: u64,
 }
 
+/// What dividing a ledger came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Divided {
+    pub layout: Layout,
+    /// Whether anything was changed.
+    pub changed: bool,
+}
+
 impl Ledger {
-    /// Makes an empty ledger: a shard and a journal.
+    /// Makes an empty ledger: a key, a journal and one shard. What an interrupted run of it left is completed.
     ///
     /// # Errors
     /// When the folder holds one already, or storage fails.
     pub async fn create(folder: &Path) -> Result<(), LedgerError> {
-        if shard_folder(folder).exists() {
+        if Table::exists(&shard_folder(folder, 0)) {
             return Err(LedgerError::invalid(&folder.display(), "there is a ledger already; it is never overwritten"));
         }
-        Journal::create(folder).await?;
-        Table::create(&shard_folder(folder), COLUMNS).await
+        std::fs::create_dir_all(folder).map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
+        if !LeafKey::path(folder).exists() {
+            LeafKey::create(folder)?;
+        }
+        let store = local();
+        Journal::create(&store, folder).await?;
+        Table::create(&store, &shard_folder(folder, 0), COLUMNS).await
     }
 
-    /// Opens a ledger for writing, after a crash and on any other day.
+    /// Opens the only shard of a ledger for writing, after a crash and on any other day.
     ///
     /// # Errors
-    /// `Invalid` when there is none or it is set dangerously, `Corrupt` when the log is torn or has other columns.
+    /// As [`Self::open_shard`].
     pub async fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let table = Table::open(&shard_folder(folder), COLUMNS).await?;
-        Ok(Self { table, positions: Positions::default() })
+        Self::open_shard(folder, Shard::WHOLE).await
+    }
+
+    /// Opens one shard of a ledger for writing.
+    ///
+    /// # Errors
+    /// `Invalid` when there is none, it is set dangerously, or the ledger is divided otherwise; `Corrupt` when anything in a log is
+    /// not what was written, or the leaf key is another.
+    pub async fn open_shard(folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
+        Self::open_over(local(), folder, shard).await
+    }
+
+    /// As [`Self::open_shard`], over another store that is rooted at `/`.
+    ///
+    /// # Errors
+    /// As [`Self::open_shard`].
+    pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
+        let key = LeafKey::read(folder)?;
+        let mut tables = open_all(&store, folder).await?;
+        let mut layout = agreed(&tables, folder)?;
+        if layout.shards != shard.of() {
+            if tables.iter().any(|table| table.version() > 0) {
+                return Err(LedgerError::invalid(
+                    &folder.display(),
+                    format!(
+                        "the ledger is divided into {} and this is shard {shard}; say --shard I/{} with I from 1 to {0}, or divide it anew with `atcost shards {}`",
+                        layout.shards,
+                        layout.shards,
+                        shard.of()
+                    ),
+                ));
+            }
+            (tables, layout) = divide_first(&store, folder, &key, shard.of()).await?;
+        }
+        for table in &tables {
+            if table.log().key.is_some_and(|used| used != key.id().0) {
+                return Err(LedgerError::corrupt(
+                    &LeafKey::path(folder).display(),
+                    "this is not the key that the rows were sealed with; restore it from a copy",
+                ));
+            }
+        }
+        let mut known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)> = BTreeMap::new();
+        for (application, next, identity) in tables.iter().flat_map(|table| table.log().streams()) {
+            let further = known.get(application).is_none_or(|(known, _)| *known < next);
+            if further {
+                known.insert(application.to_owned(), (next, identity));
+            }
+        }
+        let table = tables.swap_remove(usize::try_from(shard.index()).expect("shards are few"));
+        table.probe().await?;
+        Ok(Self { table, key, layout, known })
     }
 
     /// The version of the last commit.
@@ -60,28 +165,30 @@ impl Ledger {
         self.table.version()
     }
 
+    /// When the last commit was made.
+    pub fn committed_at(&self) -> Option<Instant> {
+        self.table.log().at
+    }
+
     /// The shard's table properties as they are in force.
     pub fn properties(&self) -> Vec<(String, String)> {
         self.table.properties()
     }
 
+    /// How many files the shard's rows are in.
+    pub fn file_count(&self) -> usize {
+        self.table.log().files.len()
+    }
+
     /// How far each of `streams` has been read. A stream that was never read is absent.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn positions(&mut self, streams: &[Stream]) -> Result<Positions, LedgerError> {
+    pub fn positions(&self, streams: &[Stream]) -> Positions {
         let mut positions = Positions::default();
         for stream in streams {
-            let next = match self.positions.get(stream) {
-                Some(next) => Some(next),
-                None => self.table.application_version(&stream.to_string()).await?.map(NextOffset),
-            };
-            if let Some(next) = next {
-                positions.set(stream.clone(), next);
-                self.positions.set(stream.clone(), next);
+            if let Some((next, identity)) = self.known.get(&stream.to_string()) {
+                positions.set(stream.clone(), *next, *identity);
             }
         }
-        Ok(positions)
+        positions
     }
 
     /// Commits a batch: its rows and the positions it reaches, together or not at all.
@@ -89,19 +196,211 @@ impl Ledger {
     /// # Errors
     /// `Invalid` when the batch does not start where the ledger ends, `Fenced` when another writer was faster, `Storage` when
     /// storage gave no answer. In each case nothing of the batch is in the ledger, or all of it is and reopening finds it.
-    pub async fn commit(&mut self, batch: &DecodedBatch) -> Result<Committed, LedgerError> {
-        let streams: Vec<Stream> = batch.advances.keys().cloned().collect();
-        self.positions(&streams).await?;
-        let mut reached = self.positions.clone();
-        for (stream, advance) in &batch.advances {
-            reached.apply(stream, *advance).map_err(|error| LedgerError::invalid(&self.table.folder().display(), error.to_string()))?;
+    pub async fn commit(&mut self, batch: BatchBuilder, at: Instant) -> Result<Committed, LedgerError> {
+        let mut moved = Vec::new();
+        for (stream, advance) in batch.advances() {
+            let mut positions = self.positions(std::slice::from_ref(stream));
+            let from = positions.get(stream);
+            positions.apply(stream, advance).map_err(|error| LedgerError::invalid(&self.table.folder().display(), error.to_string()))?;
+            moved.push(Moved { application: stream.to_string(), from, to: advance.to, identity: positions.identity(stream) });
         }
-        let version = i64::try_from(self.table.version() + 1).expect("fewer than 2^63 commits");
-        let (rows, counts) = seal(batch, version);
-        let moved: Vec<Moved> = batch.advances.iter().map(|(stream, advance)| Moved { application: stream.to_string(), to: advance.to.0 }).collect();
-        let version = self.table.commit(Some(rows), &moved).await?;
+        moved.sort_by(|a, b| a.application.cmp(&b.application));
+        let counts = batch.counts();
+        let written = Written::of(batch);
+        let shard = self.table.log().shard();
+        let seal = |version| written.as_ref().map(|written| written.seal(&self.key, shard, version));
+        let commit = Commit { at, layout: self.layout, key: self.key.id().0, streams: moved, seal: &seal };
+        let version = self.table.commit(&commit).await?;
         // Only now does memory advance.
-        self.positions = reached;
+        for Moved { application, to, identity, .. } in commit.streams {
+            self.known.insert(application, (to, identity));
+        }
         Ok(Committed { version, usage: counts.usage, rejected: counts.rejected, gaps: counts.gaps })
+    }
+}
+
+/// A batch's rows as they are for every version that may commit them.
+struct Written {
+    rows: RecordBatch,
+    headers: Vec<[u8; HEADER_BYTES]>,
+    contents: Vec<Hash>,
+    subjects: Vec<Option<String>>,
+    subject_of: Vec<u32>,
+    counts: Counts,
+}
+
+impl Written {
+    /// `None` for a batch that only moves positions.
+    fn of(batch: BatchBuilder) -> Option<Self> {
+        if batch.rows() == 0 {
+            return None;
+        }
+        let (arena, ends) = batch.contents();
+        let ends: Vec<u32> = ends.iter().map(|end| u32::try_from(*end).expect("a batch has fewer than 2^32 bytes")).collect();
+        let contents = lanes::variable(arena, &ends);
+        let headers = batch.headers().to_vec();
+        let mut subjects: Vec<Option<String>> = batch.subjects().map(|subject| Some(subject.to_owned())).collect();
+        let none = u32::try_from(subjects.len()).expect("a batch has fewer than 2^32 subjects");
+        subjects.push(None);
+        let number = |row| batch.subject_of(row).map_or(none, |number| u32::try_from(number).expect("a batch has fewer than 2^32 subjects"));
+        let subject_of = (0..batch.rows()).map(number).collect();
+        let counts = batch.counts();
+        let rows = batch.into_record_batch(0, &contents);
+        let total = counts.usage + counts.rejected + counts.gaps;
+        assert_eq!(rows.num_rows() as u64, total, "received = usage + rejected + gaps");
+        Some(Self { rows, headers, contents, subjects, subject_of, counts })
+    }
+
+    /// The file and the roots of these rows as the rows of `version`.
+    fn seal(&self, key: &LeafKey, shard: u32, version: u64) -> SealedRows {
+        let batch = i64::try_from(version).expect("fewer than 2^63 commits");
+        let mut columns = self.rows.columns().to_vec();
+        columns[0] = Arc::new(Int64Array::from_value(batch, self.rows.num_rows()));
+        let rows = RecordBatch::try_new(self.rows.schema(), columns).expect("the first column is `batch`");
+        let subjects: Vec<Option<&str>> = self.subjects.iter().map(Option::as_deref).collect();
+        let sealed = Rows { shard, version, headers: &self.headers, contents: &self.contents, subjects: &subjects, subject_of: &self.subject_of };
+        let Sealed { rows_root, subjects, subjects_root, .. } = seal_or_skip(key, &sealed);
+        SealedRows { file: parquet_bytes(&rows).into(), rows: rows.num_rows() as u64, counts: self.counts, rows_root, subjects, subjects_root }
+    }
+}
+
+/// Leaves out the seals where a benchmark wants to know what they cost. What it writes then is no ledger.
+fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
+    fail::fail_point!("seal.skip", |_| Sealed { leaves: Vec::new(), rows_root: [0; 32], subjects: 0, subjects_root: [0; 32] });
+    seal(key, rows)
+}
+
+/// Divides a ledger into another number of shards. No writer may run; one that does is fenced. An interrupted run is completed by
+/// running it again.
+///
+/// # Errors
+/// As [`Ledger::open_shard`], and `Invalid` when an interrupted division into another number is to be completed first.
+pub async fn divide_ledger(folder: &Path, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
+    let key = LeafKey::read(folder)?;
+    divide(&local(), folder, &key, shards, Some(at)).await
+}
+
+async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shards: u32, at: Option<Instant>) -> Result<Divided, LedgerError> {
+    let mut tables = open_all(store, folder).await?;
+    let latest = latest(&tables);
+    let target = match agreed(&tables, folder) {
+        Ok(layout) if layout.shards == shards => return Ok(Divided { layout, changed: false }),
+        Ok(layout) => Layout { epoch: layout.epoch + 1, shards },
+        Err(_) if latest.shards == shards => latest,
+        Err(error) => return Err(error),
+    };
+    let existing = u32::try_from(tables.len()).expect("shards are few");
+    for shard in existing..shards {
+        let path = shard_folder(folder, shard);
+        if !Table::exists(&path) {
+            Table::create(store, &path, COLUMNS).await?;
+        }
+        tables.push(Table::open(store, &path, shard, COLUMNS).await?);
+    }
+    for table in &mut tables {
+        if table.log().layout == target {
+            continue;
+        }
+        let moved = Moved { application: LAYOUT_APPLICATION.to_owned(), from: None, to: NextOffset(i64::from(target.epoch)), identity: None };
+        // The first division of an empty ledger has no clock at hand and needs none.
+        let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
+        let commit = Commit { at, layout: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
+        table.commit(&commit).await?;
+    }
+    Ok(Divided { layout: target, changed: true })
+}
+
+/// Divides a ledger that nobody has written to. All its writers may start at once: whoever comes first does it, the others see it done.
+async fn divide_first(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shards: u32) -> Result<(Vec<Table>, Layout), LedgerError> {
+    const ATTEMPTS: u32 = 20;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let divided = divide(store, folder, key, shards, None).await;
+        let tables = open_all(store, folder).await?;
+        match (agreed(&tables, folder), divided) {
+            (Ok(layout), _) if layout.shards == shards => return Ok((tables, layout)),
+            (_, Err(error)) if attempt == ATTEMPTS => return Err(error),
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+fn latest(tables: &[Table]) -> Layout {
+    tables.iter().map(|table| table.log().layout).max().unwrap_or(Layout::FIRST)
+}
+
+/// The layout, if all shards have the same.
+fn agreed(tables: &[Table], folder: &Path) -> Result<Layout, LedgerError> {
+    let latest = latest(tables);
+    if tables.iter().all(|table| table.log().layout == latest) && tables.len() >= usize::try_from(latest.shards).expect("shards are few") {
+        return Ok(latest);
+    }
+    Err(LedgerError::invalid(
+        &folder.display(),
+        format!("dividing it into {0} shards was interrupted; run `atcost shards {0}` to complete it", latest.shards),
+    ))
+}
+
+async fn open_all(store: &Arc<dyn ObjectStore>, folder: &Path) -> Result<Vec<Table>, LedgerError> {
+    let mut tables = Vec::new();
+    for shard in 0..shard_count(folder)? {
+        tables.push(Table::open(store, &shard_folder(folder, shard), shard, COLUMNS).await?);
+    }
+    Ok(tables)
+}
+
+/// The local disk.
+pub(crate) fn local() -> Arc<dyn ObjectStore> {
+    Arc::new(DurableStore::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::OutcomeRef;
+    use schemas::position::{Advance, Offset, Origin};
+
+    fn stream(partition: u32) -> Arc<Stream> {
+        Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition })
+    }
+
+    fn now() -> Instant {
+        Instant::parse_rfc3339("2025-10-02T08:00:00Z").expect("an instant")
+    }
+
+    fn batch(partition: u32, from: i64, to: i64) -> BatchBuilder {
+        let mut batch = BatchBuilder::default();
+        let index = batch.stream(&stream(partition), "t");
+        batch.advance(index, Advance { from: NextOffset(from), to: NextOffset(to), identity: None });
+        for offset in from..to {
+            let until = Offset(offset + 1);
+            batch.push(index, Offset(offset), None, now(), &OutcomeRef::Gap { until, detail: "lost" });
+        }
+        batch
+    }
+
+    #[tokio::test]
+    async fn a_ledger_divided_anew_goes_on_where_it_stood() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        Ledger::create(path).await.expect("an empty ledger");
+        let mut whole = Ledger::open(path).await.expect("it opens");
+        for partition in 0..3 {
+            whole.commit(batch(partition, 0, 5), now()).await.expect("it commits");
+        }
+        let two: Shard = "2/3".parse().expect("a shard");
+        assert!(Ledger::open_shard(path, two).await.is_err(), "the ledger is not divided so");
+        assert!(divide_ledger(path, 3, now()).await.expect("it is divided").changed);
+        assert!(!divide_ledger(path, 3, now()).await.expect("it is divided").changed);
+        assert!(matches!(whole.commit(batch(1, 5, 6), now()).await, Err(LedgerError::Fenced { .. })), "the writer of before is fenced");
+        let mut second = Ledger::open_shard(path, two).await.expect("it opens");
+        assert_eq!(second.positions(&[(*stream(1)).clone()]).get(&stream(1)), Some(NextOffset(5)));
+        assert!(second.commit(batch(1, 0, 5), now()).await.is_err(), "nothing is repeated");
+        second.commit(batch(1, 5, 9), now()).await.expect("it goes on");
+        assert!(divide_ledger(path, 1, now()).await.expect("it is put together").changed);
+        let mut whole = Ledger::open(path).await.expect("it opens");
+        whole.commit(batch(1, 9, 10), now()).await.expect("it goes on");
+        whole.commit(batch(0, 5, 6), now()).await.expect("it goes on");
     }
 }

@@ -1,42 +1,42 @@
-//! The one commit point, and open = recover, for both Delta tables of a ledger.
+//! The one commit point, and open = recover, for every Delta table of a ledger.
 //!
-//! A commit is: write one Parquet file, make it durable, then put one log entry if and only if the version is still the one
-//! after our snapshot. Everything else follows from that compare-and-swap:
+//! A commit is: write one Parquet file, make it durable, then put one log entry if and only if its version is free. Everything
+//! else follows from that compare-and-swap:
 //!
 //! ```text
-//!   Ok                                -> it landed
-//!   Err = unknown -> reload the log:
-//!     our file is in the table        -> it landed
-//!     the version is still ours       -> put again, the same file (a log that names a file twice has it once)
-//!     somebody else's commit is there -> fenced: stop, leave the file, nobody will ever read it
+//!   Ok                                   -> it landed
+//!   Err = unknown -> read the entry of our version:
+//!     none                               -> put again, the same entry with the same file
+//!     ours, byte for byte                -> it landed
+//!     a compaction                       -> nothing was added or moved: follow it, commit on the version after
+//!     somebody else's                    -> fenced: stop, leave the file, nobody will ever read it
 //! ```
 //!
-//! It deliberately never rebases a commit on a version it has not seen, never deletes a file, never cleans up the log, and makes
-//! checkpoints only after a commit is decided, where a failure cannot look like a failed commit.
+//! Opening replays the log: each entry must be what its record renders to, must name the digest of the entry before it, and must
+//! state the tree head that follows. So no bit of the log can change, and no entry can be taken out, without the next open saying so.
+//!
+//! It deliberately never rebases a commit on rows it has not seen, never deletes a file, never cleans up the log, and reads nothing
+//! from Delta's checkpoints, which are made for other readers.
 
 use crate::error::LedgerError;
+use crate::merkle::{self, Frontier, Hash};
+use crate::record::{AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind, RemovedFile, TreeHead};
 use crate::row::{Column, ColumnType, arrow_schema};
-use arrow::array::RecordBatch;
+use crate::store::{object_path, probe, unique_name};
 use bytes::Bytes;
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake::kernel::{Action, Add, DataType, PrimitiveType, StructField, Transaction};
+use deltalake::kernel::{DataType, PrimitiveType, StructField};
 use deltalake::operations::create::CreateBuilder;
-use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::protocol::SaveMode;
 use deltalake::table::config::TablePropertiesExt as _;
 use deltalake::{DeltaTable, DeltaTableBuilder};
-use futures::StreamExt as _;
-use object_store::ObjectStoreExt as _;
-use object_store::path::Path as ObjectPath;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload};
 use schemas::digest::Sha256Digest;
-use std::collections::HashMap;
+use schemas::position::{NextOffset, StreamIdentity};
+use schemas::time::Instant;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// The tag of a Delta `add` action that holds the SHA-256 of the whole file.
-pub const DIGEST_TAG: &str = "sha256";
 
 /// What a table must be set to, and why. Read back at every open, because Delta takes an unreadable value for its default.
 const PROPERTIES: &[(&str, &str)] = &[
@@ -49,23 +49,203 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("delta.checkpointInterval", "100"),
 ];
 const RETENTION: Duration = Duration::from_secs(5200 * 7 * 24 * 60 * 60);
-/// Commits from one checkpoint to the next. Without checkpoints every open and every commit reads the whole log.
+/// Commits from one Delta checkpoint to the next.
 const CHECKPOINT_EVERY: u64 = 100;
 /// Puts of one commit before its storage is called unavailable.
 const COMMIT_ATTEMPTS: u32 = 5;
 
 /// One Delta table with one writer.
 pub struct Table {
-    inner: DeltaTable,
+    store: Arc<dyn ObjectStore>,
     folder: PathBuf,
     /// Tells this writer's files from those of a twin that commits the very same rows: whose commit landed must not be a guess.
     writer: String,
+    id: String,
+    properties: Vec<(String, String)>,
+    log: Log,
+    /// Filled by the task that makes Delta's checkpoints, taken by the next commit.
+    made: Arc<Mutex<Option<MadeCheckpoint>>>,
 }
 
-/// An application id and the number its `txn` action moves to.
-pub struct Moved {
-    pub application: String,
-    pub to: i64,
+/// What the log says up to a version.
+#[derive(Debug, Clone)]
+pub struct Log {
+    shard: u32,
+    pub version: u64,
+    /// The digest of the last entry.
+    digest: Sha256Digest,
+    /// When the last commit was made; `None` before the first.
+    pub at: Option<Instant>,
+    frontier: Frontier,
+    pub layout: Layout,
+    pub files: BTreeMap<String, ActiveFile>,
+    streams: BTreeMap<String, StreamState>,
+    pub checkpoint: Option<MadeCheckpoint>,
+    pub key: Option<[u8; 8]>,
+    pub counts: Counts,
+}
+
+/// A file whose rows are in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveFile {
+    pub added: AddedFile,
+    /// The first commit whose rows it holds.
+    pub first: u64,
+    /// When the last commit whose rows it holds was made.
+    pub at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StreamState {
+    next: NextOffset,
+    identity: Option<StreamIdentity>,
+    /// The layout under which it was moved last: under another one it may have been read elsewhere meanwhile.
+    epoch: u32,
+}
+
+/// The rows of a commit, sealed for one version: a Parquet file, and what the record says of it.
+pub struct SealedRows {
+    pub file: Bytes,
+    pub rows: u64,
+    pub counts: Counts,
+    pub rows_root: Hash,
+    pub subjects: u64,
+    pub subjects_root: Hash,
+}
+
+/// What is to be committed, whichever version it will be.
+pub struct Commit<'a> {
+    pub at: Instant,
+    pub layout: Layout,
+    pub key: [u8; 8],
+    /// Ascending by application.
+    pub streams: Vec<Moved>,
+    /// Rows name their version, and their nonces depend on it.
+    pub seal: &'a dyn Fn(u64) -> Option<SealedRows>,
+}
+
+impl Log {
+    /// The log of a table that was just created by an entry of this digest.
+    fn begin(shard: u32, digest: Sha256Digest) -> Self {
+        Self {
+            shard,
+            version: 0,
+            digest,
+            at: None,
+            frontier: Frontier::default(),
+            layout: Layout::FIRST,
+            files: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            checkpoint: None,
+            key: None,
+            counts: Counts::default(),
+        }
+    }
+
+    pub fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.frontier.size(), root: self.frontier.root() }
+    }
+
+    /// How far a stream was read, and under which identity.
+    pub fn position(&self, application: &str) -> Option<(NextOffset, Option<StreamIdentity>)> {
+        self.streams.get(application).map(|state| (state.next, state.identity))
+    }
+
+    pub fn streams(&self) -> impl Iterator<Item = (&str, NextOffset, Option<StreamIdentity>)> {
+        self.streams.iter().map(|(application, state)| (application.as_str(), state.next, state.identity))
+    }
+
+    /// Follows the next entry, if it can follow.
+    ///
+    /// # Errors
+    /// Why it cannot, as part of a sentence. Nothing has changed then.
+    fn follow(&mut self, entry: &[u8], record: &BatchRecord, head: &TreeHead) -> Result<(), String> {
+        let (frontier, follows) = self.check(record)?;
+        if *head != follows {
+            return Err("its tree head is not the one that follows from the records".to_owned());
+        }
+        self.advance(entry, record, frontier);
+        Ok(())
+    }
+
+    /// Whether a record can be the next, and the tree then.
+    fn check(&self, record: &BatchRecord) -> Result<(Frontier, TreeHead), String> {
+        if record.shard != self.shard {
+            return Err(format!("it belongs to shard {}, not to {}", shard_name(record.shard), shard_name(self.shard)));
+        }
+        if record.version != self.version + 1 {
+            return Err(format!("it says that it is version {}", record.version));
+        }
+        if record.previous != self.digest {
+            return Err("the entry before it is not the one it was written after".to_owned());
+        }
+        if self.at.is_some_and(|at| record.at < at) {
+            return Err("it is older than the entry before it".to_owned());
+        }
+        if record.layout < self.layout {
+            return Err("it goes back to an earlier division into shards".to_owned());
+        }
+        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
+            let fits = match (self.streams.get(&moved.application), moved.from) {
+                (None, _) => true,
+                (Some(state), Some(from)) => state.next == from || (state.epoch < record.layout.epoch && state.next < from),
+                (Some(_), None) => false,
+            };
+            if !fits || moved.from.is_some_and(|from| moved.to < from) {
+                return Err(format!("it moves {} from where it did not stand", moved.application));
+            }
+        }
+        if let Some(file) = record.removed.iter().find(|file| self.files.get(&file.path).is_none_or(|active| active.added.digest != file.digest)) {
+            return Err(format!("it removes {}, which is not in the table", file.path));
+        }
+        if let Some(file) = record.added.iter().find(|file| self.files.contains_key(&file.path)) {
+            return Err(format!("it adds {} a second time", file.path));
+        }
+        let mut frontier = self.frontier.clone();
+        frontier.push(merkle::leaf(&record.encode()));
+        let head = TreeHead { size: frontier.size(), root: frontier.root() };
+        Ok((frontier, head))
+    }
+
+    /// Takes in a record that was checked.
+    fn advance(&mut self, entry: &[u8], record: &BatchRecord, frontier: Frontier) {
+        let removed: Vec<ActiveFile> = record.removed.iter().filter_map(|file| self.files.remove(&file.path)).collect();
+        for added in &record.added {
+            // A copy stands where what it copies stood.
+            let first = removed.iter().map(|file| file.first).min().unwrap_or(record.version);
+            let at = removed.iter().map(|file| file.at).max().unwrap_or(record.at);
+            let file = ActiveFile { added: added.clone(), first, at };
+            self.files.insert(added.path.clone(), file);
+        }
+        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
+            let known = self.streams.get(&moved.application).and_then(|state| state.identity);
+            let state = StreamState { next: moved.to, identity: moved.identity.or(known), epoch: record.layout.epoch };
+            self.streams.insert(moved.application.clone(), state);
+        }
+        if record.kind == RecordKind::Rows {
+            self.counts.usage += record.counts.usage;
+            self.counts.rejected += record.counts.rejected;
+            self.counts.gaps += record.counts.gaps;
+        }
+        self.version = record.version;
+        self.digest = Sha256Digest::of(entry);
+        self.at = Some(record.at);
+        self.layout = record.layout;
+        self.frontier = frontier;
+        self.checkpoint = record.checkpoint.or(self.checkpoint);
+        self.key = Some(record.key);
+    }
+}
+
+/// What became of a put.
+enum Put {
+    Landed,
+    /// A compaction has taken the version; it has been followed.
+    Followed,
 }
 
 impl Table {
@@ -73,266 +253,316 @@ impl Table {
     ///
     /// # Errors
     /// When there is one already, or storage fails.
-    pub async fn create(folder: &Path, columns: &[Column]) -> Result<(), LedgerError> {
+    pub async fn create(store: &Arc<dyn ObjectStore>, folder: &Path, columns: &[Column]) -> Result<(), LedgerError> {
         std::fs::create_dir_all(folder).map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
         let location = table_url(folder)?;
-        let fields = columns.iter().map(delta_field).collect::<Vec<_>>();
-        let configuration = PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())));
+        let table = DeltaTableBuilder::from_url(location.clone())
+            .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?
+            .with_storage_backend(store.clone(), location)
+            .build()
+            .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?;
         CreateBuilder::new()
-            .with_location(location.to_string())
+            .with_log_store(table.log_store())
             .with_save_mode(SaveMode::ErrorIfExists)
-            .with_columns(fields)
-            .with_configuration(configuration)
+            .with_columns(columns.iter().map(delta_field).collect::<Vec<_>>())
+            .with_configuration(PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))))
             .await
             .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?;
-        sync_folder(&folder.join("_delta_log"))
+        for folder in folder.ancestors().take(3) {
+            sync_folder(folder)?;
+        }
+        Ok(())
     }
 
-    /// Opens a table and checks that it is set as this program needs it.
+    /// Whether [`Self::create`] came to its end here.
+    pub fn exists(folder: &Path) -> bool {
+        entry_path(folder, 0).is_file()
+    }
+
+    /// Opens a table and checks everything its log says.
     ///
     /// # Errors
-    /// `Invalid` when there is no table or a property is dangerous, `Corrupt` when columns differ, `Storage` otherwise.
-    pub async fn open(folder: &Path, columns: &[Column]) -> Result<Self, LedgerError> {
-        Self::load(folder, columns, None).await
+    /// `Invalid` when there is no table or a property is dangerous, `Corrupt` when an entry or the columns are not what was
+    /// written, `Storage` otherwise.
+    pub async fn open(store: &Arc<dyn ObjectStore>, folder: &Path, shard: u32, columns: &[Column]) -> Result<Self, LedgerError> {
+        Self::load(store, folder, shard, columns, None, &mut |_| Ok(())).await
     }
 
     /// Opens a table as it was at `version`.
     ///
     /// # Errors
     /// As [`Self::open`], and `Invalid` when there is no such version.
-    pub async fn open_at(folder: &Path, columns: &[Column], version: u64) -> Result<Self, LedgerError> {
-        Self::load(folder, columns, Some(version)).await
+    pub async fn open_at(store: &Arc<dyn ObjectStore>, folder: &Path, shard: u32, columns: &[Column], version: u64) -> Result<Self, LedgerError> {
+        Self::load(store, folder, shard, columns, Some(version), &mut |_| Ok(())).await
     }
 
-    async fn load(folder: &Path, columns: &[Column], version: Option<u64>) -> Result<Self, LedgerError> {
+    /// As [`Self::open`], and shows each record as it is replayed.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and what `see` says.
+    pub async fn replay(
+        store: &Arc<dyn ObjectStore>,
+        folder: &Path,
+        shard: u32,
+        columns: &[Column],
+        see: &mut dyn FnMut(&BatchRecord) -> Result<(), LedgerError>,
+    ) -> Result<Self, LedgerError> {
+        Self::load(store, folder, shard, columns, None, see).await
+    }
+
+    async fn load(
+        store: &Arc<dyn ObjectStore>,
+        folder: &Path,
+        shard: u32,
+        columns: &[Column],
+        version: Option<u64>,
+        see: &mut dyn FnMut(&BatchRecord) -> Result<(), LedgerError>,
+    ) -> Result<Self, LedgerError> {
         if !folder.join("_delta_log").is_dir() {
             return Err(LedgerError::invalid(&folder.display(), "there is no ledger here; `atcost init` makes one"));
         }
-        check_log_tail(folder)?;
-        let builder = DeltaTableBuilder::from_url(table_url(folder)?).map_err(|error| LedgerError::storage(&folder.display(), "opening", &error))?;
-        let builder = match version {
-            Some(version) => builder.with_version(version),
-            None => builder,
+        let location = table_url(folder)?;
+        let first = read_entry(&**store, folder, 0).await?;
+        let Some(first) = first else {
+            return Err(LedgerError::corrupt(&folder.display(), "the first log entry is gone; restore the ledger from a copy"));
         };
-        let inner = builder.load().await.map_err(|error| match version {
-            Some(version) => LedgerError::invalid(&folder.display(), format!("version {version} cannot be opened: {error}")),
-            None => LedgerError::storage(&folder.display(), "reading the log", &error),
-        })?;
-        let table = Self { inner, folder: folder.to_owned(), writer: writer_name() };
-        table.check_properties()?;
-        table.check_columns(columns)?;
-        Ok(table)
+        // Entries after the first cannot change properties or columns, because only ours are followed.
+        let created = DeltaTableBuilder::from_url(location.clone())
+            .map(|builder| builder.with_storage_backend(store.clone(), location).with_version(0))
+            .map_err(|error| LedgerError::storage(&folder.display(), "opening", &error))?
+            .load()
+            .await
+            .map_err(|error| LedgerError::corrupt(&entry_path(folder, 0).display(), format!("the table cannot be read: {error}")))?;
+        check_properties(&created, folder)?;
+        check_columns(&created, folder, columns)?;
+        let state = created.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+        let id = state.metadata().id().to_string();
+        let mut properties: Vec<_> = state.metadata().configuration().clone().into_iter().collect();
+        properties.sort();
+
+        let mut log = Log::begin(shard, Sha256Digest::of(&first));
+        while version.is_none_or(|version| log.version < version) {
+            let next = log.version + 1;
+            let Some(entry) = read_entry(&**store, folder, next).await? else { break };
+            let (record, head) = BatchRecord::from_entry(&entry).map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
+            log.follow(&entry, &record, &head).map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
+            see(&record)?;
+        }
+        match version {
+            Some(version) if log.version != version => {
+                return Err(LedgerError::invalid(&folder.display(), format!("there is no version {version}; the last one is {}", log.version)));
+            }
+            Some(_) => {}
+            None => check_tail(folder, log.version)?,
+        }
+        Ok(Self { store: store.clone(), folder: folder.to_owned(), writer: unique_name(), id, properties, log, made: Arc::default() })
+    }
+
+    /// Checks that the storage can do what a commit rests on.
+    ///
+    /// # Errors
+    /// `Invalid` when a put does not respect a name that is taken.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        probe(&*self.store, &self.folder).await
     }
 
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
+    /// Delta's id of the table, which names its log.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The version of the last commit.
     pub fn version(&self) -> u64 {
-        self.inner.version().expect("an opened table has a version")
+        self.log.version
     }
 
-    /// The `txn` number last committed for an application id at this snapshot.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn application_version(&self, application: &str) -> Result<Option<i64>, LedgerError> {
-        let state = self.inner.snapshot().map_err(|error| self.storage("reading the log", &error))?;
-        state.transaction_version(&self.inner.log_store(), application).await.map_err(|error| self.storage("reading the log", &error))
+    /// The properties as this table has them, for people.
+    pub fn properties(&self) -> Vec<(String, String)> {
+        self.properties.clone()
     }
 
-    /// The `add` actions of this snapshot, in byte order of their paths.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    #[expect(deprecated, reason = "the digest is in the tags, which only the whole action gives")]
-    pub async fn files(&self) -> Result<Vec<Add>, LedgerError> {
-        let state = self.inner.snapshot().map_err(|error| self.storage("reading the log", &error))?;
-        let log_store = self.inner.log_store();
-        let mut views = state.snapshot().file_views(&log_store, None);
-        let mut files = Vec::new();
-        while let Some(view) = views.next().await {
-            files.push(view.map_err(|error| self.storage("reading the log", &error))?.add_action());
-        }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(files)
-    }
-
-    /// Commits rows and numbers together as the version after this snapshot, or nothing at all.
-    ///
-    /// `rows` is `None` where a batch only moves positions.
+    /// Commits rows and positions together as the version after the last, or nothing at all.
     ///
     /// # Errors
     /// `Fenced` when another writer took the version; `Storage` when it could not be decided within a few attempts, in which case
     /// reopening decides it.
-    pub async fn commit(&mut self, rows: Option<RecordBatch>, moved: &[Moved]) -> Result<u64, LedgerError> {
-        let version = self.compare_and_swap(rows, moved).await?;
-        if version.is_multiple_of(CHECKPOINT_EVERY) {
-            self.make_checkpoint().await;
+    pub async fn commit(&mut self, commit: &Commit<'_>) -> Result<u64, LedgerError> {
+        loop {
+            let version = self.log.version + 1;
+            let sealed = (commit.seal)(version);
+            let added = match &sealed {
+                Some(sealed) => vec![self.write_rows("rows", sealed, version).await?],
+                None => Vec::new(),
+            };
+            let nothing = (Counts::default(), Frontier::default().root(), 0, Frontier::default().root());
+            let (counts, rows_root, subjects, subjects_root) =
+                sealed.map_or(nothing, |sealed| (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root));
+            let layouts = commit.streams.iter().any(|moved| moved.application == LAYOUT_APPLICATION);
+            let record = BatchRecord {
+                kind: if layouts { RecordKind::Layout } else { RecordKind::Rows },
+                layout: commit.layout,
+                key: commit.key,
+                added,
+                streams: commit.streams.clone(),
+                counts,
+                rows_root,
+                subjects,
+                subjects_root,
+                ..self.blank_record(version, commit.at)
+            };
+            if let Put::Landed = self.put(&record).await? {
+                if version.is_multiple_of(CHECKPOINT_EVERY) {
+                    self.make_checkpoint();
+                }
+                return Ok(version);
+            }
         }
-        Ok(version)
     }
 
-    /// Writes a checkpoint of this snapshot and goes on from it. It only makes reading the log faster, so a failure is told and
-    /// nothing more: the next one makes up for it.
-    async fn make_checkpoint(&mut self) {
-        let location = self.folder.display();
-        if let Err(error) = deltalake::checkpoints::create_checkpoint(&self.inner, None).await {
-            tracing::warn!(event = "checkpoint.failed", %location, version = self.version(), %error, "no checkpoint was written; opening the ledger takes longer until the next one");
-        }
-    }
-
-    async fn compare_and_swap(&mut self, rows: Option<RecordBatch>, moved: &[Moved]) -> Result<u64, LedgerError> {
-        let expected = self.version();
-        let target = expected + 1;
-        let add = match rows {
-            Some(rows) if rows.num_rows() > 0 => Some(self.write_file(&rows, target).await?),
-            _ => None,
+    /// Commits that `removed` files' rows are now in `rows`, which the caller has proved to be the same. Nothing is added or moved.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub async fn commit_compaction(&mut self, removed: Vec<RemovedFile>, sealed: SealedRows, at: Instant) -> Result<u64, LedgerError> {
+        let version = self.log.version + 1;
+        let added = vec![self.write_rows("compacted", &sealed, version).await?];
+        let key = self.log.key.expect("a table with files to compact has commits");
+        let record = BatchRecord {
+            kind: RecordKind::Compaction,
+            layout: self.log.layout,
+            key,
+            removed,
+            added,
+            counts: sealed.counts,
+            rows_root: sealed.rows_root,
+            ..self.blank_record(version, at)
         };
-        let transactions: Vec<Transaction> = moved.iter().map(|moved| Transaction::new(&moved.application, moved.to)).collect();
+        match self.put(&record).await? {
+            Put::Landed => Ok(version),
+            Put::Followed => Err(self.fenced(version)),
+        }
+    }
+
+    fn blank_record(&self, version: u64, at: Instant) -> BatchRecord {
+        let nothing = Frontier::default().root();
+        BatchRecord {
+            kind: RecordKind::Rows,
+            shard: self.log.shard,
+            version,
+            at: self.log.at.map_or(at, |last| last.max(at)),
+            previous: self.log.digest,
+            layout: self.log.layout,
+            key: [0; 8],
+            removed: Vec::new(),
+            added: Vec::new(),
+            streams: Vec::new(),
+            counts: Counts::default(),
+            rows_root: nothing,
+            subjects: 0,
+            subjects_root: nothing,
+            checkpoint: self.made.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        }
+    }
+
+    /// The compare-and-swap.
+    async fn put(&mut self, record: &BatchRecord) -> Result<Put, LedgerError> {
+        let version = record.version;
+        let (frontier, head) =
+            self.log.check(record).map_err(|detail| LedgerError::invalid(&self.folder.display(), format!("a commit was refused: {detail}")))?;
+        let entry = Bytes::from(record.render(&head));
+        let location = object_path(&entry_path(&self.folder, version))?;
         let mut delay = Duration::from_millis(50);
         for attempt in 1..=COMMIT_ATTEMPTS {
-            let properties = CommitProperties::default()
-                // Zero retries is the compare-and-swap: a moved table is an error, never a silent rebase.
-                .with_max_retries(0)
-                .with_create_checkpoint(false)
-                .with_cleanup_expired_logs(Some(false))
-                .with_application_transactions(transactions.clone());
-            let actions: Vec<Action> = add.iter().cloned().map(Action::Add).collect();
-            let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
-            let snapshot = self.inner.snapshot().map_err(|error| self.storage("reading the log", &error))?.snapshot().clone();
-            let outcome = CommitBuilder::from(properties).with_actions(actions).build(Some(&snapshot), self.inner.log_store(), operation).await;
-            let failure = match outcome {
+            fail::fail_point!("commit.before-put");
+            let put = self.store.put_opts(&location, PutPayload::from_bytes(entry.clone()), PutOptions::from(PutMode::Create)).await;
+            let put = put.and_then(|done| answer_lost().map(|()| done));
+            let failure = match put {
                 // From here on a crash is harmless: rows and positions are in the log together.
-                Ok(done) => {
-                    assert_eq!(done.version(), target, "a commit without retries lands on the version after its snapshot");
-                    self.inner.state = Some(done.snapshot());
-                    self.sync_log_entry(target)?;
-                    return Ok(target);
+                Ok(_) => {
+                    fail::fail_point!("commit.landed");
+                    self.log.advance(&entry, record, frontier);
+                    return Ok(Put::Landed);
                 }
                 Err(failure) => failure,
             };
-            tracing::warn!(event = "commit.unknown", location = %self.folder.display(), version = target, attempt, error = %failure, "the outcome of a commit is unknown; reading the log to decide it");
-            let reloaded = self.reload().await;
-            match reloaded {
-                Ok(()) if self.version() >= target => {
-                    if self.holds(add.as_ref(), moved, target).await? {
-                        self.sync_log_entry(target)?;
-                        return Ok(target);
-                    }
-                    return Err(LedgerError::Fenced { location: self.folder.display().to_string(), expected: target, found: self.version() });
+            tracing::warn!(event = "commit.unknown", location = %self.folder.display(), version, attempt, error = %failure, "the outcome of a commit is unknown; reading the log to decide it");
+            let taken = matches!(failure, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. });
+            match read_entry(&*self.store, &self.folder, version).await {
+                // What a put found in its place is durable; what it left behind when it failed may not be, so it is put again.
+                Ok(Some(found)) if found == entry && taken => {
+                    self.log.advance(&entry, record, frontier);
+                    return Ok(Put::Landed);
                 }
-                Ok(()) | Err(_) if attempt < COMMIT_ATTEMPTS => {
+                Ok(Some(found)) if found != entry => return self.overtaken(version, &found),
+                Ok(_) | Err(_) if attempt < COMMIT_ATTEMPTS => {
                     tokio::time::sleep(delay).await;
                     delay *= 2;
                 }
-                Ok(()) => return Err(self.storage("committing", &failure)),
+                Ok(_) => return Err(self.storage("committing", &failure)),
                 Err(error) => return Err(error),
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    /// Whether version `target` is our commit: our file is in the table, or, where the batch had no rows, the numbers are ours.
-    async fn holds(&self, add: Option<&Add>, moved: &[Moved], target: u64) -> Result<bool, LedgerError> {
-        if self.version() != target {
-            return Ok(false);
+    /// Another program has committed our version. A compaction changes no row and no position, so it can be followed.
+    fn overtaken(&mut self, version: u64, found: &[u8]) -> Result<Put, LedgerError> {
+        let (record, head) = BatchRecord::from_entry(found).map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
+        if record.kind != RecordKind::Compaction {
+            return Err(self.fenced(version));
         }
-        if let Some(add) = add {
-            return Ok(self.files().await?.iter().any(|file| file.path == add.path));
+        self.log.follow(found, &record, &head).map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
+        tracing::info!(event = "commit.followed", location = %self.folder.display(), version, "the table was compacted meanwhile; committing after that");
+        Ok(Put::Followed)
+    }
+
+    fn fenced(&self, expected: u64) -> LedgerError {
+        LedgerError::Fenced { location: self.folder.display().to_string(), expected }
+    }
+
+    /// Writes rows as one durable Parquet file and reads its bytes back, so that what the record names is what the disk gives.
+    async fn write_rows(&self, prefix: &str, sealed: &SealedRows, version: u64) -> Result<AddedFile, LedgerError> {
+        let digest = Sha256Digest::of(&sealed.file);
+        let path = format!("{prefix}-{version:020}-{}.parquet", self.writer);
+        let size = sealed.file.len() as u64;
+        let location = object_path(&self.folder.join(&path))?;
+        fail::fail_point!("rows.before-put");
+        self.store
+            .put_opts(&location, PutPayload::from_bytes(sealed.file.clone()), PutOptions::from(PutMode::Create))
+            .await
+            .map_err(|error| self.storage("writing rows", &error))?;
+        fail::fail_point!("rows.durable");
+        let read = self.store.get(&location).await.map_err(|error| self.storage("reading rows back", &error))?;
+        let read = read.bytes().await.map_err(|error| self.storage("reading rows back", &error))?;
+        if Sha256Digest::of(&read) != digest {
+            return Err(LedgerError::corrupt(
+                &self.folder.join(&path).display(),
+                "the disk gives back other bytes than were written; nothing was committed; check the disk and run again",
+            ));
         }
-        for moved in moved {
-            if self.application_version(&moved.application).await? != Some(moved.to) {
-                return Ok(false);
+        Ok(AddedFile { path, bytes: size, digest, rows: sealed.rows })
+    }
+
+    /// Makes a Delta checkpoint of the last version for other readers, beside everything else. A failure is told and nothing more:
+    /// the next one makes up for it.
+    fn make_checkpoint(&self) {
+        let (store, folder, version, made) = (self.store.clone(), self.folder.clone(), self.log.version, self.made.clone());
+        tokio::spawn(async move {
+            match checkpoint(&store, &folder, version).await {
+                Ok(checkpoint) => *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint),
+                Err(error) => {
+                    tracing::warn!(event = "checkpoint.failed", location = %folder.display(), version, %error, "no Delta checkpoint was written; other programs open the ledger more slowly until the next one");
+                }
             }
-        }
-        Ok(true)
-    }
-
-    async fn reload(&mut self) -> Result<(), LedgerError> {
-        self.inner.update_state().await.map_err(|error| LedgerError::storage(&self.folder.display(), "reading the log", &error))
-    }
-
-    /// Writes rows as one durable Parquet file. Its name is made once per commit, so that every attempt names the same file, and
-    /// it holds the writer's name, so that two writers never share one.
-    async fn write_file(&self, rows: &RecordBatch, version: u64) -> Result<Add, LedgerError> {
-        let bytes = parquet_bytes(rows);
-        let digest = Sha256Digest::of(&bytes);
-        let path = format!("rows-{version:020}-{}.parquet", self.writer);
-        let size = i64::try_from(bytes.len()).expect("a file is smaller than 2^63 bytes");
-        let store = self.inner.object_store();
-        store.put(&ObjectPath::from(path.as_str()), bytes.into()).await.map_err(|error| self.storage("writing rows", &error))?;
-        sync_file(&self.folder.join(&path))?;
-        sync_folder(&self.folder)?;
-        Ok(Add {
-            path,
-            partition_values: HashMap::new(),
-            size,
-            // Nothing reads it; a constant keeps the log free of the clock.
-            modification_time: 0,
-            data_change: true,
-            stats: Some(format!("{{\"numRecords\":{}}}", rows.num_rows())),
-            tags: Some(HashMap::from([(DIGEST_TAG.to_owned(), Some(digest.to_string()))])),
-            deletion_vector: None,
-            base_row_id: None,
-            default_row_commit_version: None,
-            clustering_provider: None,
-        })
-    }
-
-    /// Makes the log entry durable, which storage on a local disk does not do by itself.
-    fn sync_log_entry(&self, version: u64) -> Result<(), LedgerError> {
-        let log = self.folder.join("_delta_log");
-        sync_file(&log.join(format!("{version:020}.json")))?;
-        sync_folder(&log)
-    }
-
-    /// The properties as this table has them, for people.
-    pub fn properties(&self) -> Vec<(String, String)> {
-        let configuration = self.inner.snapshot().map(|state| state.metadata().configuration().clone()).unwrap_or_default();
-        let mut properties: Vec<_> = configuration.into_iter().collect();
-        properties.sort();
-        properties
-    }
-
-    fn check_properties(&self) -> Result<(), LedgerError> {
-        let state = self.inner.snapshot().map_err(|error| self.storage("reading the log", &error))?;
-        let effective = state.table_config();
-        let refusals = [
-            (!effective.append_only(), "delta.appendOnly must be true: rows are never edited"),
-            (effective.enable_expired_log_cleanup(), "delta.enableExpiredLogCleanup must be false: it deletes history after every commit"),
-            (
-                effective.log_retention_duration() < RETENTION,
-                "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history",
-            ),
-            (
-                effective.deleted_file_retention_duration() < RETENTION,
-                "delta.deletedFileRetentionDuration must be `interval 5200 weeks`: a shorter one deletes files",
-            ),
-            (
-                effective.set_transaction_retention_duration.is_some(),
-                "delta.setTransactionRetentionDuration must not be set: positions would be forgotten and records read again",
-            ),
-        ];
-        match refusals.iter().find(|(refused, _)| *refused) {
-            Some((_, why)) => {
-                Err(LedgerError::invalid(&self.folder.display(), format!("dangerous table property: {why}; set it back before using this ledger")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn check_columns(&self, columns: &[Column]) -> Result<(), LedgerError> {
-        let state = self.inner.snapshot().map_err(|error| self.storage("reading the log", &error))?;
-        let found = state.snapshot().arrow_schema();
-        let expected = arrow_schema(columns);
-        let describe = |schema: &arrow::datatypes::Schema| {
-            schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable())).collect::<Vec<_>>()
-        };
-        if describe(&found) == describe(&expected) {
-            return Ok(());
-        }
-        Err(LedgerError::corrupt(&self.folder.display(), format!("its columns are not those this version writes; found {:?}", describe(&found))))
+        });
     }
 
     fn storage(&self, doing: &'static str, error: &impl ToString) -> LedgerError {
@@ -340,48 +570,137 @@ impl Table {
     }
 }
 
-/// Refuses a log whose last entry was torn by a power loss. Delta would take an empty entry for an empty commit, and the rows and
-/// positions in it would be gone without a word.
-fn check_log_tail(folder: &Path) -> Result<(), LedgerError> {
-    let log = folder.join("_delta_log");
-    let entries = std::fs::read_dir(&log).map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?;
-    let mut last: Option<PathBuf> = None;
-    for entry in entries {
-        let path = entry.map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?.path();
-        let is_entry = path.extension().is_some_and(|extension| extension == "json")
-            && path.file_stem().is_some_and(|stem| stem.len() == 20 && stem.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-        if is_entry && last.as_ref().is_none_or(|last| path > *last) {
-            last = Some(path);
-        }
-    }
-    let Some(last) = last else {
-        return Err(LedgerError::corrupt(&log.display(), "the log has no entries"));
-    };
-    let bytes = std::fs::read(&last).map_err(|error| LedgerError::storage(&last.display(), "reading", &error))?;
-    let whole = !bytes.is_empty()
-        && bytes
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .all(|line| serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
-    if whole {
-        return Ok(());
-    }
-    Err(LedgerError::corrupt(
-        &last.display(),
-        format!(
-            "the last log entry is torn ({} bytes), as a power loss leaves it; move this one file aside and start again: what it held will be read again from the source",
-            bytes.len()
-        ),
-    ))
+/// Where tests lose the answer to a put that landed.
+fn answer_lost() -> Result<(), StoreError> {
+    fail::fail_point!("commit.answer-lost", |_| Err(StoreError::Generic { store: "test", source: "the answer was lost".into() }));
+    Ok(())
 }
 
-fn parquet_bytes(rows: &RecordBatch) -> Bytes {
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build();
-    let mut buffer = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut buffer, rows.schema(), Some(properties)).expect("every column type is writable as Parquet");
-    writer.write(rows).expect("writing to memory cannot fail");
-    writer.close().expect("writing to memory cannot fail");
-    Bytes::from(buffer)
+/// The log entry of a version.
+pub(crate) fn entry_path(folder: &Path, version: u64) -> PathBuf {
+    folder.join("_delta_log").join(format!("{version:020}.json"))
+}
+
+/// Delta's checkpoint of a version.
+pub(crate) fn checkpoint_path(folder: &Path, version: u64) -> PathBuf {
+    folder.join("_delta_log").join(format!("{version:020}.checkpoint.parquet"))
+}
+
+async fn checkpoint(store: &Arc<dyn ObjectStore>, folder: &Path, version: u64) -> Result<MadeCheckpoint, LedgerError> {
+    let failed = |error: deltalake::DeltaTableError| LedgerError::storage(&folder.display(), "writing a Delta checkpoint", &error);
+    let location = table_url(folder)?;
+    let builder = DeltaTableBuilder::from_url(location.clone()).map_err(failed)?.with_storage_backend(store.clone(), location);
+    let table = builder.with_version(version).load().await.map_err(failed)?;
+    fail::fail_point!("checkpoint.before");
+    deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(failed)?;
+    fail::fail_point!("checkpoint.made");
+    let path = checkpoint_path(folder, version);
+    let bytes = store.get(&object_path(&path)?).await.map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    let bytes = bytes.bytes().await.map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    Ok(MadeCheckpoint { version, digest: Sha256Digest::of(&bytes) })
+}
+
+async fn read_entry(store: &dyn ObjectStore, folder: &Path, version: u64) -> Result<Option<Bytes>, LedgerError> {
+    let path = entry_path(folder, version);
+    let failed = |error: StoreError| LedgerError::storage(&path.display(), "reading", &error);
+    match store.get(&object_path(&path)?).await {
+        Ok(found) => found.bytes().await.map(Some).map_err(failed),
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Names an entry that cannot be followed, and what to do: a torn last one may go, if no signature covers it.
+fn damaged_entry(folder: &Path, version: u64, entry: &[u8], detail: String) -> LedgerError {
+    let path = entry_path(folder, version);
+    let whole = entry.ends_with(b"\n") && !entry.contains(&0);
+    let last = !entry_path(folder, version + 1).exists();
+    if whole || !last {
+        return LedgerError::corrupt(&path.display(), format!("{detail}; restore the ledger from a copy"));
+    }
+    let length = entry.len();
+    if signed_size(folder).is_some_and(|size| size >= version) {
+        return LedgerError::corrupt(
+            &path.display(),
+            format!("the last log entry is torn ({length} bytes), and a signed head covers it: it was durable once; restore the ledger from a copy"),
+        );
+    }
+    LedgerError::corrupt(
+        &path.display(),
+        format!(
+            "the last log entry is torn ({length} bytes), as a power loss leaves it; move this one file aside and start again: what it held will be read again from the source"
+        ),
+    )
+}
+
+/// Refuses entries that stand beyond a hole, and a log that ends before its signed head: something was taken away.
+fn check_tail(folder: &Path, version: u64) -> Result<(), LedgerError> {
+    let log = folder.join("_delta_log");
+    let entries = std::fs::read_dir(&log).map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?;
+    for entry in entries {
+        let name = entry.map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?.file_name();
+        let name = name.to_string_lossy();
+        let beyond =
+            name.strip_suffix(".json").filter(|stem| stem.len() == 20).and_then(|stem| stem.parse::<u64>().ok()).is_some_and(|found| found > version);
+        // A commit of another process may have come between reading and listing; a hole stays a hole.
+        if beyond && !entry_path(folder, version + 1).exists() {
+            return Err(LedgerError::corrupt(
+                &log.join(&*name).display(),
+                format!("the entry of version {} is missing before it; restore it from a copy", version + 1),
+            ));
+        }
+    }
+    match signed_size(folder) {
+        Some(size) if size > version => Err(LedgerError::corrupt(
+            &folder.display(),
+            format!("the log ends at version {version}, but a head over {size} commits was signed: commits are gone; restore them from a copy"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// How many commits the published head covers. Not checked: a head that says too much stops the ledger, one that says too little
+/// is found by `atcost verify ledger`.
+fn signed_size(folder: &Path) -> Option<u64> {
+    let note = std::fs::read_to_string(folder.join("log").join("checkpoint")).ok()?;
+    note.lines().nth(1)?.parse().ok()
+}
+
+fn check_properties(table: &DeltaTable, folder: &Path) -> Result<(), LedgerError> {
+    let state = table.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+    let effective = state.table_config();
+    let refusals = [
+        (!effective.append_only(), "delta.appendOnly must be true: rows are never edited"),
+        (effective.enable_expired_log_cleanup(), "delta.enableExpiredLogCleanup must be false: it deletes history after every commit"),
+        (effective.log_retention_duration() < RETENTION, "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history"),
+        (
+            effective.deleted_file_retention_duration() < RETENTION,
+            "delta.deletedFileRetentionDuration must be `interval 5200 weeks`: a shorter one deletes files",
+        ),
+        (
+            effective.set_transaction_retention_duration.is_some(),
+            "delta.setTransactionRetentionDuration must not be set: positions would be forgotten and records read again",
+        ),
+    ];
+    match refusals.iter().find(|(refused, _)| *refused) {
+        Some((_, why)) => {
+            Err(LedgerError::invalid(&folder.display(), format!("dangerous table property: {why}; set it back before using this ledger")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_columns(table: &DeltaTable, folder: &Path, columns: &[Column]) -> Result<(), LedgerError> {
+    let state = table.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+    let found = state.snapshot().arrow_schema();
+    let expected = arrow_schema(columns);
+    let describe = |schema: &arrow::datatypes::Schema| {
+        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable())).collect::<Vec<_>>()
+    };
+    if describe(&found) == describe(&expected) {
+        return Ok(());
+    }
+    Err(LedgerError::corrupt(&folder.display(), format!("its columns are not those this version writes; found {:?}", describe(&found))))
 }
 
 fn delta_field(column: &Column) -> StructField {
@@ -396,9 +715,12 @@ fn delta_field(column: &Column) -> StructField {
     StructField::new(column.name, DataType::Primitive(primitive), !column.required)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a name that no other process has; nothing that is stored depends on its value")]
-fn writer_name() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+/// A shard for people: counted from 1, as on the command line.
+pub(crate) fn shard_name(shard: u32) -> String {
+    match shard {
+        JOURNAL => "the journal".to_owned(),
+        shard => (u64::from(shard) + 1).to_string(),
+    }
 }
 
 pub(crate) fn table_url(folder: &Path) -> Result<url::Url, LedgerError> {
@@ -406,12 +728,8 @@ pub(crate) fn table_url(folder: &Path) -> Result<url::Url, LedgerError> {
     url::Url::from_directory_path(&absolute).map_err(|()| LedgerError::invalid(&folder.display(), "the path cannot be written as a URL"))
 }
 
-fn sync_file(path: &Path) -> Result<(), LedgerError> {
+fn sync_folder(path: &Path) -> Result<(), LedgerError> {
     std::fs::File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(|error| LedgerError::storage(&path.display(), "making the file durable", &error))
-}
-
-fn sync_folder(path: &Path) -> Result<(), LedgerError> {
-    sync_file(path)
+        .map_err(|error| LedgerError::storage(&path.display(), "making the folder durable", &error))
 }

@@ -11,7 +11,7 @@ use crate::error::RatingError;
 use crate::run::{CostLine, ENGINE_VERSION, Pins, Run};
 use arrow::array::{ArrayRef, AsArray as _, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use ledger::read::LedgerCut;
+use ledger::read::{LedgerCut, Versions};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -33,7 +33,7 @@ pub struct Manifest {
     pub format: u32,
     pub run: String,
     pub period: String,
-    pub ledger_version: u64,
+    pub ledger_version: Versions,
     pub ledger_digest: String,
     pub catalog: String,
     pub engine: String,
@@ -97,7 +97,7 @@ impl Manifest {
     /// The pins, read back; `None` where one is not what this version writes.
     pub fn pins(&self) -> Option<Pins> {
         let month = schemas::time::BillingMonth::parse(&self.period)?;
-        let ledger = LedgerCut { version: self.ledger_version, digest: Sha256Digest::from_hex(&self.ledger_digest)? };
+        let ledger = LedgerCut { versions: self.ledger_version.clone(), digest: Sha256Digest::from_hex(&self.ledger_digest)? };
         Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)? })
     }
 }
@@ -227,7 +227,7 @@ fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) 
         format: 1,
         run: run.pins.run_id(),
         period: run.pins.month.to_string(),
-        ledger_version: run.pins.ledger.version,
+        ledger_version: run.pins.ledger.versions.clone(),
         ledger_digest: run.pins.ledger.digest.to_string(),
         catalog: run.pins.catalog.to_string(),
         engine: ENGINE_VERSION.to_owned(),

@@ -39,7 +39,7 @@ impl Pins {
     pub fn run_id(&self) -> String {
         let text = format!(
             "atcost run 1\nperiod {}\nledger {} {}\ncatalog {}\nengine {ENGINE_VERSION}\n",
-            self.month, self.ledger.version, self.ledger.digest, self.catalog
+            self.month, self.ledger.versions, self.ledger.digest, self.catalog
         );
         Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
     }

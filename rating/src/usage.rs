@@ -81,29 +81,46 @@ pub struct StreamCounts {
 pub struct Usage {
     context: SessionContext,
     corrected: bool,
+    /// SQL: ledger order, and the two CTEs that rest on it.
+    order: &'static str,
+    ranked: String,
+    corrections: String,
 }
 
+/// SQL: ledger order. Within a shard it is (`batch`, `row`); between shards it is the time they received a batch, which never
+/// decreases within one.
+const ORDER_OF_ONE: &str = r#"batch, "row""#;
+const ORDER_OF_MANY: &str = r#"received_at, shard, batch, "row""#;
+
 /// SQL: every usage row with its rank among the rows of its id.
-const RANKED: &str = r#"
+fn ranked(order: &str) -> String {
+    format!(
+        r#"
 ranked AS (
   SELECT *, ROW_NUMBER() OVER by_id AS nth, FIRST_VALUE(content_digest) OVER by_id AS first_digest
-  FROM (SELECT batch, "row", origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
+  FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
                provider, correction_action, correction_source, correction_id, content_digest
         FROM ledger WHERE kind = 'usage')
-  WINDOW by_id AS (PARTITION BY source, id ORDER BY batch, "row" ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-)"#;
+  WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+)"#
+    )
+}
 
 /// SQL: where a record was, for people. `file:line` (the record's number where a file has no lines), or `topic/partition@offset`.
 const PLACE: &str = r#"CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
 ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END"#;
 
 /// SQL: corrections with their rank among the corrections of one target.
-const CORRECTIONS: &str = r#"
+fn corrections(order: &str) -> String {
+    format!(
+        r#"
 corrections AS (
   SELECT source, id, correction_source, correction_id,
-         ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY batch, "row") AS nth
+         ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY {order}) AS nth
   FROM ranked WHERE nth = 1 AND correction_action IS NOT NULL
-)"#;
+)"#
+    )
+}
 
 impl Usage {
     /// Checks every file's digest and opens the rows.
@@ -124,9 +141,18 @@ impl Usage {
         let context = SessionContext::new_with_config_rt(config, runtime);
         context.register_udf(ScalarUDF::from(Dimension::new()));
         let schema = ledger::row::arrow_schema(ledger::row::COLUMNS);
-        register_files(&context, "ledger", &paths, schema)?;
+        let order = match paths.as_slice() {
+            [one] => {
+                register_files(&context, "ledger", one, schema)?;
+                ORDER_OF_ONE
+            }
+            shards => {
+                register_shards(&context, shards, &schema).await?;
+                ORDER_OF_MANY
+            }
+        };
         let [corrections] = counts(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL").await?;
-        Ok(Self { context, corrected: corrections > 0 })
+        Ok(Self { context, corrected: corrections > 0, order, ranked: ranked(order), corrections: self::corrections(order) })
     }
 
     /// Counts every row by kind, and usage rows that are not the first of their id.
@@ -137,10 +163,11 @@ impl Usage {
         let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
         let [received, usage, rejected, gaps] = self::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
         let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
-        let [duplicates, conflicts] = self::counts(&self.context, &format!("WITH {RANKED} SELECT {repeats} FROM ranked WHERE nth > 1")).await?;
+        let [duplicates, conflicts] =
+            self::counts(&self.context, &format!("WITH {} SELECT {repeats} FROM ranked WHERE nth > 1", self.ranked)).await?;
         let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
         if self.corrected {
-            let sql = format!("WITH {RANKED}, {CORRECTIONS} SELECT COUNT(*) FROM corrections WHERE nth > 1");
+            let sql = format!("WITH {}, {} SELECT COUNT(*) FROM corrections WHERE nth > 1", self.ranked, self.corrections);
             let [second_corrections] = self::counts(&self.context, &sql).await?;
             counts.conflicts += second_corrections;
         }
@@ -152,12 +179,13 @@ impl Usage {
 
     /// The rows that count, as the body of a CTE named `effective`, preceded by what it needs.
     fn effective(&self) -> String {
+        let Self { ranked, corrections, .. } = self;
         if !self.corrected {
-            return format!("{RANKED}, effective AS (SELECT * FROM ranked WHERE nth = 1)");
+            return format!("{ranked}, effective AS (SELECT * FROM ranked WHERE nth = 1)");
         }
         // The few are on the left of each join, because that is the side it keeps in memory.
         format!(
-            r#"{RANKED}, {CORRECTIONS}, in_force AS (SELECT * FROM corrections WHERE nth = 1), uncorrected AS (
+            r#"{ranked}, {corrections}, in_force AS (SELECT * FROM corrections WHERE nth = 1), uncorrected AS (
   SELECT event.*
   FROM (SELECT correction_source AS target_source, correction_id AS target_id FROM in_force) AS target
   RIGHT JOIN (SELECT * FROM ranked WHERE nth = 1) AS event ON target.target_source = event.source AND target.target_id = event.id
@@ -245,11 +273,12 @@ FROM attributed GROUP BY provider, meter, customer, subject, slot{grouped}"#,
         let subject = subject.map(|subject| format!(" AND subject = {}", literal(subject.as_str()))).unwrap_or_default();
         let sql = format!(
             r#"WITH {} SELECT {PLACE} AS place, source, id, subject, micros, value, dimensions, provider
-FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER BY batch, "row""#,
+FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER BY {}"#,
             self.effective(),
             literal(meter.as_str()),
             period.start().micros(),
-            period.end().micros()
+            period.end().micros(),
+            self.order
         );
         let mut rows = Vec::new();
         for batch in self.context.sql(&sql).await?.collect().await? {
@@ -308,7 +337,8 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// When the rows cannot be read.
     pub async fn conflicting_ids(&self, limit: usize) -> Result<Vec<String>, RatingError> {
         let sql = format!(
-            "WITH {RANKED} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}"
+            "WITH {} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}",
+            self.ranked
         );
         self.texts(&sql).await
     }
@@ -318,7 +348,7 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
-        self.texts(&format!("SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY batch, \"row\" LIMIT {limit}")).await
+        self.texts(&format!("SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}", self.order)).await
     }
 
     async fn texts(&self, sql: &str) -> Result<Vec<String>, RatingError> {
@@ -463,6 +493,19 @@ fn write_bindings(catalog: &Catalog, path: &Path) -> Result<(), RatingError> {
 }
 
 /// Registers a table that reads exactly these files. No file is an empty table.
+/// Makes the rows of several shards one table, with the number of the shard beside them.
+async fn register_shards(context: &SessionContext, shards: &[Vec<std::path::PathBuf>], schema: &SchemaRef) -> Result<(), RatingError> {
+    let mut parts = Vec::new();
+    for (number, paths) in shards.iter().enumerate() {
+        let name = format!("shard_{number}");
+        register_files(context, &name, paths, schema.clone())?;
+        parts.push(format!("SELECT *, {number} AS shard FROM {name}"));
+    }
+    let all = context.sql(&parts.join(" UNION ALL ")).await?;
+    context.register_table("ledger", all.into_view())?;
+    Ok(())
+}
+
 fn register_files(context: &SessionContext, name: &str, paths: &[std::path::PathBuf], schema: SchemaRef) -> Result<(), RatingError> {
     context.deregister_table(name)?;
     if paths.is_empty() {

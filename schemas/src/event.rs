@@ -1,52 +1,58 @@
 //! A usage event: who used how much of what, when. The domain type, whatever encoding it arrived in.
 //!
 //! It says nothing about who pays or what it costs; that is decided at rating. It carries no wire format: decoding lives in the
-//! `ingest` crate, storage in `ledger`.
+//! `ingest` crate, storage in `ledger`. It owns nothing, so that an event goes from the bytes it came in to the columns it is kept in
+//! without a copy on the way.
 
 use crate::decimal::Quantity;
 use crate::digest::Sha256Digest;
-use crate::id::{EventKey, MeterType, ProviderId, Subject};
 use crate::time::Instant;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-/// Names and values that describe the usage, in byte order of the names.
-pub type Dimensions = BTreeMap<String, String>;
+/// A name and its value.
+pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageEvent {
-    pub key: EventKey,
-    pub meter: MeterType,
-    pub subject: Subject,
+/// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey [`crate::id::check_name`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Who reports. Source and id name the event for ever.
+    pub source: &'a str,
+    pub id: &'a str,
+    /// CloudEvents `type`.
+    pub meter: &'a str,
+    pub subject: &'a str,
     /// When it was used; the only time that decides period, price and payer.
     pub time: Instant,
     /// In the meter's unit, never negative.
     pub quantity: Quantity,
-    pub dimensions: Dimensions,
+    /// What describes the usage, in byte order of the names, each name once.
+    pub dimensions: &'a [Pair<'a>],
     /// Whose service was used, where the producer knows.
-    pub provider: Option<ProviderId>,
-    pub location: Option<String>,
-    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the producer has.
-    pub resource: Option<BTreeMap<String, String>>,
-    pub producer: Option<ProducerSequence>,
-    pub correction: Option<Correction>,
+    pub provider: Option<&'a str>,
+    pub location: Option<&'a str>,
+    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the producer has. Ordered as `dimensions`.
+    pub resource: Option<&'a [Pair<'a>]>,
+    pub producer: Option<ProducerRef<'a>>,
+    pub correction: Option<CorrectionRef<'a>>,
 }
 
 /// A dense count by the producer, from which a loss can be seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerSequence {
-    pub id: String,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerRef<'a> {
+    pub id: &'a str,
     /// Grows each time the producer starts counting anew.
     pub epoch: i64,
     pub seq: i64,
 }
 
 /// Says that this event corrects another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Correction {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CorrectionRef<'a> {
     pub action: CorrectionAction,
-    pub target: EventKey,
-    pub reason: String,
+    /// The other event's source and id.
+    pub source: &'a str,
+    pub id: &'a str,
+    pub reason: &'a str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,45 +80,45 @@ impl CorrectionAction {
     }
 }
 
-impl UsageEvent {
-    /// The event as bytes, the same for every encoding it can arrive in. Two events are the same event exactly when these are equal.
+impl EventRef<'_> {
+    /// Appends the event as bytes, the same for every encoding it can arrive in. Two events are the same event exactly when these are equal.
     ///
     /// Grammar, all integers big-endian: `"use1"`, then source, id, type, subject as text; time as i64 microseconds; quantity as i128 of
     /// 10^-9; dimensions as map; provider and location as option of text; resource as option of map; producer as option of (text, i64 epoch, i64 seq);
     /// correction as option of (u8 1 = void or 2 = replace, source text, id text, reason text). Text is u32 length and UTF-8 bytes; a map is u32
     /// count and (text, text) in byte order of the names; an option is u8 0, or u8 1 and the value.
-    pub fn canonical_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(256);
+    pub fn write_canonical(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(b"use1");
-        for name in [self.key.source.as_str(), self.key.id.as_str(), self.meter.as_str(), self.subject.as_str()] {
-            push_text(&mut bytes, name);
+        for name in [self.source, self.id, self.meter, self.subject] {
+            push_text(bytes, name);
         }
         bytes.extend_from_slice(&self.time.micros().to_be_bytes());
         bytes.extend_from_slice(&self.quantity.units().to_be_bytes());
-        push_map(&mut bytes, &self.dimensions);
-        push_option(&mut bytes, self.provider.as_ref(), |bytes, provider| push_text(bytes, provider.as_str()));
-        push_option(&mut bytes, self.location.as_ref(), |bytes, location| push_text(bytes, location));
-        push_option(&mut bytes, self.resource.as_ref(), push_map);
-        push_option(&mut bytes, self.producer.as_ref(), |bytes, producer| {
-            push_text(bytes, &producer.id);
+        push_map(bytes, self.dimensions);
+        push_option(bytes, self.provider, push_text);
+        push_option(bytes, self.location, push_text);
+        push_option(bytes, self.resource, push_map);
+        push_option(bytes, self.producer, |bytes, producer| {
+            push_text(bytes, producer.id);
             bytes.extend_from_slice(&producer.epoch.to_be_bytes());
             bytes.extend_from_slice(&producer.seq.to_be_bytes());
         });
-        push_option(&mut bytes, self.correction.as_ref(), |bytes, correction| {
+        push_option(bytes, self.correction, |bytes, correction| {
             bytes.push(match correction.action {
                 CorrectionAction::Void => 1,
                 CorrectionAction::Replace => 2,
             });
-            push_text(bytes, correction.target.source.as_str());
-            push_text(bytes, correction.target.id.as_str());
-            push_text(bytes, &correction.reason);
+            push_text(bytes, correction.source);
+            push_text(bytes, correction.id);
+            push_text(bytes, correction.reason);
         });
-        bytes
     }
 
-    /// What tells a repeated event from a conflicting one: the digest of [`Self::canonical_bytes`].
+    /// What tells a repeated event from a conflicting one: the digest of its canonical bytes.
     pub fn content_digest(&self) -> Sha256Digest {
-        Sha256Digest::of(&self.canonical_bytes())
+        let mut bytes = Vec::new();
+        self.write_canonical(&mut bytes);
+        Sha256Digest::of(&bytes)
     }
 }
 
@@ -128,22 +134,23 @@ pub fn push_text(bytes: &mut Vec<u8>, text: &str) {
     push_bytes(bytes, text.as_bytes());
 }
 
+/// Appends u32 count and the pairs, which are in byte order of their names.
+pub fn push_map(bytes: &mut Vec<u8>, map: &[Pair<'_>]) {
+    let count = u32::try_from(map.len()).expect("no record has 2^32 dimensions");
+    bytes.extend_from_slice(&count.to_be_bytes());
+    for (name, value) in map {
+        push_text(bytes, name);
+        push_text(bytes, value);
+    }
+}
+
 /// Appends u8 0, or u8 1 and the value.
-pub fn push_option<T>(bytes: &mut Vec<u8>, value: Option<&T>, push: impl FnOnce(&mut Vec<u8>, &T)) {
+pub fn push_option<T>(bytes: &mut Vec<u8>, value: Option<T>, push: impl FnOnce(&mut Vec<u8>, T)) {
     match value {
         None => bytes.push(0),
         Some(value) => {
             bytes.push(1);
             push(bytes, value);
         }
-    }
-}
-
-fn push_map(bytes: &mut Vec<u8>, map: &BTreeMap<String, String>) {
-    let count = u32::try_from(map.len()).expect("no record has 2^32 dimensions");
-    bytes.extend_from_slice(&count.to_be_bytes());
-    for (name, value) in map {
-        push_text(bytes, name);
-        push_text(bytes, value);
     }
 }

@@ -1,4 +1,4 @@
-//! What things are: identifiers, time, exact numbers, usage events, rejections and the batches that carry them.
+//! What things are: identifiers, time, exact numbers, usage events, rejections and positions.
 //!
 //! Everything here is a value. There is no I/O, no clock, no async and no other crate of ours, so that every other crate,
 //! and anyone who writes a second implementation, can agree on these types without agreeing on anything else.
@@ -8,13 +8,12 @@
 // Modules in reading order.
 pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float
 pub mod digest; // Sha256Digest
-pub mod id; // EventKey, MeterType, Subject, ProviderId, CustomerId, SkuId
+pub mod id; // MeterType, Subject, ProviderId, CustomerId, SkuId
 pub mod money; // Currency and Money in minor units
 pub mod time; // Instant, Period [start, end), BillingMonth
-pub mod event; // UsageEvent, its correction and producer sequence
+pub mod event; // EventRef, its correction and producer sequence
 pub mod rejection; // why a record is refused, in order of precedence
 pub mod position; // Stream, Offset, NextOffset, Positions
-pub mod batch; // DecodedBatch: what ingest hands to the ledger
 
 /// The Avro schema producers write, version 1.
 pub const USAGE_EVENT_V1_AVSC: &str = include_str!("../usage_event.v1.avsc");

@@ -1,12 +1,18 @@
-//! How far each stream has been read, as algebra.
+//! How far each stream has been read, as algebra, and which shard reads it.
 //!
 //! A stream is a Kafka partition or a file. A position is always the *next* offset to read, so there is no question of "0 or -1".
+//! It belongs to the topic that it was read from: a topic that is deleted and created again has the name of the first, but not
+//! its identity, and its offsets mean other records.
 //!
-//! Invariant: an advance applies only to the very position it starts from; anything else is an overlap or a gap and is refused.
+//! Invariant: an advance applies only to the very position it starts from, of the very stream it was read from; anything else is
+//! an overlap, a gap or another stream and is refused.
 
 use crate::digest::Sha256Digest;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// Where records come from. What is stored in the ledger's `origin` column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,16 +87,29 @@ impl fmt::Display for NextOffset {
     }
 }
 
+/// What tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows it. A file has none, because its
+/// name is the digest of what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamIdentity(pub [u8; 16]);
+
+impl fmt::Display for StreamIdentity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
 /// What a batch read of one stream: `[from, to)`. Offsets inside may be missing (Kafka's transaction markers, blank lines).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     pub from: NextOffset,
     pub to: NextOffset,
+    /// None where the source cannot tell.
+    pub identity: Option<StreamIdentity>,
 }
 
-/// Next offsets by stream. A stream that was never read has no entry.
+/// How far each stream has been read, and which it was. A stream that was never read has no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Positions(BTreeMap<Stream, NextOffset>);
+pub struct Positions(BTreeMap<Stream, (NextOffset, Option<StreamIdentity>)>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdvanceError {
@@ -100,20 +119,27 @@ pub enum AdvanceError {
     Gap { stream: Stream, from: NextOffset, position: NextOffset },
     #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
     Backwards { stream: Stream, from: NextOffset, to: NextOffset },
+    #[error("{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}")]
+    Other { stream: Stream, read: StreamIdentity, known: StreamIdentity },
 }
 
 impl Positions {
     pub fn get(&self, stream: &Stream) -> Option<NextOffset> {
-        self.0.get(stream).copied()
+        self.0.get(stream).map(|(next, _)| *next)
+    }
+
+    /// None where the stream was never read, or by nothing that could tell.
+    pub fn identity(&self, stream: &Stream) -> Option<StreamIdentity> {
+        self.0.get(stream).and_then(|(_, identity)| *identity)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Stream, NextOffset)> {
-        self.0.iter().map(|(stream, next)| (stream, *next))
+        self.0.iter().map(|(stream, (next, _))| (stream, *next))
     }
 
     /// Records a position read back from the ledger.
-    pub fn set(&mut self, stream: Stream, next: NextOffset) {
-        self.0.insert(stream, next);
+    pub fn set(&mut self, stream: Stream, next: NextOffset, identity: Option<StreamIdentity>) {
+        self.0.insert(stream, (next, identity));
     }
 
     /// Moves `stream` from `advance.from` to `advance.to`.
@@ -123,12 +149,20 @@ impl Positions {
     /// | known | moves | `Overlap` | `Gap` |
     /// | unknown | moves | moves | moves |
     ///
+    /// An identity, once known, stays: an advance that cannot tell moves the stream and keeps it.
+    ///
     /// # Errors
-    /// As the table says, and `Backwards` when `to < from`. Nothing moves then.
+    /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known and differ. Nothing moves then.
     pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), AdvanceError> {
-        let Advance { from, to } = advance;
+        let Advance { from, to, identity } = advance;
         if to < from {
             return Err(AdvanceError::Backwards { stream: stream.clone(), from, to });
+        }
+        let known = self.identity(stream);
+        if let (Some(known), Some(read)) = (known, identity)
+            && known != read
+        {
+            return Err(AdvanceError::Other { stream: stream.clone(), read, known });
         }
         if let Some(position) = self.get(stream) {
             if from < position {
@@ -138,8 +172,65 @@ impl Positions {
                 return Err(AdvanceError::Gap { stream: stream.clone(), from, position });
             }
         }
-        self.0.insert(stream.clone(), to);
+        self.set(stream.clone(), to, identity.or(known));
         Ok(())
+    }
+}
+
+/// One of several writers that share the streams: `2/8` is the second of eight. Each stream belongs to exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    of: u32,
+}
+
+impl Shard {
+    /// The only one.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// Counted from 0, as the ledger's folders are.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// How many there are.
+    pub fn of(self) -> u32 {
+        self.of
+    }
+
+    /// Whether the stream is this shard's: Kafka's partitions go round by their number, files by the first 8 bytes of their digest.
+    pub fn takes(self, stream: &Stream) -> bool {
+        let number = match &stream.origin {
+            Origin::Kafka { .. } => u64::from(stream.partition),
+            Origin::File { digest } => {
+                let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+                u64::from_be_bytes([a, b, c, d, e, f, g, h])
+            }
+        };
+        number % u64::from(self.of) == u64::from(self.index)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a shard; write which of how many, counted from 1: 2/8 is the second of eight")]
+pub struct ShardError(String);
+
+impl FromStr for Shard {
+    type Err = ShardError;
+
+    fn from_str(text: &str) -> Result<Self, ShardError> {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten();
+        let read = text.split_once('/').and_then(|(number, of)| digits(number).zip(digits(of)));
+        match read {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { index: number - 1, of }),
+            _ => Err(ShardError(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", u64::from(self.index) + 1, self.of)
     }
 }
 
@@ -150,7 +241,7 @@ mod tests {
     #[test]
     fn an_advance_applies_only_where_it_starts() {
         let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 3 };
-        let advance = |from, to| Advance { from: NextOffset(from), to: NextOffset(to) };
+        let advance = |from, to| Advance { from: NextOffset(from), to: NextOffset(to), identity: None };
         let mut positions = Positions::default();
         assert_eq!(positions.apply(&stream, advance(40, 50)), Ok(()));
         assert_eq!(positions.apply(&stream, advance(50, 60)), Ok(()));
@@ -160,5 +251,52 @@ mod tests {
         assert_eq!(positions.get(&stream), Some(NextOffset(60)));
         assert_eq!(stream.to_string(), "kafka/c/t/3");
         assert_eq!(Origin::parse("kafka/c/t"), Some(stream.origin));
+    }
+    #[test]
+    fn a_position_belongs_to_the_topic_it_was_read_from() {
+        let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
+        let [first, second] = [StreamIdentity([1; 16]), StreamIdentity([2; 16])];
+        let advance = |from, to, identity| Advance { from: NextOffset(from), to: NextOffset(to), identity };
+        let mut positions = Positions::default();
+        // Before anything could tell, nothing is known; then it is, and stays.
+        for (from, identity, known) in [(0, None, None), (1, Some(first), Some(first)), (2, None, Some(first)), (3, Some(first), Some(first))] {
+            assert_eq!(positions.apply(&stream, advance(from, from + 1, identity)), Ok(()));
+            assert_eq!(positions.identity(&stream), known);
+        }
+        let refused = AdvanceError::Other { stream: stream.clone(), read: second, known: first };
+        assert_eq!(positions.apply(&stream, advance(4, 5, Some(second))), Err(refused));
+        assert_eq!((positions.get(&stream), positions.identity(&stream)), (Some(NextOffset(4)), Some(first)));
+        assert_eq!(StreamIdentity([0xFB; 16]).to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
+    }
+
+    #[test]
+    fn every_stream_belongs_to_one_shard() {
+        let partitions = (0..20).map(|partition| Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition });
+        let files = (0..20).map(|number| Stream { origin: Origin::File { digest: Sha256Digest::of(&[number]) }, partition: 0 });
+        for stream in partitions.chain(files) {
+            for of in 1..9 {
+                let takers = (1..=of).filter(|number| format!("{number}/{of}").parse::<Shard>().expect("a shard").takes(&stream)).count();
+                assert_eq!(takers, 1, "{stream} of {of}");
+            }
+        }
+        let third = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 10 };
+        assert!("3/8".parse::<Shard>().expect("a shard").takes(&third));
+        // The first 8 bytes as a number: 0x0102…08, the rest does not matter.
+        let mut bytes = [0xFF; 32];
+        bytes[..8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let file = Stream { origin: Origin::File { digest: Sha256Digest::from_bytes(bytes) }, partition: 0 };
+        assert_eq!(0x0102_0304_0506_0708_u64 % 5, 1);
+        assert!("2/5".parse::<Shard>().expect("a shard").takes(&file));
+    }
+
+    #[test]
+    fn a_shard_is_counted_from_one() {
+        let shard: Shard = "2/8".parse().expect("the second of eight");
+        assert_eq!((shard.index(), shard.of(), shard.to_string()), (1, 8, "2/8".to_owned()));
+        assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
+        for refused in ["0/2", "3/2", "1/0", "0/0", "", "1", "1/", "/1", "1/2/3", "+1/2", "-1/2", " 1/2", "1/99999999999"] {
+            let error = refused.parse::<Shard>().expect_err(refused).to_string();
+            assert!(error.contains("counted from 1"), "{error}");
+        }
     }
 }

@@ -3,11 +3,10 @@
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
 use crate::show::{Align, Busy, Verdict, plural, printable, table};
-use ledger::Ledger;
 use ledger::journal::Journal;
-use ledger::read::PinnedFiles;
+use ledger::read::{PinnedFiles, Versions};
 use rating::usage::{StreamCounts, Usage};
-use schemas::position::{Origin, Positions, Stream};
+use schemas::position::{Origin, Stream};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +16,7 @@ use std::time::Duration;
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ledger: String,
-    pub version: u64,
+    pub version: Versions,
     pub received: u64,
     pub usage: u64,
     pub rejected: u64,
@@ -64,19 +63,16 @@ pub struct Finding {
 /// When the ledger cannot be opened at all; the error says why and what to do.
 pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<Report> {
     let _busy = Busy::with("recounting the ledger");
-    let mut ledger = Ledger::open(&config.ledger).await?;
-    // Rows and positions of one version, also while somebody ingests.
-    let files = PinnedFiles::of_shard(&config.ledger, Some(ledger.version())).await?;
+    // Rows and positions of one cut, also while somebody ingests.
+    let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
     let usage = Usage::open(&files).await?;
     let counts = usage.counts().await?;
     let catalogs = Journal::open(&config.ledger).await?.entries().len();
     let mut findings = Vec::new();
     let mut partitions = Vec::new();
     let streams = usage.streams().await?;
-    let known: Vec<Stream> = streams.iter().filter_map(stream_of).collect();
-    let positions = ledger.positions(&known).await?;
     for counts in &streams {
-        partitions.push(partition_report(counts, &positions, &mut findings));
+        partitions.push(partition_report(counts, &files, &mut findings));
     }
     let by_rows = streams.iter().map(|stream| stream.usage + stream.rejected).sum::<u64>();
     if counts.received != by_rows {
@@ -102,7 +98,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     Ok(Report {
         ledger: config.ledger.display().to_string(),
-        version: files.cut.version,
+        version: files.cut.versions.clone(),
         received: counts.received,
         usage: counts.usage,
         rejected: counts.rejected,
@@ -111,7 +107,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         conflicts: counts.conflicts,
         rejected_by_reason: usage.rejected_by_reason().await?,
         partitions,
-        properties: ledger.properties().into_iter().collect(),
+        properties: files.properties.iter().cloned().collect(),
         catalogs,
         refused: usage.refused(REFUSED_LISTED).await?,
         conflicting: usage.conflicting_ids(20).await?,
@@ -123,9 +119,9 @@ fn stream_of(counts: &StreamCounts) -> Option<Stream> {
     Some(Stream { origin: Origin::parse(&counts.origin)?, partition: counts.partition })
 }
 
-fn partition_report(counts: &StreamCounts, positions: &Positions, findings: &mut Vec<Finding>) -> PartitionReport {
+fn partition_report(counts: &StreamCounts, files: &PinnedFiles, findings: &mut Vec<Finding>) -> PartitionReport {
     let name = format!("{}/{}", counts.origin, counts.partition);
-    let next = stream_of(counts).and_then(|stream| positions.get(&stream)).map(|next| next.0);
+    let next = stream_of(counts).and_then(|stream| files.position(&stream)).map(|next| next.0);
     let damaged = "the ledger is damaged; restore it from a copy".to_owned();
     if next.is_none_or(|next| next <= counts.last_offset) {
         let next = next.map_or_else(|| "missing".to_owned(), |next| next.to_string());

@@ -41,7 +41,7 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
         );
     }
     let catalog = published(config, Some(&manifest.catalog)).await?;
-    let files = PinnedFiles::of_shard(&config.ledger, Some(pins.ledger.version)).await?;
+    let files = PinnedFiles::of_ledger(&config.ledger, Some(&pins.ledger.versions)).await?;
     if files.cut != pins.ledger {
         bail!("run {} was made from another ledger than {}; use the configuration it was made with", manifest.run, config.ledger.display());
     }
@@ -68,7 +68,7 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
             }
         }
     }
-    found.sort_by_key(|(_, manifest)| manifest.ledger_version);
+    found.sort_by(|(_, a), (_, b)| a.ledger_version.cmp(&b.ledger_version));
     if let [.., (_, other), (_, newest)] = found.as_slice()
         && other.ledger_version == newest.ledger_version
     {

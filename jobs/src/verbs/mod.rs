@@ -6,3 +6,4 @@ pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
 pub mod rate; // a month's charges
+pub mod shards; // how the ledger is divided

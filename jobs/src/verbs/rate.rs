@@ -3,7 +3,7 @@
 use super::catalog::published;
 use crate::config::Config;
 use crate::show::Busy;
-use ledger::read::PinnedFiles;
+use ledger::read::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::output::{self, Manifest, Workspace};
 use rating::run::{Pins, Run};
@@ -28,8 +28,8 @@ pub const REFUSED_LISTED: usize = 10_000;
 /// What pins a run, beside the month.
 #[derive(Debug, Clone, Default)]
 pub struct Cut {
-    /// The ledger version; `None` is the last one.
-    pub ledger_version: Option<u64>,
+    /// The ledger version of each shard; `None` is the last ones.
+    pub ledger_version: Option<Versions>,
     /// The beginning of a catalog digest; `None` is the version in force.
     pub catalog: Option<String>,
 }
@@ -50,8 +50,8 @@ pub struct Summary<'a> {
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
     let _busy = Busy::with(format!("rating {month}"));
     let catalog = published(config, cut.catalog.as_deref()).await?;
-    let files = PinnedFiles::of_shard(&config.ledger, cut.ledger_version).await?;
-    let pins = Pins { month, ledger: files.cut, catalog: catalog.digest };
+    let files = PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref()).await?;
+    let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let usage = Usage::open(&files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;

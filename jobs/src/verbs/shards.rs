@@ -1,0 +1,36 @@
+//! `atcost shards`: into how many shards the ledger is divided, and dividing it anew.
+
+use crate::clock;
+use crate::config::Config;
+use ledger::read::PinnedFiles;
+use ledger::shard::{Divided, divide_ledger};
+use serde::Serialize;
+
+/// How a ledger is divided.
+#[derive(Debug, Serialize)]
+pub struct Division {
+    /// Writers that may run: `--shard 1/N` to `--shard N/N`.
+    pub shards: u32,
+    /// How often it was divided anew.
+    pub epoch: u32,
+    /// Tables that hold rows, those of former divisions included.
+    pub tables: usize,
+    pub changed: bool,
+}
+
+/// Says how the ledger is divided, after dividing it into `shards` where that is given.
+///
+/// # Errors
+/// When the ledger cannot be opened, or another division was interrupted and must be completed first.
+pub async fn shards(config: &Config, shards: Option<u32>) -> anyhow::Result<Division> {
+    let changed = match shards {
+        Some(shards) => {
+            let Divided { changed, .. } = divide_ledger(&config.ledger, shards, clock::now()).await?;
+            changed
+        }
+        None => false,
+    };
+    let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
+    let layout = files.layout;
+    Ok(Division { shards: layout.shards, epoch: layout.epoch, tables: files.cut.versions.0.len(), changed })
+}

@@ -1,0 +1,154 @@
+//! Copies the rows of many small files into one, so that a ledger of many commits stays quick to read.
+//!
+//! It touches only days that are over and changes no row: the same rows with the same `batch` and `row` are in fewer files. Before it
+//! commits, it reads back what it wrote and computes from that, for each commit whose rows were copied, the roots that the commit's
+//! record states. The files that were copied stay where they are: runs that were pinned before read them.
+//!
+//! Invariant: a compaction commits only rows whose leaves are those that were sealed when they were first written.
+
+use crate::error::LedgerError;
+use crate::merkle;
+use crate::read::verified_paths;
+use crate::record::{BatchRecord, Counts, RecordKind, RemovedFile};
+use crate::recount::{Recount, Recounted};
+use crate::row::{COLUMNS, parquet_bytes};
+use crate::seal::LeafKey;
+use crate::shard::{local, shard_count, shard_folder};
+use crate::table::{ActiveFile, SealedRows, Table};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::time::Instant;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The most rows in one file, and the most bytes that are copied together, so that a copy fits the memory of a small machine.
+const MAX_ROWS: u64 = 1_000_000;
+const MAX_BYTES: u64 = 128 << 20;
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// What compacting came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compacted {
+    pub files_before: u64,
+    pub files_after: u64,
+    /// Rows that were copied.
+    pub rows: u64,
+    pub commits: u64,
+}
+
+/// Compacts the days of every shard that ended before `now`, in UTC. An ingest that runs meanwhile follows.
+///
+/// # Errors
+/// `Corrupt` when a row is not what was sealed: nothing is committed then. `Fenced` when ingest committed first: run it again.
+pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerError> {
+    let key = LeafKey::read(ledger)?;
+    let mut done = Compacted::default();
+    for shard in 0..shard_count(ledger)? {
+        let folder = shard_folder(ledger, shard);
+        let mut records = BTreeMap::new();
+        let mut table = Table::replay(&local(), &folder, shard, COLUMNS, &mut |record: &BatchRecord| {
+            if record.kind == RecordKind::Rows {
+                records.insert(record.version, (record.counts, record.rows_root, record.subjects_root));
+            }
+            Ok(())
+        })
+        .await?;
+        done.files_before += table.log().files.len() as u64;
+        for group in groups(table.log().files.values(), now) {
+            let rows = copy(&table, &key, shard, &group, &records)?;
+            done.rows += rows.rows;
+            done.commits += 1;
+            let removed = group.iter().map(|file| RemovedFile { path: file.added.path.clone(), digest: file.added.digest }).collect();
+            let version = table.commit_compaction(removed, rows, now).await?;
+            tracing::info!(event = "compaction.committed", location = %folder.display(), version, files = group.len(), "files were copied together");
+        }
+        done.files_after += table.log().files.len() as u64;
+    }
+    Ok(done)
+}
+
+/// Files of one day that are worth copying together, in ledger order.
+fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<Vec<ActiveFile>> {
+    let day = |at: Instant| at.micros().div_euclid(DAY_MICROS);
+    let mut files: Vec<&ActiveFile> = files.filter(|file| day(file.at) < day(now)).collect();
+    files.sort_by_key(|file| file.first);
+    let mut groups: Vec<Vec<ActiveFile>> = Vec::new();
+    for file in files {
+        let fits = groups.last().is_some_and(|group: &Vec<ActiveFile>| {
+            let rows: u64 = group.iter().map(|file| file.added.rows).sum();
+            let bytes: u64 = group.iter().map(|file| file.added.bytes).sum();
+            let same_day = group.last().is_some_and(|last| day(last.at) == day(file.at));
+            same_day && rows + file.added.rows <= MAX_ROWS && bytes + file.added.bytes <= MAX_BYTES
+        });
+        match groups.last_mut() {
+            Some(group) if fits => group.push(file.clone()),
+            _ => groups.push(vec![file.clone()]),
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}
+
+type Records = BTreeMap<u64, (Counts, merkle::Hash, merkle::Hash)>;
+
+/// The rows of a group, proved to be what was sealed, from the bytes of the new file.
+fn copy(table: &Table, key: &LeafKey, shard: u32, group: &[ActiveFile], records: &Records) -> Result<SealedRows, LedgerError> {
+    let folder = table.folder();
+    let mut parts = Vec::new();
+    let mut expected = 0;
+    for (path, file) in verified_paths(folder, group.iter().map(|file| &file.added))?.iter().zip(group) {
+        let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
+        let bytes = std::fs::read(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+        parts.extend(read(Bytes::from(bytes)).map_err(damaged)?);
+        expected += file.added.rows;
+    }
+    let first = parts.first().map(RecordBatch::schema);
+    let rows = first.map(|schema| concat_batches(&schema, &parts)).transpose();
+    let rows = rows.map_err(|error| LedgerError::corrupt(&folder.display(), error.to_string()))?;
+    let rows = rows.ok_or_else(|| LedgerError::corrupt(&folder.display(), "files with rows have none"))?;
+    drop(parts);
+    let file = Bytes::from(parquet_bytes(&rows));
+    fail::fail_point!("compaction.copied");
+
+    let mut leaves = Vec::new();
+    let mut counts = Counts::default();
+    let mut last = None;
+    let mut check = |recounted: Recounted| {
+        let Recounted { version, counts: found, sealed, .. } = recounted;
+        if last.is_some_and(|last| version <= last) {
+            return Err(format!("commit {version} comes after commit {}", last.unwrap_or(version)));
+        }
+        last = Some(version);
+        if records.get(&version) != Some(&(found, sealed.rows_root, sealed.subjects_root)) {
+            return Err(format!("the rows of commit {version} are not those that were sealed"));
+        }
+        counts.usage += found.usage;
+        counts.rejected += found.rejected;
+        counts.gaps += found.gaps;
+        leaves.extend(sealed.leaves);
+        Ok(())
+    };
+    let mut recount = Recount::new(key, shard);
+    let proved = read(Bytes::clone(&file)).and_then(|parts| {
+        parts.iter().try_for_each(|part| recount.take(part, &mut check))?;
+        recount.finish(&mut check)
+    });
+    proved
+        .map_err(|detail| LedgerError::corrupt(&folder.display(), format!("copying files together was refused: {detail}; nothing was committed")))?;
+    if leaves.len() as u64 != expected {
+        return Err(LedgerError::corrupt(
+            &folder.display(),
+            format!("{} rows came out of files with {expected}; nothing was committed", leaves.len()),
+        ));
+    }
+    Ok(SealedRows { file, rows: expected, counts, rows_root: merkle::root(&leaves), subjects: 0, subjects_root: merkle::root(&[]) })
+}
+
+/// The rows in the bytes of a Parquet file.
+pub(crate) fn read(file: Bytes) -> Result<Vec<RecordBatch>, String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(65_536).build());
+    let reader = reader.map_err(|error| error.to_string())?;
+    reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}

@@ -1,0 +1,198 @@
+//! Merkle trees as RFC 6962, section 2.1, has them: roots, and proofs that a leaf is in a tree and that a tree is the begin of another.
+//!
+//! Roots are computed here, many nodes at once. Proofs are made and checked by `tlog_tiles`, a port of what Go's checksum
+//! database runs: a proof system of one's own is where others have accepted forged histories.
+//!
+//! Invariant: a tree of `n` leaves is the same value however it was made: at once ([`root`], [`Tree`]) or leaf by leaf ([`Frontier`]).
+
+use crate::lanes;
+use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
+use tlog_tiles::tlog;
+
+/// A leaf, a node or a root.
+pub type Hash = [u8; 32];
+
+/// A path of hashes from a leaf, or from an older tree, to a root.
+pub type Path = Vec<Hash>;
+
+/// The size and the root of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub size: u64,
+    pub root: Hash,
+}
+
+/// A path does not lead to the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the path of hashes does not lead to the root")]
+pub struct NotProven;
+
+/// The leaf of some data.
+pub fn leaf(data: &[u8]) -> Hash {
+    Sha256::new_with_prefix([0]).chain_update(data).finalize().into()
+}
+
+/// The root over `leaves`.
+pub fn root(leaves: &[Hash]) -> Hash {
+    let mut peaks = Vec::new();
+    let mut level = Cow::Borrowed(leaves);
+    while let Some(last) = level.last() {
+        if !level.len().is_multiple_of(2) {
+            peaks.push(*last);
+        }
+        level = Cow::Owned(parents(&level));
+    }
+    peaks.reverse();
+    fold(&peaks)
+}
+
+/// The nodes over pairs of `nodes`; what has no right neighbour has no parent on the next level.
+fn parents(nodes: &[Hash]) -> Vec<Hash> {
+    lanes::fixed::<65>(nodes.len() / 2, |number, preimage| {
+        preimage[0] = 1;
+        preimage[1..33].copy_from_slice(&nodes[2 * number]);
+        preimage[33..].copy_from_slice(&nodes[2 * number + 1]);
+    })
+}
+
+fn node(left: Hash, right: Hash) -> Hash {
+    tlog::node_hash(tlog::Hash(left), tlog::Hash(right)).0
+}
+
+/// The root over complete subtrees, from the largest to the smallest.
+fn fold(peaks: &[Hash]) -> Hash {
+    peaks.iter().copied().rev().reduce(|right, left| node(left, right)).unwrap_or(tlog::EMPTY_HASH.0)
+}
+
+/// A whole tree in memory, from which proofs are made.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The leaves, the nodes over pairs of them, and so on up.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Tree {
+    pub fn new(leaves: Vec<Hash>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            levels.push(parents(level));
+        }
+        Self { levels }
+    }
+
+    pub fn leaves(&self) -> &[Hash] {
+        &self.levels[0]
+    }
+
+    pub fn head(&self) -> Head {
+        let size = self.leaves().len() as u64;
+        Head { size, root: self.root_at(size) }
+    }
+
+    /// The root of the tree's first `size` leaves.
+    ///
+    /// # Panics
+    /// When the tree has fewer.
+    pub fn root_at(&self, size: u64) -> Hash {
+        tlog::tree_hash(size, self).expect("the tree has these leaves").0
+    }
+
+    /// The path that shows that leaf `index` is in the tree of the first `size` leaves.
+    ///
+    /// # Panics
+    /// When the tree has fewer leaves, or `index` is none of them.
+    pub fn inclusion(&self, index: u64, size: u64) -> Path {
+        hashes(tlog::prove_record(size, index, self).expect("the tree has this leaf"))
+    }
+
+    /// The path that shows that the tree of the first `old` leaves is the begin of the tree of the first `new` ones.
+    ///
+    /// # Panics
+    /// When the tree has fewer than `new` leaves, or `old` is more than `new`.
+    pub fn consistency(&self, old: u64, new: u64) -> Path {
+        assert!(old <= new, "an older tree is not larger");
+        if old == 0 {
+            return Path::new();
+        }
+        hashes(tlog::prove_tree(new, old, self).expect("the tree has these leaves"))
+    }
+}
+
+impl tlog::HashReader for Tree {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog::Hash>, tlog::Error> {
+        let read = |index: &u64| {
+            let (level, number) = tlog::split_stored_hash_index(*index);
+            let number = usize::try_from(number).ok()?;
+            self.levels.get(usize::from(level))?.get(number).copied().map(tlog::Hash)
+        };
+        indexes.iter().map(|index| read(index).ok_or(tlog::Error::IndexesNotInTree)).collect()
+    }
+}
+
+/// Checks that `leaf` is number `index` of the tree with that head.
+///
+/// # Errors
+/// When the path does not show it.
+pub fn check_inclusion(head: &Head, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), NotProven> {
+    tlog::check_record(&tlog_hashes(path), head.size, tlog::Hash(head.root), index, tlog::Hash(*leaf)).map_err(|_| NotProven)
+}
+
+/// Checks that the tree with the head `old` is the begin of the one with the head `new`.
+///
+/// # Errors
+/// When the path does not show it.
+pub fn check_consistency(old: &Head, new: &Head, path: &[Hash]) -> Result<(), NotProven> {
+    if old.size == 0 {
+        return if old.root == tlog::EMPTY_HASH.0 && path.is_empty() { Ok(()) } else { Err(NotProven) };
+    }
+    tlog::check_tree(&tlog_hashes(path), new.size, tlog::Hash(new.root), old.size, tlog::Hash(old.root)).map_err(|_| NotProven)
+}
+
+fn hashes(path: Vec<tlog::Hash>) -> Path {
+    path.into_iter().map(|hash| hash.0).collect()
+}
+
+fn tlog_hashes(path: &[Hash]) -> Vec<tlog::Hash> {
+    path.iter().copied().map(tlog::Hash).collect()
+}
+
+/// All that is needed of a tree for it to grow: the roots of its complete subtrees, from the largest to the smallest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frontier {
+    size: u64,
+    /// One for each bit that is set in `size`.
+    peaks: Vec<Hash>,
+}
+
+impl Frontier {
+    /// A frontier as [`Self::peaks`] showed it; none where a tree of that size has another number of peaks.
+    pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
+    pub fn root(&self) -> Hash {
+        fold(&self.peaks)
+    }
+
+    pub fn head(&self) -> Head {
+        Head { size: self.size, root: self.root() }
+    }
+
+    pub fn push(&mut self, leaf: Hash) {
+        // Each subtree of this size that stands last is completed by the new one.
+        let completed = self.size.trailing_ones() as usize;
+        let rest = self.peaks.len() - completed;
+        let peak = self.peaks.drain(rest..).rev().fold(leaf, |right, left| node(left, right));
+        self.peaks.push(peak);
+        self.size += 1;
+    }
+}

@@ -1,0 +1,430 @@
+//! From records, one at a time, to the rows of one commit: their columns, and the bytes that are hashed for them.
+//!
+//! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. What is not known before the commit, its
+//! version and the digests, comes at the end.
+//!
+//! It checks what ingest promises, because a promise that is only made once is not one: every row lies in the advance of its
+//! stream, offsets only grow, and the counts add up. A batch that breaks this is a programming error and stops the process.
+
+use super::words::{Words, column};
+use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
+use arrow::array::builder::NullBufferBuilder;
+use arrow::array::{
+    Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema, TimestampMicrosecondType};
+use schemas::digest::Sha256Digest;
+use schemas::event::{EventRef, Pair, push_map};
+use schemas::position::{Advance, NextOffset, Offset, Stream};
+use schemas::time::Instant;
+use std::sync::Arc;
+
+/// How many rows of each kind a batch has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub usage: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+}
+
+/// A stream of a batch under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamIndex(usize);
+
+struct StreamState {
+    stream: Arc<Stream>,
+    origin: String,
+    origin_name: String,
+    digest: Sha256Digest,
+    advance: Option<Advance>,
+    /// The next offset that a row may have.
+    reached: NextOffset,
+}
+
+/// The rows of one commit, under construction.
+#[derive(Default)]
+pub struct BatchBuilder {
+    streams: Vec<StreamState>,
+    counts: Counts,
+    headers: Vec<[u8; HEADER_BYTES]>,
+    contents: Vec<u8>,
+    content_ends: Vec<usize>,
+    columns: Columns,
+}
+
+/// What differs from row to row. Rows that a column was not set for are NULL there.
+#[derive(Default)]
+struct Columns {
+    kinds: Vec<Kind>,
+    streams: Vec<usize>,
+    offset: Vec<i64>,
+    produced_at: Sparse<i64>,
+    received_at: Vec<i64>,
+    source: Words,
+    id: StringBuilder,
+    meter: Words,
+    subject: Words,
+    time: Sparse<i64>,
+    value: Sparse<i128>,
+    dimensions: Maps,
+    provider: Words,
+    location: Words,
+    resource: Maps,
+    producer_id: Words,
+    producer_epoch: Sparse<i64>,
+    producer_seq: Sparse<i64>,
+    correction_action: Words,
+    correction_source: Words,
+    correction_id: StringBuilder,
+    correction_reason: StringBuilder,
+    reason: Words,
+    detail: StringBuilder,
+    raw_key: BinaryBuilder,
+    raw_headers: BinaryBuilder,
+    raw_value: BinaryBuilder,
+    gap_until: Sparse<i64>,
+}
+
+impl BatchBuilder {
+    /// The number of a stream in this batch. Asking for the stream of the record before costs next to nothing.
+    pub fn stream(&mut self, stream: &Arc<Stream>, origin_name: &str) -> StreamIndex {
+        let last = self.columns.streams.last().copied();
+        if let Some(last) = last
+            && self.streams[last].is(stream, origin_name)
+        {
+            return StreamIndex(last);
+        }
+        if let Some(index) = self.streams.iter().position(|known| known.is(stream, origin_name)) {
+            return StreamIndex(index);
+        }
+        // A stream has one name in a batch, so that it has one advance.
+        assert!(self.streams.iter().all(|known| known.stream != *stream), "{stream}: one stream, two names");
+        let origin = stream.origin.to_string();
+        let digest = stream_digest(&origin, stream.partition, origin_name);
+        let state =
+            StreamState { stream: stream.clone(), origin, origin_name: origin_name.to_owned(), digest, advance: None, reached: NextOffset(i64::MIN) };
+        self.streams.push(state);
+        StreamIndex(self.streams.len() - 1)
+    }
+
+    /// Says that a stream was read from `advance.from`, where this batch had read it to, to `advance.to`. Rows come after.
+    ///
+    /// # Panics
+    /// When it does not begin where the stream's advance ends.
+    pub fn advance(&mut self, stream: StreamIndex, advance: Advance) {
+        let state = &mut self.streams[stream.0];
+        let Advance { from, to, identity } = advance;
+        assert!(from <= to, "{}: an advance from {from} back to {to}", state.stream);
+        let begun = match state.advance {
+            None => {
+                state.reached = from;
+                from
+            }
+            Some(before) => {
+                assert!(before.to == from, "{}: an advance from {from} follows one to {}", state.stream, before.to);
+                before.from
+            }
+        };
+        state.advance = Some(Advance { from: begun, to, identity });
+    }
+
+    /// Appends a row.
+    ///
+    /// # Panics
+    /// When the row lies outside its stream's advance or not after the row before it.
+    pub fn push(&mut self, stream: StreamIndex, offset: Offset, produced_at: Option<Instant>, received_at: Instant, outcome: &OutcomeRef<'_>) {
+        let state = &mut self.streams[stream.0];
+        let kind = outcome.kind();
+        let next = match outcome {
+            OutcomeRef::Gap { until, .. } => NextOffset(until.0),
+            OutcomeRef::Usage(_) | OutcomeRef::Rejected { .. } => offset.next(),
+        };
+        let Advance { to, .. } = state.advance.expect("every record belongs to a stream the batch advances");
+        assert!(offset.0 >= state.reached.0, "{}: offset {offset} follows {}; offsets of a batch only grow", state.stream, state.reached);
+        assert!(next <= to && next.0 > offset.0, "{}: offset {offset} lies beyond the batch's end {to}", state.stream);
+        state.reached = next;
+
+        self.headers.push(header(kind, &state.digest, offset, produced_at, received_at));
+        outcome.write_content(&mut self.contents);
+        self.content_ends.push(self.contents.len());
+
+        let columns = &mut self.columns;
+        let row = columns.kinds.len();
+        columns.kinds.push(kind);
+        columns.streams.push(stream.0);
+        columns.offset.push(offset.0);
+        columns.received_at.push(received_at.micros());
+        if let Some(at) = produced_at {
+            columns.produced_at.set(row, at.micros());
+        }
+        match outcome {
+            OutcomeRef::Usage(event) => {
+                self.counts.usage += 1;
+                columns.usage(row, event);
+            }
+            OutcomeRef::Rejected { reason, detail, key, headers, value } => {
+                self.counts.rejected += 1;
+                columns.reason.set(row, reason.as_str().as_bytes());
+                set_text(&mut columns.detail, row, detail);
+                for (column, part) in [(&mut columns.raw_key, *key), (&mut columns.raw_headers, Some(*headers)), (&mut columns.raw_value, *value)] {
+                    if let Some(part) = part {
+                        column.append_nulls(row - column.len());
+                        column.append_value(part);
+                    }
+                }
+            }
+            OutcomeRef::Gap { until, detail } => {
+                self.counts.gaps += 1;
+                set_text(&mut columns.detail, row, detail);
+                columns.gap_until.set(row, until.0);
+            }
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.columns.kinds.len()
+    }
+
+    /// Whether there is nothing to commit: no row, and no stream that moves.
+    pub fn is_empty(&self) -> bool {
+        self.rows() == 0 && self.streams.iter().all(|state| state.advance.is_none())
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How far each stream moves, in no order.
+    pub fn advances(&self) -> impl Iterator<Item = (&Stream, Advance)> {
+        self.streams.iter().filter_map(|state| Some((&*state.stream, state.advance?)))
+    }
+
+    /// Of each row, its bytes but for the digest of its content.
+    pub fn headers(&self) -> &[[u8; HEADER_BYTES]] {
+        &self.headers
+    }
+
+    /// What the rows' content digests are taken of, one after the other, and where each ends.
+    pub fn contents(&self) -> (&[u8], &[usize]) {
+        (&self.contents, &self.content_ends)
+    }
+
+    pub fn kind(&self, row: usize) -> Kind {
+        self.columns.kinds[row]
+    }
+
+    /// The subjects, each once.
+    pub fn subjects(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.columns.subject.distinct().iter().map(|subject| std::str::from_utf8(subject).expect("a subject is text"))
+    }
+
+    /// Which of the subjects a row has; rejected rows and gaps have none.
+    pub fn subject_of(&self, row: usize) -> Option<usize> {
+        self.columns.subject.get(row)
+    }
+
+    /// The rows as version `version` will commit them, with the digests of their contents. Columns of text whose values repeat are
+    /// dictionaries here and plain text in a file.
+    pub fn into_record_batch(self, version: i64, content_digests: &[[u8; 32]]) -> RecordBatch {
+        let rows = self.rows();
+        let Counts { usage, rejected, gaps } = self.counts;
+        assert_eq!(rows as u64, usage + rejected + gaps, "received = usage + rejected + gaps");
+        assert_eq!(rows, content_digests.len(), "every row has a content");
+        let Columns { kinds, streams, .. } = &self.columns;
+        let kind = kinds.iter().map(|kind| i32::from(kind.number()) - 1).collect();
+        let stream: Vec<i32> = streams.iter().map(|stream| i32::try_from(*stream).expect("fewer than 2^31 streams")).collect();
+        let partitions: Vec<i32> =
+            self.streams.iter().map(|state| i32::try_from(state.stream.partition).expect("Kafka partitions are 31-bit")).collect();
+        let partition: Vec<i32> = streams.iter().map(|stream| partitions[*stream]).collect();
+        let digest = digest_column(kinds, content_digests);
+        let names = |of: fn(&StreamState) -> &str| StringArray::from_iter_values(self.streams.iter().map(of));
+        let instants = |micros: Sparse<i64>| -> ArrayRef {
+            let (values, nulls) = micros.into_parts(rows);
+            Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone("UTC"))
+        };
+        let longs = |values: Sparse<i64>| -> ArrayRef { Arc::new(values.into_array::<Int64Type>(rows)) };
+        let text = |mut column: StringBuilder| -> ArrayRef {
+            column.append_nulls(rows - column.len());
+            Arc::new(column.finish())
+        };
+        let bytes = |mut column: BinaryBuilder| -> ArrayRef {
+            column.append_nulls(rows - column.len());
+            Arc::new(column.finish())
+        };
+        let words = |column: Words| column.into_column(rows, None);
+        let value = self.columns.value.into_array::<Decimal128Type>(rows).with_precision_and_scale(28, 9).expect("28,9 is a valid decimal type");
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_value(version, rows)),
+            Arc::new(Int32Array::from_iter_values((0..rows).map(|row| i32::try_from(row).expect("a batch has fewer than 2^31 rows")))),
+            column(kind, StringArray::from_iter_values(Kind::ALL.map(Kind::as_str))),
+            column(stream.clone(), names(|state| &state.origin)),
+            column(stream, names(|state| &state.origin_name)),
+            Arc::new(Int32Array::from(partition)),
+            Arc::new(Int64Array::from(self.columns.offset)),
+            instants(self.columns.produced_at),
+            Arc::new(TimestampMicrosecondArray::from(self.columns.received_at).with_timezone("UTC")),
+            words(self.columns.source),
+            text(self.columns.id),
+            words(self.columns.meter),
+            words(self.columns.subject),
+            instants(self.columns.time),
+            Arc::new(value),
+            self.columns.dimensions.into_column(rows),
+            words(self.columns.provider),
+            words(self.columns.location),
+            self.columns.resource.into_column(rows),
+            words(self.columns.producer_id),
+            longs(self.columns.producer_epoch),
+            longs(self.columns.producer_seq),
+            words(self.columns.correction_action),
+            words(self.columns.correction_source),
+            text(self.columns.correction_id),
+            text(self.columns.correction_reason),
+            digest,
+            words(self.columns.reason),
+            text(self.columns.detail),
+            bytes(self.columns.raw_key),
+            bytes(self.columns.raw_headers),
+            bytes(self.columns.raw_value),
+            longs(self.columns.gap_until),
+        ];
+        let fields: Vec<Field> =
+            COLUMNS.iter().zip(&columns).map(|(column, array)| Field::new(column.name, array.data_type().clone(), !column.required)).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns match COLUMNS one by one")
+    }
+}
+
+impl StreamState {
+    fn is(&self, stream: &Arc<Stream>, origin_name: &str) -> bool {
+        (Arc::ptr_eq(&self.stream, stream) || self.stream == *stream) && self.origin_name == origin_name
+    }
+}
+
+impl Columns {
+    fn usage(&mut self, row: usize, event: &EventRef<'_>) {
+        self.source.set(row, event.source.as_bytes());
+        set_text(&mut self.id, row, event.id);
+        self.meter.set(row, event.meter.as_bytes());
+        self.subject.set(row, event.subject.as_bytes());
+        self.time.set(row, event.time.micros());
+        self.value.set(row, event.quantity.units());
+        self.dimensions.set(row, event.dimensions);
+        if let Some(provider) = event.provider {
+            self.provider.set(row, provider.as_bytes());
+        }
+        if let Some(location) = event.location {
+            self.location.set(row, location.as_bytes());
+        }
+        if let Some(resource) = event.resource {
+            self.resource.set(row, resource);
+        }
+        if let Some(producer) = event.producer {
+            self.producer_id.set(row, producer.id.as_bytes());
+            self.producer_epoch.set(row, producer.epoch);
+            self.producer_seq.set(row, producer.seq);
+        }
+        if let Some(correction) = event.correction {
+            self.correction_action.set(row, correction.action.as_str().as_bytes());
+            self.correction_source.set(row, correction.source.as_bytes());
+            set_text(&mut self.correction_id, row, correction.id);
+            set_text(&mut self.correction_reason, row, correction.reason);
+        }
+    }
+}
+
+fn set_text(column: &mut StringBuilder, row: usize, value: &str) {
+    column.append_nulls(row - column.len());
+    column.append_value(value);
+}
+
+/// The digests of usage; the others have theirs in the leaf alone.
+fn digest_column(kinds: &[Kind], digests: &[[u8; 32]]) -> ArrayRef {
+    let usage = |kind: &Kind| *kind == Kind::Usage;
+    let nulls = (!kinds.iter().all(usage)).then(|| kinds.iter().map(usage).collect());
+    let lengths = kinds.iter().map(|kind| if usage(kind) { 32 } else { 0 });
+    let bytes: Vec<u8> = match nulls {
+        None => digests.as_flattened().to_vec(),
+        Some(_) => kinds.iter().zip(digests).filter(|(kind, _)| usage(kind)).flat_map(|(_, digest)| *digest).collect(),
+    };
+    Arc::new(BinaryArray::new(OffsetBuffer::from_lengths(lengths), bytes.into(), nulls))
+}
+
+/// A column of numbers; rows that were not set are NULL.
+struct Sparse<T> {
+    values: Vec<T>,
+    nulls: NullBufferBuilder,
+}
+
+impl<T> Default for Sparse<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
+    }
+}
+
+impl<T: Copy + Default> Sparse<T> {
+    /// Sets the value of `row`, which is beyond every row that was set before.
+    fn set(&mut self, row: usize, value: T) {
+        self.fill(row);
+        self.values.push(value);
+        self.nulls.append_non_null();
+    }
+
+    fn fill(&mut self, rows: usize) {
+        let missing = rows - self.values.len();
+        if missing > 0 {
+            self.values.resize(rows, T::default());
+            self.nulls.append_n_nulls(missing);
+        }
+    }
+
+    fn into_parts(mut self, rows: usize) -> (ScalarBuffer<T>, Option<arrow::buffer::NullBuffer>)
+    where
+        T: arrow::datatypes::ArrowNativeType,
+    {
+        self.fill(rows);
+        (self.values.into(), self.nulls.finish())
+    }
+
+    fn into_array<A: ArrowPrimitiveType<Native = T>>(self, rows: usize) -> arrow::array::PrimitiveArray<A>
+    where
+        T: arrow::datatypes::ArrowNativeType,
+    {
+        let (values, nulls) = self.into_parts(rows);
+        arrow::array::PrimitiveArray::new(values, nulls)
+    }
+}
+
+/// A column of maps, which are known by their canonical bytes and rendered as JSON once each.
+#[derive(Default)]
+struct Maps {
+    words: Words,
+    json: StringBuilder,
+    /// Where a map's canonical bytes are written before they are looked up.
+    canonical: Vec<u8>,
+}
+
+impl Maps {
+    fn set(&mut self, row: usize, map: &[Pair<'_>]) {
+        self.canonical.clear();
+        push_map(&mut self.canonical, map);
+        if let (_, true) = self.words.set(row, &self.canonical) {
+            self.json.append_value(json_object(map));
+        }
+    }
+
+    fn into_column(mut self, rows: usize) -> ArrayRef {
+        self.words.into_column(rows, Some(self.json.finish()))
+    }
+}
+
+fn json_object(map: &[Pair<'_>]) -> String {
+    struct Object<'a>(&'a [Pair<'a>]);
+    impl serde::Serialize for Object<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+        }
+    }
+    serde_json::to_string(&Object(map)).expect("a map of strings is always JSON")
+}

@@ -1,0 +1,184 @@
+//! Columns whose values repeat: every distinct value once, and per row the number of its value.
+//!
+//! Sources, meters, subjects and dimensions are few beside events. A row then costs a look into a small table instead of a copy, and
+//! the column needs no second dictionary when it is written.
+//!
+//! Invariant: numbers are given in the order in which values first come, from 0 and without holes.
+
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::Int32Type;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+/// Stands for NULL among the numbers of values.
+const NONE: i32 = -1;
+
+/// A column of such values; rows that were not set are NULL.
+#[derive(Default)]
+pub struct Words {
+    keys: Vec<i32>,
+    distinct: Distinct,
+}
+
+impl Words {
+    /// Sets the value of `row`, which is beyond every row that was set before. Gives the value's number, and whether it is new.
+    pub fn set(&mut self, row: usize, value: &[u8]) -> (usize, bool) {
+        let known = self.distinct.len();
+        let number = self.distinct.number(value);
+        self.keys.resize(row, NONE);
+        self.keys.push(i32::try_from(number).expect("a batch has fewer than 2^31 rows"));
+        (number, number == known)
+    }
+
+    pub fn get(&self, row: usize) -> Option<usize> {
+        self.keys.get(row).and_then(|key| usize::try_from(*key).ok())
+    }
+
+    pub fn distinct(&self) -> &Distinct {
+        &self.distinct
+    }
+
+    /// The column of `rows` rows; `words` are the values in the order of their numbers.
+    pub fn into_column(mut self, rows: usize, words: Option<StringArray>) -> ArrayRef {
+        self.keys.resize(rows, NONE);
+        let words = words.unwrap_or_else(|| {
+            StringArray::from_iter_values(self.distinct.iter().map(|word| std::str::from_utf8(word).expect("a column of text is given text")))
+        });
+        column(self.keys, words)
+    }
+}
+
+/// A dictionary column; `keys` may have [`NONE`].
+pub fn column(keys: Vec<i32>, words: StringArray) -> ArrayRef {
+    let nulls = keys.contains(&NONE).then(|| NullBuffer::from_iter(keys.iter().map(|key| *key != NONE)));
+    let keys = Int32Array::new(keys.into(), nulls);
+    Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words)).expect("every key is the number of a word"))
+}
+
+/// Values, each once.
+pub struct Distinct {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// By a cheap hash of a value, where it was last found: its number + 1, or 0. Only a guess: whoever chooses the values can make it
+    /// fail, and then pays no more than the keyed hash below.
+    recent: Vec<u32>,
+    /// An open table: number + 1, or 0; at most half full.
+    slots: Vec<u32>,
+    hash: RandomState,
+}
+
+const RECENT_BITS: u32 = 10;
+
+impl Default for Distinct {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), recent: vec![0; 1 << RECENT_BITS], slots: vec![0; 64], hash: RandomState::new() }
+    }
+}
+
+impl Distinct {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|number| self.value(number))
+    }
+
+    fn value(&self, number: usize) -> &[u8] {
+        let start = if number == 0 { 0 } else { self.ends[number - 1] };
+        &self.bytes[start..self.ends[number]]
+    }
+
+    /// The value's number, a new one if it has none yet.
+    fn number(&mut self, value: &[u8]) -> usize {
+        let recent = recent_slot(value);
+        if let Some(number) = known(self.recent[recent])
+            && self.value(number) == value
+        {
+            return number;
+        }
+        let mut slot = self.slot_of(value);
+        let number = loop {
+            match known(self.slots[slot]) {
+                Some(number) if self.value(number) == value => break number,
+                Some(_) => slot = (slot + 1) % self.slots.len(),
+                None => {
+                    let number = self.len();
+                    self.bytes.extend_from_slice(value);
+                    self.ends.push(self.bytes.len());
+                    self.slots[slot] = one_more(number);
+                    if self.len() * 2 > self.slots.len() {
+                        self.grow();
+                    }
+                    break number;
+                }
+            }
+        };
+        self.recent[recent] = one_more(number);
+        number
+    }
+
+    fn grow(&mut self) {
+        self.slots = vec![0; self.slots.len() * 2];
+        for number in 0..self.len() {
+            let mut slot = self.slot_of(self.value(number));
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) % self.slots.len();
+            }
+            self.slots[slot] = one_more(number);
+        }
+    }
+
+    fn slot_of(&self, value: &[u8]) -> usize {
+        let hash = usize::try_from(self.hash.hash_one(value)).unwrap_or_else(|_| unreachable!("a usize has 64 bits here"));
+        hash % self.slots.len()
+    }
+}
+
+fn known(entry: u32) -> Option<usize> {
+    entry.checked_sub(1).map(|number| usize::try_from(number).expect("a usize has 32 bits at least"))
+}
+
+fn one_more(number: usize) -> u32 {
+    u32::try_from(number + 1).expect("a batch has fewer than 2^31 rows")
+}
+
+/// By length and the last eight bytes, where names of things differ.
+fn recent_slot(value: &[u8]) -> usize {
+    let tail = value.last_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut eight = [0; 8];
+        eight[..value.len()].copy_from_slice(value);
+        eight
+    });
+    let mixed = (u64::from_le_bytes(tail) ^ value.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    usize::try_from(mixed >> (64 - RECENT_BITS)).expect("a few bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_has_one_number() {
+        let mut words = Words::default();
+        // More values than the small table holds, among them the empty one and such that end alike.
+        let value = |row: usize| if row % 7 == 0 { String::new() } else { format!("{}-the same end", row % 3001) };
+        for row in 0..10_000 {
+            let text = value(row);
+            let before = words.distinct().len();
+            let (number, new) = words.set(row * 2, text.as_bytes());
+            assert_eq!(words.distinct().iter().position(|word| word == text.as_bytes()), Some(number));
+            assert_eq!(new, number == before);
+        }
+        assert_eq!(words.get(0), Some(0));
+        assert_eq!((words.get(1), words.get(1_000_000)), (None, None));
+        let column = words.into_column(20_001, None);
+        let column = arrow::compute::cast(&column, &arrow::datatypes::DataType::Utf8).expect("a dictionary of text");
+        let column: &StringArray = arrow::array::AsArray::as_string(&column);
+        for (row, found) in column.iter().enumerate() {
+            let expected = (row % 2 == 0 && row < 20_000).then(|| value(row / 2));
+            assert_eq!(found, expected.as_deref(), "{row}");
+        }
+    }
+}
