@@ -12,6 +12,7 @@ use jobs::verbs::rate::{Cut, Rated, Summary};
 use jobs::verbs::shards::Division;
 use jobs::{demo, verbs};
 use ledger::read::Versions;
+use schemas::position::Shard;
 use schemas::time::BillingMonth;
 use serde_json::json;
 use std::io::IsTerminal as _;
@@ -48,6 +49,8 @@ enum Verb {
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
     Doctor(DoctorArgs),
+    /// Copy the rows of days that are over from many small files into few. Nothing is deleted, and ingest may run meanwhile.
+    Compact,
     /// Say into how many shards the ledger is divided, or divide it anew while no ingest runs.
     Shards {
         /// How many shards there shall be.
@@ -70,6 +73,9 @@ struct IngestArgs {
     /// The Kafka topic.
     #[arg(long, conflicts_with = "files")]
     topic: Option<String>,
+    /// Which of how many writers this is, counted from 1: 2/8 is the second of eight.
+    #[arg(long, default_value = "1/1")]
+    shard: Shard,
     /// End when everything that is there now is in the ledger, rather than wait for more.
     #[arg(long)]
     until_caught_up: bool,
@@ -186,7 +192,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                 }
                 None => Input::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
             };
-            let summary = verbs::ingest::ingest(&config, &from, args.until_caught_up).await?;
+            let summary = verbs::ingest::ingest(&config, &from, args.shard, args.until_caught_up).await?;
             let reasons: serde_json::Map<String, serde_json::Value> =
                 summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
             let value = json!({
@@ -238,6 +244,20 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
             let report = verbs::doctor::doctor(&config, args.brokers.as_deref(), args.topic.as_deref()).await?;
             show(cli, &serde_json::to_value(&report)?, || report.text());
             Ok(report.verdict())
+        }
+        Verb::Compact => {
+            let config = Config::load(&cli.config)?;
+            let done = verbs::compact::compact(&config).await?;
+            show(cli, &serde_json::to_value(&done)?, || match done.commits {
+                0 => format!("nothing to do: {} of rows\n", plural(done.files_before, "file", "files")),
+                _ => format!(
+                    "{} of rows are now {}: {} were copied, and each proved to be what was sealed\n",
+                    plural(done.files_before, "file", "files"),
+                    done.files_after,
+                    plural(done.rows_copied, "row", "rows")
+                ),
+            });
+            Ok(Verdict::Fine)
         }
         Verb::Shards { shards } => {
             let config = Config::load(&cli.config)?;
