@@ -7,15 +7,15 @@
 //! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it cannot have had stops the run.
 
 use crate::IngestError;
-use crate::source::{BatchPolicy, Content, PATIENCE, RawBatch, Source, SourceEvent, SourceRecord, Stop};
+use crate::source::{Batch, BatchPolicy, Content, Header, PATIENCE, RawRef, Record, Sink, Source, SourceEvent, Stop};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use schemas::batch::{Coordinates, RawRecord};
-use schemas::position::{NextOffset, Offset, Origin, Positions, Stream};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -85,7 +85,6 @@ pub struct KafkaSource {
     config: KafkaConfig,
     consumer: BaseConsumer<Context>,
     cluster: Option<String>,
-    topic_name: Arc<str>,
     discovered: Vec<i32>,
     partitions: BTreeMap<i32, Partition>,
     gaps: VecDeque<(i32, i64, i64)>,
@@ -142,7 +141,6 @@ impl KafkaSource {
             other => IngestError::Invalid(format!("kafka: {other}")),
         })?;
         Ok(Self {
-            topic_name: config.topic.as_str().into(),
             config: config.clone(),
             consumer,
             cluster: None,
@@ -280,14 +278,21 @@ impl KafkaSource {
         self.assign_all()
     }
 
-    fn push_gaps(&mut self, batch: &mut RawBatch) {
-        for (partition, from, until) in self.gaps.drain(..) {
+    fn push_gaps(&mut self, batch: &mut Batch<'_>) -> Result<(), IngestError> {
+        while let Some((partition, from, until)) = self.gaps.pop_front() {
             let Some(state) = self.partitions.get(&partition) else { continue };
-            let coordinates = Coordinates { stream: state.stream.clone(), origin_name: self.topic_name.clone(), offset: Offset(from) };
             let detail = format!("offsets {from} to {} were deleted from the topic before they were read", until - 1);
-            let content = Content::Gap { until: Offset(until), detail };
-            batch.push(SourceRecord { coordinates, produced_at: None, raw: RawRecord::default(), content }, NextOffset(from), NextOffset(until));
+            batch.push(&Record {
+                stream: &state.stream,
+                origin_name: &self.config.topic,
+                offset: Offset(from),
+                advance: Advance { from: NextOffset(from), to: NextOffset(until) },
+                produced_at: None,
+                raw: RawRef::default(),
+                content: Content::Gap { until: Offset(until), detail: &detail },
+            })?;
         }
+        Ok(())
     }
 }
 
@@ -315,11 +320,11 @@ impl Source for KafkaSource {
         self.assign_all()
     }
 
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop) -> Result<SourceEvent, IngestError> {
-        let mut batch = RawBatch::default();
+    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError> {
+        let mut batch = Batch::new(sink);
         let mut begun = Instant::now();
         loop {
-            self.push_gaps(&mut batch);
+            self.push_gaps(&mut batch)?;
             let age = begun.elapsed();
             let patience = if batch.is_empty() { PATIENCE } else { policy.max_age };
             if batch.is_full(policy) || stop.is_requested() || age >= patience {
@@ -343,11 +348,20 @@ impl Source for KafkaSource {
                     if batch.is_empty() {
                         begun = Instant::now();
                     }
-                    let from = NextOffset(state.next);
-                    let record = record(&message, state, &self.topic_name);
-                    state.next = record.coordinates.offset.next().0;
+                    let offset = Offset(message.offset());
+                    let advance = Advance { from: NextOffset(state.next), to: offset.next() };
+                    state.next = advance.to.0;
                     state.at_end |= state.next >= state.goal;
-                    batch.push(record, from, NextOffset(state.next));
+                    let headers = headers(&message);
+                    batch.push(&Record {
+                        stream: &state.stream,
+                        origin_name: &self.config.topic,
+                        offset,
+                        advance,
+                        produced_at: produced_at(&message),
+                        raw: RawRef { key: message.key(), headers: &headers, value: message.payload() },
+                        content: Content::Message,
+                    })?;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     if let Some(state) = self.partitions.get_mut(&partition) {
@@ -366,7 +380,7 @@ impl Source for KafkaSource {
                 },
             }
         }
-        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch(batch) })
+        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch })
     }
 
     fn lag(&mut self) -> Option<u64> {
@@ -381,15 +395,14 @@ impl Source for KafkaSource {
     }
 }
 
-fn record(message: &BorrowedMessage<'_>, state: &Partition, topic: &Arc<str>) -> SourceRecord {
-    let headers = message.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect());
-    let millis = message.timestamp().to_millis();
-    SourceRecord {
-        coordinates: Coordinates { stream: state.stream.clone(), origin_name: topic.clone(), offset: Offset(message.offset()) },
-        produced_at: millis.and_then(|millis| millis.checked_mul(1000)).and_then(|micros| schemas::time::Instant::from_micros(micros).ok()),
-        raw: RawRecord { key: message.key().map(<[u8]>::to_vec), headers: headers.unwrap_or_default(), value: message.payload().map(<[u8]>::to_vec) },
-        content: Content::Message,
-    }
+fn headers<'m>(message: &'m BorrowedMessage<'_>) -> SmallVec<[Header<'m>; 8]> {
+    let Some(headers) = message.headers() else { return SmallVec::new() };
+    headers.iter().map(|header| (header.key.as_bytes(), header.value)).collect()
+}
+
+fn produced_at(message: &BorrowedMessage<'_>) -> Option<schemas::time::Instant> {
+    let micros = message.timestamp().to_millis()?.checked_mul(1000)?;
+    schemas::time::Instant::from_micros(micros).ok()
 }
 
 /// What came of a question to the broker, if not an answer.

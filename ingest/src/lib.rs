@@ -10,7 +10,7 @@
 
 // Modules in reading order.
 pub mod pipeline; // the loop: discover, assign, next, decode, commit
-pub mod source; // Source, RawBatch, BatchPolicy, Stop
+pub mod source; // Source, Sink, Record, BatchPolicy, Stop
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source

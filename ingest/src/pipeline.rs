@@ -1,17 +1,15 @@
-//! The loop: discover → positions → assign → (next → decode → commit), until stopped or caught up.
+//! The loop: discover → positions → assign → (next: decode into columns → commit), until stopped or caught up.
 //!
 //! It keeps no state that matters: everything it knows about progress is in the ledger, so starting and restarting are the same.
 
 use crate::IngestError;
 use crate::decode::Decoder;
-use crate::source::{BatchPolicy, PATIENCE, RawBatch, Source, SourceEvent, Stop};
+use crate::source::{BatchPolicy, PATIENCE, Record, Sink, Source, SourceEvent, Stop};
 use ledger::Ledger;
-use schemas::batch::{DecodedBatch, Outcome};
-use schemas::id::EventKey;
+use ledger::row::{BatchBuilder, OutcomeRef};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
-use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::block_in_place;
 
@@ -33,9 +31,6 @@ pub struct Progress {
     pub rejected: u64,
     pub gaps: u64,
     pub rejected_by_reason: BTreeMap<Reason, u64>,
-    /// Usage whose `(source, id)` this run has seen before. An indication only: it forgets old ids and knows nothing of
-    /// earlier runs. What counts as a duplicate is decided by the ledger's order alone.
-    pub duplicates_seen: u64,
     pub commits: u64,
     /// The Delta version of the last commit.
     pub version: Option<u64>,
@@ -61,7 +56,6 @@ pub async fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, IngestError> {
     let mut so_far = Progress::default();
-    let mut seen = SeenIds::default();
     let mut discovered_at: Option<std::time::Instant> = None;
     while !stop.is_requested() {
         if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
@@ -72,11 +66,19 @@ pub async fn run(
             }
             discovered_at = Some(std::time::Instant::now());
         }
-        match block_in_place(|| source.next(&settings.policy, stop))? {
-            SourceEvent::Batch(raw) => {
-                let Some(batch) = unless_stopped(block_in_place(|| decode(decoder, raw, clock(), stop)))? else { break };
-                let committed = ledger.commit(&batch).await?;
-                so_far.count(&batch, &mut seen);
+        let mut rows = Rows { decoder, batch: BatchBuilder::default(), rejected: BTreeMap::new(), received_at: None, clock: &clock, stop };
+        let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))? else { break };
+        match event {
+            SourceEvent::Batch => {
+                let Rows { batch, rejected, .. } = rows;
+                let committed = ledger.commit(batch).await?;
+                so_far.received += committed.usage + committed.rejected;
+                so_far.usage += committed.usage;
+                so_far.rejected += committed.rejected;
+                so_far.gaps += committed.gaps;
+                for (reason, count) in rejected {
+                    *so_far.rejected_by_reason.entry(reason).or_default() += count;
+                }
                 so_far.commits += 1;
                 so_far.version = Some(committed.version);
             }
@@ -100,50 +102,28 @@ fn unless_stopped<T>(result: Result<T, IngestError>) -> Result<Option<T>, Ingest
     }
 }
 
-fn decode(decoder: &mut Decoder, raw: RawBatch, received_at: Instant, stop: &Stop) -> Result<DecodedBatch, IngestError> {
-    let RawBatch { records, advances, .. } = raw;
-    let records = records.into_iter().map(|record| decoder.decode(record, received_at, stop)).collect::<Result<_, _>>()?;
-    Ok(DecodedBatch { records, advances })
+/// The rows of the open batch: each record is decoded as it comes, and only what its row says is kept.
+struct Rows<'a> {
+    decoder: &'a mut Decoder,
+    batch: BatchBuilder,
+    rejected: BTreeMap<Reason, u64>,
+    /// When the first record of the batch was read; one instant for all of them.
+    received_at: Option<Instant>,
+    clock: &'a dyn Fn() -> Instant,
+    stop: &'a Stop,
 }
 
-impl Progress {
-    fn count(&mut self, batch: &DecodedBatch, seen: &mut SeenIds) {
-        for record in &batch.records {
-            match &record.outcome {
-                Outcome::Usage(event) => {
-                    self.received += 1;
-                    self.usage += 1;
-                    self.duplicates_seen += u64::from(!seen.insert(&event.key));
-                }
-                Outcome::Rejected { rejection, .. } => {
-                    self.received += 1;
-                    self.rejected += 1;
-                    *self.rejected_by_reason.entry(rejection.reason).or_default() += 1;
-                }
-                Outcome::Gap { .. } => self.gaps += 1,
+impl Sink for Rows<'_> {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
+        let Self { decoder, batch, rejected, received_at, clock, stop } = self;
+        let received_at = *received_at.get_or_insert_with(clock);
+        let stream = batch.stream(record.stream, record.origin_name);
+        batch.advance(stream, record.advance);
+        decoder.decode(&record.raw, record.content, received_at, stop, |outcome| {
+            if let OutcomeRef::Rejected { reason, .. } = outcome {
+                *rejected.entry(*reason).or_default() += 1;
             }
-        }
-    }
-}
-
-/// The ids seen lately, as hashes, in two generations of bounded size: at most about 40 MB.
-#[derive(Default)]
-struct SeenIds {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
-}
-
-impl SeenIds {
-    const GENERATION: usize = 1 << 20;
-
-    /// Whether the id is new.
-    fn insert(&mut self, key: &EventKey) -> bool {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.young.len() >= Self::GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(hash) && !self.old.contains(&hash)
+            batch.push(stream, record.offset, record.produced_at, received_at, outcome);
+        })
     }
 }

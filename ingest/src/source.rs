@@ -1,16 +1,15 @@
 //! What a source of records is, and what it hands out.
 //!
-//! A source knows nothing of events: it hands out bytes with their coordinates and says what it knows about their encoding.
+//! A source knows nothing of events: it hands out bytes with their coordinates and says what it knows about their encoding. The bytes
+//! are lent, so that a record is decoded where it was read to and is copied only where it is kept.
 //!
-//! Invariant: a batch's advances start where the previous batch of the same stream ended, and cover every record in the batch.
+//! Invariant: a record's advance starts where that of the record before it in the same stream ended, and covers the record.
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
-use schemas::batch::{Coordinates, RawRecord};
-use schemas::position::{Advance, NextOffset, Offset, Positions, Stream};
+use schemas::position::{Advance, Offset, Positions, Stream};
 use schemas::rejection::Rejection;
 use schemas::time::Instant;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,11 +30,11 @@ pub trait Source: Send {
     /// When a position cannot belong to the stream as it is now.
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError>;
 
-    /// The next batch. Blocks no longer than the policy allows, and no longer than [`PATIENCE`] once a stop is asked for.
+    /// Hands the next batch to `sink`. Blocks no longer than the policy allows, and no longer than [`PATIENCE`] once a stop is asked for.
     ///
     /// # Errors
-    /// When the source fails in a way that waiting does not cure.
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop) -> Result<SourceEvent, IngestError>;
+    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the sink has got then is no batch.
+    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError>;
 
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;
@@ -57,74 +56,101 @@ impl Default for BatchPolicy {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceEvent {
-    /// Never empty.
-    Batch(RawBatch),
+    /// The sink has got a batch of at least one record.
+    Batch,
     /// Nothing arrived for a moment.
     Idle,
     /// Everything that was there when the streams were assigned has been handed out.
     CaughtUp,
 }
 
+/// Takes the records that a source reads, one at a time, while they are still where they were read to.
+pub trait Sink {
+    /// # Errors
+    /// Only what is not the record's fault: a stop was asked for while waiting for what is needed to decode it.
+    fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError>;
+}
+
+/// A record as a source has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    pub stream: &'a Arc<Stream>,
+    /// What people call the origin: the topic, or the file's path below the ingested folder.
+    pub origin_name: &'a str,
+    pub offset: Offset,
+    /// From the position of its stream before it to the one after it.
+    pub advance: Advance,
+    /// When the broker or producer stamped the record, where the source says so.
+    pub produced_at: Option<Instant>,
+    pub raw: RawRef<'a>,
+    pub content: Content<'a>,
+}
+
+/// A header's name, which Kafka does not promise to be text, and its value.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The record as it came; kept where it cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RawRef<'a> {
+    pub key: Option<&'a [u8]>,
+    pub headers: &'a [Header<'a>],
+    /// `None` is a Kafka tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+impl RawRef<'_> {
+    /// The bytes of key, headers and value.
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
+        self.key.map_or(0, <[u8]>::len) + headers + self.value.map_or(0, <[u8]>::len)
+    }
+}
+
 /// What is known about a record's encoding before it is decoded.
-#[derive(Debug, Clone)]
-pub enum Content {
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
     /// A Kafka message: its headers and first bytes tell.
     Message,
     /// A CloudEvent in JSON.
     Json,
     /// A bare Avro datum of this writer schema.
-    Avro(Arc<WriterSchema>),
+    Avro(&'a WriterSchema),
     /// The source itself could not make sense of the bytes.
-    Refused(Rejection),
+    Refused(&'a Rejection),
     /// Not a record: offsets up to `until` were gone before they could be read.
-    Gap { until: Offset, detail: String },
+    Gap { until: Offset, detail: &'a str },
 }
 
-#[derive(Debug, Clone)]
-pub struct SourceRecord {
-    pub coordinates: Coordinates,
-    pub produced_at: Option<Instant>,
-    pub raw: RawRecord,
-    pub content: Content,
-}
-
-/// Records in the order they were read, and how far each stream moved.
-#[derive(Debug, Default)]
-pub struct RawBatch {
-    pub records: Vec<SourceRecord>,
-    pub advances: BTreeMap<Stream, Advance>,
+/// The records of one batch on their way from a source to its sink, counted.
+pub struct Batch<'s> {
+    sink: &'s mut dyn Sink,
+    records: usize,
     bytes: usize,
 }
 
-impl RawBatch {
-    /// Adds a record; its stream has then been read from `from` (the position before this batch) to `to`.
-    pub fn push(&mut self, record: SourceRecord, from: NextOffset, to: NextOffset) {
-        self.bytes += size(&record.raw);
-        match self.advances.get_mut(&*record.coordinates.stream) {
-            Some(advance) => advance.to = to,
-            None => {
-                self.advances.insert((*record.coordinates.stream).clone(), Advance { from, to });
-            }
-        }
-        self.records.push(record);
+impl<'s> Batch<'s> {
+    pub fn new(sink: &'s mut dyn Sink) -> Self {
+        Self { sink, records: 0, bytes: 0 }
+    }
+
+    /// # Errors
+    /// As [`Sink::record`].
+    pub fn push(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
+        self.records += 1;
+        self.bytes += record.raw.size();
+        self.sink.record(record)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records == 0
     }
 
     /// Whether the next record belongs to the next batch.
     pub fn is_full(&self, policy: &BatchPolicy) -> bool {
-        self.records.len() >= policy.max_records || self.bytes >= policy.max_bytes
+        self.records >= policy.max_records || self.bytes >= policy.max_bytes
     }
-}
-
-/// The bytes of a record: key, headers and value.
-pub fn size(raw: &RawRecord) -> usize {
-    let headers: usize = raw.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-    raw.key.as_ref().map_or(0, Vec::len) + headers + raw.value.as_ref().map_or(0, Vec::len)
 }
 
 /// Asks everything that waits or loops to come to a clean end. Clones share one flag.

@@ -197,7 +197,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                 summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
             let value = json!({
                 "received": summary.received, "usage": summary.usage, "rejected": summary.rejected, "gaps": summary.gaps,
-                "rejected_by_reason": reasons, "duplicates_seen": summary.duplicates_seen, "commits": summary.commits, "ledger_version": summary.version,
+                "rejected_by_reason": reasons, "commits": summary.commits, "ledger_version": summary.version,
             });
             show(cli, &value, || {
                 let mut text = format!(

@@ -10,16 +10,13 @@ use ingest::IngestError;
 use ingest::decode::Decoder;
 use ingest::decode::avro::WriterSchema;
 use ingest::registry::SchemaLookup;
-use ingest::source::{Content, SourceRecord, Stop};
-use schemas::batch::{Coordinates, Outcome, RawRecord};
-use schemas::digest::Sha256Digest;
-use schemas::event::UsageEvent;
-use schemas::position::{Offset, Origin, Stream};
+use ingest::source::{Content, Header, RawRef, Stop};
+use ledger::row::{OutcomeRef, write_headers};
+use schemas::event::{EventRef, Pair};
 use schemas::time::Instant;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use tests::encode::{self, Encoding};
+use tests::encode::{self, Encoding, Record};
 
 /// Schema id 1 is `usage_event.v1`, 2 lacks its subject.
 const WITHOUT_SUBJECT: &str = r#"{"type":"record","name":"UsageEvent","namespace":"atcost.v1","fields":[{"name":"source","type":"string"}]}"#;
@@ -69,24 +66,22 @@ fn check(case: &str) -> String {
 }
 
 fn outcome(form: &str, headers: Vec<(String, Option<Vec<u8>>)>, text: &str) -> String {
-    let message = |value: Vec<u8>| decode(RawRecord { key: None, headers: headers.clone(), value: Some(value) }, Content::Message);
+    let record = |value: Option<Vec<u8>>| Record { headers: headers.clone(), value, ..Record::default() };
+    let text_record = record(Some(text.as_bytes().to_vec()));
     match form {
-        "json" => decode(RawRecord { key: None, headers, value: Some(text.as_bytes().to_vec()) }, Content::Json),
-        "kafka" => message(text.as_bytes().to_vec()),
+        "json" => decode(&text_record, Content::Json),
+        "kafka" => decode(&text_record, Content::Message),
         "hex" => {
             let digits: Vec<u8> =
                 text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| u8::try_from(digit).expect("a hexadecimal digit")).collect();
-            message(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())
+            decode(&record(Some(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())), Content::Message)
         }
-        "tombstone" => decode(RawRecord { key: None, headers, value: None }, Content::Message),
+        "tombstone" => decode(&record(None), Content::Message),
         "every" => {
             let event = serde_json::from_str(text).expect("an event");
             let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Confluent { schema_id: 1 }, Encoding::SingleObject];
-            let outcomes = encodings.map(|encoding| {
-                let record = encode::record(encoding, 0, &event);
-                decode(RawRecord { key: record.key, headers: record.headers, value: record.value }, Content::Message)
-            });
-            let first = decode(RawRecord { key: None, headers, value: Some(text.as_bytes().to_vec()) }, Content::Json);
+            let outcomes = encodings.map(|encoding| decode(&encode::record(encoding, 0, &event), Content::Message));
+            let first = decode(&Record { headers: Vec::new(), ..text_record }, Content::Json);
             match outcomes.iter().find(|outcome| **outcome != first) {
                 None => first,
                 Some(other) => format!("one encoding: {first}; another: {other}"),
@@ -96,36 +91,37 @@ fn outcome(form: &str, headers: Vec<(String, Option<Vec<u8>>)>, text: &str) -> S
     }
 }
 
-fn decode(raw: RawRecord, content: Content) -> String {
-    let stream = Arc::new(Stream { origin: Origin::File { digest: Sha256Digest::of(b"") }, partition: 0 });
-    let coordinates = Coordinates { stream, origin_name: "a case".into(), offset: Offset(0) };
-    let record = SourceRecord { coordinates, produced_at: None, raw: raw.clone(), content };
+fn decode(record: &Record, content: Content<'_>) -> String {
+    let headers: Vec<Header<'_>> = record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
+    let raw = RawRef { key: record.key.as_deref(), headers: &headers, value: record.value.as_deref() };
+    let mut as_stored = Vec::new();
+    write_headers(&mut as_stored, &headers);
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
-    let decoded = Decoder::new(Box::new(TwoSchemas), []).decode(record, received_at, &Stop::default()).expect("every record has an outcome");
-    match decoded.outcome {
-        Outcome::Usage(event) => shown(&event),
-        Outcome::Rejected { rejection, raw: kept } => {
-            assert!(kept == raw || rejection.reason.as_str() == "too-large", "a refused record is kept as it came");
-            rejection.to_string()
+    let shown = |outcome: &OutcomeRef<'_>| match outcome {
+        OutcomeRef::Usage(event) => shown(event),
+        OutcomeRef::Rejected { reason, detail, key, headers, value } => {
+            let whole = (*key, *headers, *value) == (raw.key, &as_stored[..], raw.value);
+            assert!(whole || reason.as_str() == "too-large", "a refused record is kept as it came");
+            format!("{reason}: {detail}")
         }
-        Outcome::Gap { .. } => panic!("a record is no gap"),
-    }
+        OutcomeRef::Gap { .. } => panic!("a record is no gap"),
+    };
+    Decoder::new(Box::new(TwoSchemas), []).decode(&raw, content, received_at, &Stop::default(), shown).expect("every record has an outcome")
 }
 
 /// The event without what it has not.
-fn shown(event: &UsageEvent) -> String {
-    let mut text = format!("usage {} {} {} {} {}", event.key, event.meter, event.subject, event.time, event.quantity);
-    let map = |map: &BTreeMap<String, String>| map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
+fn shown(event: &EventRef<'_>) -> String {
+    let mut text = format!("usage {} {} {} {} {} {}", event.source, event.id, event.meter, event.subject, event.time, event.quantity);
+    let map = |map: &[Pair<'_>]| map.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
     let parts = [
-        (!event.dimensions.is_empty()).then(|| format!("dimensions({})", map(&event.dimensions))),
-        event.provider.as_ref().map(|provider| format!("provider({provider})")),
-        event.location.as_ref().map(|location| format!("location({location})")),
-        event.resource.as_ref().map(|resource| format!("resource({})", map(resource))),
-        event.producer.as_ref().map(|producer| format!("producer({} {} {})", producer.id, producer.epoch, producer.seq)),
+        (!event.dimensions.is_empty()).then(|| format!("dimensions({})", map(event.dimensions))),
+        event.provider.map(|provider| format!("provider({provider})")),
+        event.location.map(|location| format!("location({location})")),
+        event.resource.map(|resource| format!("resource({})", map(resource))),
+        event.producer.map(|producer| format!("producer({} {} {})", producer.id, producer.epoch, producer.seq)),
         event
             .correction
-            .as_ref()
-            .map(|correction| format!("correction({} {}: {})", correction.action.as_str(), correction.target, correction.reason)),
+            .map(|correction| format!("correction({} {} {}: {})", correction.action.as_str(), correction.source, correction.id, correction.reason)),
     ];
     for part in parts.into_iter().flatten() {
         write!(text, " {part}").expect("a String takes everything");

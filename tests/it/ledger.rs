@@ -1,18 +1,18 @@
 //! The ledger by itself: what a commit holds, who may commit, and what is refused at open and at read.
 
 use ledger::read::PinnedFiles;
-use ledger::row::canonical_bytes;
+use ledger::row::{BatchBuilder, OutcomeRef, RowRef, StoredRows, write_headers};
 use ledger::{ErrorKind, Ledger, LedgerError};
-use schemas::batch::{Coordinates, DecodedBatch, DecodedRecord, Outcome, RawRecord};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::decimal::{Quantity, Sign};
 use schemas::digest::Sha256Digest;
-use schemas::event::{Correction, CorrectionAction, ProducerSequence, UsageEvent};
-use schemas::id::{EventId, EventKey, EventSource, MeterType, ProviderId, Subject};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
-use schemas::rejection::{Reason, Rejection};
+use schemas::rejection::Reason;
 use schemas::time::Instant;
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use tests::machine::{case, update_expected};
@@ -25,27 +25,21 @@ fn stream() -> Stream {
     Stream { origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "usage".to_owned() }, partition: 0 }
 }
 
-fn record(offset: i64, outcome: Outcome) -> DecodedRecord {
-    DecodedRecord {
-        coordinates: Coordinates { stream: Arc::new(stream()), origin_name: "usage".into(), offset: Offset(offset) },
-        produced_at: Some(instant("2025-10-02T08:00:01Z")),
-        received_at: instant("2025-10-02T08:00:02.000003Z"),
-        outcome,
-    }
+const fn pair(name: &'static str, value: &'static str) -> Pair<'static> {
+    (Cow::Borrowed(name), Cow::Borrowed(value))
 }
 
-fn usage(offset: i64) -> DecodedRecord {
-    record(offset, Outcome::Usage(Box::new(event(&format!("e-{offset}")))))
-}
+const STANDARD: &[Pair<'_>] = &[pair("class", "standard")];
 
-fn event(id: &str) -> UsageEvent {
-    UsageEvent {
-        key: EventKey { source: EventSource::new("//edge/ams").expect("a source"), id: EventId::new(id).expect("an id") },
-        meter: MeterType::new("compute.example/instance-hours").expect("a meter"),
-        subject: Subject::new("projects/a1").expect("a subject"),
+fn event(id: &str) -> EventRef<'_> {
+    EventRef {
+        source: "//edge/ams",
+        id,
+        meter: "compute.example/instance-hours",
+        subject: "projects/a1",
         time: instant("2025-10-02T08:00:00Z"),
         quantity: Quantity::parse("1.5", Sign::NonNegative).expect("a quantity"),
-        dimensions: BTreeMap::from([("class".to_owned(), "standard".to_owned())]),
+        dimensions: STANDARD,
         provider: None,
         location: None,
         resource: None,
@@ -54,20 +48,29 @@ fn event(id: &str) -> UsageEvent {
     }
 }
 
-fn full_event() -> UsageEvent {
-    UsageEvent {
-        dimensions: BTreeMap::from([("region".to_owned(), "größe".to_owned()), ("class".to_owned(), String::new())]),
-        provider: Some(ProviderId::new("nimbus").expect("a provider")),
-        location: Some("ams".to_owned()),
-        resource: Some(BTreeMap::from([("uid".to_owned(), "7".to_owned())])),
-        producer: Some(ProducerSequence { id: "node-1".to_owned(), epoch: 3, seq: -1 }),
-        correction: Some(Correction { action: CorrectionAction::Replace, target: event("e-0").key, reason: "meter was wrong".to_owned() }),
+fn full_event() -> EventRef<'static> {
+    EventRef {
+        dimensions: const { &[pair("class", ""), pair("region", "größe")] },
+        provider: Some("nimbus"),
+        location: Some("ams"),
+        resource: Some(const { &[pair("uid", "7")] }),
+        producer: Some(ProducerRef { id: "node-1", epoch: 3, seq: -1 }),
+        correction: Some(CorrectionRef { action: CorrectionAction::Replace, source: "//edge/ams", id: "e-0", reason: "meter was wrong" }),
         ..event("e-1")
     }
 }
 
-fn batch(records: Vec<DecodedRecord>, from: i64, to: i64) -> DecodedBatch {
-    DecodedBatch { records, advances: BTreeMap::from([(stream(), Advance { from: NextOffset(from), to: NextOffset(to) })]) }
+/// Usage at these offsets, in a batch that reads `[from, to)`.
+fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
+    let mut batch = BatchBuilder::default();
+    let stream = batch.stream(&Arc::new(stream()), "usage");
+    batch.advance(stream, Advance { from: NextOffset(from), to: NextOffset(to) });
+    for offset in offsets {
+        let id = format!("e-{offset}");
+        let (produced_at, received_at) = (instant("2025-10-02T08:00:01Z"), instant("2025-10-02T08:00:02.000003Z"));
+        batch.push(stream, Offset(*offset), Some(produced_at), received_at, &OutcomeRef::Usage(event(&id)));
+    }
+    batch
 }
 
 async fn created(folder: &Path) -> Ledger {
@@ -75,43 +78,113 @@ async fn created(folder: &Path) -> Ledger {
     Ledger::open(folder).await.expect("it opens")
 }
 
-/// The bytes that proofs will cover never change: a second implementation is checked against this file.
-#[test]
-fn canonical_bytes_are_as_published() {
-    let rejected = Outcome::Rejected {
-        rejection: Rejection::new(Reason::JsonInvalid, "expected value at line 1 column 1"),
-        raw: RawRecord {
-            key: Some(b"k".to_vec()),
-            headers: vec![("ce_id".to_owned(), Some(b"7".to_vec())), ("empty".to_owned(), None)],
-            value: Some(vec![0, 255]),
-        },
+/// One row of every kind, and a name for each.
+fn rows(check: impl FnOnce(&[(&str, RowRef<'_>)])) {
+    let mut headers = Vec::new();
+    write_headers(&mut headers, &[(b"ce_id", Some(b"7")), (b"empty", None)]);
+    let mut no_headers = Vec::new();
+    write_headers(&mut no_headers, &[]);
+    let rejected = OutcomeRef::Rejected {
+        reason: Reason::JsonInvalid,
+        detail: "expected value at line 1 column 1",
+        key: Some(b"k"),
+        headers: &headers,
+        value: Some(&[0, 255]),
     };
-    let tombstone = Outcome::Rejected { rejection: Rejection::new(Reason::Empty, "the record has no value"), raw: RawRecord::default() };
-    let gap = Outcome::Gap { until: Offset(12), detail: "deleted by retention".to_owned() };
-    let mut records = vec![
-        ("usage, required fields only", usage(0)),
-        ("usage, every field", record(1, Outcome::Usage(Box::new(full_event())))),
-        ("rejected, with key and headers", record(2, rejected)),
-        ("rejected, a tombstone", record(3, tombstone)),
-        ("gap", record(4, gap)),
-    ];
-    let mut from_file = usage(5);
-    from_file.coordinates.stream = Arc::new(Stream { origin: Origin::File { digest: Sha256Digest::of(b"") }, partition: 0 });
-    from_file.coordinates.origin_name = "2025/10.ndjson".into();
-    from_file.produced_at = None;
-    records.push(("usage, from a file", from_file));
-    let mut text = String::new();
-    for (name, record) in &records {
-        let bytes = canonical_bytes(record);
-        writeln!(text, "{name}\n  {}\n  sha256 {}", hex(&bytes), Sha256Digest::of(&bytes)).expect("writing to a string");
+    let tombstone = OutcomeRef::Rejected { reason: Reason::Empty, detail: "the record has no value", key: None, headers: &no_headers, value: None };
+    let awkward = [pair("a", "\u{1}\"\\\n\u{7f}\u{2028}/é"), pair("b\t", "")];
+    let in_json = EventRef { dimensions: &awkward, resource: Some(&[]), ..event("e-6") };
+    let file = Origin::File { digest: Sha256Digest::of(b"") }.to_string();
+    let row = |offset, outcome| RowRef {
+        origin: "kafka/c1/usage",
+        origin_name: "usage",
+        partition: 0,
+        offset: Offset(offset),
+        produced_at: Some(instant("2025-10-02T08:00:01Z")),
+        received_at: instant("2025-10-02T08:00:02.000003Z"),
+        outcome,
+    };
+    let from_file = RowRef { origin: &file, origin_name: "2025/10.ndjson", produced_at: None, ..row(5, OutcomeRef::Usage(event("e-5"))) };
+    check(&[
+        ("usage, required fields only", row(0, OutcomeRef::Usage(event("e-0")))),
+        ("usage, every field", row(1, OutcomeRef::Usage(full_event()))),
+        ("rejected, with key and headers", row(2, rejected)),
+        ("rejected, a tombstone", row(3, tombstone)),
+        ("gap", row(4, OutcomeRef::Gap { until: Offset(12), detail: "deleted by retention" })),
+        ("usage, from a file", from_file),
+        ("usage, with names that JSON escapes", row(12, OutcomeRef::Usage(in_json))),
+    ]);
+}
+
+/// The bytes that proofs cover never change: a second implementation is checked against this file.
+#[test]
+fn the_bytes_of_a_row_are_as_published() {
+    rows(|rows| {
+        let mut text = String::new();
+        for (name, row) in rows {
+            let mut content = Vec::new();
+            row.outcome.write_content(&mut content);
+            let lines = [("content", hex(&content)), ("sha256", Sha256Digest::of(&content).to_string()), ("row", hex(&row.bytes()))];
+            writeln!(text, "{name}").expect("writing to a string");
+            for (what, line) in lines {
+                writeln!(text, "  {what:7} {line}").expect("writing to a string");
+            }
+        }
+        let path = case("canonical").join("rows.txt");
+        if update_expected() {
+            std::fs::write(&path, &text).expect("the vectors can be written");
+        }
+        assert_eq!(text, std::fs::read_to_string(&path).expect("the vectors"), "the bytes of a row have changed");
+        let different: std::collections::BTreeSet<_> = rows.iter().map(|(_, row)| row.bytes()).collect();
+        assert_eq!(different.len(), rows.len(), "different rows have different bytes");
+    });
+}
+
+/// What is hashed when rows are written is what is found again in what was stored.
+#[tokio::test]
+async fn rows_are_read_back_as_they_were_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = created(folder.path()).await;
+    let mut batch = BatchBuilder::default();
+    let mut expected = Vec::new();
+    rows(|rows| {
+        for (_, row) in rows {
+            let origin = Origin::parse(row.origin).expect("an origin");
+            let stream = batch.stream(&Arc::new(Stream { origin, partition: row.partition }), row.origin_name);
+            let until = match row.outcome {
+                OutcomeRef::Gap { until, .. } => NextOffset(until.0),
+                _ => row.offset.next(),
+            };
+            batch.advance(stream, Advance { from: NextOffset(row.offset.0), to: until });
+            batch.push(stream, row.offset, row.produced_at, row.received_at, &row.outcome);
+            expected.push((row.bytes(), format!("{row:?}")));
+        }
+        let (contents, ends) = batch.contents();
+        for (index, (bytes, _)) in expected.iter().enumerate() {
+            let content = &contents[index.checked_sub(1).map_or(0, |before| ends[before])..ends[index]];
+            assert_eq!(batch.headers()[index], bytes[..62]);
+            assert_eq!(Sha256Digest::of(content).as_bytes(), &bytes[62..]);
+        }
+        let subjects: Vec<_> = (0..batch.rows()).map(|row| batch.subject_of(row)).collect();
+        assert_eq!(subjects, [Some(0), Some(0), None, None, None, Some(0), Some(0)]);
+        assert_eq!(batch.subjects().collect::<Vec<_>>(), ["projects/a1"]);
+    });
+    ledger.commit(batch).await.expect("it commits");
+
+    let paths = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files").verified_paths().expect("whole files");
+    let file = File::open(&paths[0]).expect("the file");
+    let mut found = Vec::new();
+    for batch in ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").with_batch_size(3).build().expect("a reader") {
+        let batch = batch.expect("rows");
+        for row in StoredRows::read(&batch).expect("columns").iter() {
+            let row = row.expect("a row");
+            assert_eq!((row.batch, usize::try_from(row.row).expect("an index")), (1, found.len()));
+            let bytes = row.says.bytes();
+            assert_eq!(row.content_digest.map(<[u8; 32]>::as_slice), bytes[4].eq(&1).then_some(&bytes[62..]));
+            found.push((bytes, format!("{:?}", row.says)));
+        }
     }
-    let path = case("canonical").join("rows.txt");
-    if update_expected() {
-        std::fs::write(&path, &text).expect("the vectors can be written");
-    }
-    assert_eq!(text, std::fs::read_to_string(&path).expect("the vectors"), "the canonical bytes of a row have changed");
-    let digests: std::collections::BTreeSet<_> = records.iter().map(|(_, record)| Sha256Digest::of(&canonical_bytes(record))).collect();
-    assert_eq!(digests.len(), records.len(), "different rows have different bytes");
+    assert_eq!(found, expected);
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -122,11 +195,11 @@ fn hex(bytes: &[u8]) -> String {
 async fn rows_and_positions_are_one_commit() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    let committed = ledger.commit(&batch(vec![usage(0), usage(2)], 0, 3)).await.expect("it commits");
+    let committed = ledger.commit(batch(&[0, 2], 0, 3)).await.expect("it commits");
     assert_eq!((committed.version, committed.usage, committed.rejected), (1, 2, 0));
     // The same batch again, a hole, and a batch that begins later are refused; nothing moves.
     for (from, to) in [(0, 3), (2, 3), (4, 5)] {
-        let error = ledger.commit(&batch(vec![], from, to)).await.expect_err("a batch must start where the ledger ends");
+        let error = ledger.commit(batch(&[], from, to)).await.expect_err("a batch must start where the ledger ends");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
     let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
@@ -134,7 +207,7 @@ async fn rows_and_positions_are_one_commit() {
     assert_eq!(positions.get(&stream()), Some(NextOffset(3)));
     assert_eq!(reopened.version(), 1);
     // A batch without rows moves positions too: offsets can be holes.
-    reopened.commit(&batch(vec![], 3, 9)).await.expect("it commits");
+    reopened.commit(batch(&[], 3, 9)).await.expect("it commits");
     assert_eq!(
         Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).await.expect("positions").get(&stream()),
         Some(NextOffset(9))
@@ -146,7 +219,7 @@ async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
     for offset in 0..103 {
-        ledger.commit(&batch(vec![usage(offset)], offset, offset + 1)).await.expect("it commits");
+        ledger.commit(batch(&[offset], offset, offset + 1)).await.expect("it commits");
     }
     let log = folder.path().join("shards/0/_delta_log");
     assert!(log.join("00000000000000000100.checkpoint.parquet").is_file(), "a checkpoint is written every 100 commits");
@@ -168,18 +241,18 @@ async fn a_second_writer_is_fenced_and_repeats_nothing() {
     let mut first = created(folder.path()).await;
     let mut second = Ledger::open(folder.path()).await.expect("it opens");
     second.positions(&[stream()]).await.expect("positions");
-    first.commit(&batch(vec![usage(0)], 0, 1)).await.expect("the first writer commits");
-    let error = second.commit(&batch(vec![usage(0)], 0, 1)).await.expect_err("the second writer is too late");
+    first.commit(batch(&[0], 0, 1)).await.expect("the first writer commits");
+    let error = second.commit(batch(&[0], 0, 1)).await.expect_err("the second writer is too late");
     assert!(matches!(error, LedgerError::Fenced { expected: 1, found: 1, .. }), "{error}");
     assert_eq!(Ledger::open(folder.path()).await.expect("it opens").version(), 1);
-    first.commit(&batch(vec![usage(1)], 1, 2)).await.expect("the first writer goes on");
+    first.commit(batch(&[1], 1, 2)).await.expect("the first writer goes on");
 }
 
 #[tokio::test]
 async fn a_flipped_bit_is_found_before_a_row_is_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    ledger.commit(&batch(vec![usage(0)], 0, 1)).await.expect("it commits");
+    ledger.commit(batch(&[0], 0, 1)).await.expect("it commits");
     let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
     let paths = files.verified_paths().expect("whole files");
     assert_eq!(paths.len(), 1);
@@ -196,7 +269,7 @@ async fn a_flipped_bit_is_found_before_a_row_is_used() {
 async fn a_torn_log_entry_is_named_and_never_taken_for_an_empty_commit() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    ledger.commit(&batch(vec![usage(0)], 0, 1)).await.expect("it commits");
+    ledger.commit(batch(&[0], 0, 1)).await.expect("it commits");
     let entry = folder.path().join("shards/0/_delta_log/00000000000000000001.json");
     let whole = std::fs::read(&entry).expect("the entry");
     for length in [0, whole.len() / 2] {

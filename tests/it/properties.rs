@@ -2,17 +2,16 @@
 
 use ledger::Ledger;
 use ledger::read::PinnedFiles;
+use ledger::row::{BatchBuilder, OutcomeRef};
 use proptest::prelude::*;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::run::{Pins, Run, rate};
 use rating::usage::Usage;
-use schemas::batch::{Coordinates, DecodedBatch, DecodedRecord, Outcome};
 use schemas::decimal::Quantity;
-use schemas::event::{Correction, CorrectionAction, UsageEvent};
-use schemas::id::{EventId, EventKey, EventSource, MeterType, ProviderId, Subject};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::time::{BillingMonth, Instant};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use tests::machine::case;
 
@@ -21,14 +20,28 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     Catalog::load(&files).expect("a catalog without problems").0
 });
 
-fn key(id: u32) -> EventKey {
-    EventKey { source: EventSource::new("//edge").expect("a source"), id: EventId::new(format!("e-{id}")).expect("an id") }
+/// An event of this test, which owns what differs.
+#[derive(Debug, Clone)]
+struct Event {
+    id: String,
+    meter: &'static str,
+    subject: &'static str,
+    time: Instant,
+    quantity: Quantity,
+    dimension: (&'static str, &'static str),
+    provider: Option<&'static str>,
+    /// What is corrected, and how.
+    correction: Option<(CorrectionAction, String)>,
+}
+
+fn id(number: u32) -> String {
+    format!("e-{number}")
 }
 
 /// Meter, dimension and value; subject; microseconds; units of quantity; whether it names its provider.
 type Drawn = ((&'static str, &'static str, &'static str), &'static str, i64, i128, bool);
 
-fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
+fn events() -> impl Strategy<Value = Vec<Event>> {
     let kinds = prop::sample::select(vec![
         ("compute.example/instance-hours", "class", "standard"),
         ("compute.example/instance-hours", "class", "gpu"),
@@ -47,17 +60,14 @@ fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
     prop::collection::vec(event, 1..40).prop_map(|drawn| {
         let make = |(index, drawn): (usize, Drawn)| {
             let ((meter, dimension, value), subject, micros, units, named) = drawn;
-            UsageEvent {
-                key: key(u32::try_from(index).expect("a small index")),
-                meter: MeterType::new(meter).expect("a meter"),
-                subject: Subject::new(subject).expect("a subject"),
+            Event {
+                id: id(u32::try_from(index).expect("a small index")),
+                meter,
+                subject,
                 time: Instant::from_micros(micros).expect("an instant"),
                 quantity: Quantity::from_units(units).expect("a quantity"),
-                dimensions: BTreeMap::from([(dimension.to_owned(), value.to_owned())]),
-                provider: (named && meter.starts_with("compute")).then(|| ProviderId::new("nimbus").expect("a provider")),
-                location: None,
-                resource: None,
-                producer: None,
+                dimension: (dimension, value),
+                provider: (named && meter.starts_with("compute")).then_some("nimbus"),
                 correction: None,
             }
         };
@@ -66,27 +76,43 @@ fn events() -> impl Strategy<Value = Vec<UsageEvent>> {
 }
 
 /// Commits the events in batches of `size` and rates the month.
-async fn rated(events: &[UsageEvent], size: usize) -> Run {
+async fn rated(events: &[Event], size: usize) -> Run {
     let folder = tempfile::tempdir().expect("a folder");
     Ledger::create(folder.path()).await.expect("a ledger");
     let mut ledger = Ledger::open(folder.path()).await.expect("it opens");
     let stream = Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 };
-    let shared = Arc::new(stream.clone());
+    let stream = Arc::new(stream);
     let mut next = 0;
     for chunk in events.chunks(size) {
-        let from = NextOffset(next);
-        let mut records = Vec::new();
+        let mut batch = BatchBuilder::default();
+        let stream = batch.stream(&stream, "t");
         for event in chunk {
-            records.push(DecodedRecord {
-                coordinates: Coordinates { stream: shared.clone(), origin_name: "t".into(), offset: Offset(next) },
-                produced_at: None,
-                received_at: Instant::from_micros(1_763_000_000_000_000).expect("an instant"),
-                outcome: Outcome::Usage(Box::new(event.clone())),
-            });
+            let dimension = [(Cow::Borrowed(event.dimension.0), Cow::Borrowed(event.dimension.1))];
+            let usage = EventRef {
+                source: "//edge",
+                id: &event.id,
+                meter: event.meter,
+                subject: event.subject,
+                time: event.time,
+                quantity: event.quantity,
+                dimensions: &dimension,
+                provider: event.provider,
+                location: None,
+                resource: None,
+                producer: None,
+                correction: event.correction.as_ref().map(|(action, target)| CorrectionRef {
+                    action: *action,
+                    source: "//edge",
+                    id: target,
+                    reason: "the meter was wrong",
+                }),
+            };
+            let received_at = Instant::from_micros(1_763_000_000_000_000).expect("an instant");
+            batch.advance(stream, Advance { from: NextOffset(next), to: NextOffset(next + 1) });
+            batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage));
             next += 1;
         }
-        let advances = BTreeMap::from([(stream.clone(), Advance { from, to: NextOffset(next) })]);
-        ledger.commit(&DecodedBatch { records, advances }).await.expect("it commits");
+        ledger.commit(batch).await.expect("it commits");
     }
     let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
     let usage = Usage::open(&files).await.expect("rows");
@@ -95,7 +121,7 @@ async fn rated(events: &[UsageEvent], size: usize) -> Run {
     rate(pins, &usage, &CATALOG, inputs.path()).await.expect("a run")
 }
 
-fn run(events: &[UsageEvent], size: usize) -> Run {
+fn run(events: &[Event], size: usize) -> Run {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(rated(events, size))
 }
@@ -114,9 +140,9 @@ proptest! {
         prop_assert_eq!(&rebatched.unrated, &first.unrated);
 
         // Another order, with some events a second time.
-        let mut shuffled: Vec<UsageEvent> = events.iter().cloned().chain(events.iter().step_by(3).cloned()).collect();
+        let mut shuffled: Vec<Event> = events.iter().cloned().chain(events.iter().step_by(3).cloned()).collect();
         let repeats = (shuffled.len() - events.len()) as u64;
-        shuffled.sort_by_cached_key(|event| schemas::digest::Sha256Digest::of(&[event.key.id.as_str().as_bytes(), &seed.to_be_bytes()].concat()));
+        shuffled.sort_by_cached_key(|event| schemas::digest::Sha256Digest::of(&[event.id.as_bytes(), &seed.to_be_bytes()].concat()));
         let shuffled = run(&shuffled, size);
         prop_assert_eq!(shuffled.counts.duplicates, repeats);
         prop_assert_eq!(shuffled.counts.conflicts, 0);
@@ -125,24 +151,21 @@ proptest! {
     }
 }
 
-fn hours(id: u32, value: &str, correction: Option<(CorrectionAction, u32)>) -> UsageEvent {
-    UsageEvent {
-        key: key(id),
-        meter: MeterType::new("compute.example/instance-hours").expect("a meter"),
-        subject: Subject::new("projects/a1").expect("a subject"),
+fn hours(number: u32, value: &str, correction: Option<(CorrectionAction, u32)>) -> Event {
+    Event {
+        id: id(number),
+        meter: "compute.example/instance-hours",
+        subject: "projects/a1",
         time: Instant::parse_rfc3339("2025-10-10T00:00:00Z").expect("an instant"),
         quantity: Quantity::parse(value, schemas::decimal::Sign::NonNegative).expect("a quantity"),
-        dimensions: BTreeMap::from([("class".to_owned(), "arm".to_owned())]),
+        dimension: ("class", "arm"),
         provider: None,
-        location: None,
-        resource: None,
-        producer: None,
-        correction: correction.map(|(action, target)| Correction { action, target: key(target), reason: "the meter was wrong".to_owned() }),
+        correction: correction.map(|(action, target)| (action, id(target))),
     }
 }
 
 /// The hours that a month of these events is charged for, and the conflicts found.
-fn charged(events: &[UsageEvent]) -> (String, u64) {
+fn charged(events: &[Event]) -> (String, u64) {
     let run = run(events, 2);
     let line = run.cost_lines.iter().find(|line| line.key.sku.as_str() == "NB-OTHER");
     (line.map_or_else(|| "none".to_owned(), |line| line.quantity.to_string()), run.counts.conflicts)
@@ -151,7 +174,7 @@ fn charged(events: &[UsageEvent]) -> (String, u64) {
 #[test]
 fn corrections_count_whatever_the_order() {
     use CorrectionAction::{Replace, Void};
-    let check = |name: &str, events: &[UsageEvent], expected: (&str, u64)| {
+    let check = |name: &str, events: &[Event], expected: (&str, u64)| {
         let (hours, conflicts) = charged(events);
         assert_eq!((hours.as_str(), conflicts), expected, "{name}");
     };

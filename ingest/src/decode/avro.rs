@@ -7,10 +7,11 @@
 //! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our scale and precision, and a
 //! timestamp our unit, because resolving one as the other would be wrong by a power of ten without an error.
 
-use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{Candidate, Correction, Found, Integer, Map, Producer, Text, Time, Value};
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::Name;
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -62,7 +63,86 @@ enum Node {
     Array(usize),
     Map(usize),
     Union(Vec<usize>),
-    Record(Vec<(String, usize)>),
+    Record(Vec<Field>),
+}
+
+/// A field of a writer's record, and what it is to us where the record is an event, a producer sequence or a correction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Field {
+    name: String,
+    node: usize,
+    event: EventField,
+    producer: ProducerField,
+    correction: CorrectionField,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EventField {
+    Source,
+    Id,
+    Type,
+    Subject,
+    Time,
+    Value,
+    Dimensions,
+    Provider,
+    Location,
+    Resource,
+    Producer,
+    Correction,
+    NotOurs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ProducerField {
+    Id,
+    Epoch,
+    Seq,
+    NotOurs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CorrectionField {
+    Action,
+    Source,
+    Id,
+    Reason,
+    NotOurs,
+}
+
+impl Field {
+    /// Names are compared here, once for a schema, and not for every datum.
+    fn new(name: &str, node: usize) -> Self {
+        let event = match name {
+            "source" => EventField::Source,
+            "id" => EventField::Id,
+            "type" => EventField::Type,
+            "subject" => EventField::Subject,
+            "time" => EventField::Time,
+            "value" => EventField::Value,
+            "dimensions" => EventField::Dimensions,
+            "provider" => EventField::Provider,
+            "location" => EventField::Location,
+            "resource" => EventField::Resource,
+            "producer" => EventField::Producer,
+            "correction" => EventField::Correction,
+            _ => EventField::NotOurs,
+        };
+        let producer = match name {
+            "id" => ProducerField::Id,
+            "epoch" => ProducerField::Epoch,
+            "seq" => ProducerField::Seq,
+            _ => ProducerField::NotOurs,
+        };
+        let correction = match name {
+            "action" => CorrectionField::Action,
+            "source" => CorrectionField::Source,
+            "id" => CorrectionField::Id,
+            "reason" => CorrectionField::Reason,
+            _ => CorrectionField::NotOurs,
+        };
+        Self { name: name.to_owned(), node, event, producer, correction }
+    }
 }
 
 impl WriterSchema {
@@ -112,15 +192,15 @@ impl WriterSchema {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) fn read<'a>(&self, bytes: &'a [u8]) -> Result<Candidate<'a>, Failure> {
+    pub(super) fn read<'a>(&self, bytes: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Failure> {
         if let Some(detail) = &self.incompatible {
             return Err(Failure::Incompatible(detail.clone()));
         }
         let (nodes, root) = self.plan.as_ref().map_err(|detail| Failure::Incompatible(detail.clone()))?;
         let mut reader = Reader::new(nodes, bytes);
-        let candidate = reader.event(*root)?;
+        reader.event(*root, candidate)?;
         match bytes.len() - reader.at {
-            0 => Ok(candidate),
+            0 => Ok(()),
             rest => Err(Failure::Invalid(format!("{rest} bytes are left over after the datum"))),
         }
     }
@@ -263,7 +343,7 @@ impl<'a> Compiler<'a> {
             Schema::Map(map) => Node::Map(self.compile(&map.types)?),
             Schema::Union(union) => Node::Union(union.variants().iter().map(|schema| self.compile(schema)).collect::<Result<_, _>>()?),
             Schema::Record(record) => {
-                let fields = record.fields.iter().map(|field| Ok((field.name.clone(), self.compile(&field.schema)?)));
+                let fields = record.fields.iter().map(|field| Ok(Field::new(&field.name, self.compile(&field.schema)?)));
                 Node::Record(fields.collect::<Result<_, String>>()?)
             }
             Schema::Ref { name } => return Err(format!("the type {name} is not defined")),
@@ -335,8 +415,8 @@ fn resolve_record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Re
     };
     for (name, target, nullable, required) in fields {
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-        match written.iter().find(|(written, _)| written == name) {
-            Some((_, node)) => resolve(nodes, *node, &path, *target, *nullable)?,
+        match written.iter().find(|field| field.name == *name) {
+            Some(field) => resolve(nodes, field.node, &path, *target, *nullable)?,
             None if *required => return Err(format!("the writer's schema has no field {path}, and usage_event.v1 has no default for it")),
             None => {}
         }
@@ -427,28 +507,27 @@ impl<'a, 'n> Reader<'a, 'n> {
         Self { nodes, bytes, at: 0, steps: 10_000 + 8 * bytes.len() }
     }
 
-    fn event(&mut self, root: usize) -> Result<Candidate<'a>, Failure> {
-        let mut candidate = Candidate::default();
-        let mut data = Data::default();
-        for (name, node) in self.fields(root, "the event")? {
-            match name.as_str() {
-                "source" => candidate.source = self.text(*node, name, false)?,
-                "id" => candidate.id = self.text(*node, name, false)?,
-                "type" => candidate.kind = self.text(*node, name, false)?,
-                "subject" => candidate.subject = self.text(*node, name, false)?,
-                "time" => candidate.time = Time::Micros(self.time(*node)?),
-                "value" => data.value = Found::Is(Value::Units(self.decimal(*node)?)),
-                "dimensions" => data.dimensions = self.map(*node, name, false)?,
-                "provider" => data.provider = self.text(*node, name, true)?,
-                "location" => data.location = self.text(*node, name, true)?,
-                "resource" => data.resource = self.map(*node, name, true)?,
-                "producer" => data.producer = self.producer(*node)?,
-                "correction" => data.correction = self.correction(*node)?,
-                _ => self.skip(*node, 0)?,
+    fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
+        let data = &mut candidate.data;
+        for Field { node, event, .. } in self.fields(root, "the event")? {
+            match event {
+                EventField::Source => candidate.source = self.text(*node, "source", false)?,
+                EventField::Id => candidate.id = self.text(*node, "id", false)?,
+                EventField::Type => candidate.kind = self.text(*node, "type", false)?,
+                EventField::Subject => candidate.subject = self.text(*node, "subject", false)?,
+                EventField::Time => candidate.time = Time::Micros(self.time(*node)?),
+                EventField::Value => data.value = Found::Is(Value::Units(self.decimal(*node)?)),
+                EventField::Dimensions => self.map(*node, "dimensions", false, &mut data.dimensions)?,
+                EventField::Provider => data.provider = self.text(*node, "provider", true)?,
+                EventField::Location => data.location = self.text(*node, "location", true)?,
+                EventField::Resource => self.map(*node, "resource", true, &mut data.resource)?,
+                EventField::Producer => data.producer = self.producer(*node)?,
+                EventField::Correction => data.correction = self.correction(*node)?,
+                EventField::NotOurs => self.skip(*node, 0)?,
             }
         }
-        candidate.data = Found::Is(data);
-        Ok(candidate)
+        candidate.found_data = Found::Is(());
+        Ok(())
     }
 
     fn producer(&mut self, node: usize) -> Result<Found<Producer<'a>>, Failure> {
@@ -456,16 +535,16 @@ impl<'a, 'n> Reader<'a, 'n> {
         if self.nodes[node] == Node::Null {
             return Ok(Found::Absent);
         }
-        let mut producer = Producer::default();
-        for (name, node) in self.fields(node, "producer")? {
-            match name.as_str() {
-                "id" => producer.id = self.text(*node, "producer.id", false)?,
-                "epoch" => producer.epoch = Found::Is(Integer::Is(self.integer(*node, "producer.epoch")?)),
-                "seq" => producer.seq = Found::Is(Integer::Is(self.integer(*node, "producer.seq")?)),
-                _ => self.skip(*node, 0)?,
+        let mut found = Producer::default();
+        for Field { node, producer, .. } in self.fields(node, "producer")? {
+            match producer {
+                ProducerField::Id => found.id = self.text(*node, "producer.id", false)?,
+                ProducerField::Epoch => found.epoch = Found::Is(Integer::Is(self.integer(*node, "producer.epoch")?)),
+                ProducerField::Seq => found.seq = Found::Is(Integer::Is(self.integer(*node, "producer.seq")?)),
+                ProducerField::NotOurs => self.skip(*node, 0)?,
             }
         }
-        Ok(Found::Is(producer))
+        Ok(Found::Is(found))
     }
 
     fn correction(&mut self, node: usize) -> Result<Found<Correction<'a>>, Failure> {
@@ -473,21 +552,21 @@ impl<'a, 'n> Reader<'a, 'n> {
         if self.nodes[node] == Node::Null {
             return Ok(Found::Absent);
         }
-        let mut correction = Correction::default();
-        for (name, node) in self.fields(node, "correction")? {
-            match name.as_str() {
-                "action" => correction.action = self.symbol(*node)?,
-                "source" => correction.source = self.text(*node, "correction.source", false)?,
-                "id" => correction.id = self.text(*node, "correction.id", false)?,
-                "reason" => correction.reason = self.text(*node, "correction.reason", false)?,
-                _ => self.skip(*node, 0)?,
+        let mut found = Correction::default();
+        for Field { node, correction, .. } in self.fields(node, "correction")? {
+            match correction {
+                CorrectionField::Action => found.action = self.symbol(*node)?,
+                CorrectionField::Source => found.source = self.text(*node, "correction.source", false)?,
+                CorrectionField::Id => found.id = self.text(*node, "correction.id", false)?,
+                CorrectionField::Reason => found.reason = self.text(*node, "correction.reason", false)?,
+                CorrectionField::NotOurs => self.skip(*node, 0)?,
             }
         }
-        Ok(Found::Is(correction))
+        Ok(Found::Is(found))
     }
 
     /// The fields of a record, in the writer's order.
-    fn fields(&mut self, node: usize, field: &str) -> Result<&'n [(String, usize)], Failure> {
+    fn fields(&mut self, node: usize, field: &str) -> Result<&'n [Field], Failure> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::Record(fields) => Ok(fields),
@@ -539,7 +618,8 @@ impl<'a, 'n> Reader<'a, 'n> {
         };
         let index = self.int()?;
         match usize::try_from(index).ok().and_then(|index| symbols.get(index)) {
-            Some(symbol) if matches!(symbol.as_str(), "void" | "replace") => Ok(Found::Is(Cow::Owned(symbol.clone()))),
+            Some(symbol) if symbol == "void" => Ok(Found::Is(Cow::Borrowed("void"))),
+            Some(symbol) if symbol == "replace" => Ok(Found::Is(Cow::Borrowed("replace"))),
             Some(symbol) => {
                 Err(Failure::Incompatible(format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace")))
             }
@@ -547,20 +627,21 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn map(&mut self, node: usize, field: &str, nullable: bool) -> Result<Map<'a>, Failure> {
+    fn map(&mut self, node: usize, field: &str, nullable: bool, map: &mut Map<'a>) -> Result<(), Failure> {
         let node = self.branch(node)?;
         let values = match &self.nodes[node] {
             Node::Map(values) => *values,
-            Node::Null if nullable => return Ok(Found::Absent),
+            Node::Null if nullable => return Ok(()),
             other => return Err(mismatch(other, field, Target::Map.what())),
         };
-        let mut pairs = Vec::new();
+        *map = Found::Is(SmallVec::new());
+        let Found::Is(pairs) = map else { unreachable!("it was made one line above") };
         while let Some(count) = self.block()? {
             for _ in 0..count {
                 pairs.push((Cow::Borrowed(self.string(field)?), self.text(values, field, false)?));
             }
         }
-        Ok(Found::Is(pairs))
+        Ok(())
     }
 
     /// The branch that a union has here; any other node is its own branch.
@@ -590,7 +671,7 @@ impl<'a, 'n> Reader<'a, 'n> {
                 let branch = self.branch(node)?;
                 self.skip(branch, depth + 1)
             }
-            Node::Record(fields) => fields.iter().try_for_each(|(_, node)| self.skip(*node, depth + 1)),
+            Node::Record(fields) => fields.iter().try_for_each(|field| self.skip(field.node, depth + 1)),
             Node::Array(items) => {
                 while let Some(count) = self.block()? {
                     for _ in 0..count {
@@ -658,6 +739,13 @@ impl<'a, 'n> Reader<'a, 'n> {
 
     /// A zig-zag varint of at most 64 bits.
     fn long(&mut self) -> Result<i64, Failure> {
+        // Most numbers are lengths and branches, of one byte.
+        if let Some(byte) = self.bytes.get(self.at)
+            && byte & 0x80 == 0
+        {
+            self.at += 1;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
         let mut bits: u64 = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];

@@ -1,5 +1,6 @@
 //! An event as it was found, before anything about it is judged. The one shape all encodings are read into.
 
+use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// A field that may be absent (also null), or of a type it cannot be; then it says what it was.
@@ -13,7 +14,9 @@ pub enum Found<T> {
 
 pub type Text<'a> = Found<Cow<'a, str>>;
 /// Pairs in the order they were written; a name may still be there twice.
-pub type Map<'a> = Found<Vec<(Cow<'a, str>, Text<'a>)>>;
+pub type Map<'a> = Found<SmallVec<[(Cow<'a, str>, Text<'a>); PAIRS]>>;
+/// As many names as an event's dimensions have without costing an allocation.
+pub const PAIRS: usize = 4;
 
 #[derive(Debug, Default)]
 pub struct Candidate<'a> {
@@ -27,7 +30,9 @@ pub struct Candidate<'a> {
     pub content_type: Text<'a>,
     /// A header that contradicts the value, as a sentence.
     pub contradiction: Option<String>,
-    pub data: Found<Data<'a>>,
+    /// Whether there are data; they stand beside, so that they are never moved.
+    pub found_data: Found<()>,
+    pub data: Data<'a>,
 }
 
 #[derive(Debug)]
@@ -82,4 +87,17 @@ pub struct Correction<'a> {
     pub source: Text<'a>,
     pub id: Text<'a>,
     pub reason: Text<'a>,
+}
+
+impl<'a> Candidate<'a> {
+    pub fn set_data(&mut self, data: Found<Data<'a>>) {
+        self.found_data = match data {
+            Found::Absent => Found::Absent,
+            Found::Wrong(what) => Found::Wrong(what),
+            Found::Is(data) => {
+                self.data = data;
+                Found::Is(())
+            }
+        };
+    }
 }

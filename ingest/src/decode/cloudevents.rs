@@ -4,21 +4,22 @@
 
 use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, Producer, Text, Time, Value};
 use super::json::{self, Json, Members};
+use crate::source::Header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
 use std::borrow::Cow;
 
-type Headers = [(String, Option<Vec<u8>>)];
+type Headers<'a> = [Header<'a>];
 
 /// A CloudEvent in the JSON format. `decoded` is where data that comes in base64 is decoded to.
-pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>) -> Result<Candidate<'a>, Rejection> {
+pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
     let members = match json::parse(value)? {
         Json::Object(members) => members,
         other => return Err(Rejection::new(Reason::NotAnObject, format!("the JSON is {}, not an object", other.what()))),
     };
-    let mut candidate = Candidate { specversion: Some(Found::Absent), ..Candidate::default() };
+    candidate.specversion = Some(Found::Absent);
     let mut base64 = None;
     for (name, value) in members {
         match &*name {
@@ -29,19 +30,19 @@ pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>) -> Result<Candi
             "subject" => candidate.subject = text(value),
             "time" => candidate.time = Time::Text(text(value)),
             "datacontenttype" => candidate.content_type = text(value),
-            "data" => candidate.data = data(value),
+            "data" => candidate.set_data(data(value)),
             "data_base64" if value != Json::Null => base64 = Some(value),
             _ => {}
         }
     }
     if let Some(base64) = base64 {
-        candidate.data = match (&candidate.data, base64) {
+        candidate.set_data(match (&candidate.found_data, base64) {
             (Found::Absent, Json::Text(base64)) => data_base64(&base64, decoded),
             (Found::Absent, _) => Found::Wrong("in data_base64, which is not a string"),
             _ => Found::Wrong("given twice, as data and as data_base64"),
-        };
+        });
     }
-    Ok(candidate)
+    Ok(())
 }
 
 /// JSON data may also be given in base64 (CloudEvents JSON format, section 3.1.1).
@@ -56,17 +57,14 @@ fn data_base64<'a>(base64: &str, decoded: &'a mut Vec<u8>) -> Found<Data<'a>> {
 }
 
 /// Attributes from `ce_` headers, data from the value.
-pub fn binary<'a>(headers: &'a Headers, value: &'a [u8]) -> Result<Candidate<'a>, Rejection> {
-    let mut candidate = Candidate {
-        specversion: Some(header(headers, "ce_specversion")),
-        id: header(headers, "ce_id"),
-        source: header(headers, "ce_source"),
-        kind: header(headers, "ce_type"),
-        subject: header(headers, "ce_subject"),
-        time: Time::Text(header(headers, "ce_time")),
-        content_type: header(headers, "content-type"),
-        ..Candidate::default()
-    };
+pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+    candidate.specversion = Some(header(headers, "ce_specversion"));
+    candidate.id = header(headers, "ce_id");
+    candidate.source = header(headers, "ce_source");
+    candidate.kind = header(headers, "ce_type");
+    candidate.subject = header(headers, "ce_subject");
+    candidate.time = Time::Text(header(headers, "ce_time"));
+    candidate.content_type = header(headers, "content-type");
     // A value of another content type is not JSON and is not read; the content type is refused in its turn.
     let is_json = match &candidate.content_type {
         Found::Is(content_type) => is_json(content_type),
@@ -74,13 +72,13 @@ pub fn binary<'a>(headers: &'a Headers, value: &'a [u8]) -> Result<Candidate<'a>
         Found::Wrong(_) => false,
     };
     if is_json {
-        candidate.data = data(json::parse(value)?);
+        candidate.set_data(data(json::parse(value)?));
     }
-    Ok(candidate)
+    Ok(())
 }
 
 /// An Avro event that came with `ce_` headers: they must say the same.
-pub fn with_headers<'a>(mut candidate: Candidate<'a>, headers: &'a Headers) -> Candidate<'a> {
+pub fn with_headers<'a>(candidate: &mut Candidate<'a>, headers: &Headers<'a>) {
     let pairs = [("ce_id", &candidate.id), ("ce_source", &candidate.source), ("ce_type", &candidate.kind), ("ce_subject", &candidate.subject)];
     let texts = pairs.into_iter().find_map(|(name, inside)| {
         let outside = header(headers, name);
@@ -96,16 +94,15 @@ pub fn with_headers<'a>(mut candidate: Candidate<'a>, headers: &'a Headers) -> C
         Found::Absent => None,
         specversion => Some(specversion),
     };
-    candidate
 }
 
 /// Whether the record is a CloudEvent in binary mode.
-pub fn has_attributes(headers: &Headers) -> bool {
-    headers.iter().any(|(name, _)| name.starts_with("ce_"))
+pub fn has_attributes(headers: &Headers<'_>) -> bool {
+    headers.iter().any(|(name, _)| name.starts_with(b"ce_"))
 }
 
 /// The media type of the `content-type` header, without parameters, in lower case.
-pub fn content_type(headers: &Headers) -> Option<String> {
+pub fn content_type(headers: &Headers<'_>) -> Option<String> {
     match header(headers, "content-type") {
         Found::Is(text) => Some(media_type(&text)),
         Found::Absent => None,
@@ -127,8 +124,8 @@ pub fn is_avro(media_type: &str) -> bool {
     matches!(media_type, "application/avro" | "avro/binary" | "application/vnd.apache.avro") || media_type.ends_with("+avro")
 }
 
-fn header<'a>(headers: &'a Headers, wanted: &str) -> Text<'a> {
-    let mut values = headers.iter().filter(|(name, _)| name == wanted).filter_map(|(_, value)| value.as_deref());
+fn header<'a>(headers: &Headers<'a>, wanted: &str) -> Text<'a> {
+    let mut values = headers.iter().filter(|(name, _)| *name == wanted.as_bytes()).filter_map(|(_, value)| *value);
     match (values.next(), values.next()) {
         (None, _) => Found::Absent,
         (Some(_), Some(_)) => Found::Wrong("a header that is there twice"),

@@ -3,33 +3,44 @@
 //! Read from the top: each block is one reason, and the first that applies is the answer. A detail names the field and what is
 //! wrong with it, not its content, which may be anything.
 
-use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, PAIRS, Producer, Text, Time, Value};
 use super::cloudevents;
 use schemas::decimal::{DecimalError, Quantity, Sign};
-use schemas::event::{self, CorrectionAction, Dimensions, ProducerSequence, UsageEvent};
-use schemas::id::{self, EventId, EventKey, EventSource, MeterType, NameError, ProviderId, Subject};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
+use schemas::id::{self, NameError};
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// How far a producer's clock may be ahead.
 const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEvent, Rejection> {
-    let Candidate { specversion, source, id, kind, subject, time, content_type, contradiction, data } = candidate;
+/// Where an event's maps are put in order.
+#[derive(Default)]
+pub struct Maps<'c> {
+    dimensions: Pairs<'c>,
+    resource: Pairs<'c>,
+}
+
+type Pairs<'c> = SmallVec<[Pair<'c>; PAIRS]>;
+
+/// # Errors
+/// The first reason that applies.
+pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, maps: &'e mut Maps<'c>) -> Result<EventRef<'e>, Rejection> {
+    let Candidate { specversion, source, id, kind, subject, time, content_type, contradiction, found_data, data } = candidate;
     let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
 
-    let time_text = match &time {
+    let time_text = match time {
         Time::Text(text) => Some(text),
         Time::Micros(_) => None,
     };
     let attributes = [
         ("specversion", specversion.as_ref()),
-        ("id", Some(&id)),
-        ("source", Some(&source)),
-        ("type", Some(&kind)),
-        ("subject", Some(&subject)),
+        ("id", Some(id)),
+        ("source", Some(source)),
+        ("type", Some(kind)),
+        ("subject", Some(subject)),
         ("time", time_text),
     ];
     let attributes = || attributes.iter().filter_map(|(name, found)| found.map(|found| (*name, found)));
@@ -42,7 +53,7 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
         }
     }
 
-    for (name, found) in attributes().chain([("datacontenttype", &content_type)]) {
+    for (name, found) in attributes().chain([("datacontenttype", content_type)]) {
         match found {
             Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}; it must be a string")),
             Found::Is(text) => {
@@ -54,24 +65,24 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
         }
     }
     if let Some(detail) = contradiction {
-        return refuse(Reason::AttributeInvalid, detail);
+        return refuse(Reason::AttributeInvalid, detail.clone());
     }
 
-    if let Some(Found::Is(version)) = &specversion
+    if let Some(Found::Is(version)) = specversion
         && version != "1.0"
     {
         return refuse(Reason::SpecversionUnsupported, format!("specversion is {version:?}; 1.0 is read"));
     }
 
-    if let Found::Is(content_type) = &content_type
+    if let Found::Is(content_type) = content_type
         && !cloudevents::is_json(content_type)
     {
         return refuse(Reason::ContentTypeUnsupported, format!("datacontenttype is {content_type:?}; application/json is read"));
     }
 
     let time = match time {
-        Time::Micros(micros) => Instant::from_micros(micros),
-        Time::Text(text) => Instant::parse_rfc3339(&checked(text)),
+        Time::Micros(micros) => Instant::from_micros(*micros),
+        Time::Text(text) => Instant::parse_rfc3339(checked(text)),
     };
     let time = time.map_err(|error| Rejection::new(Reason::TimeInvalid, format!("time: {error}")))?;
 
@@ -79,55 +90,41 @@ pub fn judge(candidate: Candidate<'_>, received_at: Instant) -> Result<UsageEven
         return refuse(Reason::TimeInFuture, format!("time is {time}, more than five minutes after the record was received at {received_at}"));
     }
 
-    let Data { value, dimensions, provider, location, resource, producer, correction } = match data {
-        Found::Is(data) => data,
+    match found_data {
+        Found::Is(()) => {}
         Found::Absent => return refuse(Reason::DataInvalid, "data is missing".to_owned()),
         Found::Wrong(what) => return refuse(Reason::DataInvalid, format!("data is {what}; it must be an object")),
-    };
+    }
+    let Data { value, dimensions, provider, location, resource, producer, correction } = data;
 
     let quantity = match value {
         Found::Absent => return refuse(Reason::ValueMissing, "data.value is missing".to_owned()),
         Found::Wrong(what) => return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal")),
-        Found::Is(value) => quantity(&value).map_err(|error| Rejection::new(value_reason(error), format!("data.value: {error}")))?,
+        Found::Is(value) => quantity(value).map_err(|error| Rejection::new(value_reason(error), format!("data.value: {error}")))?,
     };
 
-    let dimensions: Dimensions =
-        map("data.dimensions", dimensions).map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
+    let dimensions = map("data.dimensions", dimensions, &mut maps.dimensions);
+    let dimensions = dimensions.map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
 
     let optional = |detail| Rejection::new(Reason::OptionalFieldInvalid, detail);
     let provider = optional_text("data.provider", provider).map_err(optional)?;
     let location = optional_text("data.location", location).map_err(optional)?;
-    let resource = map("data.resource", resource).map_err(optional)?;
+    let resource = map("data.resource", resource, &mut maps.resource).map_err(optional)?;
     let producer = self::producer(producer).map_err(optional)?;
 
-    let key = EventKey { source: name(source, EventSource::new), id: name(id, EventId::new) };
-    let correction = self::correction(correction, &key).map_err(|detail| Rejection::new(Reason::CorrectionInvalid, detail))?;
+    let (source, id) = (checked(source), checked(id));
+    let correction = self::correction(correction, source, id).map_err(|detail| Rejection::new(Reason::CorrectionInvalid, detail))?;
 
-    Ok(UsageEvent {
-        key,
-        meter: name(kind, MeterType::new),
-        subject: name(subject, Subject::new),
-        time,
-        quantity,
-        dimensions,
-        provider: provider.map(|text| ProviderId::new(text).expect("the name was checked when it was found")),
-        location,
-        resource,
-        producer,
-        correction,
-    })
+    let (meter, subject) = (checked(kind), checked(subject));
+    Ok(EventRef { source, id, meter, subject, time, quantity, dimensions, provider, location, resource, producer, correction })
 }
 
 /// The text of an attribute that has passed the first two rules.
-fn checked(found: Text<'_>) -> String {
+fn checked<'c>(found: &'c Text<'_>) -> &'c str {
     match found {
-        Found::Is(text) => text.into_owned(),
+        Found::Is(text) => text,
         Found::Absent | Found::Wrong(_) => unreachable!("an attribute that is absent or no text was refused above"),
     }
-}
-
-fn name<T>(found: Text<'_>, new: impl FnOnce(String) -> Result<T, NameError>) -> T {
-    new(checked(found)).expect("every attribute obeys the rules for names by now")
 }
 
 fn quantity(value: &Value<'_>) -> Result<Quantity, DecimalError> {
@@ -161,29 +158,28 @@ fn value_reason(error: DecimalError) -> Reason {
     }
 }
 
-fn optional_text(field: &str, found: Text<'_>) -> Result<Option<String>, String> {
+fn optional_text<'c>(field: &str, found: &'c Text<'_>) -> Result<Option<&'c str>, String> {
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("{field} is {what}, not a string")),
-        Found::Is(text) => match id::check_name(&text) {
-            Ok(()) => Ok(Some(text.into_owned())),
+        Found::Is(text) => match id::check_name(text) {
+            Ok(()) => Ok(Some(text)),
             Err(error) => Err(format!("{field}: {error}")),
         },
     }
 }
 
-fn required_text(field: &str, found: Text<'_>) -> Result<String, String> {
+fn required_text<'c>(field: &str, found: &'c Text<'_>) -> Result<&'c str, String> {
     optional_text(field, found)?.ok_or_else(|| format!("{field} is missing"))
 }
 
 /// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
-fn map(field: &str, found: Map<'_>) -> Result<Option<BTreeMap<String, String>>, String> {
+fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Pairs<'c>) -> Result<Option<&'e [Pair<'c>]>, String> {
     let pairs = match found {
         Found::Absent => return Ok(None),
         Found::Wrong(what) => return Err(format!("{field} is {what}, not an object of strings")),
         Found::Is(pairs) => pairs,
     };
-    let mut map = BTreeMap::new();
     for (name, value) in pairs {
         if name.len() > id::MAX_BYTES {
             return Err(format!("a name in {field}: {}", NameError::TooLong));
@@ -196,25 +192,31 @@ fn map(field: &str, found: Map<'_>) -> Result<Option<BTreeMap<String, String>>, 
         if value.len() > id::MAX_BYTES {
             return Err(format!("{field}[{name:?}]: {}", NameError::TooLong));
         }
-        match map.entry(name.into_owned()) {
-            Entry::Vacant(entry) => entry.insert(value.into_owned()),
-            Entry::Occupied(entry) => return Err(format!("{field} has the name {:?} twice", entry.key())),
-        };
+        let pair = (Cow::Borrowed(&**name), Cow::Borrowed(&**value));
+        // Producers write names in order or nearly so, and a few names in any case.
+        match ordered.iter().rev().take(PAIRS).position(|(before, _)| *before <= *name) {
+            Some(back) if ordered[ordered.len() - 1 - back].0 == *name => return Err(format!("{field} has the name {name:?} twice")),
+            Some(back) => ordered.insert(ordered.len() - back, pair),
+            None => match ordered.binary_search_by(|(before, _)| before.cmp(name)) {
+                Ok(_) => return Err(format!("{field} has the name {name:?} twice")),
+                Err(place) => ordered.insert(place, pair),
+            },
+        }
     }
-    Ok(Some(map))
+    Ok(Some(ordered))
 }
 
-fn producer(found: Found<Producer<'_>>) -> Result<Option<ProducerSequence>, String> {
-    let integer = |field, found: Found<Integer<'_>>| match found {
+fn producer<'c>(found: &'c Found<Producer<'_>>) -> Result<Option<ProducerRef<'c>>, String> {
+    let integer = |field, found: &Found<Integer<'_>>| match found {
         Found::Absent => Err(format!("{field} is missing")),
         Found::Wrong(what) => Err(format!("{field} is {what}, not an integer")),
-        Found::Is(Integer::Is(value)) => Ok(value),
+        Found::Is(Integer::Is(value)) => Ok(*value),
         Found::Is(Integer::Literal(literal)) => literal.parse().map_err(|_| format!("{field} is not an integer of 64 bits")),
     };
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("data.producer is {what}, not an object")),
-        Found::Is(Producer { id, epoch, seq }) => Ok(Some(ProducerSequence {
+        Found::Is(Producer { id, epoch, seq }) => Ok(Some(ProducerRef {
             id: required_text("data.producer.id", id)?,
             epoch: integer("data.producer.epoch", epoch)?,
             seq: integer("data.producer.seq", seq)?,
@@ -222,22 +224,19 @@ fn producer(found: Found<Producer<'_>>) -> Result<Option<ProducerSequence>, Stri
     }
 }
 
-fn correction(found: Found<Correction<'_>>, key: &EventKey) -> Result<Option<event::Correction>, String> {
+fn correction<'c>(found: &'c Found<Correction<'_>>, own_source: &str, own_id: &str) -> Result<Option<CorrectionRef<'c>>, String> {
     let Correction { action, source, id, reason } = match found {
         Found::Absent => return Ok(None),
         Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
         Found::Is(correction) => correction,
     };
     let action = required_text("data.correction.action", action)?;
-    let action = CorrectionAction::parse(&action).ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
-    let name = "the name was checked when it was found";
-    let target = EventKey {
-        source: EventSource::new(required_text("data.correction.source", source)?).expect(name),
-        id: EventId::new(required_text("data.correction.id", id)?).expect(name),
-    };
+    let action = CorrectionAction::parse(action).ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
+    let source = required_text("data.correction.source", source)?;
+    let id = required_text("data.correction.id", id)?;
     let reason = required_text("data.correction.reason", reason)?;
-    if target == *key {
+    if (source, id) == (own_source, own_id) {
         return Err("data.correction names the event itself".to_owned());
     }
-    Ok(Some(event::Correction { action, target, reason }))
+    Ok(Some(CorrectionRef { action, source, id, reason }))
 }

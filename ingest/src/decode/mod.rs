@@ -1,12 +1,12 @@
 //! One record, in whatever encoding, to usage or rejection. Total: every input has an outcome.
 //!
 //! ```text
-//! bytes ── encoding ──> Candidate ── judge ──> UsageEvent | Rejection
+//! bytes ── encoding ──> Candidate ── judge ──> EventRef | Rejection
 //!          json, avro   (what was found)       (the rules, once, for all encodings)
 //! ```
 //!
 //! An encoding only finds fields; [`judge`] alone decides about them, in the order of [`Reason`], so that the same mistake has
-//! the same reason in JSON, in Kafka headers and in Avro.
+//! the same reason in JSON, in Kafka headers and in Avro. Neither copies what it need not: an event borrows from its record.
 //!
 //! Invariant: decoding a record depends on that record, its schema and the time it was received, never on its neighbours.
 
@@ -19,12 +19,12 @@ pub mod avro; // writer schemas and their data
 
 use crate::IngestError;
 use crate::registry::SchemaLookup;
-use crate::source::{Content, SourceRecord, Stop, size};
+use crate::source::{Content, Header, RawRef, Stop};
 use avro::{Failure, WriterSchema};
 use candidate::Candidate;
-use schemas::batch::{DecodedRecord, Outcome, RawRecord};
+use judge::Maps;
+use ledger::row::{OutcomeRef, write_headers};
 use schemas::digest::Sha256Digest;
-use schemas::event::UsageEvent;
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
 use std::collections::HashMap;
@@ -65,46 +65,65 @@ impl Decoder {
         Self { by_fingerprint, by_id }
     }
 
+    /// Gives what became of a record to `take`, and what that makes of it back.
+    ///
     /// # Errors
     /// Only what is not the record's fault: a stop was asked for while waiting for the schema registry.
-    pub fn decode(&mut self, record: SourceRecord, received_at: Instant, stop: &Stop) -> Result<DecodedRecord, IngestError> {
-        let SourceRecord { coordinates, produced_at, raw, content } = record;
-        let outcome = match content {
-            Content::Gap { until, detail } => Outcome::Gap { until, detail },
-            Content::Refused(rejection) => Outcome::Rejected { rejection, raw },
-            Content::Message | Content::Json | Content::Avro(_) => match self.event(&raw, &content, received_at, stop)? {
-                Ok(event) => Outcome::Usage(Box::new(event)),
-                Err(rejection) if rejection.reason == Reason::TooLarge => Outcome::Rejected { rejection, raw: cut(raw) },
-                Err(rejection) => Outcome::Rejected { rejection, raw },
-            },
+    pub fn decode<T>(
+        &mut self,
+        raw: &RawRef<'_>,
+        content: Content<'_>,
+        received_at: Instant,
+        stop: &Stop,
+        take: impl FnOnce(&OutcomeRef<'_>) -> T,
+    ) -> Result<T, IngestError> {
+        let mut decoded = Vec::new();
+        let mut candidate = Candidate::default();
+        let found = match content {
+            Content::Gap { until, detail } => return Ok(take(&OutcomeRef::Gap { until, detail })),
+            Content::Refused(rejection) => return Ok(refused(rejection, raw, take)),
+            Content::Message | Content::Json | Content::Avro(_) => self.find(raw, content, &mut decoded, &mut candidate, stop)?,
         };
-        Ok(DecodedRecord { coordinates, produced_at, received_at, outcome })
+        let mut maps = Maps::default();
+        Ok(match found.and_then(|()| judge::judge(&candidate, received_at, &mut maps)) {
+            Ok(event) => take(&OutcomeRef::Usage(event)),
+            Err(rejection) => refused(&rejection, raw, take),
+        })
     }
 
-    fn event(&mut self, raw: &RawRecord, content: &Content, received_at: Instant, stop: &Stop) -> Result<Result<UsageEvent, Rejection>, IngestError> {
-        let value = match raw.value.as_deref() {
+    /// Finds the fields of an event. `decoded` is where what comes encoded once more is decoded to.
+    fn find<'a>(
+        &mut self,
+        raw: &RawRef<'a>,
+        content: Content<'_>,
+        decoded: &'a mut Vec<u8>,
+        candidate: &mut Candidate<'a>,
+        stop: &Stop,
+    ) -> Result<Result<(), Rejection>, IngestError> {
+        let value = match raw.value {
             Some(value) if !value.is_empty() => value,
             Some(_) => return Ok(Err(Rejection::new(Reason::Empty, "the record has no bytes"))),
             None => return Ok(Err(Rejection::new(Reason::Empty, "the record is a tombstone: it has no value"))),
         };
-        if size(raw) > MAX_RECORD_BYTES {
-            return Ok(Err(too_large(size(raw), &Sha256Digest::of(value).to_string())));
+        if raw.size() > MAX_RECORD_BYTES {
+            return Ok(Err(too_large(raw.size(), &Sha256Digest::of(value).to_string())));
         }
-        let mut decoded = Vec::new();
-        let candidate = match content {
-            Content::Avro(schema) => datum(schema, value),
-            Content::Json => cloudevents::structured(value, &mut decoded),
-            _ => match encoding(raw, value) {
+        Ok(match content {
+            Content::Avro(schema) => datum(schema, value, candidate),
+            Content::Json => cloudevents::structured(value, decoded, candidate),
+            _ => match encoding(raw.headers, value) {
                 Err(rejection) => Err(rejection),
-                Ok(Encoding::Structured(value)) => cloudevents::structured(value, &mut decoded),
-                Ok(Encoding::Binary(value)) => cloudevents::binary(&raw.headers, value),
+                Ok(Encoding::Structured(value)) => cloudevents::structured(value, decoded, candidate),
+                Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, candidate),
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
-                    let schema = self.schema(schema, stop)?;
-                    schema.and_then(|schema| datum(&schema, bytes)).map(|candidate| cloudevents::with_headers(candidate, &raw.headers))
+                    let found = self.schema(schema, stop)?.and_then(|schema| datum(&schema, bytes, candidate));
+                    if found.is_ok() && !raw.headers.is_empty() {
+                        cloudevents::with_headers(candidate, raw.headers);
+                    }
+                    found
                 }
             },
-        };
-        Ok(candidate.and_then(|candidate| judge::judge(candidate, received_at)))
+        })
     }
 
     fn schema(&mut self, name: SchemaName, stop: &Stop) -> Result<Result<Arc<WriterSchema>, Rejection>, IngestError> {
@@ -120,7 +139,7 @@ impl Decoder {
 }
 
 /// Tells a Kafka message's encoding: by Avro's first bytes, else by its headers, else by its first byte.
-fn encoding<'a>(raw: &RawRecord, value: &'a [u8]) -> Result<Encoding<'a>, Rejection> {
+fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>, Rejection> {
     match value {
         [0x00, a, b, c, d, datum @ ..] => return Ok(Encoding::Avro { schema: SchemaName::Id(u32::from_be_bytes([*a, *b, *c, *d])), datum }),
         [0xC3, 0x01, rest @ ..] => {
@@ -133,7 +152,7 @@ fn encoding<'a>(raw: &RawRecord, value: &'a [u8]) -> Result<Encoding<'a>, Reject
         _ => {}
     }
     let unknown = |detail: String| Err(Rejection::new(Reason::EncodingUnknown, detail));
-    let content_type = cloudevents::content_type(&raw.headers);
+    let content_type = cloudevents::content_type(headers);
     let looks_like_json = matches!(value.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'{' | b'['));
     match content_type.as_deref() {
         Some("application/cloudevents+json") => Ok(Encoding::Structured(value)),
@@ -143,7 +162,7 @@ fn encoding<'a>(raw: &RawRecord, value: &'a [u8]) -> Result<Encoding<'a>, Reject
         Some(other) if cloudevents::is_avro(other) => {
             unknown("the content type says Avro, but the value has neither Confluent framing nor single-object encoding".to_owned())
         }
-        _ if cloudevents::has_attributes(&raw.headers) => Ok(Encoding::Binary(value)),
+        _ if cloudevents::has_attributes(headers) => Ok(Encoding::Binary(value)),
         Some(other) if cloudevents::is_json(other) => Ok(Encoding::Structured(value)),
         None if looks_like_json => Ok(Encoding::Structured(value)),
         Some(other) => unknown(format!("the content type {other:?} is not read and there are no ce_ headers")),
@@ -151,8 +170,8 @@ fn encoding<'a>(raw: &RawRecord, value: &'a [u8]) -> Result<Encoding<'a>, Reject
     }
 }
 
-fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8]) -> Result<Candidate<'a>, Rejection> {
-    schema.read(bytes).map_err(|failure| match failure {
+fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+    schema.read(bytes, candidate).map_err(|failure| match failure {
         Failure::Incompatible(detail) => Rejection::new(Reason::SchemaIncompatible, detail),
         Failure::Invalid(detail) => Rejection::new(Reason::AvroInvalid, detail),
     })
@@ -166,20 +185,38 @@ pub(crate) fn too_large(size: usize, digest: &str) -> Rejection {
     Rejection::new(Reason::TooLarge, detail)
 }
 
-/// Cuts a record down to about [`KEPT_BYTES`]: the value first, then the key, then the headers that still fit.
-fn cut(mut raw: RawRecord) -> RawRecord {
+fn refused<T>(rejection: &Rejection, raw: &RawRef<'_>, take: impl FnOnce(&OutcomeRef<'_>) -> T) -> T {
+    let fitting;
+    let raw = if rejection.reason == Reason::TooLarge {
+        fitting = headers_that_fit(raw);
+        cut(raw, &fitting)
+    } else {
+        *raw
+    };
+    let mut headers = Vec::new();
+    write_headers(&mut headers, raw.headers);
+    take(&OutcomeRef::Rejected { reason: rejection.reason, detail: &rejection.detail, key: raw.key, headers: &headers, value: raw.value })
+}
+
+/// A record cut down to about [`KEPT_BYTES`]: the value first, then the key, then the headers that still fit.
+fn cut<'a>(raw: &RawRef<'a>, headers: &'a [Header<'a>]) -> RawRef<'a> {
+    let value = raw.value.map(|value| &value[..value.len().min(KEPT_BYTES)]);
+    let left = KEPT_BYTES - value.map_or(0, <[u8]>::len);
+    RawRef { key: raw.key.map(|key| &key[..key.len().min(left)]), headers, value }
+}
+
+fn headers_that_fit<'a>(raw: &RawRef<'a>) -> Vec<Header<'a>> {
     let mut left = KEPT_BYTES;
-    for part in [&mut raw.value, &mut raw.key].into_iter().flatten() {
-        part.truncate(left);
-        left -= part.len();
+    for part in [raw.value, raw.key].into_iter().flatten() {
+        left -= part.len().min(left);
     }
-    raw.headers.retain(|(name, value)| {
-        let size = name.len() + value.as_ref().map_or(0, Vec::len);
+    let fits = |(name, value): &&Header<'a>| {
+        let size = name.len() + value.map_or(0, <[u8]>::len);
         let fits = size <= left;
         left -= if fits { size } else { 0 };
         fits
-    });
-    raw
+    };
+    raw.headers.iter().filter(fits).copied().collect()
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //! Read here rather than by a library, because a record that is refused is kept with its own bytes, one bad record must not take
 //! its neighbours along, and a block must not unpack to more than memory holds.
 
-use super::{Item, Records};
+use super::{Content, Item, Records};
 use crate::decode::avro::WriterSchema;
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
-use crate::source::Content;
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
 use std::io::{self, BufRead, Read};

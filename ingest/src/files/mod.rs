@@ -12,11 +12,11 @@ mod disk; // bytes from a disk, digested while they are read
 mod text; // NDJSON lines and JSON values
 
 use crate::IngestError;
-use crate::source::{BatchPolicy, Content, RawBatch, Source, SourceEvent, SourceRecord, Stop};
+use crate::decode::avro::WriterSchema;
+use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent, Stop};
 use disk::Disk;
-use schemas::batch::{Coordinates, RawRecord};
 use schemas::digest::Sha256Digest;
-use schemas::position::{NextOffset, Offset, Origin, Positions, Stream};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
 use schemas::rejection::{Reason, Rejection};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -29,6 +29,13 @@ use std::time::Instant;
 /// How much of a file is digested before looking whether to stop.
 const DIGESTED_AT_ONCE: u64 = 64 << 20;
 const SUPPORTED: &str = ".ndjson, .jsonl, .json and .avro, each also with .gz or .zst added";
+
+/// What a record of a file is.
+enum Content {
+    Json,
+    Avro(Arc<WriterSchema>),
+    Refused(Rejection),
+}
 
 /// One record of a file, or the news that the rest cannot be read.
 struct Item {
@@ -208,13 +215,13 @@ impl Source for FilesSource {
         Ok(())
     }
 
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop) -> Result<SourceEvent, IngestError> {
+    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError> {
         let begun = Instant::now();
-        let mut batch = RawBatch::default();
+        let mut batch = Batch::new(sink);
         while !batch.is_full(policy) && !stop.is_requested() && begun.elapsed() < policy.max_age {
             let Some(opened) = &mut self.open else {
                 let Some(planned) = self.queue.pop_front() else {
-                    return Ok(if batch.is_empty() { SourceEvent::CaughtUp } else { SourceEvent::Batch(batch) });
+                    return Ok(if batch.is_empty() { SourceEvent::CaughtUp } else { SourceEvent::Batch });
                 };
                 self.open = Some(Opened::new(planned)?);
                 continue;
@@ -227,7 +234,7 @@ impl Source for FilesSource {
             }
             match item {
                 Some(item) if item.offset < opened.planned.position => {}
-                Some(item) => batch_item(&mut batch, &mut opened.planned, item),
+                Some(item) => batch_item(&mut batch, &mut opened.planned, &item)?,
                 None => {
                     let read = opened.disk.finish().map_err(|error| retry(path, &error))?;
                     if read != opened.planned.digest {
@@ -240,7 +247,7 @@ impl Source for FilesSource {
                 }
             }
         }
-        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch(batch) })
+        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch })
     }
 
     /// How many records a file has is only known when it has been read.
@@ -249,13 +256,22 @@ impl Source for FilesSource {
     }
 }
 
-fn batch_item(batch: &mut RawBatch, planned: &mut Planned, item: Item) {
-    let Item { offset, next, value, content } = item;
-    let coordinates = Coordinates { stream: planned.stream.clone(), origin_name: planned.file.name.clone(), offset: Offset(offset) };
-    let raw = RawRecord { key: None, headers: Vec::new(), value: Some(value) };
-    let record = SourceRecord { coordinates, produced_at: None, raw, content };
-    batch.push(record, NextOffset(planned.position), NextOffset(next));
-    planned.position = next;
+fn batch_item(batch: &mut Batch<'_>, planned: &mut Planned, item: &Item) -> Result<(), IngestError> {
+    let advance = Advance { from: NextOffset(planned.position), to: NextOffset(item.next) };
+    planned.position = item.next;
+    batch.push(&Record {
+        stream: &planned.stream,
+        origin_name: &planned.file.name,
+        offset: Offset(item.offset),
+        advance,
+        produced_at: None,
+        raw: RawRef { key: None, headers: &[], value: Some(&item.value) },
+        content: match &item.content {
+            Content::Json => source::Content::Json,
+            Content::Avro(schema) => source::Content::Avro(schema),
+            Content::Refused(rejection) => source::Content::Refused(rejection),
+        },
+    })
 }
 
 impl Opened {

@@ -3,7 +3,7 @@ use crate::decode::Decoder;
 use crate::registry::SchemaTable;
 use apache_avro::types::Value;
 use apache_avro::{Codec, Schema, Writer};
-use schemas::batch::Outcome;
+use ledger::row::OutcomeRef;
 use std::io::Write as _;
 use tempfile::TempDir;
 
@@ -35,37 +35,43 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// Reads everything from `positions` on, as `name offset outcome` lines, and moves the positions.
+/// Shows records as `name offset outcome` lines.
+struct Shown {
+    decoder: Decoder,
+    lines: Vec<String>,
+    positions: Positions,
+}
+
+impl Sink for Shown {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
+        let received_at = schemas::time::Instant::parse_rfc3339(RECEIVED).expect("a time");
+        self.positions.apply(record.stream, record.advance).expect("records follow each other");
+        let outcome = self.decoder.decode(&record.raw, record.content, received_at, &Stop::default(), |outcome| match outcome {
+            OutcomeRef::Usage(event) => event.id.to_owned(),
+            OutcomeRef::Rejected { reason, value, .. } => format!("{reason} ({} bytes kept)", value.map_or(0, <[u8]>::len)),
+            OutcomeRef::Gap { .. } => "gap".to_owned(),
+        })?;
+        self.lines.push(format!("{} {} {outcome}", record.origin_name, record.offset));
+        Ok(())
+    }
+}
+
+/// Reads everything from `positions` on and moves the positions.
 fn read(folder: &TempDir, positions: &mut Positions, max_records: usize) -> Result<Vec<String>, IngestError> {
     let mut source = FilesSource::new(folder.path())?;
-    let mut decoder = Decoder::new(Box::new(SchemaTable::default()), []);
     let stop = Stop::default();
     let policy = BatchPolicy { max_records, ..BatchPolicy::default() };
-    let received_at = schemas::time::Instant::parse_rfc3339(RECEIVED).expect("a time");
     source.discover(&stop)?;
     source.assign(positions, &stop)?;
-    let mut shown = Vec::new();
+    let mut shown = Shown { decoder: Decoder::new(Box::new(SchemaTable::default()), []), lines: Vec::new(), positions: std::mem::take(positions) };
     loop {
-        match source.next(&policy, &stop)? {
-            SourceEvent::CaughtUp => return Ok(shown),
-            SourceEvent::Idle => {}
-            SourceEvent::Batch(batch) => {
-                assert!(!batch.is_empty() && batch.records.len() <= max_records);
-                for (stream, advance) in &batch.advances {
-                    positions.apply(stream, *advance).expect("batches follow each other");
-                }
-                for record in batch.records {
-                    let record = decoder.decode(record, received_at, &stop)?;
-                    let outcome = match record.outcome {
-                        Outcome::Usage(event) => event.key.id.to_string(),
-                        Outcome::Rejected { rejection, raw } => {
-                            format!("{} ({} bytes kept)", rejection.reason, raw.value.map_or(0, |value| value.len()))
-                        }
-                        Outcome::Gap { .. } => "gap".to_owned(),
-                    };
-                    shown.push(format!("{} {} {outcome}", record.coordinates.origin_name, record.coordinates.offset));
-                }
-            }
+        let before = shown.lines.len();
+        let event = source.next(&policy, &stop, &mut shown)?;
+        let records = shown.lines.len() - before;
+        assert!(records <= max_records && (records > 0) == (event == SourceEvent::Batch), "{event:?} after {records} records");
+        if event == SourceEvent::CaughtUp {
+            *positions = shown.positions;
+            return Ok(shown.lines);
         }
     }
 }
@@ -271,6 +277,14 @@ fn a_block_that_cannot_be_told_apart_into_records_ends() {
     check(&[("a.avro", &bytes)], &["a.avro 0 avro-invalid (0 bytes kept)"]);
 }
 
+struct Ignored;
+
+impl Sink for Ignored {
+    fn record(&mut self, _: &Record<'_>) -> Result<(), IngestError> {
+        Ok(())
+    }
+}
+
 #[test]
 fn a_file_that_changes_while_it_is_read_is_named() {
     let folder = folder(&[("a.ndjson", lines(1..5).as_bytes())]);
@@ -279,7 +293,7 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     source.discover(&stop).expect("one file");
     source.assign(&Positions::default(), &stop).expect("one file");
     fs::write(folder.path().join("a.ndjson"), lines(2..6)).expect("a file");
-    let error = source.next(&BatchPolicy::default(), &stop).expect_err("another file").to_string();
+    let error = source.next(&BatchPolicy::default(), &stop, &mut Ignored).expect_err("another file").to_string();
     assert!(error.contains("a.ndjson") && error.contains("changed while it was read"), "{error}");
 }
 

@@ -93,10 +93,7 @@ impl ProgressLine {
         let seconds = self.started.elapsed().as_millis().max(1);
         let rate = u128::from(progress.received) * 1000 / seconds;
         let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        let line = format!(
-            "{} received, {rate}/s, lag {lag}, {} rejected, {} duplicates seen, {} gaps",
-            progress.received, progress.rejected, progress.duplicates_seen, progress.gaps
-        );
+        let line = format!("{} received, {rate}/s, lag {lag}, {} rejected, {} gaps", progress.received, progress.rejected, progress.gaps);
         let mut stderr = std::io::stderr().lock();
         // A progress line that cannot be shown is no reason to stop.
         let _ = if self.terminal { write!(stderr, "\r\x1b[K{line}") } else { writeln!(stderr, "{line}") };

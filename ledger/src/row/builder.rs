@@ -8,13 +8,12 @@
 
 use super::words::{Words, column};
 use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
-use arrow::array::builder::NullBufferBuilder;
 use arrow::array::{
-    Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
 use schemas::digest::Sha256Digest;
 use schemas::event::{EventRef, Pair, push_map};
 use schemas::position::{Advance, NextOffset, Offset, Stream};
@@ -115,7 +114,7 @@ impl BatchBuilder {
     /// When it does not begin where the stream's advance ends.
     pub fn advance(&mut self, stream: StreamIndex, advance: Advance) {
         let state = &mut self.streams[stream.0];
-        let Advance { from, to, identity } = advance;
+        let Advance { from, to } = advance;
         assert!(from <= to, "{}: an advance from {from} back to {to}", state.stream);
         let begun = match state.advance {
             None => {
@@ -127,7 +126,7 @@ impl BatchBuilder {
                 before.from
             }
         };
-        state.advance = Some(Advance { from: begun, to, identity });
+        state.advance = Some(Advance { from: begun, to });
     }
 
     /// Appends a row.
@@ -352,47 +351,44 @@ fn digest_column(kinds: &[Kind], digests: &[[u8; 32]]) -> ArrayRef {
 }
 
 /// A column of numbers; rows that were not set are NULL.
+#[derive(Default)]
 struct Sparse<T> {
     values: Vec<T>,
-    nulls: NullBufferBuilder,
+    /// Which rows have a value, from the first row on that has none.
+    valid: Option<BooleanBufferBuilder>,
 }
 
-impl<T> Default for Sparse<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), nulls: NullBufferBuilder::new(0) }
-    }
-}
-
-impl<T: Copy + Default> Sparse<T> {
+impl<T: ArrowNativeType> Sparse<T> {
     /// Sets the value of `row`, which is beyond every row that was set before.
     fn set(&mut self, row: usize, value: T) {
         self.fill(row);
         self.values.push(value);
-        self.nulls.append_non_null();
-    }
-
-    fn fill(&mut self, rows: usize) {
-        let missing = rows - self.values.len();
-        if missing > 0 {
-            self.values.resize(rows, T::default());
-            self.nulls.append_n_nulls(missing);
+        if let Some(valid) = &mut self.valid {
+            valid.append(true);
         }
     }
 
-    fn into_parts(mut self, rows: usize) -> (ScalarBuffer<T>, Option<arrow::buffer::NullBuffer>)
-    where
-        T: arrow::datatypes::ArrowNativeType,
-    {
-        self.fill(rows);
-        (self.values.into(), self.nulls.finish())
+    fn fill(&mut self, rows: usize) {
+        let known = self.values.len();
+        if rows > known {
+            let valid = self.valid.get_or_insert_with(|| {
+                let mut valid = BooleanBufferBuilder::new(rows);
+                valid.append_n(known, true);
+                valid
+            });
+            valid.append_n(rows - known, false);
+            self.values.resize(rows, T::default());
+        }
     }
 
-    fn into_array<A: ArrowPrimitiveType<Native = T>>(self, rows: usize) -> arrow::array::PrimitiveArray<A>
-    where
-        T: arrow::datatypes::ArrowNativeType,
-    {
+    fn into_parts(mut self, rows: usize) -> (ScalarBuffer<T>, Option<NullBuffer>) {
+        self.fill(rows);
+        (self.values.into(), self.valid.map(|mut valid| NullBuffer::new(valid.finish())))
+    }
+
+    fn into_array<A: ArrowPrimitiveType<Native = T>>(self, rows: usize) -> PrimitiveArray<A> {
         let (values, nulls) = self.into_parts(rows);
-        arrow::array::PrimitiveArray::new(values, nulls)
+        PrimitiveArray::new(values, nulls)
     }
 }
 

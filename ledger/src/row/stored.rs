@@ -4,7 +4,7 @@
 //! is what they were hashed for.
 
 use super::{COLUMNS, Kind, OutcomeRef, RowRef};
-use arrow::array::{Array, AsArray as _, BinaryArray, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray as _, BinaryArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use schemas::decimal::Quantity;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
