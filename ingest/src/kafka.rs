@@ -4,17 +4,19 @@
 //! rebalances, nothing is committed to the broker, and `auto.offset.reset` is an error, because its other values repeat or skip
 //! records without a word.
 //!
-//! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it cannot have had stops the run.
+//! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it cannot have had stops the run. So does
+//! a topic that is not the one the position belongs to: no record of it is handed out.
 
 use crate::IngestError;
 use crate::source::{Batch, BatchPolicy, Content, Header, PATIENCE, RawRef, Record, Sink, Source, SourceEvent, Stop};
+use crate::topic::topic_id;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream, StreamIdentity};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +86,10 @@ struct Partition {
 pub struct KafkaSource {
     config: KafkaConfig,
     consumer: BaseConsumer<Context>,
+    shard: Shard,
     cluster: Option<String>,
+    /// Of the topic as it was when it was first seen. None where the broker knows no ids.
+    identity: Option<StreamIdentity>,
     discovered: Vec<i32>,
     partitions: BTreeMap<i32, Partition>,
     gaps: VecDeque<(i32, i64, i64)>,
@@ -143,7 +148,9 @@ impl KafkaSource {
         Ok(Self {
             config: config.clone(),
             consumer,
+            shard: Shard::WHOLE,
             cluster: None,
+            identity: None,
             discovered: Vec::new(),
             partitions: BTreeMap::new(),
             gaps: VecDeque::new(),
@@ -151,6 +158,12 @@ impl KafkaSource {
             lag_asked_at: None,
             reach_within: REACH_WITHIN,
         })
+    }
+
+    /// Leaves the partitions of other shards alone.
+    #[must_use]
+    pub fn sharded(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     fn stream(&self, cluster: &str, partition: i32) -> Stream {
@@ -181,6 +194,24 @@ impl KafkaSource {
             partitions.sort_unstable();
             Ok((cluster, partitions))
         })
+    }
+
+    /// Whether the name still stands for the topic that this run began with. An id is never given twice, so a topic that has its id
+    /// after a batch was read had it all the while.
+    fn check_identity(&self, stop: &Stop) -> Result<Option<StreamIdentity>, IngestError> {
+        let now = self.ask(stop, || topic_id(self.consumer.client(), &self.config.topic, ANSWER_WITHIN).map_err(Answer::from))?;
+        match (self.identity, now) {
+            (Some(before), Some(now)) if before != now => Err(self.created_again(before, now)),
+            _ => Ok(now),
+        }
+    }
+
+    fn created_again(&self, read: StreamIdentity, now: StreamIdentity) -> IngestError {
+        let KafkaConfig { brokers, topic, .. } = &self.config;
+        IngestError::Invalid(format!(
+            "the topic {topic:?} that this ledger reads has the id {read}, but at {brokers} it has the id {now}: it was deleted and created again, or this is another cluster with the same \
+             id. Reading on would skip records or read others in their place; nothing of it was read. Give the new topic another name, or start another ledger"
+        ))
     }
 
     /// The first offset the broker has of a partition, and the next it will have.
@@ -286,7 +317,7 @@ impl KafkaSource {
                 stream: &state.stream,
                 origin_name: &self.config.topic,
                 offset: Offset(from),
-                advance: Advance { from: NextOffset(from), to: NextOffset(until) },
+                advance: Advance { from: NextOffset(from), to: NextOffset(until), identity: self.identity },
                 produced_at: None,
                 raw: RawRef::default(),
                 content: Content::Gap { until: Offset(until), detail: &detail },
@@ -302,8 +333,11 @@ impl Source for KafkaSource {
         if self.cluster.as_ref().is_some_and(|before| *before != cluster) {
             return Err(IngestError::Invalid(format!("{} is now cluster {cluster}; this run began on another", self.config.brokers)));
         }
-        self.discovered = partitions.into_iter().filter(|partition| !self.partitions.contains_key(partition)).collect();
-        let streams = self.discovered.iter().map(|partition| self.stream(&cluster, *partition)).collect();
+        self.identity = self.check_identity(stop)?.or(self.identity);
+        let new = partitions.into_iter().filter(|partition| !self.partitions.contains_key(partition));
+        let ours = new.map(|partition| (partition, self.stream(&cluster, partition))).filter(|(_, stream)| self.shard.takes(stream));
+        let (discovered, streams) = ours.unzip();
+        self.discovered = discovered;
         self.cluster = Some(cluster);
         Ok(streams)
     }
@@ -313,6 +347,11 @@ impl Source for KafkaSource {
         let Some(cluster) = self.cluster.clone().filter(|_| !discovered.is_empty()) else { return Ok(()) };
         for partition in discovered {
             let stream = self.stream(&cluster, partition);
+            if let (Some(read), Some(now)) = (positions.identity(&stream), self.identity)
+                && read != now
+            {
+                return Err(self.created_again(read, now));
+            }
             let position = positions.get(&stream).map(|next| next.0);
             self.place(partition, Arc::new(stream), position, stop)?;
         }
@@ -349,7 +388,7 @@ impl Source for KafkaSource {
                         begun = Instant::now();
                     }
                     let offset = Offset(message.offset());
-                    let advance = Advance { from: NextOffset(state.next), to: offset.next() };
+                    let advance = Advance { from: NextOffset(state.next), to: offset.next(), identity: self.identity };
                     state.next = advance.to.0;
                     state.at_end |= state.next >= state.goal;
                     let headers = headers(&message);
@@ -380,7 +419,12 @@ impl Source for KafkaSource {
                 },
             }
         }
-        Ok(if batch.is_empty() { SourceEvent::Idle } else { SourceEvent::Batch })
+        if batch.is_empty() {
+            return Ok(SourceEvent::Idle);
+        }
+        // Asked after the last record was read: an id is never used again, so a topic that has its id now had it all the while.
+        self.check_identity(stop)?;
+        Ok(SourceEvent::Batch)
     }
 
     fn lag(&mut self) -> Option<u64> {

@@ -60,18 +60,19 @@ pub async fn run(
     while !stop.is_requested() {
         if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
             let Some(streams) = unless_stopped(block_in_place(|| source.discover(stop)))? else { break };
-            let positions = ledger.positions(&streams).await?;
+            let positions = ledger.positions(&streams);
             if unless_stopped(block_in_place(|| source.assign(&positions, stop)))?.is_none() {
                 break;
             }
             discovered_at = Some(std::time::Instant::now());
         }
-        let mut rows = Rows { decoder, batch: BatchBuilder::default(), rejected: BTreeMap::new(), received_at: None, clock: &clock, stop };
+        let mut rows = Rows { decoder, batch: BatchBuilder::default(), rejected: BTreeMap::new(), received_at: None, not_before: ledger.committed_at(), clock: &clock, stop };
         let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))? else { break };
         match event {
             SourceEvent::Batch => {
                 let Rows { batch, rejected, .. } = rows;
-                let committed = ledger.commit(batch).await?;
+                fail::fail_point!("ingest.polled");
+                let committed = ledger.commit(batch, clock()).await?;
                 so_far.received += committed.usage + committed.rejected;
                 so_far.usage += committed.usage;
                 so_far.rejected += committed.rejected;
@@ -109,14 +110,16 @@ struct Rows<'a> {
     rejected: BTreeMap<Reason, u64>,
     /// When the first record of the batch was read; one instant for all of them.
     received_at: Option<Instant>,
+    /// When the batch before was committed: the time in the ledger never goes back, whatever the clock does.
+    not_before: Option<Instant>,
     clock: &'a dyn Fn() -> Instant,
     stop: &'a Stop,
 }
 
 impl Sink for Rows<'_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
-        let Self { decoder, batch, rejected, received_at, clock, stop } = self;
-        let received_at = *received_at.get_or_insert_with(clock);
+        let Self { decoder, batch, rejected, received_at, not_before, clock, stop } = self;
+        let received_at = *received_at.get_or_insert_with(|| not_before.map_or(clock(), |before| before.max(clock())));
         let stream = batch.stream(record.stream, record.origin_name);
         batch.advance(stream, record.advance);
         decoder.decode(&record.raw, record.content, received_at, stop, |outcome| {

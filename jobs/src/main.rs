@@ -146,6 +146,9 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+    // Failpoints exist only in builds that tests use; FAILPOINTS says what they do.
+    #[cfg(debug_assertions)]
+    let _failpoints = fail::FailScenario::setup();
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

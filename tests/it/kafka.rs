@@ -205,6 +205,31 @@ fn a_position_beyond_the_end_of_a_partition_is_refused() {
     broker.stop();
 }
 
+/// One with more records than before is not told by its offsets, only by its id.
+#[test]
+fn a_topic_that_is_created_again_while_it_is_read_stops_the_run() {
+    let (broker, registry) = (Broker::shared(), usage_event_registry());
+    let atcost = ledger(&registry);
+    let topic = broker.topic(2);
+    broker.produce(&topic, &events("first", 10, 2));
+    let first = broker.topic_id(&topic);
+    let running = atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic]);
+    wait_until_received(&atcost, 10);
+    running.signal("STOP");
+    broker.recreate(&topic, 2);
+    broker.produce(&topic, &events("second", 30, 2));
+    let second = broker.topic_id(&topic);
+    running.signal("CONT");
+    let output = running.wait();
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    assert!(
+        first != second && [&first, &second].iter().all(|id| output.stderr.contains(*id)),
+        "it does not name {first} and {second}: {}",
+        output.text()
+    );
+    assert_counts(&atcost, 10, 0, 0);
+}
+
 // What is in a record.
 
 #[test]

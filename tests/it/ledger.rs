@@ -64,7 +64,7 @@ fn full_event() -> EventRef<'static> {
 fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
     let mut batch = BatchBuilder::default();
     let stream = batch.stream(&Arc::new(stream()), "usage");
-    batch.advance(stream, Advance { from: NextOffset(from), to: NextOffset(to) });
+    batch.advance(stream, Advance { from: NextOffset(from), to: NextOffset(to), identity: None });
     for offset in offsets {
         let id = format!("e-{offset}");
         let (produced_at, received_at) = (instant("2025-10-02T08:00:01Z"), instant("2025-10-02T08:00:02.000003Z"));
@@ -155,7 +155,7 @@ async fn rows_are_read_back_as_they_were_written() {
                 OutcomeRef::Gap { until, .. } => NextOffset(until.0),
                 _ => row.offset.next(),
             };
-            batch.advance(stream, Advance { from: NextOffset(row.offset.0), to: until });
+            batch.advance(stream, Advance { from: NextOffset(row.offset.0), to: until, identity: None });
             batch.push(stream, row.offset, row.produced_at, row.received_at, &row.outcome);
             expected.push((row.bytes(), format!("{row:?}")));
         }

@@ -108,7 +108,7 @@ async fn rated(events: &[Event], size: usize) -> Run {
                 }),
             };
             let received_at = Instant::from_micros(1_763_000_000_000_000).expect("an instant");
-            batch.advance(stream, Advance { from: NextOffset(next), to: NextOffset(next + 1) });
+            batch.advance(stream, Advance { from: NextOffset(next), to: NextOffset(next + 1), identity: None });
             batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage));
             next += 1;
         }

@@ -118,6 +118,14 @@ impl Broker {
         assert!(created.is_some(), "{topic} cannot be made again");
     }
 
+    /// The id that Kafka gave the topic, from what it keeps about it on its disk.
+    pub fn topic_id(&self, topic: &str) -> String {
+        let path = self.folder.join("data").join(format!("{topic}-0")).join("partition.metadata");
+        let id =
+            wait_for(REQUEST_LIMIT, || Some(fs::read_to_string(&path).ok()?.lines().find_map(|line| line.strip_prefix("topic_id: "))?.to_owned()));
+        id.unwrap_or_else(|| panic!("{} does not tell the id of the topic", path.display()))
+    }
+
     /// Sends records in their order and waits until the broker has them.
     pub fn produce(&self, topic: &str, records: &[Record]) {
         self.produce_with(topic, &[], records);

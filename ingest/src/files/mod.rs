@@ -16,7 +16,7 @@ use crate::decode::avro::WriterSchema;
 use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent, Stop};
 use disk::Disk;
 use schemas::digest::Sha256Digest;
-use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream};
 use schemas::rejection::{Reason, Rejection};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
@@ -104,6 +104,7 @@ type Identity = (u64, u64, u64, i64, i64);
 
 pub struct FilesSource {
     root: PathBuf,
+    shard: Shard,
     /// What each path was when it was last digested.
     seen: HashMap<PathBuf, Identity>,
     by_digest: HashMap<Sha256Digest, Arc<str>>,
@@ -118,7 +119,21 @@ impl FilesSource {
     pub fn new(path: impl Into<PathBuf>) -> Result<Self, IngestError> {
         let root = path.into();
         fs::metadata(&root).map_err(|error| invalid(&root, &error))?;
-        Ok(Self { root, seen: HashMap::new(), by_digest: HashMap::new(), discovered: Vec::new(), queue: VecDeque::new(), open: None })
+        Ok(Self {
+            root,
+            shard: Shard::WHOLE,
+            seen: HashMap::new(),
+            by_digest: HashMap::new(),
+            discovered: Vec::new(),
+            queue: VecDeque::new(),
+            open: None,
+        })
+    }
+
+    /// Leaves the files of other shards alone.
+    #[must_use]
+    pub fn sharded(self, shard: Shard) -> Self {
+        Self { shard, ..self }
     }
 
     /// Every file to read, in byte order of the names.
@@ -201,6 +216,9 @@ impl Source for FilesSource {
             }
             self.by_digest.insert(digest, file.name.clone());
             let stream = Stream { origin: Origin::File { digest }, partition: 0 };
+            if !self.shard.takes(&stream) {
+                continue;
+            }
             streams.push(stream.clone());
             self.discovered.push(Planned { file, digest, stream: Arc::new(stream), position: 0 });
         }
@@ -257,7 +275,7 @@ impl Source for FilesSource {
 }
 
 fn batch_item(batch: &mut Batch<'_>, planned: &mut Planned, item: &Item) -> Result<(), IngestError> {
-    let advance = Advance { from: NextOffset(planned.position), to: NextOffset(item.next) };
+    let advance = Advance { from: NextOffset(planned.position), to: NextOffset(item.next), identity: None };
     planned.position = item.next;
     batch.push(&Record {
         stream: &planned.stream,

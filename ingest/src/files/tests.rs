@@ -117,6 +117,23 @@ fn a_copy_of_a_file_is_the_same_file() {
 }
 
 #[test]
+fn shards_share_the_files() {
+    let files: Vec<_> = (0..20).map(|number| (format!("{number}.ndjson"), event(number))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+    let folder = folder(&files);
+    let discover = |shard: &str| {
+        let mut source = FilesSource::new(folder.path()).expect("a folder").sharded(shard.parse().expect("a shard"));
+        source.discover(&Stop::default()).expect("the files can be read")
+    };
+    let mut shared: Vec<_> = ["1/3", "2/3", "3/3"].map(discover).concat();
+    let mut all = discover("1/1");
+    assert!(discover("1/3").len() < all.len() && all.len() == 20);
+    shared.sort();
+    all.sort();
+    assert_eq!(shared, all);
+}
+
+#[test]
 fn a_file_of_another_kind_stops_before_anything_is_read() {
     let folder = folder(&[("a.ndjson", event(1).as_bytes()), ("b.csv", b"x")]);
     let error = read(&folder, &mut Positions::default(), 10).expect_err("a csv file").to_string();

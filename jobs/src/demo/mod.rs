@@ -17,6 +17,7 @@ use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
 use report::{Origin, Outcome, Report};
 use schemas::time::BillingMonth;
+use schemas::position::Shard;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -98,7 +99,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         }
     };
 
-    let ingested = verbs::ingest::ingest(&config, &from, true).await?;
+    let ingested = verbs::ingest::ingest(&config, &from, Shard::WHOLE, true).await?;
     if ingested.received < expected.records {
         bail!("{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again", ingested.received, expected.records);
     }

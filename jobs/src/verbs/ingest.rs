@@ -10,6 +10,7 @@ use ingest::pipeline::{self, Progress, Settings, Summary};
 use ingest::registry::{Registry, SchemaLookup, SchemaTable};
 use ingest::source::{Source, Stop};
 use ledger::Ledger;
+use schemas::position::Shard;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,13 +26,13 @@ pub enum Input {
 ///
 /// # Errors
 /// When the source cannot be read as configured, the ledger cannot be opened, or another writer owns it.
-pub async fn ingest(config: &Config, from: &Input, until_caught_up: bool) -> anyhow::Result<Summary> {
+pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up: bool) -> anyhow::Result<Summary> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let mut ledger = Ledger::open(&config.ledger).await?;
+    let mut ledger = Ledger::open_shard(&config.ledger, shard).await?;
     let mut source: Box<dyn Source> = match from {
-        Input::Files(path) => Box::new(FilesSource::new(path)?),
-        Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?),
+        Input::Files(path) => Box::new(FilesSource::new(path)?.sharded(shard)),
+        Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?.sharded(shard)),
     };
     let mut decoder = decoder(config)?;
     let rediscover_every = match from {

@@ -114,7 +114,7 @@ impl BatchBuilder {
     /// When it does not begin where the stream's advance ends.
     pub fn advance(&mut self, stream: StreamIndex, advance: Advance) {
         let state = &mut self.streams[stream.0];
-        let Advance { from, to } = advance;
+        let Advance { from, to, identity } = advance;
         assert!(from <= to, "{}: an advance from {from} back to {to}", state.stream);
         let begun = match state.advance {
             None => {
@@ -126,7 +126,8 @@ impl BatchBuilder {
                 before.from
             }
         };
-        state.advance = Some(Advance { from: begun, to });
+        let identity = identity.or(state.advance.and_then(|before| before.identity));
+        state.advance = Some(Advance { from: begun, to, identity });
     }
 
     /// Appends a row.
