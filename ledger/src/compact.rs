@@ -109,7 +109,7 @@ fn copy(table: &Table, key: &LeafKey, shard: u32, group: &[ActiveFile], records:
     let rows = rows.map_err(|error| LedgerError::corrupt(&folder.display(), error.to_string()))?;
     let rows = rows.ok_or_else(|| LedgerError::corrupt(&folder.display(), "files with rows have none"))?;
     drop(parts);
-    let file = Bytes::from(parquet_bytes(&rows));
+    let file = Bytes::from(parquet_bytes(&rows, COLUMNS));
     fail::fail_point!("compaction.copied");
 
     let mut leaves = Vec::new();

@@ -153,7 +153,7 @@ impl Entry {
         .expect("the arrays match COLUMNS one by one");
         // A tree of one leaf has the leaf as its root.
         SealedRows {
-            file: parquet_bytes(&rows).into(),
+            file: parquet_bytes(&rows, COLUMNS).into(),
             rows: 1,
             counts: Counts::default(),
             rows_root: self.leaf(),
