@@ -90,6 +90,7 @@ pub async fn run(
         so_far.lag = block_in_place(|| source.lag());
         progress(&so_far);
     }
+    ledger.settle().await;
     progress(&so_far);
     Ok(so_far)
 }

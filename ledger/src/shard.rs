@@ -123,8 +123,8 @@ impl Ledger {
     /// # Errors
     /// As [`Self::open_shard`].
     pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
-        let key = LeafKey::read(folder)?;
         let mut tables = open_all(&store, folder).await?;
+        let key = LeafKey::read(folder)?;
         let mut layout = agreed(&tables, folder)?;
         if layout.shards != shard.of() {
             if tables.iter().any(|table| table.version() > 0) {
@@ -173,6 +173,11 @@ impl Ledger {
     /// The shard's table properties as they are in force.
     pub fn properties(&self) -> Vec<(String, String)> {
         self.table.properties()
+    }
+
+    /// Waits for what is made beside commits, a Delta checkpoint. Only a program that is about to end needs to.
+    pub async fn settle(&mut self) {
+        self.table.settle().await;
     }
 
     /// How many files the shard's rows are in.

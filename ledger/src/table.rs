@@ -37,6 +37,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// What a table must be set to, and why. Read back at every open, because Delta takes an unreadable value for its default.
 const PROPERTIES: &[(&str, &str)] = &[
@@ -65,6 +66,7 @@ pub struct Table {
     log: Log,
     /// Filled by the task that makes Delta's checkpoints, taken by the next commit.
     made: Arc<Mutex<Option<MadeCheckpoint>>>,
+    making: Option<JoinHandle<()>>,
 }
 
 /// What the log says up to a version.
@@ -148,11 +150,6 @@ impl Log {
 
     pub fn head(&self) -> TreeHead {
         TreeHead { size: self.frontier.size(), root: self.frontier.root() }
-    }
-
-    /// How far a stream was read, and under which identity.
-    pub fn position(&self, application: &str) -> Option<(NextOffset, Option<StreamIdentity>)> {
-        self.streams.get(application).map(|state| (state.next, state.identity))
     }
 
     pub fn streams(&self) -> impl Iterator<Item = (&str, NextOffset, Option<StreamIdentity>)> {
@@ -355,7 +352,7 @@ impl Table {
             Some(_) => {}
             None => check_tail(folder, log.version)?,
         }
-        Ok(Self { store: store.clone(), folder: folder.to_owned(), writer: unique_name(), id, properties, log, made: Arc::default() })
+        Ok(Self { store: store.clone(), folder: folder.to_owned(), writer: unique_name(), id, properties, log, made: Arc::default(), making: None })
     }
 
     /// Checks that the storage can do what a commit rests on.
@@ -553,16 +550,29 @@ impl Table {
 
     /// Makes a Delta checkpoint of the last version for other readers, beside everything else. A failure is told and nothing more:
     /// the next one makes up for it.
-    fn make_checkpoint(&self) {
+    fn make_checkpoint(&mut self) {
+        // One at a time: a slow disk skips some.
+        if self.making.as_ref().is_some_and(|making| !making.is_finished()) {
+            return;
+        }
         let (store, folder, version, made) = (self.store.clone(), self.folder.clone(), self.log.version, self.made.clone());
-        tokio::spawn(async move {
+        self.making = Some(tokio::spawn(async move {
             match checkpoint(&store, &folder, version).await {
                 Ok(checkpoint) => *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint),
                 Err(error) => {
                     tracing::warn!(event = "checkpoint.failed", location = %folder.display(), version, %error, "no Delta checkpoint was written; other programs open the ledger more slowly until the next one");
                 }
             }
-        });
+        }));
+    }
+
+    /// Waits for the checkpoint that is being made, if one is.
+    pub async fn settle(&mut self) {
+        if let Some(making) = self.making.take()
+            && let Err(error) = making.await
+        {
+            tracing::warn!(event = "checkpoint.failed", location = %self.folder.display(), %error, "no Delta checkpoint was written");
+        }
     }
 
     fn storage(&self, doing: &'static str, error: &impl ToString) -> LedgerError {

@@ -169,9 +169,9 @@ async fn rows_are_read_back_as_they_were_written() {
         assert_eq!(subjects, [Some(0), Some(0), None, None, None, Some(0), Some(0)]);
         assert_eq!(batch.subjects().collect::<Vec<_>>(), ["projects/a1"]);
     });
-    ledger.commit(batch).await.expect("it commits");
+    ledger.commit(batch, instant("2025-10-02T08:00:03Z")).await.expect("it commits");
 
-    let paths = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files").verified_paths().expect("whole files");
+    let paths = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").verified_paths().expect("whole files").concat();
     let file = File::open(&paths[0]).expect("the file");
     let mut found = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").with_batch_size(3).build().expect("a reader") {
@@ -195,21 +195,21 @@ fn hex(bytes: &[u8]) -> String {
 async fn rows_and_positions_are_one_commit() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    let committed = ledger.commit(batch(&[0, 2], 0, 3)).await.expect("it commits");
+    let committed = ledger.commit(batch(&[0, 2], 0, 3), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
     assert_eq!((committed.version, committed.usage, committed.rejected), (1, 2, 0));
     // The same batch again, a hole, and a batch that begins later are refused; nothing moves.
     for (from, to) in [(0, 3), (2, 3), (4, 5)] {
-        let error = ledger.commit(batch(&[], from, to)).await.expect_err("a batch must start where the ledger ends");
+        let error = ledger.commit(batch(&[], from, to), instant("2025-10-02T08:00:03Z")).await.expect_err("a batch must start where the ledger ends");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
     let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
-    let positions = reopened.positions(&[stream()]).await.expect("positions");
+    let positions = reopened.positions(&[stream()]);
     assert_eq!(positions.get(&stream()), Some(NextOffset(3)));
     assert_eq!(reopened.version(), 1);
     // A batch without rows moves positions too: offsets can be holes.
-    reopened.commit(batch(&[], 3, 9)).await.expect("it commits");
+    reopened.commit(batch(&[], 3, 9), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
     assert_eq!(
-        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).await.expect("positions").get(&stream()),
+        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()),
         Some(NextOffset(9))
     );
 }
@@ -219,20 +219,21 @@ async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
     for offset in 0..103 {
-        ledger.commit(batch(&[offset], offset, offset + 1)).await.expect("it commits");
+        ledger.commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
     }
+    ledger.settle().await;
     let log = folder.path().join("shards/0/_delta_log");
     assert!(log.join("00000000000000000100.checkpoint.parquet").is_file(), "a checkpoint is written every 100 commits");
     assert!(log.join("00000000000000000000.json").is_file(), "history is never deleted");
-    let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
+    let reopened = Ledger::open(folder.path()).await.expect("it opens");
     assert_eq!(reopened.version(), 103);
-    assert_eq!(reopened.positions(&[stream()]).await.expect("positions").get(&stream()), Some(NextOffset(103)));
-    let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
-    assert_eq!(files.verified_paths().expect("digests survive in a checkpoint").len(), 103);
+    assert_eq!(reopened.positions(&[stream()]).get(&stream()), Some(NextOffset(103)));
+    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
+    assert_eq!(files.verified_paths().expect("whole files").concat().len(), 103);
     // Without the checkpoint, the log alone says the same.
     std::fs::remove_file(log.join("00000000000000000100.checkpoint.parquet")).expect("the checkpoint is removed");
     std::fs::remove_file(log.join("_last_checkpoint")).expect("its pointer is removed");
-    assert_eq!(PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files").cut, files.cut);
+    assert_eq!(PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").cut, files.cut);
 }
 
 #[tokio::test]
@@ -240,21 +241,21 @@ async fn a_second_writer_is_fenced_and_repeats_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut first = created(folder.path()).await;
     let mut second = Ledger::open(folder.path()).await.expect("it opens");
-    second.positions(&[stream()]).await.expect("positions");
-    first.commit(batch(&[0], 0, 1)).await.expect("the first writer commits");
-    let error = second.commit(batch(&[0], 0, 1)).await.expect_err("the second writer is too late");
-    assert!(matches!(error, LedgerError::Fenced { expected: 1, found: 1, .. }), "{error}");
+    second.positions(&[stream()]);
+    first.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("the first writer commits");
+    let error = second.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect_err("the second writer is too late");
+    assert!(matches!(error, LedgerError::Fenced { expected: 1, .. }), "{error}");
     assert_eq!(Ledger::open(folder.path()).await.expect("it opens").version(), 1);
-    first.commit(batch(&[1], 1, 2)).await.expect("the first writer goes on");
+    first.commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:03Z")).await.expect("the first writer goes on");
 }
 
 #[tokio::test]
 async fn a_flipped_bit_is_found_before_a_row_is_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    ledger.commit(batch(&[0], 0, 1)).await.expect("it commits");
-    let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
-    let paths = files.verified_paths().expect("whole files");
+    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
+    let paths = files.verified_paths().expect("whole files").concat();
     assert_eq!(paths.len(), 1);
     let mut bytes = std::fs::read(&paths[0]).expect("the file");
     let middle = bytes.len() / 2;
@@ -269,7 +270,7 @@ async fn a_flipped_bit_is_found_before_a_row_is_used() {
 async fn a_torn_log_entry_is_named_and_never_taken_for_an_empty_commit() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    ledger.commit(batch(&[0], 0, 1)).await.expect("it commits");
+    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
     let entry = folder.path().join("shards/0/_delta_log/00000000000000000001.json");
     let whole = std::fs::read(&entry).expect("the entry");
     for length in [0, whole.len() / 2] {

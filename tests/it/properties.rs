@@ -112,9 +112,9 @@ async fn rated(events: &[Event], size: usize) -> Run {
             batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage));
             next += 1;
         }
-        ledger.commit(batch).await.expect("it commits");
+        ledger.commit(batch, Instant::parse_rfc3339("2025-11-01T00:00:00Z").expect("an instant")).await.expect("it commits");
     }
-    let files = PinnedFiles::of_shard(folder.path(), None).await.expect("pinned files");
+    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
     let usage = Usage::open(&files).await.expect("rows");
     let pins = Pins { month: BillingMonth::parse("2025-10").expect("a month"), ledger: files.cut, catalog: CATALOG.digest };
     let inputs = tempfile::tempdir().expect("a folder");
