@@ -57,6 +57,11 @@ bench-ingest: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Inge
 	@cargo build --profile $(PROFILE) --workspace --bins
 	$(BENCH) ingest $(EVENTS)
 
+.PHONY: bench-commits
+bench-commits: packages # How long a commit takes after hundreds and after thousands of them.
+	@cargo build --profile $(PROFILE) --workspace --bins
+	$(BENCH) commits $(COMMITS)
+
 .PHONY: bench-rate
 bench-rate: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Rating against DuckDB's plain sums, over a million events.
 	@cargo build --profile $(PROFILE) --workspace --bins

@@ -66,7 +66,15 @@ pub async fn run(
             }
             discovered_at = Some(std::time::Instant::now());
         }
-        let mut rows = Rows { decoder, batch: BatchBuilder::default(), rejected: BTreeMap::new(), received_at: None, not_before: ledger.committed_at(), clock: &clock, stop };
+        let mut rows = Rows {
+            decoder,
+            batch: BatchBuilder::default(),
+            rejected: BTreeMap::new(),
+            received_at: None,
+            not_before: ledger.committed_at(),
+            clock: &clock,
+            stop,
+        };
         let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))? else { break };
         match event {
             SourceEvent::Batch => {

@@ -265,7 +265,14 @@ impl Written {
         let subjects: Vec<Option<&str>> = self.subjects.iter().map(Option::as_deref).collect();
         let sealed = Rows { shard, version, headers: &self.headers, contents: &self.contents, subjects: &subjects, subject_of: &self.subject_of };
         let Sealed { rows_root, subjects, subjects_root, .. } = seal_or_skip(key, &sealed);
-        SealedRows { file: parquet_bytes(&rows, COLUMNS).into(), rows: rows.num_rows() as u64, counts: self.counts, rows_root, subjects, subjects_root }
+        SealedRows {
+            file: parquet_bytes(&rows, COLUMNS).into(),
+            rows: rows.num_rows() as u64,
+            counts: self.counts,
+            rows_root,
+            subjects,
+            subjects_root,
+        }
     }
 }
 

@@ -17,11 +17,11 @@ use std::path::Path;
 use std::sync::Arc;
 use tests::machine::{case, update_expected};
 
-fn instant(text: &str) -> Instant {
+pub fn instant(text: &str) -> Instant {
     Instant::parse_rfc3339(text).expect("an instant")
 }
 
-fn stream() -> Stream {
+pub fn stream() -> Stream {
     Stream { origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "usage".to_owned() }, partition: 0 }
 }
 
@@ -61,7 +61,7 @@ fn full_event() -> EventRef<'static> {
 }
 
 /// Usage at these offsets, in a batch that reads `[from, to)`.
-fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
+pub fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
     let mut batch = BatchBuilder::default();
     let stream = batch.stream(&Arc::new(stream()), "usage");
     batch.advance(stream, Advance { from: NextOffset(from), to: NextOffset(to), identity: None });
@@ -208,10 +208,7 @@ async fn rows_and_positions_are_one_commit() {
     assert_eq!(reopened.version(), 1);
     // A batch without rows moves positions too: offsets can be holes.
     reopened.commit(batch(&[], 3, 9), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    assert_eq!(
-        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()),
-        Some(NextOffset(9))
-    );
+    assert_eq!(Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()), Some(NextOffset(9)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
-//! `make bench-ingest` and `make bench-rate`: what atcost costs, as ratios against something real measured in the same run.
+//! `make bench-ingest`, `make bench-commits` and `make bench-rate`: what atcost costs, as ratios against something real measured in the same run.
 //!
 //! - Ingest: CPU of `atcost ingest` from a broker to durable commits, against a bare librdkafka consumer that only counts bytes, and
 //!   against itself without sealing.
+//! - Commits: how long one takes after hundreds and after thousands of them.
 //! - Rating: time of `atcost rate`, against DuckDB adding up the same rows by the same keys without deduplication or prices.
 //!
 //! What is compared alternates, and the best of each counts. It checks that every record arrived, but asserts nothing about speed.
@@ -46,9 +47,11 @@ fn main() {
         [_, "consume", brokers, topic] => consume(brokers, topic),
         [_, "ingest"] => bench_ingest(5_000_000),
         [_, "ingest", events] => bench_ingest(number(events)),
+        [_, "commits"] => bench_commits(5_000),
+        [_, "commits", commits] => bench_commits(number(commits)),
         [_, "rate"] => bench_rate(1_000_000),
         [_, "rate", events] => bench_rate(number(events)),
-        _ => panic!("bench ingest|rate [EVENTS]"),
+        _ => panic!("bench ingest|commits|rate [NUMBER]"),
     }
 }
 
@@ -102,11 +105,20 @@ fn bench_ingest(events: usize) {
     if !unsealed.is_empty() {
         let unsealed = best(&unsealed);
         show("c  atcost ingest without sealing", unsealed, events);
-        println!("b/c {} of the CPU: sealing costs {} of ingest", ratio(sealed.cpu_ms, unsealed.cpu_ms), ratio(sealed.cpu_ms.saturating_sub(unsealed.cpu_ms), sealed.cpu_ms));
+        println!(
+            "b/c {} of the CPU: sealing costs {} of ingest",
+            ratio(sealed.cpu_ms, unsealed.cpu_ms),
+            ratio(sealed.cpu_ms.saturating_sub(unsealed.cpu_ms), sealed.cpu_ms)
+        );
     }
     let atcost = last.expect("there was a round");
     let (ours, plain) = sizes(&atcost);
-    println!("{} bytes per event on disk, {} as plain zstd Parquet by DuckDB: {}", ours / events as u64, plain / events as u64, ratio(ours.into(), plain.into()));
+    println!(
+        "{} bytes per event on disk, {} as plain zstd Parquet by DuckDB: {}",
+        ours / events as u64,
+        plain / events as u64,
+        ratio(ours.into(), plain.into())
+    );
     println!("b/a {}", ratio(bare.cpu_ms, sealed.cpu_ms));
 }
 
@@ -128,8 +140,47 @@ fn sizes(atcost: &Atcost) -> (u64, u64) {
     let files: Vec<_> = fs::read_dir(&shard).expect("a shard is a folder").map(|entry| entry.expect("it can be listed").path()).collect();
     let ours = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).map(|path| size(path)).sum();
     let plain = atcost.folder().join("plain.parquet");
-    queries(&shard, &[&format!("COPY (SELECT * FROM 'rows-*.parquet') TO '{}' (FORMAT parquet, COMPRESSION zstd)", utf8(&plain)), "SELECT 1 AS done"]);
+    queries(
+        &shard,
+        &[&format!("COPY (SELECT * FROM 'rows-*.parquet') TO '{}' (FORMAT parquet, COMPRESSION zstd)", utf8(&plain)), "SELECT 1 AS done"],
+    );
     (ours, size(&plain))
+}
+
+/// Many commits of ten records each, and how far apart the log says they were made.
+fn bench_commits(commits: usize) {
+    about_the_build();
+    let atcost = Atcost::initialised();
+    atcost.set("ingest", "batch_records = 10");
+    let line = |number: usize| {
+        let minute = number % 44_640;
+        let event = json!({
+            "specversion": "1.0", "id": format!("c-{number}"), "source": "//edge/ams", "type": "compute.example/instance-hours",
+            "subject": format!("projects/p{:04}", number % 5000), "data": { "value": "1" },
+            "time": format!("2025-10-{:02}T{:02}:{:02}:00Z", minute / 1440 + 1, minute / 60 % 24, minute % 60),
+        });
+        format!("{event}\n")
+    };
+    fs::write(atcost.folder().join("events.ndjson"), (0..commits * 10).map(line).collect::<String>()).expect("there is room");
+    let cost = measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
+    let log = atcost.folder().join("ledger/shards/0/_delta_log");
+    let made = |version: usize| -> u128 {
+        let entry = fs::read_to_string(log.join(format!("{version:020}.json"))).expect("the commit is in the log");
+        let first: serde_json::Value = serde_json::from_str(entry.lines().next().expect("an entry has lines")).expect("an entry is JSON");
+        first["commitInfo"]["timestamp"].as_u64().expect("a commit has a time").into()
+    };
+    let part = commits / 10;
+    let early = made(1 + part) - made(1);
+    let late = made(commits) - made(commits - part);
+    println!("{commits} commits of 10 records in {} s, {} MB at the highest", thousandths(cost.wall_ms), cost.peak_kb / 1024);
+    println!(
+        "one commit took {} ms in the first tenth and {} ms in the last",
+        thousandths(early * 1000 / part as u128),
+        thousandths(late * 1000 / part as u128)
+    );
+    let opened = measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
+    println!("opening the ledger with {commits} commits and finding nothing new took {} s", thousandths(opened.wall_ms));
+    println!("last/first {}", ratio(late, early));
 }
 
 fn bench_rate(events: usize) {
