@@ -241,17 +241,25 @@ impl BatchRecord {
     pub fn from_entry(entry: &[u8]) -> Result<(Self, TreeHead), String> {
         let first = entry.split(|byte| *byte == b'\n').next().expect("splitting yields at least one part");
         let line: FirstLine = serde_json::from_slice(first).map_err(|_| foreign(entry))?;
-        let info = line.commit_info;
-        let bytes = BASE64_STANDARD.decode(&info.record).map_err(|error| format!("its batch record is not base64: {error}"))?;
-        let record = Self::decode(&bytes)?;
-        let root = BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
-        let root = root.try_into().map_err(|_| "its root is not 32 bytes".to_owned())?;
-        let size = info.size.parse().map_err(|error| format!("its size is no number: {error}"))?;
-        let head = TreeHead { size, root };
+        let (record, head) = line.read()?;
         if record.render(&head).as_bytes() != entry {
             return Err("its bytes are not those that its batch record stands for".to_owned());
         }
         Ok((record, head))
+    }
+
+    /// Whether an entry looks as a power loss leaves one: it ends too early, or zeros stand in it.
+    pub fn is_torn(entry: &[u8]) -> bool {
+        if !entry.ends_with(b"\n") || entry.contains(&0) {
+            return true;
+        }
+        // It may end after a whole line, too. The first one says what the others must be.
+        let first = entry.split_inclusive(|byte| *byte == b'\n').next().expect("an entry that ends with a line feed has a line");
+        let Ok((record, head)) = serde_json::from_slice(first).map_err(|error| error.to_string()).and_then(|line: FirstLine| line.read()) else {
+            return false;
+        };
+        let whole = record.render(&head);
+        whole.len() > entry.len() && whole.as_bytes().starts_with(entry)
     }
 }
 
@@ -267,6 +275,18 @@ struct CommitInfo {
     record: String,
     size: String,
     root: String,
+}
+
+impl FirstLine {
+    fn read(&self) -> Result<(BatchRecord, TreeHead), String> {
+        let info = &self.commit_info;
+        let bytes = BASE64_STANDARD.decode(&info.record).map_err(|error| format!("its batch record is not base64: {error}"))?;
+        let record = BatchRecord::decode(&bytes)?;
+        let root = BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
+        let root = root.try_into().map_err(|_| "its root is not 32 bytes".to_owned())?;
+        let size = info.size.parse().map_err(|error| format!("its size is no number: {error}"))?;
+        Ok((record, TreeHead { size, root }))
+    }
 }
 
 /// Why an entry is not ours: another program's, torn, or damaged.

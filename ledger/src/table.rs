@@ -623,9 +623,8 @@ async fn read_entry(store: &dyn ObjectStore, folder: &Path, version: u64) -> Res
 /// Names an entry that cannot be followed, and what to do: a torn last one may go, if no signature covers it.
 fn damaged_entry(folder: &Path, version: u64, entry: &[u8], detail: String) -> LedgerError {
     let path = entry_path(folder, version);
-    let whole = entry.ends_with(b"\n") && !entry.contains(&0);
     let last = !entry_path(folder, version + 1).exists();
-    if whole || !last {
+    if !last || !BatchRecord::is_torn(entry) {
         return LedgerError::corrupt(&path.display(), format!("{detail}; restore the ledger from a copy"));
     }
     let length = entry.len();
@@ -661,7 +660,8 @@ fn check_tail(folder: &Path, version: u64) -> Result<(), LedgerError> {
         }
     }
     match signed_size(folder) {
-        Some(size) if size > version => Err(LedgerError::corrupt(
+        // A head that is newer than our reading is no loss: the commits it covers are there.
+        Some(size) if size > version && !entry_path(folder, size).exists() => Err(LedgerError::corrupt(
             &folder.display(),
             format!("the log ends at version {version}, but a head over {size} commits was signed: commits are gone; restore them from a copy"),
         )),

@@ -7,7 +7,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::decimal::{Quantity, Sign};
 use schemas::digest::Sha256Digest;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
-use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Shard, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::borrow::Cow;
@@ -315,4 +315,115 @@ async fn a_missing_ledger_is_not_made_by_opening_it() {
     let error = Ledger::open(folder.path()).await.err().expect("there is no ledger");
     assert!(error.to_string().contains("atcost init"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[tokio::test]
+async fn what_another_program_committed_is_named_and_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = created(folder.path()).await;
+    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+    let entry = folder.path().join("shards/0/_delta_log/00000000000000000002.json");
+    let foreign = "{\"txn\":{\"appId\":\"kafka/c1/usage/0\",\"version\":9}}\n{\"commitInfo\":{\"timestamp\":1,\"operation\":\"RESTORE\"}}\n";
+    std::fs::write(&entry, foreign).expect("another program commits");
+    let error = Ledger::open(folder.path()).await.err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"), "{error}");
+}
+
+/// Every bit of every log entry but the first is checked by rendering the entry again; the first is named by the second.
+#[tokio::test]
+async fn no_bit_of_the_log_can_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut ledger = created(folder.path()).await;
+    for offset in 0..3 {
+        ledger.commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+    }
+    let mut flips = 0;
+    for version in 0..4 {
+        let entry = folder.path().join(format!("shards/0/_delta_log/{version:020}.json"));
+        let whole = std::fs::read(&entry).expect("the entry");
+        for at in (0..whole.len()).step_by(37) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            std::fs::write(&entry, &bytes).expect("a bit is flipped");
+            let read = PinnedFiles::of_ledger(folder.path(), None).await;
+            assert!(read.is_err(), "bit {} of byte {at} of entry {version} is flipped, and nobody noticed", at % 8);
+            flips += 1;
+        }
+        std::fs::write(&entry, &whole).expect("the entry is whole again");
+    }
+    assert!(flips > 100, "{flips} bits were flipped");
+    PinnedFiles::of_ledger(folder.path(), None).await.expect("the log is whole");
+}
+
+/// Storage that lets the second of two puts win.
+#[derive(Debug)]
+struct Overwriting(::ledger::store::DurableStore);
+
+impl std::fmt::Display for Overwriting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Overwriting")
+    }
+}
+
+#[async_trait::async_trait]
+impl object_store::ObjectStore for Overwriting {
+    async fn put_opts(
+        &self,
+        location: &object_store::path::Path,
+        payload: object_store::PutPayload,
+        _: object_store::PutOptions,
+    ) -> object_store::Result<object_store::PutResult> {
+        self.0.put_opts(location, payload, object_store::PutOptions::default()).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &object_store::path::Path,
+        options: object_store::PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+        self.0.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(
+        &self,
+        location: &object_store::path::Path,
+        options: object_store::GetOptions,
+    ) -> object_store::Result<object_store::GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::path::Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&object_store::path::Path>) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&object_store::path::Path>) -> object_store::Result<object_store::ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(
+        &self,
+        from: &object_store::path::Path,
+        to: &object_store::path::Path,
+        options: object_store::CopyOptions,
+    ) -> object_store::Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn storage_that_overwrites_is_refused_at_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Ledger::create(folder.path()).await.expect("an empty ledger");
+    let store = Arc::new(Overwriting(::ledger::store::DurableStore::default()));
+    let error = Ledger::open_over(store, folder.path(), Shard::WHOLE).await.err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("overwrite"), "{error}");
 }
