@@ -28,6 +28,7 @@ pub mod journal; // what the operator decided: catalog versions
 pub mod recount; // what a record must say, computed from stored rows
 pub mod compact; // many small files into few
 pub mod read; // pinned, digest-checked files for readers
+pub mod index; // derived: which rows repeat an id, known at ingest
 mod error;
 
 pub use error::{ErrorKind, LedgerError};
