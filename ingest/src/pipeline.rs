@@ -5,8 +5,8 @@
 use crate::IngestError;
 use crate::decode::Decoder;
 use crate::source::{BatchPolicy, PATIENCE, Record, Sink, Source, SourceEvent, Stop};
-use ledger::Ledger;
 use ledger::row::{BatchBuilder, OutcomeRef};
+use ledger::{Ledger, Repeats};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ pub struct Progress {
     pub rejected: u64,
     pub gaps: u64,
     pub rejected_by_reason: BTreeMap<Reason, u64>,
+    /// Usage that repeats an id of this shard; nothing where rows are not classified, or not all of them.
+    pub repeats: Option<Repeats>,
     pub commits: u64,
     /// The Delta version of the last commit.
     pub version: Option<u64>,
@@ -55,7 +57,7 @@ pub async fn run(
     clock: impl Fn() -> Instant,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, IngestError> {
-    let mut so_far = Progress::default();
+    let mut so_far = Progress { repeats: Some(Repeats::default()), ..Progress::default() };
     let mut discovered_at: Option<std::time::Instant> = None;
     while !stop.is_requested() {
         if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
@@ -88,6 +90,10 @@ pub async fn run(
                 for (reason, count) in rejected {
                     *so_far.rejected_by_reason.entry(reason).or_default() += count;
                 }
+                so_far.repeats = so_far
+                    .repeats
+                    .zip(committed.repeats)
+                    .map(|(before, now)| Repeats { duplicates: before.duplicates + now.duplicates, conflicts: before.conflicts + now.conflicts });
                 so_far.commits += 1;
                 so_far.version = Some(committed.version);
             }

@@ -20,6 +20,8 @@ pub struct Config {
     pub ledger: PathBuf,
     pub runs: PathBuf,
     pub policy: BatchPolicy,
+    /// Whether ingest says which rows repeat an id.
+    pub classify: bool,
     pub kafka: KafkaSettings,
     pub registry: Option<RegistryConfig>,
     /// Schema ids that are resolved by a file instead of a registry.
@@ -83,6 +85,7 @@ struct IngestSection {
     batch_records: Option<usize>,
     batch_bytes: Option<usize>,
     batch_seconds: Option<u64>,
+    classify: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -147,6 +150,7 @@ impl Config {
             ledger: folder.join(file.ledger.path.unwrap_or_else(|| "ledger".into())),
             runs: folder.join(file.runs.path.unwrap_or_else(|| "runs".into())),
             policy,
+            classify: file.ingest.classify.unwrap_or_default(),
             kafka: KafkaSettings { brokers: file.kafka.brokers, topic: file.kafka.topic, properties },
             registry,
             schemas,

@@ -200,7 +200,9 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                 summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
             let value = json!({
                 "received": summary.received, "usage": summary.usage, "rejected": summary.rejected, "gaps": summary.gaps,
-                "rejected_by_reason": reasons, "commits": summary.commits, "ledger_version": summary.version,
+                "rejected_by_reason": reasons,
+                "duplicates": summary.repeats.map(|repeats| repeats.duplicates), "conflicts": summary.repeats.map(|repeats| repeats.conflicts),
+                "commits": summary.commits, "ledger_version": summary.version,
             });
             show(cli, &value, || {
                 let mut text = format!(
@@ -214,6 +216,9 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                     summary.rejected_by_reason.iter().map(|(reason, count)| vec![reason.to_string(), count.to_string()]).collect();
                 if !rows.is_empty() {
                     text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
+                }
+                if let Some(repeats) = summary.repeats {
+                    text.push_str(&format!("duplicates {}, conflicts {} with ids of this shard\n", repeats.duplicates, repeats.conflicts));
                 }
                 if summary.gaps > 0 {
                     text.push_str(&format!(

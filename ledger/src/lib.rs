@@ -23,6 +23,7 @@ pub mod proof; // all rows of a subject in a batch, and that there are no others
 pub mod record; // what one commit says, and the log entry that follows from it
 pub mod store; // a local disk whose answers can be believed
 mod table; // the one commit point, and open = recover
+mod classify; // a shard's index of ids, beside its writer
 pub mod shard; // Ledger: shards, their rows and positions
 pub mod journal; // what the operator decided: catalog versions
 pub mod recount; // what a record must say, computed from stored rows
@@ -32,4 +33,4 @@ pub mod index; // derived: which rows repeat an id, known at ingest
 mod error;
 
 pub use error::{ErrorKind, LedgerError};
-pub use shard::{Committed, Ledger};
+pub use shard::{Committed, Ledger, Repeats};

@@ -6,6 +6,7 @@
 //! Dividing a ledger anew is one commit in every shard. It takes the version that any running writer is about to commit, so each of
 //! them is fenced, and nobody may write before all shards have it: no stream is ever read by two writers.
 
+use crate::classify::Classifier;
 use crate::error::LedgerError;
 use crate::journal::Journal;
 use crate::lanes;
@@ -64,6 +65,8 @@ pub struct Ledger {
     /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of this shard move meanwhile, and they
     /// are moved here.
     known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)>,
+    store: Arc<dyn ObjectStore>,
+    classifier: Option<Classifier>,
 }
 
 /// A commit that is in the ledger.
@@ -73,6 +76,15 @@ pub struct Committed {
     pub usage: u64,
     pub rejected: u64,
     pub gaps: u64,
+    /// Usage rows whose id this shard has had before; nothing where rows are not classified.
+    pub repeats: Option<Repeats>,
+}
+
+/// Usage rows that repeat an id of the same shard, with the same content and with other content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Repeats {
+    pub duplicates: u64,
+    pub conflicts: u64,
 }
 
 /// What dividing a ledger came to.
@@ -157,7 +169,16 @@ impl Ledger {
         }
         let table = tables.swap_remove(usize::try_from(shard.index()).expect("shards are few"));
         table.probe().await?;
-        Ok(Self { table, key, layout, known })
+        Ok(Self { table, key, layout, known, store, classifier: None })
+    }
+
+    /// From here on every commit says which of its rows repeat an id. Opens the index of ids, or builds it from the rows.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read; what is wrong with the index is no error.
+    pub async fn classify(&mut self) -> Result<(), LedgerError> {
+        self.classifier = Some(Classifier::open(&self.store, &self.table).await?);
+        Ok(())
     }
 
     /// The version of the last commit.
@@ -220,7 +241,13 @@ impl Ledger {
         for Moved { application, to, identity, .. } in commit.streams {
             self.known.insert(application, (to, identity));
         }
-        Ok(Committed { version, usage: counts.usage, rejected: counts.rejected, gaps: counts.gaps })
+        let mut repeats = None;
+        if let Some(classifier) = &mut self.classifier {
+            let rows = written.as_ref().map(|written| (&written.rows, written.contents.as_slice()));
+            let classified = classifier.committed(&self.table, rows).await?;
+            repeats = classified.map(|classified| Repeats { duplicates: classified.duplicates, conflicts: classified.conflicts });
+        }
+        Ok(Committed { version, usage: counts.usage, rejected: counts.rejected, gaps: counts.gaps, repeats })
     }
 }
 

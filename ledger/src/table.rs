@@ -148,6 +148,11 @@ impl Log {
         self.shard
     }
 
+    /// The digest of the last entry.
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
     pub fn head(&self) -> TreeHead {
         TreeHead { size: self.frontier.size(), root: self.frontier.root() }
     }

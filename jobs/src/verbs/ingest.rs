@@ -30,6 +30,9 @@ pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let mut ledger = Ledger::open_shard(&config.ledger, shard).await?;
+    if config.classify {
+        ledger.classify().await?;
+    }
     let mut source: Box<dyn Source> = match from {
         Input::Files(path) => Box::new(FilesSource::new(path)?.sharded(shard)),
         Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?.sharded(shard)),
