@@ -8,16 +8,15 @@
 //! a topic that is not the one the position belongs to: no record of it is handed out.
 
 use crate::IngestError;
-use crate::source::{Batch, BatchPolicy, Content, Header, PATIENCE, RawRef, Record, Sink, Source, SourceEvent, Stop};
+use crate::messages::{Message, Messages};
+use crate::source::{Batch, BatchPolicy, Content, PATIENCE, RawRef, Record, Sink, Source, SourceEvent, Stop};
 use crate::topic::topic_id;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream, StreamIdentity};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +30,8 @@ const REACH_WITHIN: Duration = Duration::from_secs(15);
 /// A topic that was just created is unknown to some brokers for a moment.
 const UNKNOWN_TOPIC_TRIES: u32 = 4;
 const LAG_EVERY: Duration = Duration::from_secs(5);
+/// Messages between two looks at the clock.
+const MESSAGES_AT_A_TIME: usize = 1000;
 
 /// What this program sets itself, because another value would lose, repeat or corrupt records.
 const OWNED: &[(&str, &str)] = &[
@@ -85,6 +86,8 @@ struct Partition {
 
 pub struct KafkaSource {
     config: KafkaConfig,
+    /// Before the consumer, because fields are dropped in their order.
+    messages: Messages,
     consumer: BaseConsumer<Context>,
     shard: Shard,
     cluster: Option<String>,
@@ -141,12 +144,13 @@ impl KafkaSource {
             client.set(*name, *value);
         }
         client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
-        let consumer = client.create_with_context(Context::default()).map_err(|error| match error {
+        let consumer: BaseConsumer<Context> = client.create_with_context(Context::default()).map_err(|error| match error {
             KafkaError::ClientConfig(_, reason, name, _) => IngestError::Invalid(format!("kafka property {name}: {reason}")),
             other => IngestError::Invalid(format!("kafka: {other}")),
         })?;
         Ok(Self {
             config: config.clone(),
+            messages: Messages::of(&consumer),
             consumer,
             shard: Shard::WHOLE,
             cluster: None,
@@ -288,13 +292,15 @@ impl KafkaSource {
     }
 
     /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one before.
-    fn assign_all(&self) -> Result<(), IngestError> {
+    fn assign_all(&mut self) -> Result<(), IngestError> {
         let mut list = TopicPartitionList::new();
         let refused = |error| IngestError::Invalid(format!("kafka: the partitions of {} cannot be assigned: {error}", self.config.topic));
         for (partition, state) in &self.partitions {
             list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next)).map_err(refused)?;
         }
-        self.consumer.assign(&list).map_err(refused)
+        self.consumer.assign(&list).map_err(refused)?;
+        self.messages.clear();
+        Ok(())
     }
 
     /// An offset was out of range in the midst of reading: find the partition, record the gap, read on.
@@ -376,38 +382,37 @@ impl Source for KafkaSource {
                 }
                 break;
             }
-            match self.consumer.poll((patience - age).min(PATIENCE)) {
-                None => {}
-                Some(Ok(message)) => {
-                    let Some(state) = self.partitions.get_mut(&message.partition()) else { continue };
-                    // What was fetched before a new assignment may still arrive.
-                    if message.offset() < state.next {
-                        continue;
-                    }
-                    if batch.is_empty() {
-                        begun = Instant::now();
-                    }
-                    let offset = Offset(message.offset());
-                    let advance = Advance { from: NextOffset(state.next), to: offset.next(), identity: self.identity };
-                    state.next = advance.to.0;
-                    state.at_end |= state.next >= state.goal;
-                    let headers = headers(&message);
-                    batch.push(&Record {
-                        stream: &state.stream,
-                        origin_name: &self.config.topic,
-                        offset,
-                        advance,
-                        produced_at: produced_at(&message),
-                        raw: RawRef { key: message.key(), headers: &headers, value: message.payload() },
-                        content: Content::Message,
-                    })?;
+            let was_empty = batch.is_empty();
+            let mut error = None;
+            let mut arrived = 0;
+            while arrived < MESSAGES_AT_A_TIME
+                && !batch.is_full(policy)
+                && let Some(message) = self.messages.next()
+            {
+                arrived += 1;
+                error = hand_out(&message, &mut self.partitions, self.identity, &self.config.topic, &mut batch)?;
+                if error.is_some() {
+                    break;
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+            }
+            if arrived == 0 {
+                match self.consumer.poll((patience - age).min(PATIENCE)) {
+                    None => {}
+                    Some(Ok(message)) => error = hand_out(&Message::polled(&message), &mut self.partitions, self.identity, &self.config.topic, &mut batch)?,
+                    Some(Err(other)) => error = Some(other),
+                }
+            }
+            if was_empty && !batch.is_empty() {
+                begun = Instant::now();
+            }
+            match error {
+                None => {}
+                Some(KafkaError::PartitionEOF(partition)) => {
                     if let Some(state) = self.partitions.get_mut(&partition) {
                         state.at_end = true;
                     }
                 }
-                Some(Err(error)) => match error.rdkafka_error_code().map(|code| (code, severity(code))) {
+                Some(error) => match error.rdkafka_error_code().map(|code| (code, severity(code))) {
                     Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop)?,
                     // A handshake that once worked and now fails is most often a broker that is being restarted.
                     Some((Code::SSL, _)) => {}
@@ -439,14 +444,38 @@ impl Source for KafkaSource {
     }
 }
 
-fn headers<'m>(message: &'m BorrowedMessage<'_>) -> SmallVec<[Header<'m>; 8]> {
-    let Some(headers) = message.headers() else { return SmallVec::new() };
-    headers.iter().map(|header| (header.key.as_bytes(), header.value)).collect()
-}
-
-fn produced_at(message: &BorrowedMessage<'_>) -> Option<schemas::time::Instant> {
-    let micros = message.timestamp().to_millis()?.checked_mul(1000)?;
-    schemas::time::Instant::from_micros(micros).ok()
+/// Hands a message to the batch, or gives back the error that stands in its place.
+fn hand_out(
+    message: &Message<'_>,
+    partitions: &mut BTreeMap<i32, Partition>,
+    identity: Option<StreamIdentity>,
+    topic: &str,
+    batch: &mut Batch<'_>,
+) -> Result<Option<KafkaError>, IngestError> {
+    if let Some(error) = message.error() {
+        return Ok(Some(error));
+    }
+    let Some(state) = partitions.get_mut(&message.partition()) else { return Ok(None) };
+    // What was fetched before a new assignment may still arrive.
+    if message.offset() < state.next {
+        return Ok(None);
+    }
+    let offset = Offset(message.offset());
+    let advance = Advance { from: NextOffset(state.next), to: offset.next(), identity };
+    state.next = advance.to.0;
+    state.at_end |= state.next >= state.goal;
+    let micros = message.timestamp().and_then(|millis| millis.checked_mul(1000));
+    let headers = message.headers();
+    batch.push(&Record {
+        stream: &state.stream,
+        origin_name: topic,
+        offset,
+        advance,
+        produced_at: micros.and_then(|micros| schemas::time::Instant::from_micros(micros).ok()),
+        raw: RawRef { key: message.key(), headers: &headers, value: message.value() },
+        content: Content::Message,
+    })?;
+    Ok(None)
 }
 
 /// What came of a question to the broker, if not an answer.

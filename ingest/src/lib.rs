@@ -14,6 +14,7 @@ pub mod source; // Source, Sink, Record, BatchPolicy, Stop
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source
+mod messages; // what librdkafka has fetched, many messages at a time
 mod topic; // which topic it is, by its id
 pub mod registry; // schema ids: a Confluent-compatible registry, or a table
 mod error;

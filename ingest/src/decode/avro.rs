@@ -574,6 +574,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
+    #[inline]
     fn text(&mut self, node: usize, field: &str, nullable: bool) -> Result<Text<'a>, Failure> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
@@ -645,6 +646,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 
     /// The branch that a union has here; any other node is its own branch.
+    #[inline]
     fn branch(&mut self, node: usize) -> Result<usize, Failure> {
         let Node::Union(branches) = &self.nodes[node] else { return Ok(node) };
         let index = self.long()?;
@@ -707,10 +709,12 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
+    #[inline]
     fn string(&mut self, field: &str) -> Result<&'a str, Failure> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Failure::Invalid(format!("{field} is not UTF-8")))
     }
 
+    #[inline]
     fn bytes(&mut self) -> Result<&'a [u8], Failure> {
         let length = self.long()?;
         match usize::try_from(length) {
@@ -719,6 +723,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Failure> {
         match self.bytes[self.at..].get(..length) {
             Some(bytes) => {
@@ -738,14 +743,19 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 
     /// A zig-zag varint of at most 64 bits.
+    #[inline]
     fn long(&mut self) -> Result<i64, Failure> {
         // Most numbers are lengths and branches, of one byte.
-        if let Some(byte) = self.bytes.get(self.at)
-            && byte & 0x80 == 0
-        {
-            self.at += 1;
-            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        match self.bytes.get(self.at) {
+            Some(byte) if byte & 0x80 == 0 => {
+                self.at += 1;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.long_of_many(),
         }
+    }
+
+    fn long_of_many(&mut self) -> Result<i64, Failure> {
         let mut bits: u64 = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];

@@ -39,6 +39,8 @@ pub const KEPT_BYTES: usize = 64 << 10;
 pub struct Decoder {
     by_fingerprint: HashMap<u64, Arc<WriterSchema>>,
     by_id: Box<dyn SchemaLookup>,
+    /// The schema of the last datum; the next one most often has the same.
+    last: Option<(SchemaName, Arc<WriterSchema>)>,
 }
 
 /// How a record's bytes are to be read.
@@ -51,6 +53,7 @@ enum Encoding<'a> {
     Avro { schema: SchemaName, datum: &'a [u8] },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SchemaName {
     Id(u32),
     Fingerprint(u64),
@@ -62,7 +65,7 @@ impl Decoder {
         let shipped = Arc::new(WriterSchema::usage_event_v1());
         let pairs = |schema: Arc<WriterSchema>| schema.fingerprints().to_vec().into_iter().map(move |fingerprint| (fingerprint, schema.clone()));
         let by_fingerprint = more.into_iter().chain([shipped]).flat_map(pairs).collect();
-        Self { by_fingerprint, by_id }
+        Self { by_fingerprint, by_id, last: None }
     }
 
     /// Gives what became of a record to `take`, and what that makes of it back.
@@ -116,7 +119,7 @@ impl Decoder {
                 Ok(Encoding::Structured(value)) => cloudevents::structured(value, decoded, candidate),
                 Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, candidate),
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
-                    let found = self.schema(schema, stop)?.and_then(|schema| datum(&schema, bytes, candidate));
+                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, candidate));
                     if found.is_ok() && !raw.headers.is_empty() {
                         cloudevents::with_headers(candidate, raw.headers);
                     }
@@ -126,15 +129,24 @@ impl Decoder {
         })
     }
 
-    fn schema(&mut self, name: SchemaName, stop: &Stop) -> Result<Result<Arc<WriterSchema>, Rejection>, IngestError> {
-        let (found, detail) = match name {
-            SchemaName::Id(id) => (self.by_id.by_id(id, stop)?, format!("schema id {id} is not known to {}", self.by_id.name())),
-            SchemaName::Fingerprint(fingerprint) => (
-                self.by_fingerprint.get(&fingerprint).cloned(),
-                format!("no schema has the fingerprint {} (CRC-64-AVRO, little-endian)", hex::encode(fingerprint.to_le_bytes())),
-            ),
-        };
-        Ok(found.ok_or_else(|| Rejection::new(Reason::SchemaUnknown, detail)))
+    fn schema(&mut self, name: SchemaName, stop: &Stop) -> Result<Result<&WriterSchema, Rejection>, IngestError> {
+        if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
+            let found = match name {
+                SchemaName::Id(id) => self.by_id.by_id(id, stop)?,
+                SchemaName::Fingerprint(fingerprint) => self.by_fingerprint.get(&fingerprint).cloned(),
+            };
+            // That a schema is unknown may change, so it is not kept here.
+            self.last = found.map(|schema| (name, schema));
+        }
+        Ok(self.last.as_ref().map(|(_, schema)| &**schema).ok_or_else(|| {
+            let detail = match name {
+                SchemaName::Id(id) => format!("schema id {id} is not known to {}", self.by_id.name()),
+                SchemaName::Fingerprint(fingerprint) => {
+                    format!("no schema has the fingerprint {} (CRC-64-AVRO, little-endian)", hex::encode(fingerprint.to_le_bytes()))
+                }
+            };
+            Rejection::new(Reason::SchemaUnknown, detail)
+        }))
     }
 }
 
