@@ -217,14 +217,14 @@ impl SchemaLookup for Registry {
                     return Ok(None);
                 }
                 Err(NoAnswer(why)) => {
-                    tracing::warn!("waiting for the schema registry, asking again in {wait:?}: {why}");
+                    tracing::warn!(event = "registry.waiting", "waiting for the schema registry, asking again in {wait:?}: {why}");
                     stop.sleep(wait)?;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         };
         if let Some(problem) = schema.problem() {
-            tracing::warn!("schema id {id}: {problem}; its records are rejected");
+            tracing::warn!(event = "registry.unusable", id, "schema id {id}: {problem}; its records are rejected");
         }
         self.known.insert(id, schema.clone());
         Ok(Some(schema))

@@ -196,7 +196,7 @@ impl Source for FilesSource {
         let mut streams = Vec::new();
         let files = self.walk()?;
         if files.is_empty() && self.seen.is_empty() {
-            tracing::warn!("{}: there is no file to read yet ({SUPPORTED} are read)", self.root.display());
+            tracing::warn!(event = "files.empty", "{}: there is no file to read yet ({SUPPORTED} are read)", self.root.display());
         }
         for file in files {
             let metadata = fs::metadata(&file.path).map_err(|error| retry(&file.path, &error))?;
@@ -206,11 +206,11 @@ impl Source for FilesSource {
             }
             let digest = digest(&file.path, stop)?;
             if self.seen.insert(file.path.clone(), now).is_some() {
-                tracing::warn!("{}: it has changed since it was read and is now read as another file", file.path.display());
+                tracing::warn!(event = "files.changed", "{}: it has changed since it was read and is now read as another file", file.path.display());
             }
             if let Some(name) = self.by_digest.get(&digest) {
                 if *name != file.name {
-                    tracing::warn!("{}: skipped, because {name} has the same content", file.path.display());
+                    tracing::warn!(event = "files.duplicate", "{}: skipped, because {name} has the same content", file.path.display());
                 }
                 continue;
             }
