@@ -30,6 +30,7 @@ pub mod recount; // what a record must say, computed from stored rows
 pub mod compact; // many small files into few
 pub mod read; // pinned, digest-checked files for readers
 pub mod index; // derived: which rows repeat an id, known at ingest
+pub mod watch; // what can be seen of a shard while it is written
 mod error;
 
 pub use error::{ErrorKind, LedgerError};
