@@ -76,6 +76,8 @@ pub struct Watermarks {
 struct Partition {
     stream: Arc<Stream>,
     next: i64,
+    /// The low watermark as last seen.
+    low: i64,
     /// The high watermark as last seen.
     high: i64,
     /// The high watermark when it was assigned.
@@ -251,7 +253,7 @@ impl KafkaSource {
                     self.config.brokers, self.reach_within
                 )));
             }
-            tracing::warn!("waiting for Kafka at {}, asking again in {wait:?}: {why}", self.config.brokers);
+            tracing::warn!(event = "kafka.waiting", "waiting for Kafka at {}, asking again in {wait:?}: {why}", self.config.brokers);
             stop.sleep(wait)?;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -283,11 +285,11 @@ impl KafkaSource {
             )));
         }
         if next < low {
-            tracing::warn!("{stream}: offsets {next} to {} are gone before they were read; the ledger gets a gap record", low - 1);
+            tracing::warn!(event = "kafka.gap", %stream, from = next, until = low, "{stream}: offsets {next} to {} are gone before they were read; the ledger gets a gap record", low - 1);
             self.gaps.push_back((partition, next, low));
             next = low;
         }
-        self.partitions.insert(partition, Partition { stream, next, high, goal: high, at_end: next >= high });
+        self.partitions.insert(partition, Partition { stream, next, low, high, goal: high, at_end: next >= high });
         Ok(())
     }
 
@@ -435,12 +437,17 @@ impl Source for KafkaSource {
     fn lag(&mut self) -> Option<u64> {
         if self.lag_asked_at.is_none_or(|at| at.elapsed() >= LAG_EVERY) {
             for (partition, state) in &mut self.partitions {
-                let Ok((_, high)) = self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE) else { break };
-                state.high = high;
+                let Ok((low, high)) = self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE) else { break };
+                (state.low, state.high) = (low, high);
             }
             self.lag_asked_at = Some(Instant::now());
         }
         Some(self.partitions.values().map(|state| (state.high - state.next).max(0).unsigned_abs()).sum())
+    }
+
+    fn watermarks(&self) -> Vec<Watermarks> {
+        let watermarks = |state: &Partition| Watermarks { stream: (*state.stream).clone(), low: NextOffset(state.low), high: NextOffset(state.high) };
+        self.partitions.values().map(watermarks).collect()
     }
 }
 
@@ -553,7 +560,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", "{facility}: {message}");
+        tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -561,7 +568,7 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
             return;
         }
-        tracing::warn!("Kafka: {reason}");
+        tracing::warn!(event = "kafka.error", "Kafka: {reason}");
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 }

@@ -17,6 +17,7 @@ pub mod kafka; // a topic as a source
 mod messages; // what librdkafka has fetched, many messages at a time
 mod topic; // which topic it is, by its id
 pub mod registry; // schema ids: a Confluent-compatible registry, or a table
+pub mod metrics; // what a running ingest counts
 mod error;
 
 pub use error::IngestError;

@@ -4,22 +4,27 @@
 
 use crate::IngestError;
 use crate::decode::Decoder;
+use crate::metrics::{CommitFigures, Metrics};
 use crate::source::{BatchPolicy, PATIENCE, Record, Sink, Source, SourceEvent, Stop};
 use ledger::row::{BatchBuilder, OutcomeRef};
-use ledger::{Ledger, Repeats};
+use ledger::{Committed, Ledger, Repeats};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::block_in_place;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub policy: BatchPolicy,
     /// End when everything that was there at the start is in the ledger, rather than wait for more.
     pub until_caught_up: bool,
     /// How often to look for new partitions or files.
     pub rediscover_every: Duration,
+    /// What is counted on the way.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What this run has committed so far.
@@ -57,42 +62,52 @@ pub async fn run(
     clock: impl Fn() -> Instant,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, IngestError> {
+    let metrics = &*settings.metrics;
+    metrics.opened(ledger.version(), ledger.committed_at());
+    let told = Cell::new(None);
+    let clock = || forward(clock(), &told);
     let mut so_far = Progress { repeats: Some(Repeats::default()), ..Progress::default() };
     let mut discovered_at: Option<std::time::Instant> = None;
     while !stop.is_requested() {
+        metrics.turn();
         if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
             let Some(streams) = unless_stopped(block_in_place(|| source.discover(stop)))? else { break };
             let positions = ledger.positions(&streams);
+            positions.iter().for_each(|(stream, next)| metrics.position(stream, next));
             if unless_stopped(block_in_place(|| source.assign(&positions, stop)))?.is_none() {
                 break;
             }
+            if !streams.is_empty() {
+                tracing::info!(event = "streams.assigned", streams = streams.len(), read_before = positions.iter().count(), "reading more streams");
+            }
             discovered_at = Some(std::time::Instant::now());
         }
-        let mut rows = Rows {
-            decoder,
-            batch: BatchBuilder::default(),
-            rejected: BTreeMap::new(),
-            received_at: None,
-            not_before: ledger.committed_at(),
-            clock: &clock,
-            stop,
-        };
+        let (batch, rejected_by_reason) = (BatchBuilder::default(), BTreeMap::new());
+        let not_before = ledger.committed_at();
+        let mut rows = Rows { decoder, batch, rejected_by_reason, lost: 0, bytes: 0, received_at: None, not_before, clock: &clock, stop };
         let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))? else { break };
         match event {
             SourceEvent::Batch => {
-                let Rows { batch, rejected, .. } = rows;
+                let Rows { batch, rejected_by_reason, lost, bytes, .. } = rows;
                 fail::fail_point!("ingest.polled");
-                let committed = ledger.commit(batch, clock()).await?;
-                so_far.received += committed.usage + committed.rejected;
-                so_far.usage += committed.usage;
-                so_far.rejected += committed.rejected;
-                so_far.gaps += committed.gaps;
-                for (reason, count) in rejected {
+                let reached: Vec<_> = batch.advances().map(|(stream, advance)| (stream.clone(), advance.to)).collect();
+                let (at, begun) = (clock(), std::time::Instant::now());
+                let committed = ledger.commit(batch, at).await?;
+                let took = begun.elapsed();
+                let Committed { version, usage, rejected, gaps, repeats } = committed;
+                tracing::debug!(event = "batch.committed", version, usage, rejected, gaps, bytes, ?took, "a batch is in the ledger");
+                metrics.committed(&committed, &CommitFigures { rejected_by_reason: &rejected_by_reason, lost, bytes, took, at });
+                reached.iter().for_each(|(stream, next)| metrics.position(stream, *next));
+                so_far.received += usage + rejected;
+                so_far.usage += usage;
+                so_far.rejected += rejected;
+                so_far.gaps += gaps;
+                for (reason, count) in rejected_by_reason {
                     *so_far.rejected_by_reason.entry(reason).or_default() += count;
                 }
                 so_far.repeats = so_far
                     .repeats
-                    .zip(committed.repeats)
+                    .zip(repeats)
                     .map(|(before, now)| Repeats { duplicates: before.duplicates + now.duplicates, conflicts: before.conflicts + now.conflicts });
                 so_far.commits += 1;
                 so_far.version = Some(committed.version);
@@ -102,6 +117,7 @@ pub async fn run(
             SourceEvent::Idle => {}
         }
         so_far.lag = block_in_place(|| source.lag());
+        metrics.watermarks(source.watermarks());
         progress(&so_far);
     }
     ledger.settle().await;
@@ -118,11 +134,24 @@ fn unless_stopped<T>(result: Result<T, IngestError>) -> Result<Option<T>, Ingest
     }
 }
 
+/// The time that the clock told, and a warning where it told a later one before.
+fn forward(now: Instant, told: &Cell<Option<Instant>>) -> Instant {
+    if let Some(before) = told.replace(Some(now)).filter(|before| now < *before) {
+        let seconds = before.micros().abs_diff(now.micros()) / 1_000_000;
+        tracing::warn!(event = "clock.back", seconds, "the clock of this machine went back from {before} to {now}");
+    }
+    now
+}
+
 /// The rows of the open batch: each record is decoded as it comes, and only what its row says is kept.
 struct Rows<'a> {
     decoder: &'a mut Decoder,
     batch: BatchBuilder,
-    rejected: BTreeMap<Reason, u64>,
+    rejected_by_reason: BTreeMap<Reason, u64>,
+    /// Offsets inside gaps.
+    lost: u64,
+    /// Of keys, headers and values.
+    bytes: u64,
     /// When the first record of the batch was read; one instant for all of them.
     received_at: Option<Instant>,
     /// When the batch before was committed: the time in the ledger never goes back, whatever the clock does.
@@ -133,15 +162,33 @@ struct Rows<'a> {
 
 impl Sink for Rows<'_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
-        let Self { decoder, batch, rejected, received_at, not_before, clock, stop } = self;
+        let Self { decoder, batch, rejected_by_reason, lost, bytes, received_at, not_before, clock, stop } = self;
         let received_at = *received_at.get_or_insert_with(|| not_before.map_or(clock(), |before| before.max(clock())));
         let stream = batch.stream(record.stream, record.origin_name);
         batch.advance(stream, record.advance);
+        *bytes += record.raw.size() as u64;
         decoder.decode(&record.raw, record.content, received_at, stop, |outcome| {
-            if let OutcomeRef::Rejected { reason, .. } = outcome {
-                *rejected.entry(*reason).or_default() += 1;
+            match outcome {
+                OutcomeRef::Usage(_) => {}
+                OutcomeRef::Rejected { reason, .. } => *rejected_by_reason.entry(*reason).or_default() += 1,
+                OutcomeRef::Gap { until, .. } => *lost += until.0.abs_diff(record.offset.0),
             }
             batch.push(stream, record.offset, record.produced_at, received_at, outcome);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_believed_even_when_it_goes_back() {
+        let at = |micros| Instant::from_micros(micros).expect("an instant");
+        let told = Cell::new(None);
+        for micros in [5, 7, 3, 4] {
+            assert_eq!(forward(at(micros), &told), at(micros));
+            assert_eq!(told.get(), Some(at(micros)), "so that one step back is one warning");
+        }
     }
 }

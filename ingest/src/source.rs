@@ -7,6 +7,7 @@
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
+use crate::kafka::Watermarks;
 use schemas::position::{Advance, Offset, Positions, Stream};
 use schemas::rejection::Rejection;
 use schemas::time::Instant;
@@ -38,6 +39,11 @@ pub trait Source: Send {
 
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;
+
+    /// What the broker has of each assigned partition, as last asked; nothing for a source without a broker.
+    fn watermarks(&self) -> Vec<Watermarks> {
+        Vec::new()
+    }
 }
 
 /// When a batch is full.
