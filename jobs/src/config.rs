@@ -26,6 +26,8 @@ pub struct Config {
     pub registry: Option<RegistryConfig>,
     /// Schema ids that are resolved by a file instead of a registry.
     pub schemas: BTreeMap<u32, PathBuf>,
+    /// Where ingest serves metrics, as `HOST:PORT`; nowhere unless it is said.
+    pub metrics: Option<String>,
 }
 
 /// What the file says about Kafka; the command line may say the rest.
@@ -71,6 +73,8 @@ struct File {
     registry: RegistrySection,
     #[serde(default)]
     schemas: BTreeMap<String, PathBuf>,
+    #[serde(default)]
+    metrics: MetricsSection,
 }
 
 #[derive(Deserialize, Default)]
@@ -103,6 +107,12 @@ struct RegistrySection {
     url: Option<String>,
     username: Option<String>,
     password: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct MetricsSection {
+    listen: Option<String>,
 }
 
 impl Config {
@@ -154,6 +164,7 @@ impl Config {
             kafka: KafkaSettings { brokers: file.kafka.brokers, topic: file.kafka.topic, properties },
             registry,
             schemas,
+            metrics: file.metrics.listen,
         })
     }
 }
@@ -182,5 +193,6 @@ mod tests {
         let file: File = toml::from_str(&uncommented).expect("the template is read with every example in force");
         assert_eq!(file.kafka.topic.as_deref(), Some("usage"));
         assert_eq!(file.schemas.len(), 1);
+        assert_eq!(file.metrics.listen.as_deref(), Some("127.0.0.1:9464"));
     }
 }

@@ -5,6 +5,7 @@
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use jobs::config::Config;
+use jobs::log::{Alarms, LogFormat};
 use jobs::show::{Align, Format, Verdict, plural, printable, table};
 use jobs::verbs::catalog::Published;
 use jobs::verbs::ingest::Input;
@@ -15,9 +16,9 @@ use ledger::read::Versions;
 use schemas::position::Shard;
 use schemas::time::BillingMonth;
 use serde_json::json;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Usage, billed at cost: meters what data-plane nodes report, prices it with each provider's own price list, and passes every
 /// charge through without a margin, so that anyone it touches can check it.
@@ -30,6 +31,9 @@ struct Cli {
     /// What results are printed as.
     #[arg(long, global = true, value_enum, default_value = "table")]
     format: Format,
+    /// What log lines on stderr are printed as. ATCOST_LOG says which: `info`, or `warn,ingest=debug`.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -79,6 +83,9 @@ struct IngestArgs {
     /// End when everything that is there now is in the ledger, rather than wait for more.
     #[arg(long)]
     until_caught_up: bool,
+    /// Serve metrics and a health check at this address; port 0 takes a free one and logs it.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -137,33 +144,30 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("ATCOST_LOG")
-                .unwrap_or_else(|_| "warn,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     // Failpoints exist only in builds that tests use; FAILPOINTS says what they do.
     #[cfg(debug_assertions)]
     let _failpoints = fail::FailScenario::setup();
     let cli = Cli::parse();
+    let alarms = jobs::log::start(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&error.into()),
+        Err(error) => return failed(&cli, &error.into()),
     };
-    match runtime.block_on(run(&cli)) {
+    match runtime.block_on(run(&cli, &alarms)) {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Discrepancy) => ExitCode::from(1),
-        Err(error) => failed(&error),
+        Err(error) => failed(&cli, &error),
     }
 }
 
-fn failed(error: &anyhow::Error) -> ExitCode {
-    let chain: Vec<String> = error.chain().map(|cause| printable_lines(&cause.to_string())).collect();
-    eprintln!("atcost: {}", chain.join(": "));
+fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
+    match cli.log_format {
+        LogFormat::Text => {
+            let chain: Vec<String> = error.chain().map(|cause| printable_lines(&cause.to_string())).collect();
+            eprintln!("atcost: {}", chain.join(": "));
+        }
+        LogFormat::Json => tracing::error!(event = "command.failed", "{error:#}"),
+    }
     ExitCode::from(2)
 }
 
@@ -172,7 +176,7 @@ fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
-async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
+async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     match &cli.verb {
         Verb::Init => {
             let config = verbs::init::init(&cli.config).await?;
@@ -184,7 +188,8 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
         Verb::Catalog(CatalogVerb::Check { folder }) => check(cli, folder),
         Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => publish(cli, folder, allow_past_changes.as_deref()).await,
         Verb::Ingest(args) => {
-            let config = Config::load(&cli.config)?;
+            let mut config = Config::load(&cli.config)?;
+            config.metrics = args.metrics.clone().or(config.metrics);
             let from = match &args.files {
                 Some(path) => Input::Files(path.clone()),
                 None if args.brokers.is_none() && config.kafka.brokers.is_none() => {
@@ -195,7 +200,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Verdict> {
                 }
                 None => Input::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
             };
-            let summary = verbs::ingest::ingest(&config, &from, args.shard, args.until_caught_up).await?;
+            let summary = verbs::ingest::ingest(&config, &from, args.shard, args.until_caught_up, alarms).await?;
             let reasons: serde_json::Map<String, serde_json::Value> =
                 summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
             let value = json!({

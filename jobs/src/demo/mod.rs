@@ -99,7 +99,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         }
     };
 
-    let ingested = verbs::ingest::ingest(&config, &from, Shard::WHOLE, true).await?;
+    let ingested = verbs::ingest::ingest(&config, &from, Shard::WHOLE, true, &std::sync::Arc::default()).await?;
     if ingested.received < expected.records {
         bail!("{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again", ingested.received, expected.records);
     }

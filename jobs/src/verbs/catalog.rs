@@ -63,6 +63,7 @@ pub async fn publish(config: &Config, folder: &Path, allow_past_changes: Option<
     let digest = catalog.digest;
     let note = allow_past_changes.map(str::to_owned);
     let entry = journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
+    tracing::info!(event = "catalog.published", %digest, entry, "a catalog is in force");
     Ok(Published::New { digest, entry })
 }
 

@@ -2,17 +2,24 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::log::Alarms;
+use crate::metrics::listen;
 use anyhow::Context as _;
+use ingest::IngestError;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
 use ingest::kafka::KafkaSource;
+use ingest::metrics::Metrics;
 use ingest::pipeline::{self, Progress, Settings, Summary};
 use ingest::registry::{Registry, SchemaLookup, SchemaTable};
 use ingest::source::{Source, Stop};
-use ledger::Ledger;
+use ledger::watch::Watch;
+use ledger::{ErrorKind, Ledger};
 use schemas::position::Shard;
+use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where events come from.
@@ -22,11 +29,23 @@ pub enum Input {
     Kafka { brokers: Option<String>, topic: Option<String> },
 }
 
+impl fmt::Display for Input {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(path) => write!(formatter, "files at {}", path.display()),
+            Self::Kafka { topic: Some(topic), .. } => write!(formatter, "Kafka topic {topic}"),
+            Self::Kafka { topic: None, .. } => formatter.write_str("the configured Kafka topic"),
+        }
+    }
+}
+
 /// Reads a source into the ledger. SIGTERM and Ctrl-C end it cleanly: the open batch is committed whole or not at all.
 ///
 /// # Errors
-/// When the source cannot be read as configured, the ledger cannot be opened, or another writer owns it.
-pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up: bool) -> anyhow::Result<Summary> {
+/// When the source cannot be read as configured, metrics cannot be served where they should, the ledger cannot be opened, or another
+/// writer owns it.
+pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up: bool, alarms: &Arc<Alarms>) -> anyhow::Result<Summary> {
+    let listening = config.metrics.as_deref().map(listen).transpose()?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let mut ledger = Ledger::open_shard(&config.ledger, shard).await?;
@@ -42,11 +61,31 @@ pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up
         Input::Files(_) => Duration::from_secs(3),
         Input::Kafka { .. } => Duration::from_secs(60),
     };
-    let settings = Settings { policy: config.policy, until_caught_up, rediscover_every };
+    let metrics = Arc::new(Metrics::default());
+    let _endpoint = listening
+        .map(|listening| listening.serve(Watch::new(&config.ledger, shard.index()), metrics.clone(), alarms.clone(), config.policy.max_age))
+        .transpose()?;
+    let settings = Settings { policy: config.policy, until_caught_up, rediscover_every, metrics };
+    tracing::info!(event = "ingest.started", ledger = %config.ledger.display(), %shard, version = ledger.version(), "reading {from}");
     let mut line = ProgressLine::new();
     let summary = pipeline::run(&mut *source, &mut decoder, &mut ledger, &settings, &stop, clock::now, &mut |progress| line.show(progress)).await;
     line.finish();
+    tell_end(&summary);
     Ok(summary?)
+}
+
+fn tell_end(summary: &Result<Summary, IngestError>) {
+    match summary {
+        Ok(summary) => {
+            let Summary { received, usage, rejected, gaps, commits, .. } = summary;
+            tracing::info!(event = "ingest.stopped", received, usage, rejected, gaps, commits, "stopped cleanly");
+        }
+        Err(error) if error.kind() == ErrorKind::Fenced => {
+            tracing::error!(event = "commit.fenced", "another writer has written to this shard; this one stops");
+        }
+        // Told by whoever called, like any other error.
+        Err(_) => {}
+    }
 }
 
 /// The decoder that the configuration describes: schema ids from the registry, or else from the table.

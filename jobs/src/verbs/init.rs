@@ -18,5 +18,6 @@ pub async fn init(config_path: &Path) -> anyhow::Result<Config> {
     std::fs::write(config_path, TEMPLATE).with_context(|| format!("{} cannot be written", config_path.display()))?;
     let config = Config::load(config_path)?;
     ledger::Ledger::create(&config.ledger).await?;
+    tracing::info!(event = "ledger.created", ledger = %config.ledger.display(), "there is an empty ledger");
     Ok(config)
 }

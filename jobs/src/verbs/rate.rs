@@ -57,5 +57,6 @@ pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Re
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let (folder, manifest) = output::write(&run, &catalog, &config.runs, &workspace)?;
+    tracing::info!(event = "run.written", folder = %folder.display(), period = %month, "a month is rated");
     Ok(Rated { run, folder, manifest, catalog, refused })
 }

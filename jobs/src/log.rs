@@ -1,0 +1,175 @@
+//! What is logged, and as what. Every line has an event name that stays the same when its words change, so that programs can rely
+//! on it; docs/operations.md lists them all.
+//!
+//! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer a terminal or begin a line of
+//! its own; in JSON they are JSON strings.
+//!
+//! Invariant: warnings and errors are counted whatever the filter shows.
+
+use crate::show::printable;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// What a log line is printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
+}
+
+/// The events that are warnings or errors, each of which has a count from the start.
+pub const ALARMS: &[&str] = &[
+    "checkpoint.failed",
+    "clock.back",
+    "command.failed",
+    "commit.fenced",
+    "commit.unknown",
+    "files.changed",
+    "files.duplicate",
+    "files.empty",
+    "kafka.error",
+    "kafka.gap",
+    "kafka.waiting",
+    "metrics.failed",
+    "registry.unusable",
+    "registry.waiting",
+    "watch.failed",
+];
+
+/// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat what this program says.
+const DEFAULT: &str = "warn,jobs::metrics=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
+
+/// How often each of [`ALARMS`] was logged, and the last of them.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    counts: BTreeMap<&'static str, AtomicU64>,
+    last: Mutex<Option<(&'static str, Instant)>>,
+}
+
+impl Alarms {
+    pub(crate) fn new() -> Self {
+        Self { counts: ALARMS.iter().map(|name| (*name, AtomicU64::new(0))).collect(), last: Mutex::new(None) }
+    }
+
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// The last alarm and how long ago it was.
+    pub fn last(&self) -> Option<(&'static str, Duration)> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|(name, at)| (name, at.elapsed()))
+    }
+
+    fn raise(&self, name: &str) {
+        if let Some((name, count)) = self.counts.get_key_value(name) {
+            count.fetch_add(1, Ordering::Relaxed);
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, Instant::now()));
+        }
+    }
+}
+
+/// Sends log lines to stderr from now on. `ATCOST_LOG` says which, as `tracing`'s filters are written.
+pub fn start(format: LogFormat) -> Arc<Alarms> {
+    let alarms = Arc::new(Alarms::new());
+    let shown = || EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
+    let lines = match format {
+        LogFormat::Text => {
+            let ansi = std::io::stderr().is_terminal();
+            fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).with_target(false).fmt_fields(debug_fn(show_field)).with_filter(shown()).boxed()
+        }
+        LogFormat::Json => fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).with_target(false).with_filter(shown()).boxed(),
+    };
+    let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
+    tracing_subscriber::registry().with(lines).with(counter).init();
+    alarms
+}
+
+/// The message, then ` name=value` for each field.
+fn show_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = printable(&format!("{value:?}"));
+    if field.name() == "message" { writer.write_str(&value) } else { write!(writer, " {}={value}", field.name()) }
+}
+
+/// Counts events by name.
+struct Counter(Arc<Alarms>);
+
+impl<S: Subscriber> Layer<S> for Counter {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        event.record(&mut EventName(&self.0));
+    }
+}
+
+struct EventName<'a>(&'a Alarms);
+
+impl Visit for EventName<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "event" {
+            self.0.raise(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no holder panics").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn values_cannot_steer_a_terminal_or_begin_a_line() {
+        let written = Shared::default();
+        let writer = written.clone();
+        let layer =
+            fmt::layer().with_writer(move || writer.clone()).with_ansi(false).with_target(false).without_time().fmt_fields(debug_fn(show_field));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let (name, other) = ("a\u{1b}[2Jb\nWARN c", "\u{202e}d");
+            tracing::warn!(event = "kafka.error", %name, other, "Kafka: {name}{other}");
+        });
+        let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
+        let value = r"a\u{1b}[2Jb\u{a}WARN c";
+        assert_eq!(text, format!(" WARN Kafka: {value}\\u{{202e}}d event=\"kafka.error\" name={value} other=\"\\u{{202e}}d\"\n"));
+    }
+
+    #[test]
+    fn alarms_are_counted_by_name() {
+        let alarms = Arc::new(Alarms::new());
+        assert_eq!(alarms.last(), None);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Counter(alarms.clone())), || {
+            for _ in 0..3 {
+                tracing::warn!(event = "kafka.waiting", other = "commit.unknown", "waiting");
+            }
+            tracing::warn!(event = "no.such.event", "not ours");
+        });
+        let counted: Vec<_> = alarms.counts().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("kafka.waiting", 3)]);
+        assert_eq!(alarms.last().map(|(name, _)| name), Some("kafka.waiting"));
+    }
+}

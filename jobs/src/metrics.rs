@@ -1,0 +1,459 @@
+//! The endpoint for Prometheus: `GET /metrics` and `GET /healthz`, on threads of their own.
+//!
+//! It reads counters and the ledger's folder and changes nothing. It is no general server: a connection is one request without a
+//! body, answered within seconds or dropped, and only a few are served at a time.
+//!
+//! Invariant: nothing that a client does, or leaves undone, is noticed by the loop that writes the ledger.
+
+use crate::clock;
+use crate::exposition::{CONTENT_TYPE, Exposition, Kind, Seconds};
+use crate::log::Alarms;
+use anyhow::Context as _;
+use ingest::metrics::{Metrics, PartitionReading};
+use ledger::watch::{Figures, Watch};
+use schemas::position::{Origin, Stream};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Without a turn of the loop for so much longer than a batch may take, ingest is not well.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the ledger's folder is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+const REQUEST_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const LONGEST_REQUEST: usize = 8 << 10;
+const MOST_CONNECTIONS: usize = 8;
+const STOP_WITHIN: Duration = Duration::from_millis(50);
+
+/// An address that is taken, and not yet served.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Served until it is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    stop: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// What an answer is made from.
+#[derive(Debug)]
+struct Watched {
+    metrics: Arc<Metrics>,
+    alarms: Arc<Alarms>,
+    figures: Mutex<Option<Figures>>,
+    /// The longest that the loop may take to come round.
+    patience: Duration,
+    started: schemas::time::Instant,
+}
+
+/// Takes the address, so that nothing has begun when it cannot be had.
+///
+/// # Errors
+/// When it is no address of this machine, or another program has it.
+pub fn listen(address: &str) -> anyhow::Result<Listening> {
+    let advice = || {
+        format!(
+            "metrics cannot be served at {address:?}; give an address of this machine and a port that nothing else uses, like 127.0.0.1:9464 (port 0 takes a free one)"
+        )
+    };
+    let listener = TcpListener::bind(address).with_context(advice)?;
+    listener.set_nonblocking(true).with_context(advice)?;
+    let address = listener.local_addr().with_context(advice)?;
+    Ok(Listening { listener, address })
+}
+
+impl Listening {
+    /// Begins to answer, and to look at the shard that `watch` is of. `batch` is how long a batch may take.
+    ///
+    /// # Errors
+    /// When the machine has no room for two threads.
+    pub fn serve(self, watch: Watch, metrics: Arc<Metrics>, alarms: Arc<Alarms>, batch: Duration) -> anyhow::Result<Endpoint> {
+        let watched =
+            Arc::new(Watched { metrics, alarms, figures: Mutex::new(None), patience: PATIENCE.saturating_add(batch), started: clock::now() });
+        let stop = Arc::new(AtomicBool::new(false));
+        let Self { listener, address } = self;
+        // Nobody waits for this thread: a look at a large ledger may take a while, and it changes nothing.
+        thread("metrics-watch", {
+            let (watched, stop) = (watched.clone(), stop.clone());
+            move || look_again(watch, &watched, &stop)
+        })?;
+        let accepting = thread("metrics", {
+            let stop = stop.clone();
+            move || accept(&listener, &watched, &stop)
+        })?;
+        tracing::info!(event = "metrics.listening", %address, "metrics are served at http://{address}/metrics");
+        Ok(Endpoint { stop, accepting: Some(accepting) })
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(accepting) = self.accepting.take() {
+            // A panic there was printed already and must not become one here.
+            drop(accepting.join());
+        }
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).context("no thread can be started for the metrics")
+}
+
+fn look_again(mut watch: Watch, watched: &Watched, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        match watch.look() {
+            Ok(figures) => *watched.figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures),
+            Err(error) => tracing::warn!(event = "watch.failed", %error, "the ledger's folder could not be looked at; its metrics stay as they were"),
+        }
+        let looked = Instant::now();
+        while looked.elapsed() < LOOK_EVERY && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(STOP_WITHIN);
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, watched: &Arc<Watched>, stop: &AtomicBool) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    while !stop.load(Ordering::Relaxed) {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                if error.kind() != ErrorKind::WouldBlock {
+                    tracing::warn!(event = "metrics.failed", %error, "a connection for metrics could not be accepted");
+                }
+                std::thread::sleep(STOP_WITHIN);
+                continue;
+            }
+        };
+        let place = Place::take(&connections);
+        if connections.load(Ordering::Relaxed) > MOST_CONNECTIONS {
+            continue;
+        }
+        let watched = watched.clone();
+        let answered = thread("metrics-answer", move || {
+            let _place = place;
+            // A client that went away has its own idea of why.
+            drop(answer(stream, &watched));
+        });
+        if let Err(error) = answered {
+            tracing::warn!(event = "metrics.failed", %error, "a connection for metrics could not be answered");
+        }
+    }
+}
+
+/// One of the connections that are served at a time, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn answer(mut stream: TcpStream, watched: &Watched) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    let request = request(&mut stream)?;
+    let mut words = request.split(' ');
+    let (method, target) = (words.next(), words.next().and_then(|target| target.split('?').next()));
+    let (status, kind, body) = match (method, target) {
+        (Some("GET"), Some("/metrics")) => ("200 OK", CONTENT_TYPE, watched.exposition()),
+        (Some("GET"), Some("/healthz")) => {
+            let (well, sentence) = health(watched.metrics.idle(), watched.patience, watched.alarms.last());
+            (if well { "200 OK" } else { "503 Service Unavailable" }, "text/plain; charset=utf-8", sentence)
+        }
+        _ => ("404 Not Found", "text/plain; charset=utf-8", "there are GET /metrics and GET /healthz\n".to_owned()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    write(&mut stream, (head + &body).as_bytes())
+}
+
+/// The first line of a request, once its head is there.
+fn request(stream: &mut TcpStream) -> std::io::Result<String> {
+    let until = Instant::now() + REQUEST_WITHIN;
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        stream.set_read_timeout(Some(left(until)?))?;
+        let read = stream.read(&mut buffer)?;
+        if read == 0 || head.len() + read > LONGEST_REQUEST {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        head.extend_from_slice(&buffer[..read]);
+    }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    String::from_utf8(line.to_vec()).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    let until = Instant::now() + ANSWER_WITHIN;
+    while !bytes.is_empty() {
+        stream.set_write_timeout(Some(left(until)?))?;
+        let written = stream.write(bytes)?;
+        if written == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+fn left(until: Instant) -> std::io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    // The operating system takes zero for no limit.
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Whether the loop makes progress, and a sentence about it.
+fn health(idle: Duration, patience: Duration, alarm: Option<(&'static str, Duration)>) -> (bool, String) {
+    let seconds = idle.as_secs();
+    if idle < patience {
+        return (true, format!("ingest makes progress: its loop came round {seconds} s ago\n"));
+    }
+    let last = match alarm {
+        Some((name, ago)) => format!("the last warning was {name}, {} s ago", ago.as_secs()),
+        None => "there was no warning".to_owned(),
+    };
+    (false, format!("ingest makes no progress: its loop has not come round for {seconds} s; {last}; the log says more\n"))
+}
+
+impl Watched {
+    fn exposition(&self) -> String {
+        let mut text = Exposition::default();
+        self.process(&mut text);
+        self.records(&mut text);
+        self.commits(&mut text);
+        partitions(&mut text, &self.metrics.partition_readings());
+        let figures = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(figures) = &figures {
+            storage(&mut text, figures);
+        }
+        text.finish()
+    }
+
+    fn process(&self, text: &mut Exposition) {
+        let version = env!("CARGO_PKG_VERSION");
+        text.family("atcost_build_info", Kind::Gauge, "The version of atcost; the value is always 1.", [([("version", version)], 1)]);
+        text.single("process_start_time_seconds", Kind::Gauge, "When ingest was started, in seconds since 1970.", since_1970(self.started));
+        if let Some(bytes) = resident_memory() {
+            text.single("process_resident_memory_bytes", Kind::Gauge, "Memory that the process has in use.", bytes);
+        }
+        let idle = u64::try_from(self.metrics.idle().as_micros()).expect("a process lives less than 2^64 microseconds");
+        text.single("atcost_loop_idle_seconds", Kind::Gauge, "How long ago the loop last came round.", Seconds(idle));
+        let events: Vec<_> = self.alarms.counts().collect();
+        let events = events.iter().map(|(name, count)| ([("event", *name)], count));
+        text.family("atcost_events_total", Kind::Counter, "Warnings and errors that were logged, by their event.", events);
+    }
+
+    fn records(&self, text: &mut Exposition) {
+        let metrics = &self.metrics;
+        // Read once, so that received = usage + rejected in every answer.
+        let (usage, rejected) = (metrics.usage(), metrics.rejected());
+        let received = usage + rejected.iter().map(|(_, count)| count).sum::<u64>();
+        text.single("atcost_records_received_total", Kind::Counter, "Records in the ledger since the start: usage and rejected.", received);
+        text.single("atcost_records_usage_total", Kind::Counter, "Records in the ledger as usage.", usage);
+        let by_reason = rejected.iter().map(|(reason, count)| ([("reason", reason.as_str())], count));
+        text.family("atcost_records_rejected_total", Kind::Counter, "Records in the ledger as rejected, by reason.", by_reason);
+        text.single(
+            "atcost_gaps_total",
+            Kind::Counter,
+            "Gaps in the ledger: ranges of offsets that were gone before they were read.",
+            metrics.gaps(),
+        );
+        text.single("atcost_records_lost_total", Kind::Counter, "Offsets inside gaps, each of which may have been a record.", metrics.lost());
+        if let Some((duplicates, conflicts)) = metrics.classes() {
+            text.single("atcost_records_duplicate_total", Kind::Counter, "Usage that repeats an id with the same content.", duplicates);
+            text.single("atcost_records_conflict_total", Kind::Counter, "Usage that repeats an id with other content.", conflicts);
+        }
+    }
+
+    fn commits(&self, text: &mut Exposition) {
+        let metrics = &self.metrics;
+        let durations = metrics.commit_micros();
+        text.single("atcost_commits_total", Kind::Counter, "Commits that are durable.", durations.count);
+        text.histogram("atcost_commit_seconds", "How long a commit took until it was durable.", &durations, Seconds);
+        text.histogram("atcost_batch_rows", "Rows of a commit.", &metrics.batch_rows(), |rows| rows);
+        text.histogram("atcost_batch_bytes", "Bytes of keys, headers and values that a commit took in.", &metrics.batch_bytes(), |bytes| bytes);
+        text.single("atcost_ledger_version", Kind::Gauge, "The version of the last commit.", metrics.version());
+        if let Some(at) = metrics.committed_at() {
+            text.single("atcost_last_commit_timestamp_seconds", Kind::Gauge, "When the last commit was made, in seconds since 1970.", since_1970(at));
+        }
+    }
+}
+
+fn partitions(text: &mut Exposition, readings: &[(Stream, PartitionReading)]) {
+    let named: Vec<(&str, String, PartitionReading)> = readings
+        .iter()
+        .filter_map(|(stream, reading)| match &stream.origin {
+            Origin::Kafka { topic, .. } => Some((topic.as_str(), stream.partition.to_string(), *reading)),
+            Origin::File { .. } => None,
+        })
+        .collect();
+    let mut family = |name: &str, help: &str, value: &dyn Fn(&PartitionReading) -> Option<i128>| {
+        let samples =
+            named.iter().filter_map(|(topic, partition, reading)| Some(([("topic", *topic), ("partition", partition.as_str())], value(reading)?)));
+        text.family(name, Kind::Gauge, help, samples);
+    };
+    family("atcost_partition_position_offset", "The next offset to read, as the ledger has it.", &|reading| Some(reading.position?.0.into()));
+    family("atcost_partition_low_offset", "The first offset that the broker still has.", &|reading| Some(reading.watermarks?.0.0.into()));
+    family("atcost_partition_high_offset", "The next offset that the broker will have.", &|reading| Some(reading.watermarks?.1.0.into()));
+    family("atcost_partition_lag_records", "Offsets that the broker has and the ledger has not.", &|reading| Some(reading.lag()?.into()));
+}
+
+fn storage(text: &mut Exposition, figures: &Figures) {
+    text.single("atcost_table_files", Kind::Gauge, "Parquet files in force.", figures.files);
+    text.single("atcost_table_bytes", Kind::Gauge, "Bytes of the Parquet files in force.", figures.bytes);
+    text.single("atcost_table_orphans", Kind::Gauge, "Parquet files that no commit names, left by crashes.", figures.orphans);
+    let checkpoint = "The version of Delta's last checkpoint; 0 when there is none.";
+    text.single("atcost_checkpoint_version", Kind::Gauge, checkpoint, figures.checkpoint.unwrap_or_default());
+    text.single("atcost_log_size", Kind::Gauge, "Commits in the log, as it is in storage.", figures.version);
+    if let Some(signed) = figures.signed {
+        text.single("atcost_signed_size", Kind::Gauge, "Commits that the last signed head covers.", signed.size);
+        text.single("atcost_signed_timestamp_seconds", Kind::Gauge, "When the last signed head was published, in seconds since 1970.", signed.at);
+    }
+}
+
+/// An instant after 1970, which every clock of today shows.
+fn since_1970(at: schemas::time::Instant) -> Seconds {
+    Seconds(at.micros().max(0).unsigned_abs())
+}
+
+/// As the kernel counts it, where there is one that tells.
+fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::ALARMS;
+    use ingest::kafka::Watermarks;
+    use ledger::watch::Signed;
+    use schemas::position::NextOffset;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn health_is_a_turn_of_the_loop_not_long_ago() {
+        assert_eq!(health(Duration::from_millis(59_999), PATIENCE, None), (true, "ingest makes progress: its loop came round 59 s ago\n".to_owned()));
+        let (well, sentence) = health(Duration::from_secs(75), PATIENCE, Some(("kafka.waiting", Duration::from_secs(3))));
+        assert!(!well);
+        assert!(sentence.contains("75 s; the last warning was kafka.waiting, 3 s ago"), "{sentence}");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_is_named() {
+        let taken = listen("127.0.0.1:0").expect("a free port");
+        let address = taken.address.to_string();
+        for address in [&address, "127.0.0.1", "203.0.113.1:9464"] {
+            let error = format!("{:#}", listen(address).expect_err("it cannot be had"));
+            assert!(error.contains(address) && error.contains("like 127.0.0.1:9464"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_endpoint_frees_its_port() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listening = listen("127.0.0.1:0").expect("a free port");
+        let address = listening.address;
+        let endpoint = listening.serve(Watch::new(folder.path(), 0), Arc::default(), Arc::default(), Duration::ZERO).expect("threads");
+        let ask = |target: &str| {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            stream.write_all(format!("{target} HTTP/1.1\r\n\r\n").as_bytes()).expect("it is read");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            answer
+        };
+        assert!(ask("GET /healthz?verbose").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(ask("GET /metrics").contains("\natcost_records_received_total 0\n"));
+        for target in ["GET /", "POST /metrics", "GET /metrics/", "nonsense"] {
+            assert!(ask(target).starts_with("HTTP/1.1 404 "), "{target}");
+        }
+        drop(endpoint);
+        listen(&address.to_string()).expect("the port is free again");
+    }
+
+    const OPERATIONS: &str = include_str!("../../docs/operations.md");
+    const ALERTS: &str = include_str!("../../docs/alerts.yml");
+
+    /// An answer in which nothing is missing.
+    fn everything() -> String {
+        let watched = Watched {
+            metrics: Arc::default(),
+            alarms: Arc::new(Alarms::new()),
+            figures: Mutex::new(Some(Figures { signed: Some(Signed { size: 1, at: 2 }), ..Figures::default() })),
+            patience: PATIENCE,
+            started: clock::now(),
+        };
+        let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
+        watched.metrics.opened(1, Some(watched.started));
+        watched.metrics.classified(0, 0);
+        watched.metrics.position(&stream, NextOffset(1));
+        watched.metrics.watermarks(vec![Watermarks { stream, low: NextOffset(0), high: NextOffset(2) }]);
+        watched.exposition()
+    }
+
+    #[test]
+    fn every_metric_is_explained_and_every_explained_one_is_there() {
+        let text = everything();
+        let exported: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let rows = OPERATIONS.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let kinds = ["counter", "gauge", "histogram"];
+        let explained: Vec<String> =
+            rows.filter_map(|(name, rest)| Some(format!("{name} {}", rest.split(' ').next().filter(|kind| kinds.contains(kind))?))).collect();
+        assert_eq!(
+            exported,
+            explained.iter().map(String::as_str).collect(),
+            "left what is exported, right the table `Metrics` of docs/operations.md"
+        );
+    }
+
+    #[test]
+    fn alert_rules_name_what_is_exported() {
+        let text = everything();
+        let exported: BTreeSet<&str> = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let words = ALERTS.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        let named: BTreeSet<&str> = words.filter(|word| word.starts_with("atcost_") || word.starts_with("process_")).collect();
+        assert!(named.len() > 10 && named.is_subset(&exported), "not exported: {:?}", named.difference(&exported).collect::<Vec<_>>());
+        let events: Vec<&str> = ALERTS.split("event=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(!events.is_empty() && events.iter().all(|event| ALARMS.contains(event)), "{events:?}");
+    }
+
+    #[test]
+    fn every_alarm_is_explained() {
+        let raised: BTreeSet<(&str, &str)> = ALERTS
+            .split("- alert: ")
+            .skip(1)
+            .map(|rule| {
+                let severity = rule.split("severity: ").nth(1).and_then(|rest| rest.split('}').next());
+                (rule.lines().next().unwrap_or_default(), severity.expect("every rule has a severity"))
+            })
+            .collect();
+        let rows = OPERATIONS.lines().filter_map(|line| line.strip_prefix("| `Atcost")?.split_once("` | "));
+        let explained: Vec<(String, &str)> = rows.map(|(name, rest)| (format!("Atcost{name}"), rest.split(' ').next().unwrap_or_default())).collect();
+        let explained: BTreeSet<(&str, &str)> = explained.iter().map(|(name, urgency)| (name.as_str(), *urgency)).collect();
+        assert_eq!(raised, explained, "left docs/alerts.yml, right the table `Alarms` of docs/operations.md");
+    }
+
+    #[test]
+    fn memory_is_known_on_linux() {
+        assert!(!cfg!(target_os = "linux") || resident_memory().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}
