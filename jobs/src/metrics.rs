@@ -10,6 +10,7 @@ use crate::exposition::{CONTENT_TYPE, Exposition, Kind, Seconds};
 use crate::log::Alarms;
 use anyhow::Context as _;
 use ingest::metrics::{Metrics, PartitionReading};
+use ledger::Repeats;
 use ledger::watch::{Figures, Watch};
 use schemas::position::{Origin, Stream};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -276,7 +277,7 @@ impl Watched {
             metrics.gaps(),
         );
         text.single("atcost_records_lost_total", Kind::Counter, "Offsets inside gaps, each of which may have been a record.", metrics.lost());
-        if let Some((duplicates, conflicts)) = metrics.classes() {
+        if let Some(Repeats { duplicates, conflicts }) = metrics.repeats() {
             text.single("atcost_records_duplicate_total", Kind::Counter, "Usage that repeats an id with the same content.", duplicates);
             text.single("atcost_records_conflict_total", Kind::Counter, "Usage that repeats an id with other content.", conflicts);
         }
@@ -404,7 +405,7 @@ mod tests {
         };
         let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
         watched.metrics.opened(1, Some(watched.started));
-        watched.metrics.classified(0, 0);
+        watched.metrics.classified(Repeats::default());
         watched.metrics.position(&stream, NextOffset(1));
         watched.metrics.watermarks(vec![Watermarks { stream, low: NextOffset(0), high: NextOffset(2) }]);
         watched.exposition()
