@@ -6,6 +6,7 @@
 //! Invariant: `BatchRecord::decode(&record.encode()) == Ok(record)`, and there is one encoding of a record.
 
 use crate::merkle::Hash;
+pub use crate::merkle::Head as TreeHead;
 pub use crate::row::Counts;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -97,13 +98,6 @@ pub struct BatchRecord {
     pub subjects: u64,
     pub subjects_root: Hash,
     pub checkpoint: Option<MadeCheckpoint>,
-}
-
-/// The head of a shard's log: how many records it has, and their root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TreeHead {
-    pub size: u64,
-    pub root: Hash,
 }
 
 impl BatchRecord {

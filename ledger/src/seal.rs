@@ -9,8 +9,8 @@
 use crate::error::LedgerError;
 use crate::lanes;
 use crate::merkle::{self, Hash};
+use crate::row::{HEADER_BYTES, ROW_BYTES};
 use hmac::{Hmac, Mac as _};
-use schemas::event::push_text;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::fs::File;
@@ -18,34 +18,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// What is hashed of a row: everything it says except where it stands in the ledger.
-pub type RowBytes = [u8; 94];
+pub type RowBytes = [u8; ROW_BYTES];
 /// The row without its content: `RowBytes` up to the last 32 bytes.
-pub type RowHeader = [u8; 62];
+pub type RowHeader = [u8; HEADER_BYTES];
 pub type Nonce = [u8; 16];
-
-/// The header of a row.
-pub fn row_header(kind: u8, stream: &Hash, offset: i64, produced_at: Option<i64>, received_at: i64) -> RowHeader {
-    let mut header = [0; 62];
-    header[..4].copy_from_slice(b"row2");
-    header[4] = kind;
-    header[5..37].copy_from_slice(stream);
-    header[37..45].copy_from_slice(&offset.to_be_bytes());
-    if let Some(produced_at) = produced_at {
-        header[45] = 1;
-        header[46..54].copy_from_slice(&produced_at.to_be_bytes());
-    }
-    header[54..].copy_from_slice(&received_at.to_be_bytes());
-    header
-}
-
-/// What a row says of the stream it came from.
-pub fn stream_digest(origin: &str, partition: u32, origin_name: &str) -> Hash {
-    let mut bytes = b"str1".to_vec();
-    push_text(&mut bytes, origin);
-    bytes.extend_from_slice(&partition.to_be_bytes());
-    push_text(&mut bytes, origin_name);
-    Sha256::digest(bytes).into()
-}
 
 /// The secret of a ledger that makes leaves and labels say nothing to who does not know the row or the subject.
 #[derive(Clone)]
@@ -278,9 +254,9 @@ impl<'a> Opened<'a> {
     }
 
     pub(crate) fn row(&self, index: usize) -> (Nonce, RowBytes) {
-        let mut row = [0; 94];
-        row[..62].copy_from_slice(&self.rows.headers[index]);
-        row[62..].copy_from_slice(&self.rows.contents[index]);
+        let mut row = [0; ROW_BYTES];
+        row[..HEADER_BYTES].copy_from_slice(&self.rows.headers[index]);
+        row[HEADER_BYTES..].copy_from_slice(&self.rows.contents[index]);
         (*nonce_of(&self.nonces, index), row)
     }
 }
