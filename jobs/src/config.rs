@@ -28,6 +28,15 @@ pub struct Config {
     pub schemas: BTreeMap<u32, PathBuf>,
     /// Where ingest serves metrics, as `HOST:PORT`; nowhere unless it is said.
     pub metrics: Option<String>,
+    pub signer: Option<SignerSettings>,
+}
+
+/// Where the signer has what is its own.
+#[derive(Debug, Clone)]
+pub struct SignerSettings {
+    pub key: PathBuf,
+    /// A folder that remembers what was signed.
+    pub state: PathBuf,
 }
 
 /// What the file says about Kafka; the command line may say the rest.
@@ -75,6 +84,7 @@ struct File {
     schemas: BTreeMap<String, PathBuf>,
     #[serde(default)]
     metrics: MetricsSection,
+    signer: Option<SignerSection>,
 }
 
 #[derive(Deserialize, Default)]
@@ -113,6 +123,13 @@ struct RegistrySection {
 #[serde(deny_unknown_fields)]
 struct MetricsSection {
     listen: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignerSection {
+    key: PathBuf,
+    state: PathBuf,
 }
 
 impl Config {
@@ -165,6 +182,7 @@ impl Config {
             registry,
             schemas,
             metrics: file.metrics.listen,
+            signer: file.signer.map(|signer| SignerSettings { key: folder.join(signer.key), state: folder.join(signer.state) }),
         })
     }
 }
@@ -194,5 +212,6 @@ mod tests {
         assert_eq!(file.kafka.topic.as_deref(), Some("usage"));
         assert_eq!(file.schemas.len(), 1);
         assert_eq!(file.metrics.listen.as_deref(), Some("127.0.0.1:9464"));
+        assert!(file.signer.is_some());
     }
 }

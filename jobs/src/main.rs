@@ -61,6 +61,14 @@ enum Verb {
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
         shards: Option<u32>,
     },
+    /// Sign the heads of all logs that have grown, after recomputing from storage everything that is new.
+    Sign(SignArgs),
+    /// Make a key for the signer.
+    #[command(subcommand)]
+    Signer(SignerVerb),
+    /// Recompute everything from storage and say what is not what was sealed.
+    #[command(subcommand)]
+    Verify(VerifyVerb),
     /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is given.
     Demo(DemoArgs),
 }
@@ -131,6 +139,37 @@ struct DoctorArgs {
     /// The Kafka topic.
     #[arg(long)]
     topic: Option<String>,
+}
+
+#[derive(Args)]
+struct SignArgs {
+    /// Allow logs that were never signed, of which the signer remembers nothing.
+    #[arg(long)]
+    first: bool,
+    /// Go on, and look for something new every so often.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    follow: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum SignerVerb {
+    /// Write a new Ed25519 key to a file, and print what its signatures are checked with.
+    NewKey {
+        /// Whose key it is: a domain, say, without blanks and plus signs.
+        name: String,
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum VerifyVerb {
+    /// Log entries, files, rows, roots, signed heads and tiles, of every shard and of the journal.
+    Ledger {
+        /// What signatures are checked with, as `atcost signer new-key` printed it. Without it the configured signer's.
+        #[arg(long, value_name = "VERIFIER_KEY")]
+        key: Option<String>,
+    },
 }
 
 #[derive(Args)]
@@ -288,6 +327,34 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
                 text
             });
             Ok(Verdict::Fine)
+        }
+        Verb::Sign(args) => {
+            let config = Config::load(&cli.config)?;
+            match args.follow {
+                Some(seconds) => {
+                    let every = std::time::Duration::from_secs(seconds);
+                    let mut shown = |report: &verbs::sign::Report| show(cli, &json!(report), || report.text());
+                    verbs::sign::follow(&config, args.first, every, &mut shown).await
+                }
+                None => {
+                    let report = verbs::sign::sign(&config, args.first).await?;
+                    show(cli, &json!(report), || report.text());
+                    Ok(report.verdict())
+                }
+            }
+        }
+        Verb::Signer(SignerVerb::NewKey { name, key }) => {
+            let verifier = verbs::sign::new_key(name, key)?.to_string();
+            show(cli, &json!({ "key": key, "verifier": verifier }), || {
+                format!("wrote {}; keep it secret\nits signatures are checked with {}\n", printable(&key.display().to_string()), printable(&verifier))
+            });
+            Ok(Verdict::Fine)
+        }
+        Verb::Verify(VerifyVerb::Ledger { key }) => {
+            let config = Config::load(&cli.config)?;
+            let report = verbs::verify::verify(&config, key.as_deref()).await?;
+            show(cli, &json!(report), || report.text());
+            Ok(report.verdict())
         }
         Verb::Demo(args) => {
             let options = demo::DemoOptions { folder: args.folder.clone(), brokers: args.brokers.clone(), format: cli.format };

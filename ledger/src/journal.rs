@@ -168,7 +168,7 @@ pub fn journal_folder(ledger: &Path) -> PathBuf {
     ledger.join("journal")
 }
 
-fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
+pub(crate) fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
     let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
     let file = std::fs::File::open(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(|error| damaged(error.to_string()))?;

@@ -28,6 +28,9 @@ pub mod shard; // Ledger: shards, their rows and positions
 pub mod journal; // what the operator decided: catalog versions
 pub mod recount; // what a record must say, computed from stored rows
 pub mod compact; // many small files into few
+pub mod verify; // everything recomputed from storage
+pub mod head; // signed heads and tiles
+pub mod signer; // what may be signed, and what must not
 pub mod read; // pinned, digest-checked files for readers
 pub mod index; // derived: which rows repeat an id, known at ingest
 pub mod watch; // what can be seen of a shard while it is written

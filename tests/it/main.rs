@@ -5,6 +5,7 @@ mod ledger; // commits, fencing, damage, dangerous settings
 mod compaction; // many small files into few
 mod index; // which rows repeat an id, through crashes and damage
 mod seal; // hashes, trees, proofs: vectors, a second implementation, tampering
+mod verify; // everything recomputed, bit flips, and a signer that signs one history
 mod properties; // what must not matter to a charge
 mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract

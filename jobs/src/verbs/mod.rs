@@ -8,3 +8,5 @@ pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
 pub mod rate; // a month's charges
 pub mod shards; // how the ledger is divided
+pub mod sign; // heads the operator can be held to
+pub mod verify; // everything recomputed from storage

@@ -1,0 +1,173 @@
+//! `atcost verify ledger`: everything recomputed from storage, and what does not agree.
+
+use crate::config::Config;
+use crate::show::{Align, Verdict, plural, printable, table};
+use ledger::head::{SignerKey, VerifierKey};
+use ledger::record::JOURNAL;
+use ledger::verify::{Finding, Progress, Signed, Verified};
+use schemas::digest::Sha256Digest;
+use serde::Serialize;
+use std::fmt;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+/// What was recomputed, and what was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub ledger: String,
+    pub logs: Vec<Log>,
+    /// What the signatures were checked with.
+    pub verifier: Option<String>,
+    pub findings: Vec<Found>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Log {
+    pub log: String,
+    pub commits: u64,
+    pub files: u64,
+    pub rows: u64,
+    pub root: String,
+    /// Commits that the published head covers, where there is one and it is right.
+    pub signed: Option<u64>,
+    pub signature_checked: bool,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Serialize)]
+pub struct Found {
+    pub file: String,
+    pub commit: Option<u64>,
+    pub what: String,
+}
+
+impl From<Finding> for Found {
+    fn from(finding: Finding) -> Self {
+        Self { file: finding.file.display().to_string(), commit: finding.commit, what: finding.what }
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", printable(&self.file))?;
+        if let Some(commit) = self.commit {
+            write!(formatter, ", commit {commit}")?;
+        }
+        write!(formatter, ": {}", printable(&self.what))
+    }
+}
+
+/// A log for people.
+pub(super) fn log_name(shard: u32) -> String {
+    match shard {
+        JOURNAL => "journal".to_owned(),
+        shard => format!("shard {}", u64::from(shard) + 1),
+    }
+}
+
+/// Verifies the ledger. Signatures are checked with `key`, or with the signer's own where it is configured and readable here.
+///
+/// # Errors
+/// When the ledger cannot be read at all, or the key is none.
+pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report> {
+    let key: Option<VerifierKey> = match (key, &config.signer) {
+        (Some(key), _) => Some(key.parse()?),
+        (None, Some(signer)) if signer.key.exists() => Some(SignerKey::read(&signer.key)?.verifier().clone()),
+        (None, _) => None,
+    };
+    let mut telling = Telling::new();
+    let report = ledger::verify::verify(&config.ledger, key.as_ref(), &mut |progress| telling.tell(progress)).await?;
+    drop(telling);
+    let mut findings: Vec<Found> = report.findings.into_iter().map(Found::from).collect();
+    let mut logs = Vec::new();
+    for Verified { shard, commits, rows, files, root, signed, findings: of_log } in report.logs {
+        findings.extend(of_log.into_iter().map(Found::from));
+        logs.push(Log {
+            log: log_name(shard),
+            commits,
+            files,
+            rows,
+            root: Sha256Digest::from_bytes(root).to_string(),
+            signed: signed.map(|Signed { size, .. }| size),
+            signature_checked: signed.is_some_and(|signed| signed.checked),
+        });
+    }
+    Ok(Report { ledger: config.ledger.display().to_string(), logs, verifier: key.map(|key| key.to_string()), findings })
+}
+
+impl Report {
+    pub fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+
+    pub fn text(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .logs
+            .iter()
+            .map(|log| {
+                let root = log.root.chars().take(12).collect();
+                let signed = match log.signed {
+                    Some(size) if log.signature_checked => size.to_string(),
+                    Some(size) => format!("{size}?"),
+                    None => "-".to_owned(),
+                };
+                vec![log.log.clone(), log.commits.to_string(), log.files.to_string(), log.rows.to_string(), root, signed]
+            })
+            .collect();
+        let columns = [
+            ("log", Align::Left),
+            ("commits", Align::Right),
+            ("files", Align::Right),
+            ("rows", Align::Right),
+            ("root", Align::Left),
+            ("signed", Align::Right),
+        ];
+        let mut text = table(&columns, &rows);
+        if self.logs.iter().any(|log| log.signed.is_some() && !log.signature_checked) {
+            text.push_str("  ? signatures were not checked: give the signer's --key\n");
+        }
+        for finding in &self.findings {
+            writeln!(text, "! {finding}").expect("writing to a string cannot fail");
+        }
+        let verdict = match self.findings.len() {
+            0 => "everything that is stored is what was sealed".to_owned(),
+            found => plural(found as u64, "discrepancy", "discrepancies"),
+        };
+        writeln!(text, "{verdict}").expect("writing to a string cannot fail");
+        text
+    }
+}
+
+/// One line on stderr that says how far a long run is: rewritten in place on a terminal, a new one every ten seconds elsewhere.
+pub(super) struct Telling {
+    terminal: bool,
+    next: Instant,
+    shown: bool,
+}
+
+impl Telling {
+    pub(super) fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal(), next: Instant::now() + Duration::from_secs(2), shown: false }
+    }
+
+    pub(super) fn tell(&mut self, progress: Progress) {
+        if Instant::now() < self.next {
+            return;
+        }
+        let every = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
+        self.next = Instant::now() + every;
+        self.shown = true;
+        let line = format!("recomputing {}: commit {} of {}", log_name(progress.shard), progress.commit, progress.commits);
+        // A progress line that cannot be shown is no reason to stop.
+        let _ = if self.terminal { write!(std::io::stderr(), "\r\x1b[K{line}") } else { writeln!(std::io::stderr(), "{line}") };
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        if self.terminal && self.shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The signer: looks at everything that was committed since the head it signed last, and signs the new head if all of it is what
+//! its records say.
+//!
+//! It is a process of its own with a key of its own, and only reads the tables. It signs one history: a head it has signed stays a
+//! begin of every later one, or it refuses.
+//!
+//! ```text
+//!   replay the log, recompute the new rows -> the head it signed last is a begin of it
+//!   -> sign -> its own state, durable -> tiles -> the published head
+//! ```
+//!
+//! Invariant: no head leaves before it is in the state. So a crash at any point is repaired by signing again, and a state that is lost or
+//! put back to an older copy is a refusal, never a second history.
+
+use crate::error::LedgerError;
+use crate::head::{SignedHead, SignerKey, head_path, origin, publish, published, put};
+use crate::record::JOURNAL;
+use crate::seal::LeafKey;
+use crate::verify::{Finding, Replayed, Tell, log_folders, recount_entries, recount_rows};
+use schemas::digest::Sha256Digest;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What signing one log came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedLog {
+    /// The shard's number from 0; [`JOURNAL`] for the journal.
+    pub shard: u32,
+    /// What was signed before; 0 for nothing.
+    pub before: u64,
+    /// What is signed now.
+    pub size: u64,
+    /// Why nothing new was signed.
+    pub findings: Vec<Finding>,
+}
+
+/// Has the key and the state to itself until it is dropped.
+#[derive(Debug)]
+pub struct Signer {
+    key: SignerKey,
+    state: PathBuf,
+    _lock: File,
+}
+
+impl Signer {
+    /// # Errors
+    /// `Invalid` when there is no key, another signer runs, or the state's folder cannot be had.
+    pub fn open(key: &Path, state: &Path) -> Result<Self, LedgerError> {
+        let key = SignerKey::read(key)?;
+        std::fs::create_dir_all(state).map_err(|error| LedgerError::storage(&state.display(), "creating the folder", &error))?;
+        let path = state.join("lock");
+        let failed = |error: std::io::Error| LedgerError::storage(&path.display(), "locking", &error);
+        let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { key, state: state.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough")),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    pub fn key(&self) -> &SignerKey {
+        &self.key
+    }
+
+    /// Signs every log of a ledger that has grown. `first` allows a log to have no state because it was never signed.
+    ///
+    /// # Errors
+    /// When a log or the state cannot be read, or the state is missing or damaged. What is wrong in the ledger is a finding, and its
+    /// log is not signed.
+    pub async fn sign(&self, ledger: &Path, first: bool, tell: Tell<'_>) -> Result<Vec<SignedLog>, LedgerError> {
+        let key = LeafKey::read(ledger)?;
+        let mut logs = Vec::new();
+        for (shard, folder) in log_folders(ledger)? {
+            logs.push(self.sign_log(ledger, &key, shard, &folder, first, tell).await?);
+        }
+        Ok(logs)
+    }
+
+    async fn sign_log(&self, ledger: &Path, key: &LeafKey, shard: u32, folder: &Path, first: bool, tell: Tell<'_>) -> Result<SignedLog, LedgerError> {
+        let mut log = Replayed::of(folder, shard).await?;
+        let Some(table) = log.table.clone() else {
+            return Ok(SignedLog { shard, before: 0, size: 0, findings: log.findings });
+        };
+        let origin = origin(&table);
+        let state = State::of(&self.state, &table);
+        let last = state.read(&origin)?;
+        let shown = published(folder)?;
+        let before = match &last {
+            Some(last) => {
+                log.findings.extend(self.contradictions(folder, &log, last, shown.as_deref()));
+                last.head.size
+            }
+            None if shown.is_some() => {
+                return Err(LedgerError::invalid(
+                    &state.path.display(),
+                    format!("this state of the signer is gone, but {} shows that it has signed: restore it from a copy", head_path(folder).display()),
+                ));
+            }
+            None if !first => {
+                return Err(LedgerError::invalid(
+                    &state.path.display(),
+                    "the signer has no state for this log; if the log was never signed, begin with `atcost sign --first`; else restore the state from a copy",
+                ));
+            }
+            None => 0,
+        };
+        if log.findings.is_empty() {
+            match shard {
+                JOURNAL => recount_entries(&mut log, before, tell)?,
+                _ => recount_rows(&mut log, &LeafKey::path(ledger), key, before, tell)?,
+            };
+        }
+        let head = log.tree.head();
+        if !log.findings.is_empty() {
+            return Ok(SignedLog { shard, before, size: before, findings: log.findings });
+        }
+        fail::fail_point!("signer.verified");
+        let signed = match last {
+            Some(last) if last.head.size == head.size => last,
+            // An empty log is signed too, so that `first` is not asked for again when it begins.
+            _ => {
+                let signed = self.key.sign(&origin, &head);
+                state.write(&signed).await?;
+                fail::fail_point!("signer.persisted");
+                signed
+            }
+        };
+        if shown.as_deref() != Some(&signed.note) {
+            publish(folder, &log.tree, &signed).await?;
+        }
+        Ok(SignedLog { shard, before, size: signed.head.size, findings: Vec::new() })
+    }
+
+    /// Why the log is not one that continues what was signed last.
+    fn contradictions(&self, folder: &Path, log: &Replayed, last: &SignedHead, shown: Option<&[u8]>) -> Vec<Finding> {
+        let size = last.head.size;
+        let commits = log.tree.head().size;
+        let find = |file: PathBuf, commit: Option<u64>, what: String| vec![Finding { file, commit, what }];
+        if commits < size {
+            let what = format!(
+                "the log has {commits} commits, but a head over {size} was signed: the ledger was put back to an older copy; restore the newest one. Nothing is signed"
+            );
+            return find(folder.to_owned(), None, what);
+        }
+        if log.tree.root_at(size) != last.head.root {
+            let what = format!(
+                "the first {size} commits are not those that were signed: history was changed; restore the ledger from a copy. Nothing is signed"
+            );
+            return find(folder.to_owned(), Some(size), what);
+        }
+        let newer = shown.and_then(SignedHead::parse).filter(|shown| shown.head.size > size && shown.is_signed_by(self.key.verifier()));
+        if let Some(newer) = newer {
+            let what = format!(
+                "a head over {} commits was published, but the signer remembers only {size}: its state was put back to an older copy; restore the newest one. Nothing is signed",
+                newer.head.size
+            );
+            return find(head_path(folder), Some(newer.head.size), what);
+        }
+        Vec::new()
+    }
+}
+
+/// The head that was signed last for one log, as a file: a line that names the format, a line with the SHA-256 of the rest, and the
+/// signed note.
+struct State {
+    path: PathBuf,
+}
+
+impl State {
+    const FORMAT: &str = "atcost signer state 1";
+
+    fn of(folder: &Path, table: &str) -> Self {
+        Self { path: folder.join(format!("{table}.head")) }
+    }
+
+    fn read(&self, origin: &str) -> Result<Option<SignedHead>, LedgerError> {
+        let damaged = |detail: &str| {
+            LedgerError::corrupt(&self.path.display(), format!("{detail}; the signer does not know what it has signed: restore it from a copy"))
+        };
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(LedgerError::storage(&self.path.display(), "reading the signer's state", &error)),
+        };
+        let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
+        let (format, digest, note) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        if format != Self::FORMAT.as_bytes() || digest != Sha256Digest::of(note).to_string().as_bytes() {
+            return Err(damaged("its checksum is wrong"));
+        }
+        let head = SignedHead::parse(note).ok_or_else(|| damaged("it holds no signed head"))?;
+        if head.origin != origin {
+            return Err(damaged(&format!("it is the state of {}, not of {origin}", head.origin)));
+        }
+        Ok(Some(head))
+    }
+
+    async fn write(&self, signed: &SignedHead) -> Result<(), LedgerError> {
+        let mut bytes = format!("{}\n{}\n", Self::FORMAT, Sha256Digest::of(&signed.note)).into_bytes();
+        bytes.extend_from_slice(&signed.note);
+        put(&self.path, bytes).await
+    }
+}
