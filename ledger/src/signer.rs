@@ -16,11 +16,13 @@ use crate::error::LedgerError;
 use crate::head::{SignedHead, SignerKey, head_path, origin, publish, published, put};
 use crate::record::JOURNAL;
 use crate::seal::LeafKey;
+use crate::store::{FileSystem, LocalFiles};
 use crate::verify::{Finding, Replayed, Tell, log_folders, recount_entries, recount_rows};
 use schemas::digest::Sha256Digest;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What signing one log came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct SignedLog {
 pub struct Signer {
     key: SignerKey,
     state: PathBuf,
+    files: Arc<dyn FileSystem>,
     _lock: File,
 }
 
@@ -53,10 +56,16 @@ impl Signer {
         let failed = |error: std::io::Error| LedgerError::storage(&path.display(), "locking", &error);
         let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { key, state: state.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { key, state: state.to_owned(), files: Arc::new(LocalFiles), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough")),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// The same signer on a disk that a test watches.
+    #[must_use]
+    pub fn over(self, files: Arc<dyn FileSystem>) -> Self {
+        Self { files, ..self }
     }
 
     pub fn key(&self) -> &SignerKey {
@@ -120,6 +129,9 @@ impl Signer {
             Some(last) if last.head.size == head.size => last,
             // An empty log is signed too, so that `first` is not asked for again when it begins.
             _ => {
+                // An entry can be read before its writer has synced the folder it is in. What is signed must not go with the power.
+                let entries = folder.join("_delta_log");
+                self.files.sync_folder(&entries).map_err(|error| LedgerError::storage(&entries.display(), "making the log durable", &error))?;
                 let signed = self.key.sign(&origin, &head);
                 state.write(&signed).await?;
                 fail::fail_point!("signer.persisted");
