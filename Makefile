@@ -41,6 +41,11 @@ test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, 
 	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | sed -n 1,10p
 	echo "All tests passed in $$SECONDS s."
 
+.PHONY: faults
+faults: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every fault we can produce, for about an hour; writes the figures into docs/reliability.md. `make faults FAULTS="--seed 2"` for others.
+	@$(BUILD)
+	cargo test --workspace --test faults -- --full --write $(FAULTS)
+
 .PHONY: lint
 lint: packages # Formatting, clippy, and the dependency rules where cargo-deny is installed.
 	@cargo fmt --all --check

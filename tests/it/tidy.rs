@@ -25,6 +25,10 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
+    fn is_module(&self) -> bool {
+        self.is_rust() && (self.path.contains("/src/") || self.is_in(&["tests/it/", "tests/faults/"]))
+    }
+
     fn is_in(&self, folders: &[&str]) -> bool {
         folders.iter().any(|folder| self.path.starts_with(folder))
     }
@@ -173,7 +177,7 @@ fn every_module_is_reachable() {
         let parent = sources.iter().find(|source| source.path == path);
         parent.is_some_and(|source| source.text.lines().any(|line| !is_comment(line) && line.contains(&format!("mod {module};"))))
     };
-    let modules = sources.iter().filter(|source| source.is_rust() && (source.path.contains("/src/") || source.path.starts_with("tests/it/")));
+    let modules = sources.iter().filter(|source| source.is_module());
     let orphans = modules.filter(|source| {
         let (folder, file) = source.path.rsplit_once('/').expect("a module is in a folder");
         let (folder, module) = match file.trim_end_matches(".rs") {
@@ -193,7 +197,7 @@ fn every_module_is_reachable() {
 #[test]
 fn every_module_says_what_it_is_for() {
     let sources = sources();
-    let modules = sources.iter().filter(|source| source.is_rust() && (source.path.contains("/src/") || source.path.starts_with("tests/it/")));
+    let modules = sources.iter().filter(|source| source.is_module());
     // A module's own tests stand in a file only because they are long.
     let silent = modules.filter(|source| !source.text.starts_with("//!") && !source.path.ends_with("/tests.rs"));
     nothing(silent.map(|source| source.path.clone()), "begin with a //! comment: what it is for, what it deliberately does not do, its invariant");
