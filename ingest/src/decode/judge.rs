@@ -107,8 +107,8 @@ pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, map
     let dimensions = dimensions.map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
 
     let optional = |detail| Rejection::new(Reason::OptionalFieldInvalid, detail);
-    let provider = optional_text("data.provider", provider).map_err(optional)?;
-    let location = optional_text("data.location", location).map_err(optional)?;
+    let provider = optional_text("data.provider", provider, id::check_name).map_err(optional)?;
+    let location = optional_text("data.location", location, id::check_name).map_err(optional)?;
     let resource = map("data.resource", resource, &mut maps.resource).map_err(optional)?;
     let producer = self::producer(producer).map_err(optional)?;
 
@@ -158,19 +158,19 @@ fn value_reason(error: DecimalError) -> Reason {
     }
 }
 
-fn optional_text<'c>(field: &str, found: &'c Text<'_>) -> Result<Option<&'c str>, String> {
+fn optional_text<'c>(field: &str, found: &'c Text<'_>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<&'c str>, String> {
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("{field} is {what}, not a string")),
-        Found::Is(text) => match id::check_name(text) {
+        Found::Is(text) => match check(text) {
             Ok(()) => Ok(Some(text)),
             Err(error) => Err(format!("{field}: {error}")),
         },
     }
 }
 
-fn required_text<'c>(field: &str, found: &'c Text<'_>) -> Result<&'c str, String> {
-    optional_text(field, found)?.ok_or_else(|| format!("{field} is missing"))
+fn required_text<'c>(field: &str, found: &'c Text<'_>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<&'c str, String> {
+    optional_text(field, found, check)?.ok_or_else(|| format!("{field} is missing"))
 }
 
 /// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
@@ -217,7 +217,7 @@ fn producer<'c>(found: &'c Found<Producer<'_>>) -> Result<Option<ProducerRef<'c>
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("data.producer is {what}, not an object")),
         Found::Is(Producer { id, epoch, seq }) => Ok(Some(ProducerRef {
-            id: required_text("data.producer.id", id)?,
+            id: required_text("data.producer.id", id, id::check_name)?,
             epoch: integer("data.producer.epoch", epoch)?,
             seq: integer("data.producer.seq", seq)?,
         })),
@@ -230,11 +230,11 @@ fn correction<'c>(found: &'c Found<Correction<'_>>, own_source: &str, own_id: &s
         Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
         Found::Is(correction) => correction,
     };
-    let action = required_text("data.correction.action", action)?;
+    let action = required_text("data.correction.action", action, id::check_name)?;
     let action = CorrectionAction::parse(action).ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
-    let source = required_text("data.correction.source", source)?;
-    let id = required_text("data.correction.id", id)?;
-    let reason = required_text("data.correction.reason", reason)?;
+    let source = required_text("data.correction.source", source, id::check_name)?;
+    let id = required_text("data.correction.id", id, id::check_name)?;
+    let reason = required_text("data.correction.reason", reason, id::check_text)?;
     if (source, id) == (own_source, own_id) {
         return Err("data.correction names the event itself".to_owned());
     }

@@ -4,7 +4,7 @@
 //! stands on, and reading goes on.
 
 use super::problem::Findings;
-use schemas::id::{NameError, check_name};
+use schemas::id::{NameError, check_text};
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -137,7 +137,7 @@ impl<'t> Table<'t> {
 
     /// A name for people: not empty, printable.
     pub fn label(&self, key: &str) -> Option<String> {
-        self.parsed(key, "a name", |text| check_name(text).map(|()| text.to_owned()))
+        self.parsed(key, "a name", |text| check_text(text).map(|()| text.to_owned()))
     }
 
     /// A text, or a list of them: what a `match` may give for a dimension.
