@@ -54,7 +54,7 @@ reasons! {
     NotAnObject = "not-an-object",
     /// A required attribute is absent, null or empty.
     AttributeMissing = "attribute-missing",
-    /// An attribute is of the wrong type, too long, or holds control characters.
+    /// An attribute is of the wrong type, or breaks the rules for names.
     AttributeInvalid = "attribute-invalid",
     /// `specversion` is not 1.0.
     SpecversionUnsupported = "specversion-unsupported",
@@ -94,13 +94,21 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     pub reason: Reason,
-    /// One sentence for a person, without the record's secrets: which field, what was wrong.
+    /// One sentence for a person, without the record's secrets: which field, what was wrong. At most [`MAX_DETAIL_BYTES`] and an ellipsis.
     pub detail: String,
 }
 
+/// A detail may quote the record, which may be a megabyte of one name.
+const MAX_DETAIL_BYTES: usize = 1024;
+
 impl Rejection {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        if detail.len() > MAX_DETAIL_BYTES {
+            detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+            detail.push('…');
+        }
+        Self { reason, detail }
     }
 }
 
