@@ -180,6 +180,7 @@ fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Pairs<'c>) 
         Found::Wrong(what) => return Err(format!("{field} is {what}, not an object of strings")),
         Found::Is(pairs) => pairs,
     };
+    let mut in_order = true;
     for (name, value) in pairs {
         if name.len() > id::MAX_BYTES {
             return Err(format!("a name in {field}: {}", NameError::TooLong));
@@ -192,15 +193,14 @@ fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Pairs<'c>) 
         if value.len() > id::MAX_BYTES {
             return Err(format!("{field}[{name:?}]: {}", NameError::TooLong));
         }
-        let pair = (Cow::Borrowed(&**name), Cow::Borrowed(&**value));
-        // Producers write names in order or nearly so, and a few names in any case.
-        match ordered.iter().rev().take(PAIRS).position(|(before, _)| *before <= *name) {
-            Some(back) if ordered[ordered.len() - 1 - back].0 == *name => return Err(format!("{field} has the name {name:?} twice")),
-            Some(back) => ordered.insert(ordered.len() - back, pair),
-            None => match ordered.binary_search_by(|(before, _)| before.cmp(name)) {
-                Ok(_) => return Err(format!("{field} has the name {name:?} twice")),
-                Err(place) => ordered.insert(place, pair),
-            },
+        in_order &= ordered.last().is_none_or(|(before, _)| *before < *name);
+        ordered.push((Cow::Borrowed(&**name), Cow::Borrowed(&**value)));
+    }
+    // Producers write names in order or a few in any; sorting once costs a hostile record no more than its own size.
+    if !in_order {
+        ordered.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        if let Some(twice) = ordered.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(format!("{field} has the name {:?} twice", twice[0].0));
         }
     }
     Ok(Some(ordered))
