@@ -97,6 +97,12 @@ pub struct Record<'a> {
 /// A header's name, which Kafka does not promise to be text, and its value.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
+/// The bytes of a header, and what it takes whatever it says: a message may have hundreds of thousands that are empty.
+pub fn header_size((name, value): &Header<'_>) -> usize {
+    const AT_LEAST: usize = 64;
+    AT_LEAST + name.len() + value.map_or(0, <[u8]>::len)
+}
+
 /// The record as it came; kept where it cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RawRef<'a> {
@@ -109,7 +115,7 @@ pub struct RawRef<'a> {
 impl RawRef<'_> {
     /// The bytes of key, headers and value.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
+        let headers: usize = self.headers.iter().map(header_size).sum();
         self.key.map_or(0, <[u8]>::len) + headers + self.value.map_or(0, <[u8]>::len)
     }
 }

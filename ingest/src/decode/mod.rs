@@ -19,7 +19,7 @@ pub mod avro; // writer schemas and their data
 
 use crate::IngestError;
 use crate::registry::SchemaLookup;
-use crate::source::{Content, Header, RawRef, Stop};
+use crate::source::{Content, Header, RawRef, Stop, header_size};
 use avro::{Failure, WriterSchema};
 use candidate::Candidate;
 use judge::Maps;
@@ -30,7 +30,7 @@ use schemas::time::Instant;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The largest record: key, headers and value together.
+/// The largest record: key, headers and value together, a header as large as `source::header_size` says.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// How much of a record that is too large is kept.
 pub const KEPT_BYTES: usize = 64 << 10;
@@ -199,7 +199,8 @@ pub(crate) fn too_large(size: usize, digest: &str) -> Rejection {
 
 fn refused<T>(rejection: &Rejection, raw: &RawRef<'_>, take: impl FnOnce(&OutcomeRef<'_>) -> T) -> T {
     let fitting;
-    let raw = if rejection.reason == Reason::TooLarge {
+    // Whatever the reason is: a tombstone may have a key of any size.
+    let raw = if raw.size() > MAX_RECORD_BYTES {
         fitting = headers_that_fit(raw);
         cut(raw, &fitting)
     } else {
@@ -222,8 +223,8 @@ fn headers_that_fit<'a>(raw: &RawRef<'a>) -> Vec<Header<'a>> {
     for part in [raw.value, raw.key].into_iter().flatten() {
         left -= part.len().min(left);
     }
-    let fits = |(name, value): &&Header<'a>| {
-        let size = name.len() + value.map_or(0, <[u8]>::len);
+    let fits = |header: &&Header<'a>| {
+        let size = header_size(header);
         let fits = size <= left;
         left -= if fits { size } else { 0 };
         fits
