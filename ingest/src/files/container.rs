@@ -136,7 +136,8 @@ impl Container {
             if sync != header.sync {
                 return Err(Broken { detail: "a block does not end with the file's sync marker".to_owned(), bytes: packed });
             }
-            if end <= self.from || count == 0 {
+            // A block of no records must have no bytes; that is seen when it is unpacked.
+            if end <= self.from && count > 0 {
                 self.index = end;
                 continue;
             }
@@ -268,6 +269,9 @@ fn long(reader: &mut impl Read) -> Result<i64, Broken> {
     for shift in (0..64).step_by(7) {
         let mut byte = [0];
         reader.read_exact(&mut byte)?;
+        if shift == 63 && byte[0] > 1 {
+            break;
+        }
         bits |= u64::from(byte[0] & 0x7F) << shift;
         if byte[0] & 0x80 == 0 {
             return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
