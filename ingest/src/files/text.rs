@@ -221,13 +221,10 @@ impl Values {
     }
 
     fn step(&mut self, collected: &mut Collected) -> io::Result<Option<Item>> {
-        loop {
+        // What could not be read once is not asked again: it would fail for ever.
+        while self.state != State::Over {
             match (self.state, self.peek_mark()?) {
-                (State::Over, _) => return Ok(None),
-                (State::Top, None) => {
-                    self.state = State::Over;
-                    return Ok(None);
-                }
+                (State::Top, None) => self.state = State::Over,
                 (_, None) => return self.broken("the file ends inside its array").map(Some),
                 (State::Top, Some(b'[')) => {
                     self.bytes.consume(1);
@@ -254,6 +251,7 @@ impl Values {
                 (_, Some(_)) => return self.broken("no JSON value begins where one should").map(Some),
             }
         }
+        Ok(None)
     }
 }
 
