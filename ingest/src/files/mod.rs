@@ -139,7 +139,11 @@ impl FilesSource {
     /// Every file to read, in byte order of the names.
     fn walk(&self) -> Result<Vec<Found>, IngestError> {
         let mut files = Vec::new();
-        if fs::metadata(&self.root).map_err(|error| invalid(&self.root, &error))?.is_file() {
+        let kind = fs::metadata(&self.root).map_err(|error| invalid(&self.root, &error))?.file_type();
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(no_file(&self.root));
+        }
+        if kind.is_file() {
             let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             files.push((self.root.clone(), name));
         } else {
@@ -157,10 +161,13 @@ impl FilesSource {
                         continue;
                     }
                     let below = format!("{prefix}{name}");
-                    if fs::metadata(&path).map_err(|error| retry(&path, &error))?.is_dir() {
+                    let kind = fs::metadata(&path).map_err(|error| retry(&path, &error))?.file_type();
+                    if kind.is_dir() {
                         folders.push((path, below + "/"));
-                    } else {
+                    } else if kind.is_file() {
                         files.push((path, below));
+                    } else {
+                        return Err(no_file(&path));
                     }
                 }
             }
@@ -331,6 +338,14 @@ fn open(path: &Path) -> io::Result<Disk> {
 
 fn invalid(path: &Path, error: &io::Error) -> IngestError {
     IngestError::Invalid(format!("cannot read {}: {error}; give a file or a folder of files ({SUPPORTED})", path.display()))
+}
+
+/// A pipe would be waited for without an end, a device has none.
+fn no_file(path: &Path) -> IngestError {
+    IngestError::Invalid(format!(
+        "{}: it is a pipe, a socket or a device, not a file; nothing was read. Move it away, or put a dot before its name",
+        path.display()
+    ))
 }
 
 fn retry(path: &Path, error: &io::Error) -> IngestError {
