@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use jobs::config::Config;
 use jobs::log::{Alarms, LogFormat};
-use jobs::show::{Align, Format, Verdict, plural, printable, table};
+use jobs::show::{Align, Format, Verdict, json_document, plural, printable_lines, table};
 use jobs::verbs::catalog::Published;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::{Cut, Rated, Summary};
@@ -210,11 +210,6 @@ fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Escaped line by line, because some causes show an excerpt of a file.
-fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
 async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     match &cli.verb {
         Verb::Init => {
@@ -363,10 +358,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     }
 }
 
+/// The one way to stdout: whatever a name, a path or a detail holds, it is escaped here.
 fn show(cli: &Cli, json: &serde_json::Value, text: impl FnOnce() -> String) {
     match cli.format {
-        Format::Json => println!("{json:#}"),
-        Format::Table => print!("{}", text()),
+        Format::Json => println!("{}", json_document(json)),
+        Format::Table => print!("{}", printable_lines(&text())),
     }
 }
 
@@ -378,7 +374,7 @@ fn check(cli: &Cli, folder: &std::path::Path) -> anyhow::Result<Verdict> {
             let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
             show(cli, &json!({ "ok": true, "digest": catalog.digest.to_string(), "problems": [], "warnings": strings(&warnings) }), || {
                 let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
-                let mut text: String = warnings.iter().map(|warning| format!("warning: {}\n", printable_lines(warning))).collect();
+                let mut text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
                 text.push_str(&format!(
                     "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
                     catalog.meters.len(),
@@ -400,7 +396,7 @@ fn check(cli: &Cli, folder: &std::path::Path) -> anyhow::Result<Verdict> {
 fn refuse(cli: &Cli, problems: &[rating::catalog::Problem]) {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     show(cli, &json!({ "ok": false, "problems": problems }), || {
-        let mut text: String = problems.iter().map(|problem| format!("{}\n", printable_lines(problem))).collect();
+        let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
         text.push_str(&format!("refused: {}; nothing was published\n", plural(problems.len() as u64, "problem", "problems")));
         text
     });

@@ -1,5 +1,6 @@
 //! How things are shown: tables that fit a terminal, and nothing in them that could steer it.
 
+use schemas::id::is_plain;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -62,14 +63,35 @@ pub fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// A text without characters that would steer a terminal: control and bidirectional characters appear as `\u{…}`.
+/// A text without characters that would steer a terminal or hide: they appear as `\u{…}`.
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if schemas::id::check_name(character.encode_utf8(&mut [0; 4])).is_ok() {
+        if is_plain(character) {
             shown.push(character);
         } else {
             shown.extend(character.escape_unicode());
+        }
+    }
+    shown
+}
+
+/// Like [`printable`], for several lines.
+pub fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// A JSON document for programs, which a person may look at too: what would steer a terminal is escaped as JSON does it. It stands in strings only,
+/// because everything else in JSON is ASCII.
+pub fn json_document(value: &serde_json::Value) -> String {
+    let mut shown = String::new();
+    for character in format!("{value:#}").chars() {
+        if is_plain(character) || character == '\n' {
+            shown.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("writing to a string cannot fail");
+            }
         }
     }
     shown
@@ -125,5 +147,14 @@ mod tests {
         let shown = table(&[("customer", Align::Left), ("EUR", Align::Right)], &rows);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines, ["  customer     EUR", "  acme         1.5", "  b\\u{1b}[31m   20"]);
+    }
+
+    #[test]
+    fn a_json_document_says_the_same_escaped() {
+        let value = serde_json::json!({ "a\u{202e}": ["\u{1b}[31m", "\u{7f}\u{9b}\u{200b}\u{e0041}", "größe"] });
+        let shown = json_document(&value);
+        assert!(shown.chars().all(|character| character == '\n' || is_plain(character)), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+        assert!(shown.contains("größe") && shown.contains("\\udb40\\udc41"), "{shown}");
     }
 }

@@ -9,7 +9,7 @@ mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
 use crate::config::Config;
-use crate::show::{Format, Verdict};
+use crate::show::{Format, Verdict, json_document, printable, printable_lines};
 use crate::verbs;
 use crate::verbs::catalog::Published;
 use crate::verbs::ingest::Input;
@@ -58,8 +58,8 @@ const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
 pub async fn run(options: &DemoOptions) -> anyhow::Result<Verdict> {
     let report = carry_out(options).await?;
     match options.format {
-        Format::Table => print!("{}", report.text),
-        Format::Json => println!("{:#}", report.json),
+        Format::Table => print!("{}", printable_lines(&report.text)),
+        Format::Json => println!("{}", json_document(&report.json)),
     }
     Ok(report.verdict)
 }
@@ -177,7 +177,7 @@ impl Steps {
 
     fn done(&mut self, what: &str) {
         let took = self.0.elapsed();
-        eprintln!("{:>3}.{} s  {what}", took.as_secs(), took.subsec_millis() / 100);
+        eprintln!("{:>3}.{} s  {}", took.as_secs(), took.subsec_millis() / 100, printable(what));
         self.0 = Instant::now();
     }
 }
