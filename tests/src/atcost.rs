@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread::{JoinHandle, spawn};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -168,6 +168,21 @@ impl Running {
         };
         assert!(status.is_some(), "{} did not end within {LIMIT:?}: {}", self.command, output.text());
         output
+    }
+
+    /// Like [`Self::wait`], and the most memory it ever had, in bytes: what the kernel had counted when it was last asked, a moment before the end.
+    #[track_caller]
+    pub fn wait_with_peak(mut self) -> (Output, u64) {
+        let status = format!("/proc/{}/status", self.child.id());
+        let mut peak = 0;
+        while self.is_running() {
+            // A process that has just ended has no memory.
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            peak = kibibytes.map_or(peak, |kibibytes| peak.max(kibibytes << 10));
+            sleep(Duration::from_millis(5));
+        }
+        (self.wait(), peak)
     }
 
     /// Asks for a clean stop and waits for it.

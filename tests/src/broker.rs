@@ -6,7 +6,7 @@
 use crate::encode::Record;
 use crate::machine::{free_port, provided, wait_for};
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -105,6 +105,12 @@ impl Broker {
         let created = block_on(self.admin().create_topics(&[NewTopic::new(&name, partitions, TopicReplication::Fixed(1))], &options()));
         created.expect("the broker answers").remove(0).expect("the topic can be created");
         name
+    }
+
+    /// Lets a topic take messages of that many bytes.
+    pub fn set_max_message(&self, topic: &str, bytes: &str) {
+        let setting = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
+        block_on(self.admin().alter_configs(&[setting], &options())).expect("the broker answers").remove(0).expect("the topic can be configured");
     }
 
     /// Deletes a topic with all its records and makes it anew.

@@ -4,6 +4,7 @@
 //! it cannot share a mistake with the library that decodes.
 
 use serde_json::Value;
+use std::io::Write as _;
 
 /// A record on its way to Kafka.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub fn record(encoding: Encoding, partition: i32, event: &Value) -> Record {
         Encoding::Confluent { schema_id } => (Vec::new(), confluent(schema_id, &datum(event))),
         Encoding::SingleObject => (Vec::new(), single_object(USAGE_EVENT_V1_CANONICAL, &datum(event))),
     };
-    Record { partition, key: Some(text(event, "subject").into()), headers, value: Some(value) }
+    Record { partition, key: event["subject"].as_str().map(Into::into), headers, value: Some(value) }
 }
 
 /// CloudEvents' Kafka protocol binding, 3.2: `datacontenttype` is `content-type`, every other attribute has the prefix `ce_`.
@@ -124,23 +125,44 @@ pub fn datum(event: &Value) -> Vec<u8> {
     bytes
 }
 
+/// Ends each block of a container.
+const SYNC: &[u8; 16] = b"sixteen bytes of";
+
 /// Data in an Avro object container, uncompressed, two to a block.
 pub fn container(schema: &str, data: &[Vec<u8>]) -> Vec<u8> {
-    const SYNC: &[u8; 16] = b"sixteen bytes of";
+    container_in("null", schema, data)
+}
+
+/// Like [`container`], with one of the codecs of [`push_block`].
+pub fn container_in(codec: &str, schema: &str, data: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = b"Obj\x01".to_vec();
     push_long(&mut bytes, 2);
-    for (name, value) in [("avro.schema", schema), ("avro.codec", "null")] {
+    for (name, value) in [("avro.schema", schema), ("avro.codec", codec)] {
         push_text(&mut bytes, name);
         push_text(&mut bytes, value);
     }
     push_long(&mut bytes, 0);
     bytes.extend_from_slice(SYNC);
     for block in data.chunks(2) {
-        push_long(&mut bytes, length(block.len()));
-        push_bytes(&mut bytes, &block.concat());
-        bytes.extend_from_slice(SYNC);
+        push_block(&mut bytes, codec, length(block.len()), &block.concat());
     }
     bytes
+}
+
+/// A block that says it has `count` data, packed as null, deflate or zstandard; a codec that is none of these packs nothing.
+pub fn push_block(bytes: &mut Vec<u8>, codec: &str, count: i64, data: &[u8]) {
+    let packed = match codec {
+        "deflate" => {
+            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(data).expect("in memory");
+            encoder.finish().expect("in memory")
+        }
+        "zstandard" => zstd::encode_all(data, 1).expect("in memory"),
+        _ => data.to_vec(),
+    };
+    push_long(bytes, count);
+    push_bytes(bytes, &packed);
+    bytes.extend_from_slice(SYNC);
 }
 
 /// Zigzag and seven bits to a byte, the lowest first.

@@ -10,6 +10,7 @@ pub mod atcost; // the binary, run in a folder of its own
 pub mod duckdb; // SQL over what was written
 pub mod audit; // an independent recount of a ledger from its files
 pub mod broker; // Apache Kafka, one process for all tests or one for a single test
+pub mod wire; // messages that no client library sends
 pub mod registry; // a schema registry that can be down
 pub mod machine; // what the machine provides: folders, free ports, waiting with an end
 
