@@ -72,6 +72,25 @@ bench-rate: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Rating
 	@cargo build --profile $(PROFILE) --workspace --bins
 	$(BENCH) rate $(EVENTS)
 
+# How long each fuzz target runs.
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: packages # Looks for inputs that crash a reader, in at most 512 MiB, beginning with the cases. `make fuzz SECONDS=600` takes longer for each.
+	@export CARGO_TARGET_DIR=$(CACHE)/fuzz RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/instrument
+	# The versions that are shipped, and libFuzzer.
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	cargo build --manifest-path tests/fuzz/Cargo.toml --release
+	"$(CACHE)/fuzz/release/seeds" tests/cases "$(CACHE)/fuzz/seeds"
+	for target in tests/fuzz/targets/*.rs; do
+	    name=$$(basename "$$target" .rs)
+	    mkdir -p "$(CACHE)/fuzz/corpus/$$name" "$(CACHE)/fuzz/found/$$name"
+	    echo "$$name"
+	    "$(CACHE)/fuzz/release/$$name" "$(CACHE)/fuzz/corpus/$$name" "$(CACHE)/fuzz/seeds/$$name" -max_total_time=$(SECONDS) -timeout=10 \
+	        -rss_limit_mb=512 -print_final_stats=1 -artifact_prefix="$(CACHE)/fuzz/found/$$name/" 2>&1 | tee "$(CACHE)/fuzz/$$name.log" | grep -E "^stat::|DONE|ERROR|panicked|Test unit" || true
+	    ! grep -qE "ERROR|Test unit written" "$(CACHE)/fuzz/$$name.log" || { echo "$$name found something: see $(CACHE)/fuzz/$$name.log"; exit 1; }
+	done
+
 .PHONY: install
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs.
 	@cargo install --locked --path jobs

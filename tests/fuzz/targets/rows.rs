@@ -1,0 +1,53 @@
+//! Canonical bytes: whatever a record says, its row says the same when it is read back from a file.
+#![no_main]
+
+use ingest::decode::Decoder;
+use ingest::source::{Content, RawRef, Stop};
+use ledger::row::{BatchBuilder, COLUMNS, OutcomeRef, StoredRows, parquet_bytes};
+use libfuzzer_sys::fuzz_target;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use schemas::digest::Sha256Digest;
+use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+thread_local! {
+    static DECODER: RefCell<Decoder> = RefCell::new(fuzz::decoder());
+}
+
+fuzz_target!(|input: &[u8]| {
+    let stream = Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 3 });
+    let mut builder = BatchBuilder::default();
+    let index = builder.stream(&stream, "t");
+    // Several messages of one batch, so that values repeat and neighbours could harm each other.
+    for (number, part) in (0..).zip(input.split(|byte| *byte == 0x1E)) {
+        let (headers, value) = fuzz::message(part);
+        builder.advance(index, Advance { from: NextOffset(number), to: NextOffset(number + 1), identity: None });
+        let raw = RawRef { key: headers.first().map(|(name, _)| *name), headers: &headers, value: Some(value) };
+        let push = |outcome: &OutcomeRef<'_>| builder.push(index, Offset(number), None, fuzz::received_at(), outcome);
+        DECODER
+            .with_borrow_mut(|decoder| decoder.decode(&raw, Content::Message, fuzz::received_at(), &Stop::default(), push))
+            .expect("nothing is waited for");
+    }
+    let (contents, ends) = builder.contents();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    let contents: Vec<Vec<u8>> = starts.zip(ends).map(|(start, end)| contents[start..*end].to_vec()).collect();
+    let headers = builder.headers().to_vec();
+    let digests: Vec<[u8; 32]> = contents.iter().map(|content| *Sha256Digest::of(content).as_bytes()).collect();
+    let file = parquet_bytes(&builder.into_record_batch(7, &digests), COLUMNS);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).and_then(|builder| builder.build()).expect("a file of ours");
+    let mut read = 0;
+    for batch in reader {
+        let batch = batch.expect("a file of ours");
+        for row in StoredRows::read(&batch).expect("rows of ours").iter() {
+            let row = row.expect("a row of ours");
+            let mut content = Vec::new();
+            row.says.outcome.write_content(&mut content);
+            assert_eq!(content, contents[read], "row {read} says something else when it is read back");
+            assert_eq!(row.says.header(&row.says.stream_digest()), headers[read]);
+            assert!(row.content_digest.is_none_or(|digest| *digest == digests[read]));
+            read += 1;
+        }
+    }
+    assert_eq!(read, contents.len());
+});
