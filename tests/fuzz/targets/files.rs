@@ -7,6 +7,7 @@ use ingest::files::FilesSource;
 use ingest::source::{BatchPolicy, Record, Sink, Source as _, SourceEvent, Stop};
 use libfuzzer_sys::fuzz_target;
 use schemas::position::Positions;
+use std::cell::RefCell;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
@@ -18,24 +19,28 @@ static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
     if memory.is_dir() { TempDir::new_in(memory).expect("a folder") } else { TempDir::new().expect("a folder") }
 });
 
-struct Seen {
-    decoder: Decoder,
+thread_local! {
+    static DECODER: RefCell<Decoder> = RefCell::new(fuzz::decoder());
+}
+
+struct Seen<'d> {
+    decoder: &'d mut Decoder,
     positions: Positions,
     records: Vec<(i64, Option<schemas::rejection::Reason>)>,
 }
 
-impl Sink for Seen {
+impl Sink for Seen<'_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
         self.positions.apply(record.stream, record.advance).expect("records follow each other");
         assert!(self.records.last().is_none_or(|(before, _)| *before < record.offset.0), "offsets grow");
-        self.records.push((record.offset.0, fuzz::decode(&mut self.decoder, &record.raw, record.content)));
+        self.records.push((record.offset.0, fuzz::decode(self.decoder, &record.raw, record.content)));
         Ok(())
     }
 }
 
-fn read(path: &std::path::Path, max_records: usize) -> Vec<(i64, Option<schemas::rejection::Reason>)> {
+fn read(decoder: &mut Decoder, path: &std::path::Path, max_records: usize) -> Vec<(i64, Option<schemas::rejection::Reason>)> {
     let mut source = FilesSource::new(path).expect("there is a file");
-    let mut seen = Seen { decoder: fuzz::decoder(), positions: Positions::default(), records: Vec::new() };
+    let mut seen = Seen { decoder, positions: Positions::default(), records: Vec::new() };
     let (stop, policy) = (Stop::default(), BatchPolicy { max_records, ..BatchPolicy::default() });
     source.discover(&stop).expect("the file can be read");
     source.assign(&Positions::default(), &stop).expect("it starts at its beginning");
@@ -47,5 +52,5 @@ fuzz_target!(|input: &[u8]| {
     let Some((name, bytes)) = input.split_first() else { return };
     let path = FOLDER.path().join(NAMES[usize::from(*name) % NAMES.len()]);
     std::fs::write(&path, bytes).expect("the folder can be written");
-    assert_eq!(read(&path, 1000), read(&path, 1));
+    DECODER.with_borrow_mut(|decoder| assert_eq!(read(decoder, &path, 1000), read(decoder, &path, 1)));
 });
