@@ -205,7 +205,23 @@ fn a_position_beyond_the_end_of_a_partition_is_refused() {
     broker.stop();
 }
 
-/// One with more records than before is not told by its offsets, only by its id.
+/// One with more records than before is not told by its offsets, only by the id that the ledger keeps.
+#[test]
+fn a_topic_that_is_created_again_is_another_topic() {
+    let (broker, atcost) = (Broker::shared(), Atcost::initialised());
+    let topic = broker.topic(1);
+    broker.produce(&topic, &events("first", 10, 1));
+    ingest(&atcost, broker, &topic);
+    let first = broker.topic_id(&topic);
+    broker.recreate(&topic, 1);
+    broker.produce(&topic, &events("second", 30, 1));
+    let output = atcost.run(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    let words = [first, broker.topic_id(&topic), "created again".to_owned()];
+    assert!(words.iter().all(|words| output.stderr.contains(words)), "it does not say {words:?}: {}", output.text());
+    assert_counts(&atcost, 10, 0, 0);
+}
+
 #[test]
 fn a_topic_that_is_created_again_while_it_is_read_stops_the_run() {
     let (broker, registry) = (Broker::shared(), usage_event_registry());

@@ -20,7 +20,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// A folder with `atcost.toml` and a ledger, or an empty one.
 #[derive(Debug)]
 pub struct Atcost {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removed with this, where the folder was made for it.
+    _temporary: Option<TempDir>,
 }
 
 /// How a run ended.
@@ -48,7 +50,15 @@ impl Default for Atcost {
 impl Atcost {
     /// An empty folder.
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().expect("the machine has room for a folder") }
+        let temporary = tempfile::tempdir().expect("the machine has room for a folder");
+        Self { folder: temporary.path().to_owned(), _temporary: Some(temporary) }
+    }
+
+    /// A folder that somebody else keeps, after `atcost init`.
+    pub fn initialised_in(folder: &Path) -> Self {
+        let atcost = Self { folder: folder.to_owned(), _temporary: None };
+        atcost.ok(&["init"]);
+        atcost
     }
 
     /// A folder after `atcost init`.
@@ -66,7 +76,7 @@ impl Atcost {
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Adds a line to `[table]` of `atcost.toml`, and the table where it is not yet there.
@@ -125,7 +135,14 @@ impl Atcost {
     /// Starts it and goes on.
     #[track_caller]
     pub fn spawn(&self, arguments: &[&str]) -> Running {
+        self.spawn_with(arguments, &[])
+    }
+
+    /// As [`Self::spawn`], with variables added to the environment.
+    #[track_caller]
+    pub fn spawn_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let mut command = Command::new(binary());
+        command.envs(environment.iter().copied());
         command.args(arguments).current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stdout = collect(child.stdout.take().expect("stdout is piped"));
@@ -147,6 +164,11 @@ impl Running {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill is a command");
         assert!(status.success(), "{} is gone: it could not be sent {name}", self.command);
+    }
+
+    /// Ends it at once, as `kill -9` does. Nothing happens when it has ended.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child is ours");
     }
 
     pub fn is_running(&mut self) -> bool {

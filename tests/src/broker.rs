@@ -9,9 +9,11 @@ use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,8 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(90);
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// What stands between the test process and the broker. `stop` on the input asks for a clean stop; the end of the input is the end of the tests.
+/// What stands between the test process and the broker. `stop` on the input asks for a clean stop, `kill` for one that is not; the end of the input is
+/// the end of the tests.
 const GUARD: &str = r#"
 folder=$1; shift
 "$@" </dev/null >>"$folder/broker.log" 2>&1 &
@@ -34,9 +37,22 @@ trap '' INT TERM HUP
 read -r how
 case $how in
     stop) kill -TERM $broker; wait $broker ;;
+    kill) kill -KILL $broker; wait $broker ;;
     *) kill -KILL $broker; wait $broker; rm -rf "$folder" ;;
 esac
 "#;
+
+/// What can be read of a partition.
+#[derive(Debug)]
+pub struct Partition {
+    /// As a ledger names it.
+    pub stream: String,
+    /// The first offset there is, and the next there will be.
+    pub low: i64,
+    pub high: i64,
+    /// Values by offset.
+    pub records: BTreeMap<i64, Vec<u8>>,
+}
 
 /// A running or stopped broker.
 #[derive(Debug)]
@@ -76,8 +92,17 @@ impl Broker {
 
     /// Stops it cleanly; its topics stay.
     pub fn stop(&mut self) {
+        self.end(b"stop\n");
+    }
+
+    /// Ends it at once, as `kill -9` does; its topics stay.
+    pub fn kill(&mut self) {
+        self.end(b"kill\n");
+    }
+
+    fn end(&mut self, how: &[u8]) {
         let (mut guard, mut input) = self.guard.take().expect("the broker is running");
-        input.write_all(b"stop\n").expect("the guard waits for its input");
+        input.write_all(how).expect("the guard waits for its input");
         guard.wait().expect("the guard is our child");
     }
 
@@ -160,6 +185,34 @@ impl Broker {
         offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
         let deleted = block_on(self.admin().delete_records(&offsets, &options())).expect("the broker answers");
         assert_eq!(deleted.elements()[0].offset(), Offset::Offset(offset), "{topic}/{partition}");
+    }
+
+    /// Everything that can be read of a topic now, by a plain consumer.
+    pub fn read(&self, topic: &str) -> Vec<Partition> {
+        let mut config = self.client();
+        config.set("group.id", "reader").set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        let consumer: BaseConsumer = config.create().expect("the configuration is valid");
+        let metadata = consumer.fetch_metadata(Some(topic), REQUEST_LIMIT).expect("the broker answers");
+        let cluster = consumer.client().fetch_cluster_id(REQUEST_LIMIT).expect("a cluster has an id");
+        let (mut partitions, mut assigned) = (Vec::new(), TopicPartitionList::new());
+        for number in 0..i32::try_from(metadata.topics()[0].partitions().len()).expect("a topic has few partitions") {
+            let (low, high) = consumer.fetch_watermarks(topic, number, REQUEST_LIMIT).expect("the broker answers");
+            assigned.add_partition_offset(topic, number, Offset::Offset(low)).expect("the offset is valid");
+            partitions.push(Partition { stream: format!("kafka/{cluster}/{topic}/{number}"), low, high, records: BTreeMap::new() });
+        }
+        consumer.assign(&assigned).expect("the partitions can be assigned");
+        let mut ended = 0;
+        while ended < partitions.len() {
+            match consumer.poll(REQUEST_LIMIT).expect("the broker answers") {
+                Ok(message) => {
+                    let partition = usize::try_from(message.partition()).expect("partitions are counted from 0");
+                    partitions[partition].records.insert(message.offset(), message.payload().map(<[u8]>::to_vec).unwrap_or_default());
+                }
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(error) => panic!("{topic} cannot be read: {error}"),
+            }
+        }
+        partitions
     }
 
     fn client(&self) -> ClientConfig {
