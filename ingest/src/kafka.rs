@@ -400,7 +400,9 @@ impl Source for KafkaSource {
             if arrived == 0 {
                 match self.consumer.poll((patience - age).min(PATIENCE)) {
                     None => {}
-                    Some(Ok(message)) => error = hand_out(&Message::polled(&message), &mut self.partitions, self.identity, &self.config.topic, &mut batch)?,
+                    Some(Ok(message)) => {
+                        error = hand_out(&Message::polled(&message), &mut self.partitions, self.identity, &self.config.topic, &mut batch)?
+                    }
                     Some(Err(other)) => error = Some(other),
                 }
             }

@@ -66,7 +66,7 @@ pub async fn run(
     metrics.opened(ledger.version(), ledger.committed_at());
     let told = Cell::new(None);
     let clock = || forward(clock(), &told);
-    let mut so_far = Progress { repeats: Some(Repeats::default()), ..Progress::default() };
+    let mut so_far = Progress { repeats: ledger.is_classifying().then(Repeats::default), ..Progress::default() };
     let mut discovered_at: Option<std::time::Instant> = None;
     while !stop.is_requested() {
         metrics.turn();

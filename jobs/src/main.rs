@@ -143,7 +143,7 @@ struct DoctorArgs {
 
 #[derive(Args)]
 struct SignArgs {
-    /// Allow logs that were never signed, of which the signer remembers nothing.
+    /// Allow logs of which the signer remembers nothing: begin from the head that is published, or, where there is none, from nothing.
     #[arg(long)]
     first: bool,
     /// Go on, and look for something new every so often.

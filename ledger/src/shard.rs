@@ -181,6 +181,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether commits say which of their rows repeat an id.
+    pub fn is_classifying(&self) -> bool {
+        self.classifier.is_some()
+    }
+
     /// The version of the last commit.
     pub fn version(&self) -> u64 {
         self.table.version()

@@ -72,7 +72,8 @@ impl Signer {
         &self.key
     }
 
-    /// Signs every log of a ledger that has grown. `first` allows a log to have no state because it was never signed.
+    /// Signs every log of a ledger that has grown. `first` allows a log of which nothing is remembered: it begins from the head that is
+    /// published, or from nothing.
     ///
     /// # Errors
     /// When a log or the state cannot be read, or the state is missing or damaged. What is wrong in the ledger is a finding, and its
@@ -93,31 +94,22 @@ impl Signer {
         };
         let origin = origin(&table);
         let state = State::of(&self.state, &table);
-        let last = state.read(&origin)?;
+        let remembered = state.read(&origin)?;
         let shown = published(folder)?;
-        let before = match &last {
-            Some(last) => {
-                log.findings.extend(self.contradictions(folder, &log, last, shown.as_deref()));
-                last.head.size
-            }
-            None if shown.is_some() => {
-                return Err(LedgerError::invalid(
-                    &state.path.display(),
-                    format!("this state of the signer is gone, but {} shows that it has signed: restore it from a copy", head_path(folder).display()),
-                ));
-            }
-            None if !first => {
-                return Err(LedgerError::invalid(
-                    &state.path.display(),
-                    "the signer has no state for this log; if the log was never signed, begin with `atcost sign --first`; else restore the state from a copy",
-                ));
-            }
-            None => 0,
+        let last = match &remembered {
+            Some(remembered) => Some(remembered.clone()),
+            None => self.begin(&state, &origin, folder, shown.as_deref(), first)?,
         };
+        let before = last.as_ref().map_or(0, |last| last.head.size);
+        if let Some(last) = &last {
+            log.findings.extend(self.contradictions(folder, &log, last, shown.as_deref()));
+        }
+        // Who remembers nothing looks at everything.
+        let after = remembered.as_ref().map_or(0, |remembered| remembered.head.size);
         if log.findings.is_empty() {
             match shard {
-                JOURNAL => recount_entries(&mut log, before, tell)?,
-                _ => recount_rows(&mut log, &LeafKey::path(ledger), key, before, tell)?,
+                JOURNAL => recount_entries(&mut log, after, tell)?,
+                _ => recount_rows(&mut log, &LeafKey::path(ledger), key, after, tell)?,
             };
         }
         let head = log.tree.head();
@@ -126,7 +118,12 @@ impl Signer {
         }
         fail::fail_point!("signer.verified");
         let signed = match last {
-            Some(last) if last.head.size == head.size => last,
+            Some(last) if last.head.size == head.size => {
+                if remembered.is_none() {
+                    state.write(&last).await?;
+                }
+                last
+            }
             // An empty log is signed too, so that `first` is not asked for again when it begins.
             _ => {
                 // An entry can be read before its writer has synced the folder it is in. What is signed must not go with the power.
@@ -142,6 +139,34 @@ impl Signer {
             publish(folder, &log.tree, &signed).await?;
         }
         Ok(SignedLog { shard, before, size: signed.head.size, findings: Vec::new() })
+    }
+
+    /// What to begin from where nothing is remembered: the head that was published last, or nothing at all.
+    fn begin(&self, state: &State, origin: &str, folder: &Path, shown: Option<&[u8]>, first: bool) -> Result<Option<SignedHead>, LedgerError> {
+        let refused = |detail: String| Err(LedgerError::invalid(&state.path.display(), detail));
+        let path = head_path(folder);
+        let Some(shown) = shown else {
+            return match first {
+                true => Ok(None),
+                false => refused(
+                    "the signer has no state for this log; if the log was never signed, begin with `atcost sign --first`; else restore the state from a copy"
+                        .to_owned(),
+                ),
+            };
+        };
+        let head = SignedHead::parse(shown).filter(|head| head.origin == origin && head.is_signed_by(self.key.verifier()));
+        match head {
+            Some(head) if first => Ok(Some(head)),
+            Some(head) => refused(format!(
+                "this state of the signer is gone; it signed at least {} commits, as {} shows: look for a newer head with those who keep them, then begin from that one with `atcost sign --first`",
+                head.head.size,
+                path.display()
+            )),
+            None => refused(format!(
+                "this state of the signer is gone, and {} is no head of this log that its key signed: put back the last one that was published, then begin from it with `atcost sign --first`",
+                path.display()
+            )),
+        }
     }
 
     /// Why the log is not one that continues what was signed last.

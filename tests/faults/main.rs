@@ -16,12 +16,13 @@ mod ambiguous; // commits whose answer lies
 mod disk; // a disk that fails, or forgets what was not synced
 mod zombies; // several owners of one shard
 mod flips; // one bit is another
+mod kafka; // around a real broker
 
 use campaign::{Campaign, Extent};
 use std::process::ExitCode;
 
 fn campaigns() -> Vec<&'static Campaign> {
-    [crash::CAMPAIGNS, ambiguous::CAMPAIGNS, disk::CAMPAIGNS, zombies::CAMPAIGNS, flips::CAMPAIGNS].into_iter().flatten().collect()
+    [crash::CAMPAIGNS, ambiguous::CAMPAIGNS, disk::CAMPAIGNS, zombies::CAMPAIGNS, flips::CAMPAIGNS, kafka::CAMPAIGNS].into_iter().flatten().collect()
 }
 
 struct Arguments {

@@ -366,14 +366,22 @@ async fn a_state_that_is_damaged_or_gone_is_named() {
         fs::write(path, &bytes[..length]).unwrap();
         assert_eq!(refusal(made.try_sign(true).await).0, ErrorKind::Corrupt, "{length} bytes");
     }
+    // Where it is gone, the operator may decide to begin from what is published.
     fs::remove_file(path).unwrap();
+    let (kind, why) = refusal(made.try_sign(false).await);
+    assert_eq!(kind, ErrorKind::Invalid);
+    assert!(why.contains("signed at least 3 commits"), "{why}");
+    let head = made.shard().join("log/checkpoint");
+    let published = fs::read_to_string(&head).unwrap();
+    fs::write(&head, published.replace("\n3\n", "\n2\n")).unwrap();
     for first in [false, true] {
         let (kind, why) = refusal(made.try_sign(first).await);
         assert_eq!(kind, ErrorKind::Invalid);
-        assert!(why.contains("is gone"), "{why}");
+        assert!(why.contains("no head of this log that its key signed"), "{why}");
     }
-    fs::write(path, bytes).unwrap();
-    assert_eq!(made.sign(false).await, (3, 3));
+    fs::write(&head, published).unwrap();
+    assert_eq!(made.sign(true).await, (3, 3));
+    assert_eq!(fs::read(path).unwrap(), *bytes, "it remembers the same again");
 
     // What is published is made again from the state.
     fs::remove_dir_all(made.shard().join("log")).unwrap();
