@@ -341,7 +341,7 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Signer(SignerVerb::NewKey { name, key }) => {
             let verifier = verbs::sign::new_key(name, key)?.to_string();
             show(cli, &json!({ "key": key, "verifier": verifier }), || {
-                format!("wrote {}; keep it secret\nits signatures are checked with {}\n", printable(&key.display().to_string()), printable(&verifier))
+                format!("wrote {}; keep it secret\nits signatures are checked with {}\n", key.display(), verifier)
             });
             Ok(Verdict::Fine)
         }
