@@ -49,11 +49,17 @@ impl Classifier {
             let holds = |mark: &Mark| mark.version == 0 || entries.get(&mark.version) == Some(&mark.digest);
             match Index::open(&index_folder(table.folder()), Limits::default(), holds) {
                 Ok(index) => self.index = Some(index),
-                Err(error) => return Ok(self.give_up(&error)),
+                Err(error) => {
+                    self.give_up(&error);
+                    return Ok(());
+                }
             }
             match self.catch_up(table, &entries)? {
                 Ok(()) => return Ok(()),
-                Err(error @ IndexError::Storage { .. }) => return Ok(self.give_up(&error)),
+                Err(error @ IndexError::Storage { .. }) => {
+                    self.give_up(&error);
+                    return Ok(());
+                }
                 Err(error @ IndexError::Damaged { .. }) => tell_damaged(&error),
             }
         }

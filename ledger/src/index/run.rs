@@ -66,7 +66,7 @@ const PATTERNS: [u64; 1024] = {
 
 /// What a key sets in its block: words, and the bits in each. The key's low bits say it, which did not choose the block.
 fn bits(key: u128) -> [(usize, u64); 2] {
-    let low = (key & u128::from(u64::MAX)) as u64;
+    let low = u64::try_from(key & u128::from(u64::MAX)).expect("64 bits are left");
     let half = |bits: u64| (index_of(bits & 7), PATTERNS[index_of((bits >> 3) & 1023)]);
     [half(low), half(low >> 13)]
 }
@@ -246,7 +246,7 @@ fn entry_of(words: &[u64]) -> Hashed {
 
 fn words_of(entry: Hashed) -> [u64; ENTRY_WORDS] {
     let high = |wide: u128| (wide >> 64) as u64;
-    let low = |wide: u128| (wide & u128::from(u64::MAX)) as u64;
+    let low = |wide: u128| u64::try_from(wide & u128::from(u64::MAX)).expect("64 bits are left");
     [high(entry.key), low(entry.key), high(entry.content), low(entry.content)]
 }
 
