@@ -377,7 +377,10 @@ fn latest(tables: &[Table]) -> Layout {
 /// The layout, if all shards have the same.
 fn agreed(tables: &[Table], folder: &Path) -> Result<Layout, LedgerError> {
     let latest = latest(tables);
-    if tables.iter().all(|table| table.log().layout == latest) && tables.len() >= usize::try_from(latest.shards).expect("shards are few") {
+    let shards = usize::try_from(latest.shards).expect("shards are few");
+    // A division that was stopped before its first commit may have left shards that nothing was ever written to.
+    let mut counted = tables.iter().enumerate().filter(|(shard, table)| *shard < shards || table.version() > 0);
+    if tables.len() >= shards && counted.all(|(_, table)| table.log().layout == latest) {
         return Ok(latest);
     }
     Err(LedgerError::invalid(
