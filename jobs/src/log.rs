@@ -49,6 +49,7 @@ pub const ALARMS: &[&str] = &[
     "metrics.failed",
     "registry.unusable",
     "registry.waiting",
+    "sign.unavailable",
     "watch.failed",
 ];
 

@@ -1,6 +1,8 @@
 //! Hashes, trees and proofs: the published vectors of RFC 6962 implementations, a second implementation, and everything that a
 //! proof about a subject's rows must not survive.
 
+#![expect(clippy::unwrap_used, reason = "what a test unwraps is its own, and it fails with the line")]
+
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof, digest};
 use ledger::lanes;

@@ -1,5 +1,7 @@
 //! `atcost verify ledger` and `atcost sign`: a fine ledger passes, every flipped bit is found, and the signer signs one history only.
 
+#![expect(clippy::unwrap_used, reason = "what a test unwraps is its own, and it fails with the line")]
+
 use ledger::head::{SignedHead, SignerKey, VerifierKey};
 use ledger::record::{BatchRecord, JOURNAL};
 use ledger::row::{BatchBuilder, OutcomeRef};
