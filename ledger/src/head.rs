@@ -54,9 +54,7 @@ impl SignerKey {
         }
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| LedgerError::storage(&path.display(), "asking the system for random bytes", &error))?;
-        let verifier = verifier_text(name, &secret);
-        let id = verifier.split('+').nth(1).expect("a verifier key has an id");
-        let key = format!("PRIVATE+KEY+{name}+{id}+{}\n", BASE64_STANDARD.encode([&[ED25519][..], &secret].concat()));
+        let key = format!("{}\n", private_text(name, &secret));
         let mut options = File::options();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -68,7 +66,7 @@ impl SignerKey {
             File::open(folder)?.sync_all()
         });
         match written {
-            Ok(()) => Ok(verifier.parse().expect("a key that was just made is well formed")),
+            Ok(()) => Ok(verifier_text(name, &secret).parse().expect("a key that was just made is well formed")),
             Err(error) if error.kind() == IoErrorKind::AlreadyExists => {
                 Err(LedgerError::invalid(&path.display(), "there is a file already; a key is never overwritten"))
             }
@@ -104,6 +102,8 @@ impl SignerKey {
         let (_, key) = rest.split_once('+')?;
         let key = BASE64_STANDARD.decode(key).ok()?;
         let secret: [u8; 32] = key.get(1..)?.try_into().ok()?;
+        // One spelling, so that no bit of the file can change unnoticed.
+        (text == private_text(name, &secret)).then_some(())?;
         Some(Self { signer, verifier: verifier_text(name, &secret).parse().ok()? })
     }
 
@@ -128,6 +128,12 @@ impl fmt::Debug for SignerKey {
 
 fn verifier_text(name: &str, secret: &[u8; 32]) -> String {
     new_ed25519_verifier_key(name, &SigningKey::from_bytes(secret).verifying_key())
+}
+
+fn private_text(name: &str, secret: &[u8; 32]) -> String {
+    let verifier = verifier_text(name, secret);
+    let id = verifier.split('+').nth(1).expect("a verifier key has an id");
+    format!("PRIVATE+KEY+{name}+{id}+{}", BASE64_STANDARD.encode([&[ED25519][..], secret].concat()))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

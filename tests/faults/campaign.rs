@@ -185,7 +185,9 @@ pub fn run(campaign: &Campaign, extent: Extent, seed: u64, only: Option<u64>) ->
 /// In memory where there is such a folder: what is tried is what the program asks of a disk, and not the disk.
 pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder for a trial")
+    let mut named = tempfile::Builder::new();
+    named.prefix("atcost-faults-");
+    if memory.is_dir() { named.tempdir_in(memory) } else { named.tempdir() }.expect("a folder for a trial")
 }
 
 static SHARED: Mutex<Vec<TempDir>> = Mutex::new(Vec::new());

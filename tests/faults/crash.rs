@@ -295,10 +295,11 @@ async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error:
     let mut days = 0;
     for part in ["0", "1"] {
         let mut opened = Ledger::open(ledger).await?;
+        opened.classify().await?;
         let mut source = FilesSource::new(input.join(part))?;
         let mut decoder = Decoder::new(Box::new(SchemaTable::read(&BTreeMap::new())?), []);
         let policy = BatchPolicy { max_records: 15, ..BatchPolicy::default() };
-        let settings = Settings { policy, until_caught_up: true, rediscover_every: Duration::from_secs(60), metrics: std::sync::Arc::default() };
+        let settings = Settings { policy, until_caught_up: true, rediscover_every: Duration::from_secs(60), metrics: Arc::default() };
         let mut version = None;
         let mut told = |progress: &pipeline::Progress| {
             if progress.version != version {
