@@ -143,10 +143,15 @@ impl DurableStore {
 
     async fn sync(&self, location: &ObjectPath) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        let files = self.files.clone();
-        let synced = tokio::task::spawn_blocking(move || files.sync_file(&path).and_then(|()| files.sync_folder(parent(&path)))).await;
-        synced.map_err(generic)?.map_err(generic)
+        sync_named(&self.files, path).await
     }
+}
+
+/// Makes a file and its name durable.
+async fn sync_named(files: &Arc<dyn FileSystem>, path: PathBuf) -> Result<()> {
+    let files = files.clone();
+    let synced = tokio::task::spawn_blocking(move || files.sync_file(&path).and_then(|()| files.sync_folder(parent(&path)))).await;
+    synced.map_err(generic)?.map_err(generic)
 }
 
 fn generic(source: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -253,9 +258,7 @@ impl MultipartUpload for DurableUpload {
 
     async fn complete(&mut self) -> Result<PutResult> {
         let done = self.inner.complete().await?;
-        let (files, path) = (self.files.clone(), self.path.clone());
-        let synced = tokio::task::spawn_blocking(move || files.sync_file(&path).and_then(|()| files.sync_folder(parent(&path)))).await;
-        synced.map_err(generic)?.map_err(generic)?;
+        sync_named(&self.files, self.path.clone()).await?;
         Ok(done)
     }
 

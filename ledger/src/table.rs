@@ -19,6 +19,7 @@
 //! from Delta's checkpoints, which are made for other readers.
 
 use crate::error::LedgerError;
+use crate::head::head_path;
 use crate::merkle::{self, Frontier, Hash};
 use crate::record::{AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind, RemovedFile, TreeHead};
 use crate::row::{Column, ColumnType, arrow_schema};
@@ -677,7 +678,7 @@ fn check_tail(folder: &Path, version: u64) -> Result<(), LedgerError> {
 /// How many commits the published head covers. Not checked: a head that says too much stops the ledger, one that says too little
 /// is found by `atcost verify ledger`.
 fn signed_size(folder: &Path) -> Option<u64> {
-    let note = std::fs::read_to_string(folder.join("log").join("checkpoint")).ok()?;
+    let note = std::fs::read_to_string(head_path(folder)).ok()?;
     note.lines().nth(1)?.parse().ok()
 }
 

@@ -7,7 +7,9 @@
 //! being written at this moment belongs to a version that nobody has taken yet.
 
 use crate::error::LedgerError;
+use crate::head::head_path;
 use crate::shard::shard_folder;
+use crate::table::entry_path;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -100,7 +102,7 @@ impl Watch {
 
     /// Whether there was another entry.
     fn read_entry(&mut self) -> Result<bool, LedgerError> {
-        let path = self.folder.join("_delta_log").join(format!("{:020}.json", self.next));
+        let path = entry_path(&self.folder, self.next);
         let Some(text) = read(&path)? else { return Ok(false) };
         let lines: Vec<Line> = text
             .lines()
@@ -144,7 +146,7 @@ impl Watch {
 
     /// The size that the published note claims. Its signature is not checked here: `atcost verify ledger` does that.
     fn signed(&self) -> Result<Option<Signed>, LedgerError> {
-        let path = self.folder.join("log").join("checkpoint");
+        let path = head_path(&self.folder);
         let Some(note) = read(&path)? else { return Ok(None) };
         let size = note.lines().nth(1).and_then(|line| line.parse().ok());
         let size = size.ok_or_else(|| LedgerError::corrupt(&path.display(), "it is not a signed head"))?;
