@@ -15,11 +15,12 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +55,34 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     fn create_folders(&self, path: &Path) -> io::Result<()>;
 }
 
+/// What is read back of larger files comes from the disk. Smaller ones are not worth its time.
+const READ_FROM_DISK: usize = 1 << 20;
+
+/// Lets the operating system forget what it has of a file in memory, so that it is read from the disk next, and does not push out what
+/// others need. A system that does not know how keeps it.
+fn forget(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
+/// The bytes of an object that was just written, and that nobody needs soon.
+pub async fn read_back(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Bytes> {
+    let found = store.get(location).await?;
+    let GetResultPayload::File(mut file, _) = found.payload else { return found.bytes().await };
+    let size = usize::try_from(found.meta.size).map_err(generic)?;
+    let read = move || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(size);
+        file.read_to_end(&mut bytes)?;
+        if size >= READ_FROM_DISK {
+            forget(&file);
+        }
+        Ok(bytes)
+    };
+    Ok(tokio::task::spawn_blocking(read).await.map_err(generic)?.map_err(generic)?.into())
+}
+
 /// The operating system itself.
 #[derive(Debug, Default)]
 pub struct LocalFiles;
@@ -61,7 +90,7 @@ pub struct LocalFiles;
 impl FileSystem for LocalFiles {
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         use io::Write as _;
-        let mut file = std::fs::File::create_new(path)?;
+        let mut file = File::create_new(path)?;
         let half = bytes.len() / 2;
         file.write_all(&bytes[..half])?;
         fail::fail_point!("file.half-written");
@@ -69,11 +98,11 @@ impl FileSystem for LocalFiles {
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
-        std::fs::File::open(path)?.sync_all()
+        File::open(path)?.sync_all()
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        std::fs::File::open(path)?.sync_all()
+        File::open(path)?.sync_all()
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -173,6 +202,11 @@ fn put_file(files: &dyn FileSystem, part: &Path, target: &Path, bytes: &[u8], cr
     fail::fail_point!("file.written");
     files.sync_file(part)?;
     fail::fail_point!("file.synced");
+    if bytes.len() >= READ_FROM_DISK
+        && let Ok(file) = File::open(part)
+    {
+        forget(&file);
+    }
     if !create {
         files.rename(part, target)?;
         return files.sync_folder(folder);

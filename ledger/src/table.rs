@@ -23,7 +23,7 @@ use crate::head::head_path;
 use crate::merkle::{self, Frontier, Hash};
 use crate::record::{AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind, RemovedFile, TreeHead};
 use crate::row::{Column, ColumnType, arrow_schema};
-use crate::store::{object_path, probe, unique_name};
+use crate::store::{object_path, probe, read_back, unique_name};
 use bytes::Bytes;
 use deltalake::kernel::{DataType, PrimitiveType, StructField};
 use deltalake::operations::create::CreateBuilder;
@@ -533,7 +533,6 @@ impl Table {
 
     /// Writes rows as one durable Parquet file and reads its bytes back, so that what the record names is what the disk gives.
     async fn write_rows(&self, prefix: &str, sealed: &SealedRows, version: u64) -> Result<AddedFile, LedgerError> {
-        let digest = Sha256Digest::of(&sealed.file);
         let path = format!("{prefix}-{version:020}-{}.parquet", self.writer);
         let size = sealed.file.len() as u64;
         let location = object_path(&self.folder.join(&path))?;
@@ -543,15 +542,14 @@ impl Table {
             .await
             .map_err(|error| self.storage("writing rows", &error))?;
         fail::fail_point!("rows.durable");
-        let read = self.store.get(&location).await.map_err(|error| self.storage("reading rows back", &error))?;
-        let read = read.bytes().await.map_err(|error| self.storage("reading rows back", &error))?;
-        if Sha256Digest::of(&read) != digest {
+        let read = read_back(&*self.store, &location).await.map_err(|error| self.storage("reading rows back", &error))?;
+        if read != sealed.file {
             return Err(LedgerError::corrupt(
                 &self.folder.join(&path).display(),
                 "the disk gives back other bytes than were written; nothing was committed; check the disk and run again",
             ));
         }
-        Ok(AddedFile { path, bytes: size, digest, rows: sealed.rows })
+        Ok(AddedFile { path, bytes: size, digest: Sha256Digest::of(&read), rows: sealed.rows })
     }
 
     /// Makes a Delta checkpoint of the last version for other readers, beside everything else. A failure is told and nothing more:
