@@ -12,6 +12,65 @@ use std::borrow::Cow;
 /// A name and its value.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
+/// Names with their values, in byte order of the names, each name once; and the same as canonical bytes, which are made once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapRef<'a> {
+    pairs: &'a [Pair<'a>],
+    canonical: &'a [u8],
+}
+
+impl<'a> MapRef<'a> {
+    pub const EMPTY: Self = Self { pairs: &[], canonical: &[0; 4] };
+
+    /// Writes the canonical bytes to the end of `buffer`.
+    ///
+    /// # Panics
+    /// When the names are not in order, or one is there twice.
+    pub fn new(pairs: &'a [Pair<'a>], buffer: &'a mut Vec<u8>) -> Self {
+        let start = buffer.len();
+        push_map(buffer, pairs);
+        Self::with_canonical(pairs, &buffer[start..])
+    }
+
+    /// `canonical` is what [`push_map`] makes of `pairs`.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn with_canonical(pairs: &'a [Pair<'a>], canonical: &'a [u8]) -> Self {
+        assert!(pairs.is_sorted_by(|(one, _), (other, _)| one < other), "the names of a map are in order, each once");
+        Self { pairs, canonical }
+    }
+
+    pub fn pairs(&self) -> &'a [Pair<'a>] {
+        self.pairs
+    }
+
+    /// As [`EventRef::write_canonical`] has it.
+    pub fn canonical(&self) -> &'a [u8] {
+        self.canonical
+    }
+}
+
+/// A [`MapRef`] that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptMap {
+    pairs: Vec<Pair<'static>>,
+    canonical: Vec<u8>,
+}
+
+impl KeptMap {
+    pub fn get(&self) -> MapRef<'_> {
+        MapRef { pairs: &self.pairs, canonical: &self.canonical }
+    }
+}
+
+impl From<MapRef<'_>> for KeptMap {
+    fn from(map: MapRef<'_>) -> Self {
+        let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        Self { pairs: map.pairs.iter().map(|(name, value)| (owned(name), owned(value))).collect(), canonical: map.canonical.to_vec() }
+    }
+}
+
 /// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey [`crate::id::check_name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {
@@ -25,13 +84,13 @@ pub struct EventRef<'a> {
     pub time: Instant,
     /// In the meter's unit, never negative.
     pub quantity: Quantity,
-    /// What describes the usage, in byte order of the names, each name once.
-    pub dimensions: &'a [Pair<'a>],
+    /// What describes the usage.
+    pub dimensions: MapRef<'a>,
     /// Whose service was used, where the producer knows.
     pub provider: Option<&'a str>,
     pub location: Option<&'a str>,
-    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the producer has. Ordered as `dimensions`.
-    pub resource: Option<&'a [Pair<'a>]>,
+    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the producer has.
+    pub resource: Option<MapRef<'a>>,
     pub producer: Option<ProducerRef<'a>>,
     pub correction: Option<CorrectionRef<'a>>,
 }
@@ -94,10 +153,10 @@ impl EventRef<'_> {
         }
         bytes.extend_from_slice(&self.time.micros().to_be_bytes());
         bytes.extend_from_slice(&self.quantity.units().to_be_bytes());
-        push_map(bytes, self.dimensions);
+        bytes.extend_from_slice(self.dimensions.canonical);
         push_option(bytes, self.provider, push_text);
         push_option(bytes, self.location, push_text);
-        push_option(bytes, self.resource, push_map);
+        push_option(bytes, self.resource, |bytes, map| bytes.extend_from_slice(map.canonical));
         push_option(bytes, self.producer, |bytes, producer| {
             push_text(bytes, producer.id);
             bytes.extend_from_slice(&producer.epoch.to_be_bytes());

@@ -82,15 +82,40 @@ fn forbid(text: &str, forbidden: impl Fn(char) -> bool) -> Result<(), NameError>
     }
 }
 
-/// Nearly every name is; and that is seen eight bytes at a time.
+/// The text of bytes from U+0020 to U+007E, as nearly all names are.
+pub fn printable_ascii(bytes: &[u8]) -> Option<&str> {
+    #[expect(unsafe_code, reason = "the bytes would be looked at once more")]
+    // SAFETY: ASCII is UTF-8.
+    is_printable_ascii(bytes).then(|| unsafe { std::str::from_utf8_unchecked(bytes) })
+}
+
+/// As [`check_name`], for a text that is [`printable_ascii`].
+///
+/// # Errors
+/// The first rule that `text` breaks.
+#[inline]
+pub fn check_printable_name(text: &str) -> Result<(), NameError> {
+    match text.as_bytes() {
+        [] => Err(NameError::Empty),
+        bytes if bytes.len() > MAX_BYTES => Err(NameError::TooLong),
+        [b' ', ..] | [.., b' '] => Err(NameError::OuterBlank),
+        _ => Ok(()),
+    }
+}
+
+/// Eight bytes at a time.
+#[inline]
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
     // A byte's high bit is set where it is no ASCII, below a blank, or DEL. No byte borrows or carries into the next.
     let outside = |eight: u64| (eight | (eight & !HIGH).wrapping_add(ONES) | !((eight | HIGH).wrapping_sub(ONES * 0x20))) & HIGH;
-    let (eights, rest) = bytes.as_chunks::<8>();
-    let found = eights.iter().fold(0, |found, eight| found | outside(u64::from_le_bytes(*eight)));
-    found == 0 && rest.iter().all(|byte| matches!(byte, 0x20..=0x7E))
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().all(|byte| matches!(byte, 0x20..=0x7E));
+    };
+    // The last eight overlap those before them, so that no byte is looked at alone.
+    let (eights, _) = bytes.as_chunks::<8>();
+    eights.iter().chain([last]).fold(0, |found, eight| found | outside(u64::from_le_bytes(*eight))) == 0
 }
 
 /// Whether a character can be seen, or is a blank, and changes nothing about how others are shown: what may go to a terminal as it is.

@@ -69,7 +69,7 @@ pub fn decode(decoder: &mut Decoder, raw: &RawRef<'_>, content: Content<'_>) -> 
                 assert_eq!(schemas::id::check_name(name), Ok(()));
             }
             assert!(!event.quantity.is_negative() && event.time.micros() <= RECEIVED + 300_000_000);
-            assert!(event.dimensions.is_sorted_by(|(one, _), (other, _)| one < other), "dimensions are in order, each once");
+            assert!(event.dimensions.pairs().is_sorted_by(|(one, _), (other, _)| one < other), "dimensions are in order, each once");
             None
         }
         OutcomeRef::Rejected { reason, detail, key, value, .. } => {

@@ -6,7 +6,7 @@ use ledger::{ErrorKind, Ledger, LedgerError};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::decimal::{Quantity, Sign};
 use schemas::digest::Sha256Digest;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Shard, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -25,11 +25,12 @@ pub fn stream() -> Stream {
     Stream { origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "usage".to_owned() }, partition: 0 }
 }
 
-const fn pair(name: &'static str, value: &'static str) -> Pair<'static> {
-    (Cow::Borrowed(name), Cow::Borrowed(value))
+/// A map, kept until the tests end.
+pub fn map(pairs: &[(&str, &str)]) -> MapRef<'static> {
+    let kept = |text: &str| Cow::Owned(text.to_owned());
+    let pairs: Vec<Pair<'static>> = pairs.iter().map(|(name, value)| (kept(name), kept(value))).collect();
+    MapRef::new(pairs.leak(), Box::leak(Box::default()))
 }
-
-const STANDARD: &[Pair<'_>] = &[pair("class", "standard")];
 
 fn event(id: &str) -> EventRef<'_> {
     EventRef {
@@ -39,7 +40,7 @@ fn event(id: &str) -> EventRef<'_> {
         subject: "projects/a1",
         time: instant("2025-10-02T08:00:00Z"),
         quantity: Quantity::parse("1.5", Sign::NonNegative).expect("a quantity"),
-        dimensions: STANDARD,
+        dimensions: map(&[("class", "standard")]),
         provider: None,
         location: None,
         resource: None,
@@ -50,10 +51,10 @@ fn event(id: &str) -> EventRef<'_> {
 
 fn full_event() -> EventRef<'static> {
     EventRef {
-        dimensions: const { &[pair("class", ""), pair("region", "größe")] },
+        dimensions: map(&[("class", ""), ("region", "größe")]),
         provider: Some("nimbus"),
         location: Some("ams"),
-        resource: Some(const { &[pair("uid", "7")] }),
+        resource: Some(map(&[("uid", "7")])),
         producer: Some(ProducerRef { id: "node-1", epoch: 3, seq: -1 }),
         correction: Some(CorrectionRef { action: CorrectionAction::Replace, source: "//edge/ams", id: "e-0", reason: "meter was wrong" }),
         ..event("e-1")
@@ -92,8 +93,8 @@ fn rows(check: impl FnOnce(&[(&str, RowRef<'_>)])) {
         value: Some(&[0, 255]),
     };
     let tombstone = OutcomeRef::Rejected { reason: Reason::Empty, detail: "the record has no value", key: None, headers: &no_headers, value: None };
-    let awkward = [pair("a", "\u{1}\"\\\n\u{7f}\u{2028}/é"), pair("b\t", "")];
-    let in_json = EventRef { dimensions: &awkward, resource: Some(&[]), ..event("e-6") };
+    let awkward = map(&[("a", "\u{1}\"\\\n\u{7f}\u{2028}/é"), ("b\t", "")]);
+    let in_json = EventRef { dimensions: awkward, resource: Some(MapRef::EMPTY), ..event("e-6") };
     let file = Origin::File { digest: Sha256Digest::of(b"") }.to_string();
     let row = |offset, outcome| RowRef {
         origin: "kafka/c1/usage",

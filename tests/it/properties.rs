@@ -1,5 +1,6 @@
 //! What must not matter to a charge: how records were batched, in which order they arrived, and how often.
 
+use crate::ledger::map;
 use ledger::Ledger;
 use ledger::read::PinnedFiles;
 use ledger::row::{BatchBuilder, OutcomeRef};
@@ -11,7 +12,6 @@ use schemas::decimal::Quantity;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::time::{BillingMonth, Instant};
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use tests::machine::case;
 
@@ -87,7 +87,6 @@ async fn rated(events: &[Event], size: usize) -> Run {
         let mut batch = BatchBuilder::default();
         let stream = batch.stream(&stream, "t");
         for event in chunk {
-            let dimension = [(Cow::Borrowed(event.dimension.0), Cow::Borrowed(event.dimension.1))];
             let usage = EventRef {
                 source: "//edge",
                 id: &event.id,
@@ -95,7 +94,7 @@ async fn rated(events: &[Event], size: usize) -> Run {
                 subject: event.subject,
                 time: event.time,
                 quantity: event.quantity,
-                dimensions: &dimension,
+                dimensions: map(&[event.dimension]),
                 provider: event.provider,
                 location: None,
                 resource: None,

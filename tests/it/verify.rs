@@ -9,7 +9,7 @@ use ledger::signer::{SignedLog, Signer};
 use ledger::verify::{Finding, Report, verify};
 use ledger::{ErrorKind, Ledger, LedgerError};
 use schemas::decimal::{Quantity, Sign};
-use schemas::event::EventRef;
+use schemas::event::{EventRef, MapRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -77,7 +77,7 @@ impl Made {
                     subject,
                     time: at,
                     quantity: Quantity::parse("1.5", Sign::NonNegative).unwrap(),
-                    dimensions: &[],
+                    dimensions: MapRef::EMPTY,
                     provider: None,
                     location: None,
                     resource: None,

@@ -7,13 +7,15 @@
 //! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our scale and precision, and a
 //! timestamp our unit, because resolving one as the other would be wrong by a power of ten without an error.
 
-use super::candidate::{Candidate, Correction, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value, WrittenPairs};
+use super::known::{Encoded, KnownMaps};
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::Name;
-use smallvec::SmallVec;
+use schemas::id;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How deep a value that is skipped may nest. Only schemas that contain themselves can go deeper.
 const MAX_DEPTH: usize = 64;
@@ -24,6 +26,8 @@ const SCALE: usize = 9;
 /// A writer's schema, ready to read its data.
 #[derive(Debug)]
 pub struct WriterSchema {
+    /// No other schema of this process has it.
+    number: u64,
     fingerprints: Vec<u64>,
     /// The tree and its root; or why the text is no schema.
     plan: Result<(Vec<Node>, usize), String>,
@@ -162,12 +166,12 @@ impl WriterSchema {
             Ok((nodes, root)) => resolve_event(nodes, *root).err(),
             Err(detail) => Some(detail.clone()),
         };
-        Self { fingerprints, plan, incompatible }
+        Self { number: next_number(), fingerprints, plan, incompatible }
     }
 
     /// Stands for a schema that is known but cannot be used.
     pub(crate) fn unusable(detail: String) -> Self {
-        Self { fingerprints: Vec::new(), plan: Err(detail.clone()), incompatible: Some(detail) }
+        Self { number: next_number(), fingerprints: Vec::new(), plan: Err(detail.clone()), incompatible: Some(detail) }
     }
 
     /// What producers put before their data in single-object encoding: CRC-64-AVRO of the schema's parsing canonical form.
@@ -192,13 +196,19 @@ impl WriterSchema {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) fn read<'a>(&self, bytes: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Failure> {
+    pub(super) fn read<'a>(&self, bytes: &'a [u8], known: &'a KnownMaps, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
         if let Some(detail) = &self.incompatible {
             return Err(Failure::Incompatible(detail.clone()));
         }
-        let (nodes, root) = self.plan.as_ref().map_err(|detail| Failure::Incompatible(detail.clone()))?;
-        let mut reader = Reader::new(nodes, bytes);
-        reader.event(*root, candidate)?;
+        let (nodes, root) = match &self.plan {
+            Ok(plan) => plan,
+            Err(detail) => return Err(Failure::Incompatible(detail.clone())),
+        };
+        let mut reader = Reader { known: Some((self.number, known)), ..Reader::new(nodes, bytes) };
+        if let Err(failure) = reader.event(*root, candidate) {
+            return Err(*failure);
+        }
+        candidate.printable = reader.printable;
         match bytes.len() - reader.at {
             0 => Ok(()),
             rest => Err(Failure::Invalid(format!("{rest} bytes are left over after the datum"))),
@@ -212,11 +222,16 @@ impl WriterSchema {
     pub(crate) fn measure(&self, bytes: &[u8]) -> Result<usize, String> {
         let (nodes, root) = self.plan.as_ref().map_err(Clone::clone)?;
         let mut reader = Reader::new(nodes, bytes);
-        match reader.skip(*root, 0) {
-            Ok(()) => Ok(reader.at),
-            Err(Failure::Invalid(detail) | Failure::Incompatible(detail)) => Err(detail),
-        }
+        reader.skip(*root, 0).map_err(|failure| match *failure {
+            Failure::Invalid(detail) | Failure::Incompatible(detail) => detail,
+        })?;
+        Ok(reader.at)
     }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Logical types that only annotate are dropped first: apache-avro forgets for some of them what lies beneath.
@@ -496,18 +511,26 @@ struct Reader<'a, 'n> {
     at: usize,
     /// Values that may still be skipped. A hostile schema can make very many out of no bytes.
     steps: usize,
+    /// Whether every text so far was printable ASCII.
+    printable: bool,
+    /// Maps that came before, and the number that the schema has there.
+    known: Option<(u64, &'a KnownMaps)>,
 }
 
-fn invalid<T>(detail: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure::Invalid(detail.into()))
+/// What is wrong stands on the heap, so that what is right fits into registers.
+type Read<T> = Result<T, Box<Failure>>;
+
+#[cold]
+fn invalid<T>(detail: impl Into<String>) -> Read<T> {
+    Err(Box::new(Failure::Invalid(detail.into())))
 }
 
 impl<'a, 'n> Reader<'a, 'n> {
     fn new(nodes: &'n [Node], bytes: &'a [u8]) -> Self {
-        Self { nodes, bytes, at: 0, steps: 10_000 + 8 * bytes.len() }
+        Self { nodes, bytes, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, known: None }
     }
 
-    fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
+    fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Read<()> {
         let data = &mut candidate.data;
         for Field { node, event, .. } in self.fields(root, "the event")? {
             match event {
@@ -530,7 +553,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         Ok(())
     }
 
-    fn producer(&mut self, node: usize) -> Result<Found<Producer<'a>>, Failure> {
+    fn producer(&mut self, node: usize) -> Read<Found<Producer<'a>>> {
         let node = self.branch(node)?;
         if self.nodes[node] == Node::Null {
             return Ok(Found::Absent);
@@ -547,7 +570,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         Ok(Found::Is(found))
     }
 
-    fn correction(&mut self, node: usize) -> Result<Found<Correction<'a>>, Failure> {
+    fn correction(&mut self, node: usize) -> Read<Found<Correction<'a>>> {
         let node = self.branch(node)?;
         if self.nodes[node] == Node::Null {
             return Ok(Found::Absent);
@@ -566,7 +589,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 
     /// The fields of a record, in the writer's order.
-    fn fields(&mut self, node: usize, field: &str) -> Result<&'n [Field], Failure> {
+    fn fields(&mut self, node: usize, field: &str) -> Read<&'n [Field]> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::Record(fields) => Ok(fields),
@@ -574,8 +597,8 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    #[inline]
-    fn text(&mut self, node: usize, field: &str, nullable: bool) -> Result<Text<'a>, Failure> {
+    #[inline(always)]
+    fn text(&mut self, node: usize, field: &str, nullable: bool) -> Read<Text<'a>> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::String | Node::Bytes => Ok(Found::Is(Cow::Borrowed(self.string(field)?))),
@@ -584,7 +607,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn integer(&mut self, node: usize, field: &str) -> Result<i64, Failure> {
+    fn integer(&mut self, node: usize, field: &str) -> Read<i64> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::Long => self.long(),
@@ -593,7 +616,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn time(&mut self, node: usize) -> Result<i64, Failure> {
+    fn time(&mut self, node: usize) -> Read<i64> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::Long | Node::TimestampMicros => self.long(),
@@ -602,7 +625,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn decimal(&mut self, node: usize) -> Result<&'a [u8], Failure> {
+    fn decimal(&mut self, node: usize) -> Read<&'a [u8]> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
             Node::Decimal { fixed: Some(size) } => self.take(*size),
@@ -611,7 +634,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn symbol(&mut self, node: usize) -> Result<Text<'a>, Failure> {
+    fn symbol(&mut self, node: usize) -> Read<Text<'a>> {
         let node = self.branch(node)?;
         let symbols = match &self.nodes[node] {
             Node::Enum(symbols) => symbols,
@@ -622,45 +645,71 @@ impl<'a, 'n> Reader<'a, 'n> {
             Some(symbol) if symbol == "void" => Ok(Found::Is(Cow::Borrowed("void"))),
             Some(symbol) if symbol == "replace" => Ok(Found::Is(Cow::Borrowed("replace"))),
             Some(symbol) => {
-                Err(Failure::Incompatible(format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace")))
+                let detail = format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace");
+                Err(Box::new(Failure::Incompatible(detail)))
             }
             None => invalid(format!("an enum has no symbol {index}")),
         }
     }
 
-    fn map(&mut self, node: usize, field: &str, nullable: bool, map: &mut Map<'a>) -> Result<(), Failure> {
+    fn map(&mut self, node: usize, field: &str, nullable: bool, map: &mut Map<'a>) -> Read<()> {
         let node = self.branch(node)?;
         let values = match &self.nodes[node] {
             Node::Map(values) => *values,
             Node::Null if nullable => return Ok(()),
             other => return Err(mismatch(other, field, Target::Map.what())),
         };
-        *map = Found::Is(SmallVec::new());
-        let Found::Is(pairs) = map else { unreachable!("it was made one line above") };
+        let mut encoded = None;
+        if let Some((schema, known)) = self.known {
+            if let Some((again, length)) = known.again(schema, node, &self.bytes[self.at..]) {
+                self.at += length;
+                *map = Found::Is(Entries::Known(again));
+                return Ok(());
+            }
+            encoded = self.measure(node).and_then(|bytes| Encoded::new(schema, node, bytes));
+            if let Some(encoded) = &encoded
+                && let Some(again) = known.get(encoded)
+            {
+                self.at += encoded.len();
+                *map = Found::Is(Entries::Known(again));
+                return Ok(());
+            }
+        }
+        let mut pairs = WrittenPairs::new();
         while let Some(count) = self.block()? {
             for _ in 0..count {
                 pairs.push((Cow::Borrowed(self.string(field)?), self.text(values, field, false)?));
             }
         }
+        *map = Found::Is(Entries::Written { pairs, encoded });
         Ok(())
     }
 
+    /// The bytes of the value that comes next. Nothing is said of what cannot be read: reading it says what is wrong.
+    fn measure(&mut self, node: usize) -> Option<&'a [u8]> {
+        let (start, steps) = (self.at, self.steps);
+        let skipped = self.skip(node, 0);
+        let end = std::mem::replace(&mut self.at, start);
+        self.steps = steps;
+        skipped.ok().map(|()| &self.bytes[start..end])
+    }
+
     /// The branch that a union has here; any other node is its own branch.
-    #[inline]
-    fn branch(&mut self, node: usize) -> Result<usize, Failure> {
+    #[inline(always)]
+    fn branch(&mut self, node: usize) -> Read<usize> {
         let Node::Union(branches) = &self.nodes[node] else { return Ok(node) };
         let index = self.long()?;
         match usize::try_from(index).ok().and_then(|index| branches.get(index)) {
             Some(branch) => Ok(*branch),
-            None => invalid(format!("a union has no branch {index}")),
+            None => no_branch(index),
         }
     }
 
-    fn skip(&mut self, node: usize, depth: usize) -> Result<(), Failure> {
+    fn skip(&mut self, node: usize, depth: usize) -> Read<()> {
         if depth > MAX_DEPTH {
             return invalid(format!("values are nested more than {MAX_DEPTH} deep"));
         }
-        self.steps = self.steps.checked_sub(1).ok_or_else(|| Failure::Invalid("far more values than bytes".to_owned()))?;
+        self.steps = self.steps.checked_sub(1).ok_or_else(|| Box::new(Failure::Invalid("far more values than bytes".to_owned())))?;
         match &self.nodes[node] {
             Node::Null => Ok(()),
             Node::Boolean => self.take(1).map(drop),
@@ -696,7 +745,7 @@ impl<'a, 'n> Reader<'a, 'n> {
 
     /// The count of the next block of an array or map; `None` at its end. A count beyond the bytes that remain is refused,
     /// also for items that take no bytes: they would only burn time.
-    fn block(&mut self) -> Result<Option<u64>, Failure> {
+    fn block(&mut self) -> Read<Option<u64>> {
         let count = self.long()?;
         if count < 0 {
             // The block's size in bytes follows; it is of use only for skipping without a schema.
@@ -709,32 +758,44 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    #[inline]
-    fn string(&mut self, field: &str) -> Result<&'a str, Failure> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Failure::Invalid(format!("{field} is not UTF-8")))
-    }
-
-    #[inline]
-    fn bytes(&mut self) -> Result<&'a [u8], Failure> {
-        let length = self.long()?;
-        match usize::try_from(length) {
-            Ok(length) => self.take(length),
-            Err(_) => invalid(format!("a length of {length} bytes")),
+    #[inline(always)]
+    fn string(&mut self, field: &str) -> Read<&'a str> {
+        let bytes = self.bytes()?;
+        match id::printable_ascii(bytes) {
+            Some(text) => Ok(text),
+            None => {
+                self.printable = false;
+                other_text(bytes, field)
+            }
         }
     }
 
-    #[inline]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Failure> {
+    #[inline(always)]
+    fn bytes(&mut self) -> Read<&'a [u8]> {
+        let length = self.long()?;
+        match usize::try_from(length) {
+            Ok(length) => self.take(length),
+            Err(_) => impossible_length(length),
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, length: usize) -> Read<&'a [u8]> {
         match self.bytes[self.at..].get(..length) {
             Some(bytes) => {
                 self.at += length;
                 Ok(bytes)
             }
-            None => invalid(format!("the record ends at byte {} where {length} more bytes should follow", self.bytes.len())),
+            None => self.too_short(length),
         }
     }
 
-    fn int(&mut self) -> Result<i64, Failure> {
+    #[cold]
+    fn too_short<T>(&self, length: usize) -> Read<T> {
+        invalid(format!("the record ends at byte {} where {length} more bytes should follow", self.bytes.len()))
+    }
+
+    fn int(&mut self) -> Read<i64> {
         let value = self.long()?;
         match i32::try_from(value) {
             Ok(_) => Ok(value),
@@ -743,8 +804,8 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 
     /// A zig-zag varint of at most 64 bits.
-    #[inline]
-    fn long(&mut self) -> Result<i64, Failure> {
+    #[inline(always)]
+    fn long(&mut self) -> Read<i64> {
         // Most numbers are lengths and branches, of one byte.
         match self.bytes.get(self.at) {
             Some(byte) if byte & 0x80 == 0 => {
@@ -755,7 +816,7 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn long_of_many(&mut self) -> Result<i64, Failure> {
+    fn long_of_many(&mut self) -> Read<i64> {
         let mut bits: u64 = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -772,6 +833,23 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 }
 
-fn mismatch(found: &Node, field: &str, wanted: &str) -> Failure {
-    Failure::Incompatible(format!("the record has {} for {field}; usage_event.v1 has {wanted}", found.what()))
+#[cold]
+fn impossible_length<T>(length: i64) -> Read<T> {
+    invalid(format!("a length of {length} bytes"))
+}
+
+#[cold]
+fn no_branch<T>(index: i64) -> Read<T> {
+    invalid(format!("a union has no branch {index}"))
+}
+
+/// Bytes that are not printable ASCII.
+#[cold]
+fn other_text<'a>(bytes: &'a [u8], field: &str) -> Read<&'a str> {
+    std::str::from_utf8(bytes).or_else(|_| invalid(format!("{field} is not UTF-8")))
+}
+
+#[cold]
+fn mismatch(found: &Node, field: &str, wanted: &str) -> Box<Failure> {
+    Box::new(Failure::Incompatible(format!("the record has {} for {field}; usage_event.v1 has {wanted}", found.what())))
 }

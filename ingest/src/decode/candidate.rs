@@ -1,5 +1,7 @@
 //! An event as it was found, before anything about it is judged. The one shape all encodings are read into.
 
+use super::known::Encoded;
+use schemas::event::MapRef;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
@@ -13,13 +15,25 @@ pub enum Found<T> {
 }
 
 pub type Text<'a> = Found<Cow<'a, str>>;
-/// Pairs in the order they were written; a name may still be there twice.
-pub type Map<'a> = Found<SmallVec<[(Cow<'a, str>, Text<'a>); PAIRS]>>;
+pub type Map<'a> = Found<Entries<'a>>;
+
+#[derive(Debug)]
+pub enum Entries<'a> {
+    /// Pairs in the order they were written; a name may still be there twice. Where they can be known again, the bytes they were read from.
+    Written { pairs: WrittenPairs<'a>, encoded: Option<Encoded<'a>> },
+    /// What such bytes were judged to be before.
+    Known(MapRef<'a>),
+}
+
+pub type WrittenPairs<'a> = SmallVec<[(Cow<'a, str>, Text<'a>); PAIRS]>;
+
 /// As many names as an event's dimensions have without costing an allocation.
 pub const PAIRS: usize = 4;
 
 #[derive(Debug, Default)]
 pub struct Candidate<'a> {
+    /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need look again. False where nobody looked.
+    pub printable: bool,
     /// Absent where the encoding has no such attribute, which Avro has not.
     pub specversion: Option<Text<'a>>,
     pub source: Text<'a>,

@@ -2,7 +2,7 @@
 //!
 //! Members and extension attributes that are not ours are ignored; they were checked as JSON all the same.
 
-use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value};
 use super::json::{self, Json, Members};
 use crate::source::Header;
 use base64::Engine as _;
@@ -90,6 +90,7 @@ pub fn with_headers<'a>(candidate: &mut Candidate<'a>, headers: &Headers<'a>) {
         _ => Some("ce_time"),
     };
     candidate.contradiction = texts.or(time).map(|name| format!("the header {name} contradicts the Avro record"));
+    candidate.printable = false;
     candidate.specversion = match header(headers, "ce_specversion") {
         Found::Absent => None,
         specversion => Some(specversion),
@@ -196,7 +197,7 @@ fn text(json: Json<'_>) -> Text<'_> {
 }
 
 fn map(json: Json<'_>) -> Map<'_> {
-    object(json, |members| members.into_iter().map(|(name, value)| (name, text(value))).collect())
+    object(json, |members| Entries::Written { pairs: members.into_iter().map(|(name, value)| (name, text(value))).collect(), encoded: None })
 }
 
 fn integer(json: Json<'_>) -> Found<Integer<'_>> {

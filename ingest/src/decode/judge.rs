@@ -3,10 +3,11 @@
 //! Read from the top: each block is one reason, and the first that applies is the answer. A detail names the field and what is
 //! wrong with it, not its content, which may be anything.
 
-use super::candidate::{Candidate, Correction, Data, Found, Integer, Map, PAIRS, Producer, Text, Time, Value};
+use super::candidate::{Candidate, Correction, Data, Entries, Found, Integer, Map, PAIRS, Producer, Text, Time, Value};
 use super::cloudevents;
+use ledger::row::OutcomeRef;
 use schemas::decimal::{DecimalError, Quantity, Sign};
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef};
 use schemas::id::{self, NameError};
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
@@ -19,16 +20,31 @@ const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 /// Where an event's maps are put in order.
 #[derive(Default)]
 pub struct Maps<'c> {
-    dimensions: Pairs<'c>,
-    resource: Pairs<'c>,
+    dimensions: Ordered<'c>,
+    resource: Ordered<'c>,
 }
 
-type Pairs<'c> = SmallVec<[Pair<'c>; PAIRS]>;
+#[derive(Default)]
+struct Ordered<'c> {
+    pairs: SmallVec<[Pair<'c>; PAIRS]>,
+    canonical: Vec<u8>,
+}
+
+/// What is right, or the way out. `Result::map_err` is a call that moves its argument, and here are ten of them for every event.
+macro_rules! or_refuse {
+    ($judged:expr, $reason:expr, $detail:expr) => {
+        match $judged {
+            Ok(value) => value,
+            Err(error) => return Err(Rejection::new($reason(&error), $detail(error))),
+        }
+    };
+}
 
 /// # Errors
 /// The first reason that applies.
-pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, maps: &'e mut Maps<'c>) -> Result<EventRef<'e>, Rejection> {
-    let Candidate { specversion, source, id, kind, subject, time, content_type, contradiction, found_data, data } = candidate;
+pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, maps: &'e mut Maps<'c>) -> Result<OutcomeRef<'e>, Rejection> {
+    let Candidate { printable, specversion, source, id, kind, subject, time, content_type, contradiction, found_data, data } = candidate;
+    let check_name = |text: &str| if *printable { id::check_printable_name(text) } else { id::check_name(text) };
     let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
 
     let time_text = match time {
@@ -45,7 +61,12 @@ pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, map
     ];
     let attributes = || attributes.iter().filter_map(|(name, found)| found.map(|found| (*name, found)));
 
-    for (name, found) in attributes() {
+    // Nearly every event has nothing to be refused for here.
+    let fine = |found: &Text<'_>| matches!(found, Found::Is(text) if check_name(text).is_ok());
+    let usual = specversion.is_none() && time_text.is_none() && *content_type == Found::Absent && contradiction.is_none();
+    let usual = usual && fine(source) && fine(id) && fine(kind) && fine(subject);
+
+    for (name, found) in attributes().take_while(|_| !usual) {
         match found {
             Found::Absent => return refuse(Reason::AttributeMissing, format!("{name} is missing")),
             Found::Is(text) if text.is_empty() => return refuse(Reason::AttributeMissing, format!("{name} is empty")),
@@ -53,11 +74,11 @@ pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, map
         }
     }
 
-    for (name, found) in attributes().chain([("datacontenttype", content_type)]) {
+    for (name, found) in attributes().chain([("datacontenttype", content_type)]).take_while(|_| !usual) {
         match found {
             Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}; it must be a string")),
             Found::Is(text) => {
-                if let Err(error) = id::check_name(text) {
+                if let Err(error) = check_name(text) {
                     return refuse(Reason::AttributeInvalid, format!("{name}: {error}"));
                 }
             }
@@ -84,7 +105,7 @@ pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, map
         Time::Micros(micros) => Instant::from_micros(*micros),
         Time::Text(text) => Instant::parse_rfc3339(checked(text)),
     };
-    let time = time.map_err(|error| Rejection::new(Reason::TimeInvalid, format!("time: {error}")))?;
+    let time = or_refuse!(time, |_: &_| Reason::TimeInvalid, |error| format!("time: {error}"));
 
     if time.micros() > received_at.micros().saturating_add(CLOCK_SKEW_MICROS) {
         return refuse(Reason::TimeInFuture, format!("time is {time}, more than five minutes after the record was received at {received_at}"));
@@ -100,23 +121,23 @@ pub fn judge<'e, 'c: 'e>(candidate: &'c Candidate<'_>, received_at: Instant, map
     let quantity = match value {
         Found::Absent => return refuse(Reason::ValueMissing, "data.value is missing".to_owned()),
         Found::Wrong(what) => return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal")),
-        Found::Is(value) => quantity(value).map_err(|error| Rejection::new(value_reason(error), format!("data.value: {error}")))?,
+        Found::Is(value) => or_refuse!(quantity(value), |error: &DecimalError| value_reason(*error), |error| format!("data.value: {error}")),
     };
 
     let dimensions = map("data.dimensions", dimensions, &mut maps.dimensions);
-    let dimensions = dimensions.map_err(|detail| Rejection::new(Reason::DimensionsInvalid, detail))?.unwrap_or_default();
+    let dimensions = or_refuse!(dimensions, |_: &_| Reason::DimensionsInvalid, |detail| detail).unwrap_or(MapRef::EMPTY);
 
-    let optional = |detail| Rejection::new(Reason::OptionalFieldInvalid, detail);
-    let provider = optional_text("data.provider", provider, id::check_name).map_err(optional)?;
-    let location = optional_text("data.location", location, id::check_name).map_err(optional)?;
-    let resource = map("data.resource", resource, &mut maps.resource).map_err(optional)?;
-    let producer = self::producer(producer).map_err(optional)?;
+    let optional = |_: &String| Reason::OptionalFieldInvalid;
+    let provider = or_refuse!(optional_text("data.provider", provider, check_name), optional, |detail| detail);
+    let location = or_refuse!(optional_text("data.location", location, check_name), optional, |detail| detail);
+    let resource = or_refuse!(map("data.resource", resource, &mut maps.resource), optional, |detail| detail);
+    let producer = or_refuse!(self::producer(producer, check_name), optional, |detail| detail);
 
     let (source, id) = (checked(source), checked(id));
-    let correction = self::correction(correction, source, id).map_err(|detail| Rejection::new(Reason::CorrectionInvalid, detail))?;
+    let correction = or_refuse!(self::correction(correction, source, id), |_: &_| Reason::CorrectionInvalid, |detail| detail);
 
     let (meter, subject) = (checked(kind), checked(subject));
-    Ok(EventRef { source, id, meter, subject, time, quantity, dimensions, provider, location, resource, producer, correction })
+    Ok(OutcomeRef::Usage(EventRef { source, id, meter, subject, time, quantity, dimensions, provider, location, resource, producer, correction }))
 }
 
 /// The text of an attribute that has passed the first two rules.
@@ -145,7 +166,10 @@ fn units(bytes: &[u8]) -> Result<Quantity, DecimalError> {
     }
     let too_large = DecimalError::TooLarge(Quantity::INTEGER_DIGITS);
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
-    let units = bytes[start..].iter().try_fold(0i128, |units, byte| units.checked_mul(256)?.checked_add(i128::from(*byte))).ok_or(too_large)?;
+    let mut wide = [0; 16];
+    let digits = wide.len().checked_sub(bytes.len() - start).ok_or(too_large)?;
+    wide[digits..].copy_from_slice(&bytes[start..]);
+    let units = i128::try_from(u128::from_be_bytes(wide)).map_err(|_| too_large)?;
     Quantity::from_units(units).map_err(|_| too_large)
 }
 
@@ -174,12 +198,14 @@ fn required_text<'c>(field: &str, found: &'c Text<'_>, check: impl Fn(&str) -> R
 }
 
 /// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
-fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Pairs<'c>) -> Result<Option<&'e [Pair<'c>]>, String> {
+fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Ordered<'c>) -> Result<Option<MapRef<'e>>, String> {
     let pairs = match found {
         Found::Absent => return Ok(None),
         Found::Wrong(what) => return Err(format!("{field} is {what}, not an object of strings")),
-        Found::Is(pairs) => pairs,
+        Found::Is(Entries::Known(map)) => return Ok(Some(*map)),
+        Found::Is(Entries::Written { pairs, .. }) => pairs,
     };
+    let Ordered { pairs: ordered, canonical } = ordered;
     let mut in_order = true;
     for (name, value) in pairs {
         if name.len() > id::MAX_BYTES {
@@ -203,10 +229,10 @@ fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Pairs<'c>) 
             return Err(format!("{field} has the name {:?} twice", twice[0].0));
         }
     }
-    Ok(Some(ordered))
+    Ok(Some(MapRef::new(ordered, canonical)))
 }
 
-fn producer<'c>(found: &'c Found<Producer<'_>>) -> Result<Option<ProducerRef<'c>>, String> {
+fn producer<'c>(found: &'c Found<Producer<'_>>, check_name: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<ProducerRef<'c>>, String> {
     let integer = |field, found: &Found<Integer<'_>>| match found {
         Found::Absent => Err(format!("{field} is missing")),
         Found::Wrong(what) => Err(format!("{field} is {what}, not an integer")),
@@ -217,7 +243,7 @@ fn producer<'c>(found: &'c Found<Producer<'_>>) -> Result<Option<ProducerRef<'c>
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("data.producer is {what}, not an object")),
         Found::Is(Producer { id, epoch, seq }) => Ok(Some(ProducerRef {
-            id: required_text("data.producer.id", id, id::check_name)?,
+            id: required_text("data.producer.id", id, check_name)?,
             epoch: integer("data.producer.epoch", epoch)?,
             seq: integer("data.producer.seq", seq)?,
         })),

@@ -13,6 +13,7 @@
 // Modules in reading order.
 mod candidate; // what was found, not yet judged
 mod judge; // the rules
+mod known; // maps that came before
 mod json; // strict JSON
 mod cloudevents; // CloudEvents in JSON and in Kafka headers
 pub mod avro; // writer schemas and their data
@@ -21,8 +22,9 @@ use crate::IngestError;
 use crate::registry::SchemaLookup;
 use crate::source::{Content, Header, RawRef, Stop, header_size};
 use avro::{Failure, WriterSchema};
-use candidate::Candidate;
+use candidate::{Candidate, Data};
 use judge::Maps;
+use known::KnownMaps;
 use ledger::row::{OutcomeRef, write_headers};
 use schemas::digest::Sha256Digest;
 use schemas::rejection::{Reason, Rejection};
@@ -35,8 +37,14 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// How much of a record that is too large is kept.
 pub const KEPT_BYTES: usize = 64 << 10;
 
-/// Decodes records. Holds what Avro needs: schemas by fingerprint, and where to ask for schemas by id.
+/// Decodes records.
 pub struct Decoder {
+    schemas: Schemas,
+    known: KnownMaps,
+}
+
+/// What Avro needs: schemas by fingerprint, and where to ask for schemas by id.
+struct Schemas {
     by_fingerprint: HashMap<u64, Arc<WriterSchema>>,
     by_id: Box<dyn SchemaLookup>,
     /// The schema of the last datum; the next one most often has the same.
@@ -65,7 +73,7 @@ impl Decoder {
         let shipped = Arc::new(WriterSchema::usage_event_v1());
         let pairs = |schema: Arc<WriterSchema>| schema.fingerprints().to_vec().into_iter().map(move |fingerprint| (fingerprint, schema.clone()));
         let by_fingerprint = more.into_iter().chain([shipped]).flat_map(pairs).collect();
-        Self { by_fingerprint, by_id, last: None }
+        Self { schemas: Schemas { by_fingerprint, by_id, last: None }, known: KnownMaps::default() }
     }
 
     /// Gives what became of a record to `take`, and what that makes of it back.
@@ -85,21 +93,45 @@ impl Decoder {
         let found = match content {
             Content::Gap { until, detail } => return Ok(take(&OutcomeRef::Gap { until, detail })),
             Content::Refused(rejection) => return Ok(refused(rejection, raw, take)),
-            Content::Message | Content::Json | Content::Avro(_) => self.find(raw, content, &mut decoded, &mut candidate, stop)?,
+            Content::Message | Content::Json | Content::Avro(_) => {
+                self.schemas.find(raw, content, &mut decoded, &self.known, &mut candidate, stop)?
+            }
         };
         let mut maps = Maps::default();
-        Ok(match found.and_then(|()| judge::judge(&candidate, received_at, &mut maps)) {
-            Ok(event) => take(&OutcomeRef::Usage(event)),
-            Err(rejection) => refused(&rejection, raw, take),
-        })
+        let judged = match found {
+            Ok(()) => judge::judge(&candidate, received_at, &mut maps),
+            Err(rejection) => Err(rejection),
+        };
+        let outcome = match &judged {
+            Ok(outcome) => outcome,
+            Err(rejection) => return Ok(refused(rejection, raw, take)),
+        };
+        let taken = take(outcome);
+        let Data { dimensions, resource, .. } = &candidate.data;
+        let new = match outcome {
+            OutcomeRef::Usage(event) => {
+                [self.known.new_map(dimensions, event.dimensions), event.resource.and_then(|map| self.known.new_map(resource, map))]
+            }
+            _ => [None, None],
+        };
+        drop(judged);
+        drop(maps);
+        drop(candidate);
+        for new in new.into_iter().flatten() {
+            self.known.keep(new);
+        }
+        Ok(taken)
     }
+}
 
+impl Schemas {
     /// Finds the fields of an event. `decoded` is where what comes encoded once more is decoded to.
     fn find<'a>(
         &mut self,
         raw: &RawRef<'a>,
         content: Content<'_>,
         decoded: &'a mut Vec<u8>,
+        known: &'a KnownMaps,
         candidate: &mut Candidate<'a>,
         stop: &Stop,
     ) -> Result<Result<(), Rejection>, IngestError> {
@@ -112,14 +144,14 @@ impl Decoder {
             return Ok(Err(too_large(raw.size(), &Sha256Digest::of(value).to_string())));
         }
         Ok(match content {
-            Content::Avro(schema) => datum(schema, value, candidate),
+            Content::Avro(schema) => datum(schema, value, known, candidate),
             Content::Json => cloudevents::structured(value, decoded, candidate),
             _ => match encoding(raw.headers, value) {
                 Err(rejection) => Err(rejection),
                 Ok(Encoding::Structured(value)) => cloudevents::structured(value, decoded, candidate),
                 Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, candidate),
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
-                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, candidate));
+                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, known, candidate));
                     if found.is_ok() && !raw.headers.is_empty() {
                         cloudevents::with_headers(candidate, raw.headers);
                     }
@@ -182,11 +214,12 @@ fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>,
     }
 }
 
-fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
-    schema.read(bytes, candidate).map_err(|failure| match failure {
-        Failure::Incompatible(detail) => Rejection::new(Reason::SchemaIncompatible, detail),
-        Failure::Invalid(detail) => Rejection::new(Reason::AvroInvalid, detail),
-    })
+fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], known: &'a KnownMaps, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+    match schema.read(bytes, known, candidate) {
+        Ok(()) => Ok(()),
+        Err(Failure::Incompatible(detail)) => Err(Rejection::new(Reason::SchemaIncompatible, detail)),
+        Err(Failure::Invalid(detail)) => Err(Rejection::new(Reason::AvroInvalid, detail)),
+    }
 }
 
 /// The refusal of a record of `size` bytes; `digest` names the bytes that are not kept.

@@ -3,8 +3,10 @@
 use super::avro::{Failure, WriterSchema};
 use super::candidate::Candidate;
 use super::judge::{Maps, judge};
+use super::known::KnownMaps;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
+use ledger::row::OutcomeRef;
 use schemas::event::EventRef;
 use schemas::time::Instant;
 use serde_json::json;
@@ -40,7 +42,7 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 }
 
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
-    WriterSchema::parse(writer, &[]).read(bytes, &mut Candidate::default())
+    WriterSchema::parse(writer, &[]).read(bytes, &KnownMaps::default(), &mut Candidate::default())
 }
 
 /// What `shown` makes of the event.
@@ -48,9 +50,13 @@ fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String)
     let schema = Schema::parse_str(writer).expect("a schema");
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
-    let mut candidate = Candidate::default();
-    WriterSchema::parse(writer, &[]).read(&bytes, &mut candidate).map_err(|failure| format!("{failure:?}"))?;
-    judge(&candidate, received_at, &mut Maps::default()).map(shown).map_err(|rejection| rejection.to_string())
+    let (known, mut candidate) = (KnownMaps::default(), Candidate::default());
+    WriterSchema::parse(writer, &[]).read(&bytes, &known, &mut candidate).map_err(|failure| format!("{failure:?}"))?;
+    match judge(&candidate, received_at, &mut Maps::default()) {
+        Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),
+        Ok(outcome) => panic!("{outcome:?}"),
+        Err(rejection) => Err(rejection.to_string()),
+    }
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
 use schemas::digest::Sha256Digest;
-use schemas::event::{EventRef, Pair, push_map};
+use schemas::event::{EventRef, MapRef, Pair};
 use schemas::position::{Advance, NextOffset, Offset, Stream};
 use schemas::time::Instant;
 use std::sync::Arc;
@@ -86,7 +86,29 @@ struct Columns {
     gap_until: Sparse<i64>,
 }
 
+/// How large a batch was, so that the next one need not grow by and by.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BatchSize {
+    rows: usize,
+    content_bytes: usize,
+}
+
 impl BatchBuilder {
+    /// A batch that is expected to become so large.
+    pub fn expecting(size: BatchSize) -> Self {
+        let BatchSize { rows, content_bytes } = size;
+        let mut batch = Self::default();
+        batch.headers.reserve(rows);
+        batch.contents.reserve(content_bytes);
+        batch.content_ends.reserve(rows);
+        batch.columns.reserve(rows);
+        batch
+    }
+
+    pub fn size(&self) -> BatchSize {
+        BatchSize { rows: self.rows(), content_bytes: self.contents.len() }
+    }
+
     /// The number of a stream in this batch. Asking for the stream of the record before costs next to nothing.
     pub fn stream(&mut self, stream: &Arc<Stream>, origin_name: &str) -> StreamIndex {
         let last = self.columns.streams.last().copied();
@@ -303,6 +325,21 @@ impl StreamState {
 }
 
 impl Columns {
+    fn reserve(&mut self, rows: usize) {
+        // Ids are as long as a UUID's text, mostly.
+        self.id = StringBuilder::with_capacity(rows, rows * 36);
+        self.kinds.reserve(rows);
+        self.streams.reserve(rows);
+        self.offset.reserve(rows);
+        self.received_at.reserve(rows);
+        self.value.values.reserve(rows);
+        for column in [&mut self.produced_at, &mut self.time, &mut self.producer_epoch, &mut self.producer_seq] {
+            column.values.reserve(rows);
+        }
+        let words = [&mut self.source, &mut self.meter, &mut self.subject, &mut self.provider, &mut self.location, &mut self.producer_id];
+        words.into_iter().chain([&mut self.dimensions.words]).for_each(|column| column.reserve(rows));
+    }
+
     fn usage(&mut self, row: usize, event: &EventRef<'_>) {
         self.source.set(row, event.source.as_bytes());
         set_text(&mut self.id, row, event.id);
@@ -335,7 +372,9 @@ impl Columns {
 }
 
 fn set_text(column: &mut StringBuilder, row: usize, value: &str) {
-    column.append_nulls(row - column.len());
+    if column.len() < row {
+        column.append_nulls(row - column.len());
+    }
     column.append_value(value);
 }
 
@@ -398,16 +437,12 @@ impl<T: ArrowNativeType> Sparse<T> {
 struct Maps {
     words: Words,
     json: StringBuilder,
-    /// Where a map's canonical bytes are written before they are looked up.
-    canonical: Vec<u8>,
 }
 
 impl Maps {
-    fn set(&mut self, row: usize, map: &[Pair<'_>]) {
-        self.canonical.clear();
-        push_map(&mut self.canonical, map);
-        if let (_, true) = self.words.set(row, &self.canonical) {
-            self.json.append_value(json_object(map));
+    fn set(&mut self, row: usize, map: MapRef<'_>) {
+        if let (_, true) = self.words.set(row, map.canonical()) {
+            self.json.append_value(json_object(map.pairs()));
         }
     }
 

@@ -7,7 +7,7 @@ use super::{COLUMNS, Kind, OutcomeRef, RowRef};
 use arrow::array::{Array, AsArray as _, BinaryArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use schemas::decimal::Quantity;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, Pair, ProducerRef};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
 use schemas::position::Offset;
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -48,7 +48,9 @@ pub struct StoredRows<'a> {
 #[derive(Default)]
 struct Maps<'a> {
     pairs: Vec<Pair<'a>>,
-    ends: Vec<usize>,
+    canonical: Vec<u8>,
+    /// Where each row's pairs and canonical bytes end.
+    ends: Vec<(usize, usize)>,
 }
 
 impl<'a> StoredRows<'a> {
@@ -222,9 +224,10 @@ impl<'a> StoredRows<'a> {
         micros.map(Instant::from_micros).transpose().map_err(|error| wrong(row, name, error.to_string()))
     }
 
-    fn map<'s>(&self, name: &str, maps: &'s Maps<'a>, row: usize) -> Option<&'s [Pair<'s>]> {
-        let start = if row == 0 { 0 } else { maps.ends[row - 1] };
-        self.array(name).is_valid(row).then(|| &maps.pairs[start..maps.ends[row]])
+    fn map<'s>(&self, name: &str, maps: &'s Maps<'a>, row: usize) -> Option<MapRef<'s>> {
+        let start = if row == 0 { (0, 0) } else { maps.ends[row - 1] };
+        let end = maps.ends[row];
+        self.array(name).is_valid(row).then(|| MapRef::with_canonical(&maps.pairs[start.0..end.0], &maps.canonical[start.1..end.1]))
     }
 }
 
@@ -237,11 +240,13 @@ impl<'a> Maps<'a> {
         let mut maps = Self::default();
         for (row, text) in texts.iter().enumerate() {
             if let Some(text) = text {
+                let first = maps.pairs.len();
                 let mut json = serde_json::Deserializer::from_str(text);
                 let read = json.deserialize_map(PairsInto(&mut maps.pairs)).and_then(|()| json.end());
                 read.map_err(|error| wrong(row, name, format!("is not what was written: {error}")))?;
+                push_map(&mut maps.canonical, &maps.pairs[first..]);
             }
-            maps.ends.push(maps.pairs.len());
+            maps.ends.push((maps.pairs.len(), maps.canonical.len()));
         }
         Ok(maps)
     }

@@ -26,9 +26,15 @@ impl Words {
     pub fn set(&mut self, row: usize, value: &[u8]) -> (usize, bool) {
         let known = self.distinct.len();
         let number = self.distinct.number(value);
-        self.keys.resize(row, NONE);
+        if self.keys.len() < row {
+            self.keys.resize(row, NONE);
+        }
         self.keys.push(i32::try_from(number).expect("a batch has fewer than 2^31 rows"));
         (number, number == known)
+    }
+
+    pub fn reserve(&mut self, rows: usize) {
+        self.keys.reserve(rows);
     }
 
     pub fn get(&self, row: usize) -> Option<usize> {
@@ -59,26 +65,27 @@ pub fn column(keys: Vec<i32>, words: StringArray) -> ArrayRef {
 /// Values, each once.
 pub struct Distinct {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    /// Where each value stands.
+    spans: Vec<(u32, u32)>,
     /// By a cheap hash of a value, where it was last found: its number + 1, or 0. Only a guess: whoever chooses the values can make it
     /// fail, and then pays no more than the keyed hash below.
     recent: Vec<u32>,
-    /// An open table: number + 1, or 0; at most half full.
+    /// An open table, of a power of two: number + 1, or 0; at most half full.
     slots: Vec<u32>,
     hash: RandomState,
 }
 
-const RECENT_BITS: u32 = 10;
+const RECENT_BITS: u32 = 13;
 
 impl Default for Distinct {
     fn default() -> Self {
-        Self { bytes: Vec::new(), ends: Vec::new(), recent: vec![0; 1 << RECENT_BITS], slots: vec![0; 64], hash: RandomState::new() }
+        Self { bytes: Vec::new(), spans: Vec::new(), recent: vec![0; 1 << RECENT_BITS], slots: vec![0; 64], hash: RandomState::new() }
     }
 }
 
 impl Distinct {
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.spans.len()
     }
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
@@ -86,11 +93,12 @@ impl Distinct {
     }
 
     fn value(&self, number: usize) -> &[u8] {
-        let start = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.bytes[start..self.ends[number]]
+        let (start, end) = self.spans[number];
+        &self.bytes[start as usize..end as usize]
     }
 
     /// The value's number, a new one if it has none yet.
+    #[inline]
     fn number(&mut self, value: &[u8]) -> usize {
         let recent = recent_slot(value);
         if let Some(number) = known(self.recent[recent])
@@ -98,15 +106,22 @@ impl Distinct {
         {
             return number;
         }
+        let number = self.look_up(value);
+        self.recent[recent] = one_more(number);
+        number
+    }
+
+    fn look_up(&mut self, value: &[u8]) -> usize {
         let mut slot = self.slot_of(value);
-        let number = loop {
+        loop {
             match known(self.slots[slot]) {
                 Some(number) if self.value(number) == value => break number,
-                Some(_) => slot = (slot + 1) % self.slots.len(),
+                Some(_) => slot = (slot + 1) & (self.slots.len() - 1),
                 None => {
                     let number = self.len();
+                    let start = self.place();
                     self.bytes.extend_from_slice(value);
-                    self.ends.push(self.bytes.len());
+                    self.spans.push((start, self.place()));
                     self.slots[slot] = one_more(number);
                     if self.len() * 2 > self.slots.len() {
                         self.grow();
@@ -114,9 +129,11 @@ impl Distinct {
                     break number;
                 }
             }
-        };
-        self.recent[recent] = one_more(number);
-        number
+        }
+    }
+
+    fn place(&self) -> u32 {
+        u32::try_from(self.bytes.len()).expect("a batch has fewer than 2^32 bytes")
     }
 
     fn grow(&mut self) {
@@ -124,7 +141,7 @@ impl Distinct {
         for number in 0..self.len() {
             let mut slot = self.slot_of(self.value(number));
             while self.slots[slot] != 0 {
-                slot = (slot + 1) % self.slots.len();
+                slot = (slot + 1) & (self.slots.len() - 1);
             }
             self.slots[slot] = one_more(number);
         }
@@ -132,7 +149,7 @@ impl Distinct {
 
     fn slot_of(&self, value: &[u8]) -> usize {
         let hash = usize::try_from(self.hash.hash_one(value)).unwrap_or_else(|_| unreachable!("a usize has 64 bits here"));
-        hash % self.slots.len()
+        hash & (self.slots.len() - 1)
     }
 }
 
