@@ -17,6 +17,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream, StreamIdentity};
+use schemas::rejection::{Reason, Rejection};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -474,7 +476,15 @@ fn hand_out(
     state.next = advance.to.0;
     state.at_end |= state.next >= state.goal;
     let micros = message.timestamp().and_then(|millis| millis.checked_mul(1000));
-    let headers = message.headers();
+    let unreadable;
+    let (headers, content) = match message.headers() {
+        Ok(headers) => (headers, Content::Message),
+        Err(code) => {
+            let detail = format!("librdkafka cannot read the record's headers ({code}): it takes no more than 100,000 of them; none is kept");
+            unreadable = Rejection::new(Reason::TooLarge, detail);
+            (SmallVec::new(), Content::Refused(&unreadable))
+        }
+    };
     batch.push(&Record {
         stream: &state.stream,
         origin_name: topic,
@@ -482,7 +492,7 @@ fn hand_out(
         advance,
         produced_at: micros.and_then(|micros| schemas::time::Instant::from_micros(micros).ok()),
         raw: RawRef { key: message.key(), headers: &headers, value: message.value() },
-        content: Content::Message,
+        content,
     })?;
     Ok(None)
 }

@@ -314,14 +314,24 @@ fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
     seal(key, rows)
 }
 
-/// Divides a ledger into another number of shards. No writer may run; one that does is fenced. An interrupted run is completed by
-/// running it again.
+/// Divides a ledger into another number of shards. No writer should run; one that does is fenced, or is faster a few times and then fenced. An
+/// interrupted run is completed by running it again.
 ///
 /// # Errors
-/// As [`Ledger::open_shard`], and `Invalid` when an interrupted division into another number is to be completed first.
+/// As [`Ledger::open_shard`], `Invalid` when an interrupted division into another number is to be completed first, and `Fenced` when a writer
+/// was faster each time.
 pub async fn divide_ledger(folder: &Path, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
+    const ATTEMPTS: u32 = 50;
     let key = LeafKey::read(folder)?;
-    divide(&local(), folder, &key, shards, Some(at)).await
+    let mut attempt = 1;
+    loop {
+        match divide(&local(), folder, &key, shards, Some(at)).await {
+            Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => attempt += 1,
+            // What an attempt before this one did was done here.
+            Ok(divided) => return Ok(Divided { changed: divided.changed || attempt > 1, ..divided }),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shards: u32, at: Option<Instant>) -> Result<Divided, LedgerError> {
