@@ -18,6 +18,8 @@ const WORTHWHILE: usize = LANES / 2;
 const BLOCK: usize = 64;
 /// What a message is followed by to fill its last block: a byte 0x80, zeros, and its length in bits as u64.
 const PADDING: usize = 9;
+/// Messages with fewer blocks are put together with those that have exactly as many; longer ones with those next to them in length.
+const FEW_BLOCKS: usize = 32;
 /// Room for the messages of [`fixed`].
 const SLOT: usize = 2 * BLOCK;
 
@@ -47,7 +49,7 @@ pub fn fixed<const LEN: usize>(count: usize, mut write: impl FnMut(usize, &mut [
                 let blocks = slots.each_ref().map(|slot| &slot.as_chunks().0[block]);
                 wide.compress(&mut state, &blocks);
             }
-            digests.extend((0..taken).map(|lane| digest(&state, lane)));
+            digests.extend_from_slice(&wide.digests(&state)[..taken]);
             done += taken;
         }
     }
@@ -65,100 +67,83 @@ pub fn fixed<const LEN: usize>(count: usize, mut write: impl FnMut(usize, &mut [
 /// When `ends` shrinks or points beyond the arena.
 pub fn variable(arena: &[u8], ends: &[u32]) -> Vec<[u8; 32]> {
     let starts = std::iter::once(&0).chain(ends);
-    let messages: Vec<&[u8]> = starts.zip(ends).map(|(start, end)| &arena[*start as usize..*end as usize]).collect();
-    let one_by_one = |message: &[u8]| -> [u8; 32] { Sha256::digest(message).into() };
+    let messages = starts.zip(ends).map(|(start, end)| &arena[*start as usize..*end as usize]);
     let Some(wide) = Wide::here() else {
-        return messages.into_iter().map(one_by_one).collect();
+        return messages.map(|message| Sha256::digest(message).into()).collect();
     };
-    let mut digests = vec![[0; 32]; messages.len()];
-    for numbers in by_blocks(&messages).chunks(LANES) {
-        let longest = numbers.iter().map(|number| blocks(messages[*number])).max().expect("a chunk has messages");
-        let all: usize = numbers.iter().map(|number| blocks(messages[*number])).sum();
-        if all < longest * WORTHWHILE {
-            for number in numbers {
-                digests[*number] = one_by_one(messages[*number]);
-            }
-            continue;
+    let mut digests = vec![[0; 32]; ends.len()];
+    // Messages with equally many blocks are done at the same time, so each waits until there are enough of its kind.
+    let mut waiting = [const { Vec::new() }; FEW_BLOCKS];
+    let mut others = Vec::new();
+    for (number, message) in messages.enumerate() {
+        let group = waiting.get_mut(blocks(message)).unwrap_or(&mut others);
+        group.push((number, message));
+        if group.len() == LANES && blocks(message) < FEW_BLOCKS {
+            side_by_side(wide, group, &mut digests);
+            group.clear();
         }
-        let mut side_by_side: [&[u8]; LANES] = [&[]; LANES];
-        for (message, number) in side_by_side.iter_mut().zip(numbers) {
-            *message = messages[*number];
-        }
-        let mut state = START.map(|word| [word; LANES]);
-        let mut ends = [[0; BLOCK]; LANES];
-        for block in 0..longest {
-            for (message, end) in side_by_side.iter().zip(&mut ends) {
-                if whole(message, block).is_none() {
-                    *end = padded(message, block);
-                }
-            }
-            let mut blocks_of = [&[0; BLOCK]; LANES];
-            for ((message, end), block_of) in side_by_side.iter().zip(&ends).zip(&mut blocks_of) {
-                *block_of = whole(message, block).unwrap_or(end);
-            }
-            wide.compress(&mut state, &blocks_of);
-            for (lane, number) in numbers.iter().enumerate() {
-                if block + 1 == blocks(side_by_side[lane]) {
-                    digests[*number] = digest(&state, lane);
-                }
-            }
-        }
+    }
+    others.extend(waiting.into_iter().flatten());
+    others.sort_unstable_by_key(|(_, message)| message.len());
+    for group in others.chunks(LANES) {
+        side_by_side(wide, group, &mut digests);
     }
     digests
 }
 
-/// The numbers of the messages, those with fewer blocks first, so that messages side by side are done at about the same time.
-fn by_blocks(messages: &[&[u8]]) -> Vec<usize> {
-    let most = messages.iter().map(|message| blocks(message)).max();
-    let mut next = vec![0; most.map_or(1, |most| most + 2)];
-    for message in messages {
-        next[blocks(message) + 1] += 1;
+/// Puts the SHA-256 of at most sixteen messages, those with fewer blocks first, where their numbers say.
+fn side_by_side(wide: Wide, numbered: &[(usize, &[u8])], digests: &mut [[u8; 32]]) {
+    let longest = numbered.last().map_or(0, |(_, message)| blocks(message));
+    let all: usize = numbered.iter().map(|(_, message)| blocks(message)).sum();
+    if all < longest * WORTHWHILE {
+        for (number, message) in numbered {
+            digests[*number] = Sha256::digest(message).into();
+        }
+        return;
     }
-    for blocks in 1..next.len() {
-        next[blocks] += next[blocks - 1];
+    let mut messages: [&[u8]; LANES] = [&[]; LANES];
+    for (place, (_, message)) in messages.iter_mut().zip(numbered) {
+        *place = message;
     }
-    let mut order = vec![0; messages.len()];
-    for (number, message) in messages.iter().enumerate() {
-        let place = &mut next[blocks(message)];
-        order[*place] = number;
-        *place += 1;
+    let mut tails = [[[0; BLOCK]; 2]; LANES];
+    for (tail, message) in tails.iter_mut().zip(&messages) {
+        write_tail(message, tail);
     }
-    order
+    let mut state = START.map(|word| [word; LANES]);
+    let mut done = 0;
+    let mut numbered = numbered.iter().enumerate().peekable();
+    while let Some((_, (_, message))) = numbered.peek() {
+        let next = blocks(message);
+        for block in done..next {
+            let mut blocks_of = [&[0; BLOCK]; LANES];
+            for ((block_of, message), tail) in blocks_of.iter_mut().zip(&messages).zip(&tails) {
+                let (whole, _) = message.as_chunks();
+                *block_of = whole.get(block).unwrap_or(&tail[usize::from(block > whole.len())]);
+            }
+            wide.compress(&mut state, &blocks_of);
+        }
+        done = next;
+        let done_now = wide.digests(&state);
+        while let Some((lane, (number, _))) = numbered.next_if(|(_, (_, message))| blocks(message) == done) {
+            digests[*number] = done_now[lane];
+        }
+    }
 }
 
 fn blocks(message: &[u8]) -> usize {
     (message.len() + PADDING).div_ceil(BLOCK)
 }
 
-/// A block that the message fills.
-fn whole(message: &[u8], block: usize) -> Option<&[u8; BLOCK]> {
-    message.get(block * BLOCK..)?.first_chunk()
-}
-
-/// A block that the message does not fill. What stands in blocks after its last is of no consequence.
-fn padded(message: &[u8], block: usize) -> [u8; BLOCK] {
-    let mut padded = [0; BLOCK];
-    // Nothing of the message may be left for its last block but the padding, and not even the 0x80.
-    if let Some(rest) = message.get(block * BLOCK..) {
-        padded[..rest.len()].copy_from_slice(rest);
-        padded[rest.len()] = 0x80;
-    }
-    if block + 1 == blocks(message) {
-        padded[BLOCK - 8..].copy_from_slice(&bits(message.len()));
-    }
-    padded
+/// Writes the blocks that the message does not fill where there are zeros: one, or two where the first has no room for the padding.
+fn write_tail(message: &[u8], tail: &mut [[u8; BLOCK]; 2]) {
+    let (_, rest) = message.as_chunks::<BLOCK>();
+    tail[0][..rest.len()].copy_from_slice(rest);
+    tail[0][rest.len()] = 0x80;
+    tail[usize::from(rest.len() + PADDING > BLOCK)][BLOCK - 8..].copy_from_slice(&bits(message.len()));
 }
 
 fn bits(length: usize) -> [u8; 8] {
     (length as u64 * 8).to_be_bytes()
-}
-
-fn digest(state: &[Lane; 8], lane: usize) -> [u8; 32] {
-    let mut digest = [0; 32];
-    for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word[lane].to_be_bytes());
-    }
-    digest
 }
 
 // What follows is FIPS 180-4, sections 4 to 6.
@@ -168,9 +153,10 @@ fn digest(state: &[Lane; 8], lane: usize) -> [u8; 32] {
 mod wide {
     use super::{BLOCK, LANES, Lane, ROUNDS};
     use std::arch::x86_64::{
-        __m512i, _mm512_add_epi32, _mm512_loadu_epi8, _mm512_loadu_epi32, _mm512_ror_epi32, _mm512_set1_epi32, _mm512_set4_epi32,
-        _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_epi32, _mm512_ternarylogic_epi32,
-        _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+        __m512i, _mm_loadu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_castsi128_si512, _mm512_castsi512_si256, _mm512_extracti64x4_epi64,
+        _mm512_inserti32x4, _mm512_loadu_epi32, _mm512_permutex2var_epi64, _mm512_ror_epi32, _mm512_set_epi64, _mm512_set1_epi32, _mm512_set4_epi32,
+        _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi32, _mm512_storeu_epi32, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32,
+        _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
     };
 
     /// Shows that this machine has the registers.
@@ -187,100 +173,150 @@ mod wide {
             // SAFETY: `here` makes a Wide only where the machine has what `compress` is compiled for.
             unsafe { compress(state, blocks) }
         }
+
+        /// The state as bytes, message by message.
+        pub(super) fn digests(self, state: &[Lane; 8]) -> [[u8; 32]; LANES] {
+            // SAFETY: `here` makes a Wide only where the machine has what `digests` is compiled for.
+            unsafe { digests(state) }
+        }
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]
     fn compress(state: &mut [Lane; 8], blocks: &[&[u8; BLOCK]; LANES]) {
         // `array::map` is not compiled for these registers, so that passing through it would cost as much as the work itself.
-        let mut words = [_mm512_setzero_si512(); LANES];
-        for (words, block) in words.iter_mut().zip(blocks) {
-            // SAFETY: reads the 64 bytes that the reference points to.
-            *words = unsafe { _mm512_loadu_epi8(block.as_ptr().cast()) };
-        }
-        transpose(&mut words);
         let mut before = [_mm512_setzero_si512(); 8];
         for (before, lane) in before.iter_mut().zip(&*state) {
-            // SAFETY: reads the 64 bytes that the reference points to.
-            *before = unsafe { _mm512_loadu_epi32(lane.as_ptr().cast()) };
+            *before = load(lane);
         }
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = before;
-        for (done, constants) in ROUNDS.iter().enumerate() {
-            macro_rules! round {
-                ($word:literal $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
-                    let sigma = xor(_mm512_ror_epi32::<6>($e), _mm512_ror_epi32::<11>($e), _mm512_ror_epi32::<25>($e));
-                    let choice = _mm512_ternarylogic_epi32::<0xca>($e, $f, $g);
-                    let first = add(add($h, add(words[$word], _mm512_set1_epi32(constants[$word].cast_signed()))), add(sigma, choice));
-                    let sigma = xor(_mm512_ror_epi32::<2>($a), _mm512_ror_epi32::<13>($a), _mm512_ror_epi32::<22>($a));
-                    let majority = _mm512_ternarylogic_epi32::<0xe8>($a, $b, $c);
-                    $d = add($d, first);
-                    $h = add(first, add(sigma, majority));
-                };
-            }
-            // The variables take turns instead of their values; an index that varied would keep the words in memory.
-            round!(0 a b c d e f g h);
-            round!(1 h a b c d e f g);
-            round!(2 g h a b c d e f);
-            round!(3 f g h a b c d e);
-            round!(4 e f g h a b c d);
-            round!(5 d e f g h a b c);
-            round!(6 c d e f g h a b);
-            round!(7 b c d e f g h a);
-            round!(8 a b c d e f g h);
-            round!(9 h a b c d e f g);
-            round!(10 g h a b c d e f);
-            round!(11 f g h a b c d e);
-            round!(12 e f g h a b c d);
-            round!(13 d e f g h a b c);
-            round!(14 c d e f g h a b);
-            round!(15 b c d e f g h a);
-            if done == 3 {
-                break;
-            }
-            macro_rules! extend {
-                ($($word:literal)*) => {$(
-                    let (fifteenth, seventh, second) = (words[($word + 1) % 16], words[($word + 9) % 16], words[($word + 14) % 16]);
-                    let early = xor(_mm512_ror_epi32::<7>(fifteenth), _mm512_ror_epi32::<18>(fifteenth), _mm512_srli_epi32::<3>(fifteenth));
-                    let late = xor(_mm512_ror_epi32::<17>(second), _mm512_ror_epi32::<19>(second), _mm512_srli_epi32::<10>(second));
-                    words[$word] = add(add(words[$word], early), add(seventh, late));
-                )*};
-            }
-            extend!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+        let mut words = [four_words::<0>(blocks), four_words::<1>(blocks), four_words::<2>(blocks), four_words::<3>(blocks)];
+        let words = words.as_flattened_mut().first_chunk_mut().expect("four times four are sixteen");
+        let mut now = before;
+        let [first @ .., last] = &ROUNDS;
+        for constants in first {
+            sixteen_rounds::<true>(&mut now, words, constants);
         }
-        for ((lane, before), now) in state.iter_mut().zip(before).zip([a, b, c, d, e, f, g, h]) {
+        sixteen_rounds::<false>(&mut now, words, last);
+        for ((lane, before), now) in state.iter_mut().zip(before).zip(now) {
             // SAFETY: writes the 64 bytes that the reference points to.
             unsafe { _mm512_storeu_epi32(lane.as_mut_ptr().cast(), add(before, now)) }
         }
     }
 
-    /// From sixteen blocks to their sixteen words, each with one lane for each block.
+    /// Sixteen rounds; `EXTEND` turns their words into those of the next sixteen. Each word is turned right after its use: only one of
+    /// the machine's two units rotates, and extending rotates more than a round does, so that taking turns keeps both busy.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    fn transpose(rows: &mut [__m512i; LANES]) {
-        let swapped = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
-        for row in rows.iter_mut() {
-            *row = _mm512_shuffle_epi8(*row, swapped);
+    fn sixteen_rounds<const EXTEND: bool>(state: &mut [__m512i; 8], words: &mut [__m512i; LANES], constants: &[u32; LANES]) {
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+        macro_rules! round {
+            ($word:literal $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
+                let sigma = xor(_mm512_ror_epi32::<6>($e), _mm512_ror_epi32::<11>($e), _mm512_ror_epi32::<25>($e));
+                let choice = _mm512_ternarylogic_epi32::<0xca>($e, $f, $g);
+                let first = add(add($h, add(words[$word], _mm512_set1_epi32(constants[$word].cast_signed()))), add(sigma, choice));
+                let sigma = xor(_mm512_ror_epi32::<2>($a), _mm512_ror_epi32::<13>($a), _mm512_ror_epi32::<22>($a));
+                let majority = _mm512_ternarylogic_epi32::<0xe8>($a, $b, $c);
+                $d = add($d, first);
+                $h = add(first, add(sigma, majority));
+                if EXTEND {
+                    let (fifteenth, seventh, second) = (words[($word + 1) % 16], words[($word + 9) % 16], words[($word + 14) % 16]);
+                    let early = xor(_mm512_ror_epi32::<7>(fifteenth), _mm512_ror_epi32::<18>(fifteenth), _mm512_srli_epi32::<3>(fifteenth));
+                    let late = xor(_mm512_ror_epi32::<17>(second), _mm512_ror_epi32::<19>(second), _mm512_srli_epi32::<10>(second));
+                    words[$word] = add(add(words[$word], early), add(seventh, late));
+                }
+            };
         }
-        // Then quarter q of row 4k + j holds word 4q + j of blocks 4k to 4k + 3.
-        for k in [0, 4, 8, 12] {
-            let [a, b, c, d] = [rows[k], rows[k + 1], rows[k + 2], rows[k + 3]];
-            let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-            let (next_low, next_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-            rows[k] = _mm512_unpacklo_epi64(low, next_low);
-            rows[k + 1] = _mm512_unpackhi_epi64(low, next_low);
-            rows[k + 2] = _mm512_unpacklo_epi64(high, next_high);
-            rows[k + 3] = _mm512_unpackhi_epi64(high, next_high);
+        // The variables take turns instead of their values; an index that varied would keep the words in memory.
+        round!(0 a b c d e f g h);
+        round!(1 h a b c d e f g);
+        round!(2 g h a b c d e f);
+        round!(3 f g h a b c d e);
+        round!(4 e f g h a b c d);
+        round!(5 d e f g h a b c);
+        round!(6 c d e f g h a b);
+        round!(7 b c d e f g h a);
+        round!(8 a b c d e f g h);
+        round!(9 h a b c d e f g);
+        round!(10 g h a b c d e f);
+        round!(11 f g h a b c d e);
+        round!(12 e f g h a b c d);
+        round!(13 d e f g h a b c);
+        round!(14 c d e f g h a b);
+        round!(15 b c d e f g h a);
+        *state = [a, b, c, d, e, f, g, h];
+    }
+
+    /// Words 4 * `QUARTER` and the three after it, each with one lane for each block. Quarters of blocks are put together by loading
+    /// them, because only one of the two units shuffles.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn four_words<const QUARTER: usize>(blocks: &[&[u8; BLOCK]; LANES]) -> [__m512i; 4] {
+        let mut rows = [_mm512_setzero_si512(); 4];
+        for (i, row) in rows.iter_mut().enumerate() {
+            let part = |block: usize| {
+                let (parts, _): (&[[u8; BLOCK / 4]], _) = blocks[block].as_chunks();
+                // SAFETY: reads the 16 bytes that the reference points to.
+                unsafe { _mm_loadu_si128(parts[QUARTER].as_ptr().cast()) }
+            };
+            let one = _mm512_castsi128_si512(part(i));
+            let two = _mm512_inserti32x4::<1>(one, part(i + 4));
+            let three = _mm512_inserti32x4::<2>(two, part(i + 8));
+            *row = swapped(_mm512_inserti32x4::<3>(three, part(i + 12)));
         }
-        const EVEN: i32 = 0b10_00_10_00;
-        const ODD: i32 = 0b11_01_11_01;
-        for j in [0, 1, 2, 3] {
-            let [a, b, c, d] = [rows[j], rows[j + 4], rows[j + 8], rows[j + 12]];
-            let (even, odd) = (_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<ODD>(a, b));
-            let (next_even, next_odd) = (_mm512_shuffle_i32x4::<EVEN>(c, d), _mm512_shuffle_i32x4::<ODD>(c, d));
-            rows[j] = _mm512_shuffle_i32x4::<EVEN>(even, next_even);
-            rows[j + 4] = _mm512_shuffle_i32x4::<EVEN>(odd, next_odd);
-            rows[j + 8] = _mm512_shuffle_i32x4::<ODD>(even, next_even);
-            rows[j + 12] = _mm512_shuffle_i32x4::<ODD>(odd, next_odd);
+        transposed(rows)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn digests(state: &[Lane; 8]) -> [[u8; 32]; LANES] {
+        let [a, b, c, d, e, f, g, h] = state;
+        let left = transposed([swapped(load(a)), swapped(load(b)), swapped(load(c)), swapped(load(d))]);
+        let right = transposed([swapped(load(e)), swapped(load(f)), swapped(load(g)), swapped(load(h))]);
+        // Now quarter q of row i holds one half of digest 4q + i.
+        let mut digests = [[0; 32]; LANES];
+        let low = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+        let high = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
+        for (i, (left, right)) in left.into_iter().zip(right).enumerate() {
+            let low = _mm512_permutex2var_epi64(left, low, right);
+            let high = _mm512_permutex2var_epi64(left, high, right);
+            let quarters = [
+                _mm512_castsi512_si256(low),
+                _mm512_extracti64x4_epi64::<1>(low),
+                _mm512_castsi512_si256(high),
+                _mm512_extracti64x4_epi64::<1>(high),
+            ];
+            for (digest, quarter) in digests[i..].iter_mut().step_by(4).zip(quarters) {
+                // SAFETY: writes the 32 bytes that the reference points to.
+                unsafe { _mm256_storeu_si256(digest.as_mut_ptr().cast(), quarter) }
+            }
         }
+        digests
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn load(lane: &Lane) -> __m512i {
+        // SAFETY: reads the 64 bytes that the reference points to.
+        unsafe { _mm512_loadu_epi32(lane.as_ptr().cast()) }
+    }
+
+    /// Within each quarter, word i of row j becomes word j of row i.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn transposed([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let (next_low, next_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        [
+            _mm512_unpacklo_epi64(low, next_low),
+            _mm512_unpackhi_epi64(low, next_low),
+            _mm512_unpacklo_epi64(high, next_high),
+            _mm512_unpackhi_epi64(high, next_high),
+        ]
+    }
+
+    /// A word's highest byte is written first.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    #[inline]
+    fn swapped(words: __m512i) -> __m512i {
+        _mm512_shuffle_epi8(words, _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203))
     }
 
     #[target_feature(enable = "avx512f")]
@@ -310,6 +346,10 @@ mod wide {
         }
 
         pub(super) fn compress(self, _: &mut [Lane; 8], _: &[&[u8; BLOCK]; LANES]) {
+            match self {}
+        }
+
+        pub(super) fn digests(self, _: &[Lane; 8]) -> [[u8; 32]; LANES] {
             match self {}
         }
     }

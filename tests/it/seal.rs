@@ -57,6 +57,13 @@ fn messages_of_every_length_are_hashed_as_sha2_does() {
     assert_eq!(variable(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
 }
 
+/// Around the number of blocks from which messages are no longer put together with those that have exactly as many.
+#[test]
+fn messages_of_many_blocks_are_hashed_as_sha2_does() {
+    let messages: Vec<Vec<u8>> = (0..150).map(|number| noise(1800 + number * 67 % 500, number)).collect();
+    assert_eq!(variable(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
+}
+
 fn variable(messages: &[Vec<u8>]) -> Vec<Hash> {
     let mut end = 0;
     let ends: Vec<u32> = messages
