@@ -113,13 +113,55 @@ impl LeafKey {
         LeafKeyId(*digest.first_chunk().expect("a digest has 32 bytes"))
     }
 
+    const SUBJECT: &[u8] = b"atcost subject 1";
+    const NO_SUBJECT: &[u8] = b"atcost no subject 1";
+
     /// The key of a subject, or the one of rows that have none: rejected records and gaps.
     pub fn subject_key(&self, subject: Option<&str>) -> SubjectKey {
         let mac = match subject {
-            Some(subject) => self.mac.clone().chain_update(b"atcost subject 1").chain_update(subject),
-            None => self.mac.clone().chain_update(b"atcost no subject 1"),
+            Some(subject) => self.mac.clone().chain_update(Self::SUBJECT).chain_update(subject),
+            None => self.mac.clone().chain_update(Self::NO_SUBJECT),
         };
         SubjectKey(mac.finalize().into_bytes().into())
+    }
+
+    /// The label of each subject, as [`SubjectKey::label`] makes one, but many side by side.
+    fn labels(&self, subjects: &[Option<&str>], shard: u32, version: u64) -> Vec<Hash> {
+        // A MAC is the hash of the key and of the hash of the key and the message, the key once with `INNER` and once with `OUTER`.
+        const INNER: u8 = 0x36;
+        const OUTER: u8 = 0x5c;
+        let block = |key: &[u8; 32], with| {
+            let mut block = [with; 64];
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            block
+        };
+        let mut arena = Vec::with_capacity(subjects.len() * 128);
+        let ends: Vec<u32> = subjects
+            .iter()
+            .map(|subject| {
+                arena.extend_from_slice(&block(&self.secret, INNER));
+                match subject {
+                    Some(subject) => {
+                        arena.extend_from_slice(Self::SUBJECT);
+                        arena.extend_from_slice(subject.as_bytes());
+                    }
+                    None => arena.extend_from_slice(Self::NO_SUBJECT),
+                }
+                u32::try_from(arena.len()).expect("the subjects of a commit have fewer than 2^32 bytes")
+            })
+            .collect();
+        let outer = |key: &[u8; 32], inner: &Hash, preimage: &mut [u8; 96]| {
+            preimage[..64].copy_from_slice(&block(key, OUTER));
+            preimage[64..].copy_from_slice(inner);
+        };
+        let inner = lanes::variable(&arena, &ends);
+        let keys = lanes::fixed(subjects.len(), |number, preimage| outer(&self.secret, &inner[number], preimage));
+        let inner = lanes::fixed::<76>(subjects.len(), |number, preimage| {
+            preimage[..64].copy_from_slice(&block(&keys[number], INNER));
+            preimage[64..68].copy_from_slice(&shard.to_be_bytes());
+            preimage[68..].copy_from_slice(&version.to_be_bytes());
+        });
+        lanes::fixed(subjects.len(), |number, preimage| outer(&keys[number], &inner[number], preimage))
     }
 
     /// The nonces of the first `rows` rows that `version` of `shard` wrote, two in each of the hashes.
@@ -272,7 +314,7 @@ fn nonce_of(nonces: &[Hash], index: usize) -> &Nonce {
 /// When a subject is named twice.
 pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Group> {
     // The leaves by subject, each subject's in ledger order.
-    let mut next = vec![0; rows.subjects.len() + 1];
+    let mut next: Vec<u32> = vec![0; rows.subjects.len() + 1];
     for subject in rows.subject_of {
         next[*subject as usize + 1] += 1;
     }
@@ -282,18 +324,19 @@ pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Gro
     let mut arena = vec![[0; 32]; leaves.len()];
     for (leaf, subject) in leaves.iter().zip(rows.subject_of) {
         let place = &mut next[*subject as usize];
-        arena[*place] = *leaf;
+        arena[*place as usize] = *leaf;
         *place += 1;
     }
     // Now `next` holds where each subject's leaves end.
-    let ends: Vec<u32> = next[..rows.subjects.len()].iter().map(|end| u32::try_from(end * 32).expect("a commit has fewer than 2^27 rows")).collect();
+    let ends: Vec<u32> = next[..rows.subjects.len()].iter().map(|end| end.checked_mul(32).expect("a commit has fewer than 2^27 rows")).collect();
     let digests = lanes::variable(arena.as_flattened(), &ends);
+    let labels = key.labels(rows.subjects, rows.shard, rows.version);
     let mut groups = Vec::with_capacity(ends.len());
     let mut start = 0;
-    for ((subject, end), leaves) in rows.subjects.iter().zip(ends).zip(digests) {
+    for ((label, end), leaves) in labels.into_iter().zip(ends).zip(digests) {
         // A subject that is known but has no row here has no group.
         if end > start {
-            groups.push(Group { label: key.subject_key(*subject).label(rows.shard, rows.version), leaves });
+            groups.push(Group { label, leaves });
         }
         start = end;
     }
