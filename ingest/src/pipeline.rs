@@ -6,7 +6,7 @@ use crate::IngestError;
 use crate::decode::Decoder;
 use crate::metrics::{CommitFigures, Metrics};
 use crate::source::{BatchPolicy, PATIENCE, Record, Sink, Source, SourceEvent, Stop};
-use ledger::row::{BatchBuilder, BatchSize, OutcomeRef};
+use ledger::row::{BatchBuilder, OutcomeRef};
 use ledger::{Committed, Ledger, Repeats};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -68,7 +68,7 @@ pub async fn run(
     let clock = || forward(clock(), &told);
     let mut so_far = Progress { repeats: ledger.is_classifying().then(Repeats::default), ..Progress::default() };
     let mut discovered_at: Option<std::time::Instant> = None;
-    let mut before = BatchSize::default();
+    let mut before = 0;
     while !stop.is_requested() {
         metrics.turn();
         if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
@@ -91,7 +91,7 @@ pub async fn run(
             SourceEvent::Batch => {
                 let Rows { batch, rejected_by_reason, lost, bytes, .. } = rows;
                 fail::fail_point!("ingest.polled");
-                before = batch.size();
+                before = batch.rows();
                 let reached: Vec<_> = batch.advances().map(|(stream, advance)| (stream.clone(), advance.to)).collect();
                 let (at, begun) = (clock(), std::time::Instant::now());
                 let committed = ledger.commit(batch, at).await?;

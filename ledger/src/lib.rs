@@ -15,9 +15,9 @@
 //! | Parquet files no commit names | never read | yes |
 
 // Modules in reading order.
+pub mod lanes; // SHA-256 of many messages at once
 pub mod row; // the columns of a row, its canonical bytes, and how rows are built and read back
 pub mod merkle; // RFC 6962 trees
-pub mod lanes; // SHA-256 of many messages at once
 pub mod seal; // rows -> leaves -> roots
 pub mod proof; // all rows of a subject in a batch, and that there are no others
 pub mod record; // what one commit says, and the log entry that follows from it

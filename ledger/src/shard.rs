@@ -9,10 +9,8 @@
 use crate::classify::Classifier;
 use crate::error::LedgerError;
 use crate::journal::Journal;
-use crate::lanes;
-use crate::merkle::Hash;
 use crate::record::{Counts, LAYOUT_APPLICATION, Layout, Moved};
-use crate::row::{BatchBuilder, COLUMNS, HEADER_BYTES, parquet_bytes};
+use crate::row::{BatchBuilder, BuiltRows, COLUMNS, parquet_bytes};
 use crate::seal::{LeafKey, Rows, Sealed, seal};
 use crate::store::DurableStore;
 use crate::table::{Commit, SealedRows, Table};
@@ -248,7 +246,7 @@ impl Ledger {
         }
         let mut repeats = None;
         if let Some(classifier) = &mut self.classifier {
-            let rows = written.as_ref().map(|written| (&written.rows, written.contents.as_slice()));
+            let rows = written.as_ref().map(|written| (&written.built.rows, written.built.content_digests()));
             let classified = classifier.committed(&self.table, rows).await?;
             repeats = classified.map(|classified| Repeats { duplicates: classified.duplicates, conflicts: classified.conflicts });
         }
@@ -258,9 +256,7 @@ impl Ledger {
 
 /// A batch's rows as they are for every version that may commit them.
 struct Written {
-    rows: RecordBatch,
-    headers: Vec<[u8; HEADER_BYTES]>,
-    contents: Vec<Hash>,
+    built: BuiltRows,
     subjects: Vec<Option<String>>,
     subject_of: Vec<u32>,
     counts: Counts,
@@ -272,30 +268,28 @@ impl Written {
         if batch.rows() == 0 {
             return None;
         }
-        let (arena, ends) = batch.contents();
-        let ends: Vec<u32> = ends.iter().map(|end| u32::try_from(*end).expect("a batch has fewer than 2^32 bytes")).collect();
-        let contents = lanes::variable(arena, &ends);
-        let headers = batch.headers().to_vec();
         let mut subjects: Vec<Option<String>> = batch.subjects().map(|subject| Some(subject.to_owned())).collect();
         let none = u32::try_from(subjects.len()).expect("a batch has fewer than 2^32 subjects");
         subjects.push(None);
         let number = |row| batch.subject_of(row).map_or(none, |number| u32::try_from(number).expect("a batch has fewer than 2^32 subjects"));
         let subject_of = (0..batch.rows()).map(number).collect();
         let counts = batch.counts();
-        let rows = batch.into_record_batch(0, &contents);
+        let built = batch.into_rows(0);
         let total = counts.usage + counts.rejected + counts.gaps;
-        assert_eq!(rows.num_rows() as u64, total, "received = usage + rejected + gaps");
-        Some(Self { rows, headers, contents, subjects, subject_of, counts })
+        assert_eq!(built.rows.num_rows() as u64, total, "received = usage + rejected + gaps");
+        Some(Self { built, subjects, subject_of, counts })
     }
 
     /// The file and the roots of these rows as the rows of `version`.
     fn seal(&self, key: &LeafKey, shard: u32, version: u64) -> SealedRows {
+        let BuiltRows { rows, headers, .. } = &self.built;
         let batch = i64::try_from(version).expect("fewer than 2^63 commits");
-        let mut columns = self.rows.columns().to_vec();
-        columns[0] = Arc::new(Int64Array::from_value(batch, self.rows.num_rows()));
-        let rows = RecordBatch::try_new(self.rows.schema(), columns).expect("the first column is `batch`");
+        let mut columns = rows.columns().to_vec();
+        columns[0] = Arc::new(Int64Array::from_value(batch, rows.num_rows()));
+        let rows = RecordBatch::try_new(rows.schema(), columns).expect("the first column is `batch`");
         let subjects: Vec<Option<&str>> = self.subjects.iter().map(Option::as_deref).collect();
-        let sealed = Rows { shard, version, headers: &self.headers, contents: &self.contents, subjects: &subjects, subject_of: &self.subject_of };
+        let contents = self.built.content_digests();
+        let sealed = Rows { shard, version, headers, contents, subjects: &subjects, subject_of: &self.subject_of };
         let Sealed { rows_root, subjects, subjects_root, .. } = seal_or_skip(key, &sealed);
         SealedRows {
             file: parquet_bytes(&rows, COLUMNS).into(),

@@ -1,18 +1,19 @@
 //! From records, one at a time, to the rows of one commit: their columns, and the bytes that are hashed for them.
 //!
-//! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. What is not known before the commit, its
-//! version and the digests, comes at the end.
+//! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. Of a content only the digest is kept, taken
+//! while the content is still near the processor. What is not known before the commit, its version, comes at the end.
 //!
 //! It checks what ingest promises, because a promise that is only made once is not one: every row lies in the advance of its
 //! stream, offsets only grow, and the counts add up. A batch that breaks this is a programming error and stops the process.
 
 use super::words::{Words, column};
 use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
+use crate::lanes;
 use arrow::array::{
     Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
     StringArray, StringBuilder, TimestampMicrosecondArray,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
 use schemas::digest::Sha256Digest;
 use schemas::event::{EventRef, MapRef, Pair};
@@ -48,9 +49,30 @@ pub struct BatchBuilder {
     streams: Vec<StreamState>,
     counts: Counts,
     headers: Vec<[u8; HEADER_BYTES]>,
+    /// Of the rows from `content_digests.len()` on, what the digests are taken of, one after the other, and where each ends.
     contents: Vec<u8>,
-    content_ends: Vec<usize>,
+    content_ends: Vec<u32>,
+    content_digests: Vec<[u8; 32]>,
     columns: Columns,
+}
+
+/// So many bytes of contents are hashed together: enough for messages to be hashed side by side, and few enough to be in the cache.
+const HASHED_TOGETHER: usize = 256 << 10;
+
+/// The rows of a batch, and what is hashed of them.
+pub struct BuiltRows {
+    pub rows: RecordBatch,
+    /// Of each row, its bytes but for the digest of its content.
+    pub headers: Vec<[u8; HEADER_BYTES]>,
+    /// Joined: the very memory of the column in `rows`, where all rows are usage.
+    content_digests: Buffer,
+}
+
+impl BuiltRows {
+    /// Of each row, the digest of its content.
+    pub fn content_digests(&self) -> &[[u8; 32]] {
+        self.content_digests.as_chunks().0
+    }
 }
 
 /// What differs from row to row. Rows that a column was not set for are NULL there.
@@ -86,27 +108,14 @@ struct Columns {
     gap_until: Sparse<i64>,
 }
 
-/// How large a batch was, so that the next one need not grow by and by.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct BatchSize {
-    rows: usize,
-    content_bytes: usize,
-}
-
 impl BatchBuilder {
-    /// A batch that is expected to become so large.
-    pub fn expecting(size: BatchSize) -> Self {
-        let BatchSize { rows, content_bytes } = size;
+    /// A batch that is expected to have so many rows, as the one before had, and need not grow by and by.
+    pub fn expecting(rows: usize) -> Self {
         let mut batch = Self::default();
         batch.headers.reserve(rows);
-        batch.contents.reserve(content_bytes);
-        batch.content_ends.reserve(rows);
+        batch.content_digests.reserve(rows);
         batch.columns.reserve(rows);
         batch
-    }
-
-    pub fn size(&self) -> BatchSize {
-        BatchSize { rows: self.rows(), content_bytes: self.contents.len() }
     }
 
     /// The number of a stream in this batch. Asking for the stream of the record before costs next to nothing.
@@ -170,7 +179,10 @@ impl BatchBuilder {
 
         self.headers.push(header(kind, &state.digest, offset, produced_at, received_at));
         outcome.write_content(&mut self.contents);
-        self.content_ends.push(self.contents.len());
+        self.content_ends.push(u32::try_from(self.contents.len()).expect("a content has fewer than 2^31 bytes"));
+        if self.contents.len() >= HASHED_TOGETHER {
+            self.hash_contents();
+        }
 
         let columns = &mut self.columns;
         let row = columns.kinds.len();
@@ -228,9 +240,16 @@ impl BatchBuilder {
         &self.headers
     }
 
-    /// What the rows' content digests are taken of, one after the other, and where each ends.
-    pub fn contents(&self) -> (&[u8], &[usize]) {
-        (&self.contents, &self.content_ends)
+    /// Of each row, the digest of its content.
+    pub fn content_digests(&mut self) -> &[[u8; 32]] {
+        self.hash_contents();
+        &self.content_digests
+    }
+
+    fn hash_contents(&mut self) {
+        self.content_digests.append(&mut lanes::variable(&self.contents, &self.content_ends));
+        self.contents.clear();
+        self.content_ends.clear();
     }
 
     pub fn kind(&self, row: usize) -> Kind {
@@ -247,20 +266,21 @@ impl BatchBuilder {
         self.columns.subject.get(row)
     }
 
-    /// The rows as version `version` will commit them, with the digests of their contents. Columns of text whose values repeat are
-    /// dictionaries here and plain text in a file.
-    pub fn into_record_batch(self, version: i64, content_digests: &[[u8; 32]]) -> RecordBatch {
+    /// The rows as version `version` will commit them. Columns of text whose values repeat are dictionaries here and plain text in a
+    /// file.
+    pub fn into_rows(mut self, version: i64) -> BuiltRows {
         let rows = self.rows();
         let Counts { usage, rejected, gaps } = self.counts;
         assert_eq!(rows as u64, usage + rejected + gaps, "received = usage + rejected + gaps");
-        assert_eq!(rows, content_digests.len(), "every row has a content");
+        assert_eq!(rows, self.content_digests().len(), "every row has a content");
+        let content_digests = Buffer::from_vec(self.content_digests.into_flattened());
         let Columns { kinds, streams, .. } = &self.columns;
         let kind = kinds.iter().map(|kind| i32::from(kind.number()) - 1).collect();
         let stream: Vec<i32> = streams.iter().map(|stream| i32::try_from(*stream).expect("fewer than 2^31 streams")).collect();
         let partitions: Vec<i32> =
             self.streams.iter().map(|state| i32::try_from(state.stream.partition).expect("Kafka partitions are 31-bit")).collect();
         let partition: Vec<i32> = streams.iter().map(|stream| partitions[*stream]).collect();
-        let digest = digest_column(kinds, content_digests);
+        let digest = digest_column(kinds, &content_digests);
         let names = |of: fn(&StreamState) -> &str| StringArray::from_iter_values(self.streams.iter().map(of));
         let instants = |micros: Sparse<i64>| -> ArrayRef {
             let (values, nulls) = micros.into_parts(rows);
@@ -314,7 +334,8 @@ impl BatchBuilder {
         ];
         let fields: Vec<Field> =
             COLUMNS.iter().zip(&columns).map(|(column, array)| Field::new(column.name, array.data_type().clone(), !column.required)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns match COLUMNS one by one")
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns match COLUMNS one by one");
+        BuiltRows { rows, headers: self.headers, content_digests }
     }
 }
 
@@ -379,15 +400,15 @@ fn set_text(column: &mut StringBuilder, row: usize, value: &str) {
 }
 
 /// The digests of usage; the others have theirs in the leaf alone.
-fn digest_column(kinds: &[Kind], digests: &[[u8; 32]]) -> ArrayRef {
+fn digest_column(kinds: &[Kind], digests: &Buffer) -> ArrayRef {
     let usage = |kind: &Kind| *kind == Kind::Usage;
     let nulls = (!kinds.iter().all(usage)).then(|| kinds.iter().map(usage).collect());
     let lengths = kinds.iter().map(|kind| if usage(kind) { 32 } else { 0 });
-    let bytes: Vec<u8> = match nulls {
-        None => digests.as_flattened().to_vec(),
-        Some(_) => kinds.iter().zip(digests).filter(|(kind, _)| usage(kind)).flat_map(|(_, digest)| *digest).collect(),
+    let bytes = match nulls {
+        None => digests.clone(),
+        Some(_) => kinds.iter().zip(digests.as_chunks::<32>().0).filter(|(kind, _)| usage(kind)).flat_map(|(_, digest)| *digest).collect(),
     };
-    Arc::new(BinaryArray::new(OffsetBuffer::from_lengths(lengths), bytes.into(), nulls))
+    Arc::new(BinaryArray::new(OffsetBuffer::from_lengths(lengths), bytes, nulls))
 }
 
 /// A column of numbers; rows that were not set are NULL.
@@ -459,4 +480,37 @@ fn json_object(map: &[Pair<'_>]) -> String {
         }
     }
     serde_json::to_string(&Object(map)).expect("a map of strings is always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::position::Origin;
+
+    #[test]
+    fn each_content_has_its_digest_however_many_are_hashed_together() {
+        let stream = Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 });
+        let received_at = Instant::parse_rfc3339("2025-10-02T08:00:00Z").expect("an instant");
+        let mut batch = BatchBuilder::default();
+        let index = batch.stream(&stream, "t");
+        batch.advance(index, Advance { from: NextOffset(0), to: NextOffset(700), identity: None });
+        let mut expected = Vec::new();
+        let mut bytes = 0;
+        for offset in 0..700 {
+            let detail = format!("{offset}").repeat(350);
+            let outcome = OutcomeRef::Gap { until: Offset(offset + 1), detail: &detail };
+            batch.push(index, Offset(offset), None, received_at, &outcome);
+            let mut content = Vec::new();
+            outcome.write_content(&mut content);
+            bytes += content.len();
+            expected.push(*Sha256Digest::of(&content).as_bytes());
+            if offset == 300 {
+                assert_eq!(batch.content_digests(), expected, "asking early changes nothing");
+            }
+        }
+        assert!(bytes > 2 * HASHED_TOGETHER && batch.contents.len() < HASHED_TOGETHER);
+        let built = batch.into_rows(0);
+        assert_eq!(built.content_digests(), expected);
+        assert_eq!((built.headers.len(), built.rows.num_rows()), (700, 700));
+    }
 }

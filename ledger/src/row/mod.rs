@@ -12,7 +12,7 @@ mod words; // columns whose values repeat
 mod stored; // rows out of columns again
 mod parquet; // columns to the bytes of a file
 
-pub use builder::{BatchBuilder, BatchSize, Counts, StreamIndex};
+pub use builder::{BatchBuilder, BuiltRows, Counts, StreamIndex};
 pub use parquet::{parquet_bytes, writer_properties};
 pub use stored::{RowError, StoredRow, StoredRows};
 

@@ -29,12 +29,9 @@ fuzz_target!(|input: &[u8]| {
             .with_borrow_mut(|decoder| decoder.decode(&raw, Content::Message, fuzz::received_at(), &Stop::default(), push))
             .expect("nothing is waited for");
     }
-    let (contents, ends) = builder.contents();
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let contents: Vec<Vec<u8>> = starts.zip(ends).map(|(start, end)| contents[start..*end].to_vec()).collect();
-    let headers = builder.headers().to_vec();
-    let digests: Vec<[u8; 32]> = contents.iter().map(|content| *Sha256Digest::of(content).as_bytes()).collect();
-    let file = parquet_bytes(&builder.into_record_batch(7, &digests), COLUMNS);
+    let built = builder.into_rows(7);
+    let (headers, digests) = (&built.headers, built.content_digests());
+    let file = parquet_bytes(&built.rows, COLUMNS);
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).and_then(|builder| builder.build()).expect("a file of ours");
     let mut read = 0;
     for batch in reader {
@@ -43,11 +40,11 @@ fuzz_target!(|input: &[u8]| {
             let row = row.expect("a row of ours");
             let mut content = Vec::new();
             row.says.outcome.write_content(&mut content);
-            assert_eq!(content, contents[read], "row {read} says something else when it is read back");
+            assert_eq!(*Sha256Digest::of(&content).as_bytes(), digests[read], "row {read} says something else when it is read back");
             assert_eq!(row.says.header(&row.says.stream_digest()), headers[read]);
             assert!(row.content_digest.is_none_or(|digest| *digest == digests[read]));
             read += 1;
         }
     }
-    assert_eq!(read, contents.len());
+    assert_eq!(read, digests.len());
 });
