@@ -16,6 +16,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use schemas::digest::Sha256Digest;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream, StreamIdentity};
 use schemas::rejection::{Reason, Rejection};
 use smallvec::SmallVec;
@@ -480,7 +481,11 @@ fn hand_out(
     let (headers, content) = match message.headers() {
         Ok(headers) => (headers, Content::Message),
         Err(code) => {
-            let detail = format!("librdkafka cannot read the record's headers ({code}): it takes no more than 100,000 of them; none is kept");
+            // What stands in headers may change what a record means.
+            let digest = Sha256Digest::of(message.value().unwrap_or_default());
+            let detail = format!(
+                "the record's headers cannot be read ({code}): at most 100,000 are; none of them is kept, the SHA-256 of the whole value is {digest}"
+            );
             unreadable = Rejection::new(Reason::TooLarge, detail);
             (SmallVec::new(), Content::Refused(&unreadable))
         }

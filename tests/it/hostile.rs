@@ -422,25 +422,6 @@ fn a_header_whose_name_is_no_text_harms_nobody() {
     assert_eq!(rows[0]["headers"], Some(digest(b"\0\0\0\x01\0\0\0\x04ce_\xff\x01\0\0\0\x011")), "the header is kept as it came");
 }
 
-/// What stands in headers may change what a record means, so a record whose headers cannot be read is not read without them.
-#[test]
-fn a_record_with_too_many_headers_is_refused() {
-    let (broker, atcost) = (Broker::shared(), Atcost::initialised());
-    let topic = broker.topic(1);
-    let event = sound("behind many headers").to_string();
-    let headers: &[(&[u8], Option<&[u8]>)] = &[(b"h", None)];
-    for count in [1000, 100_001] {
-        wire::produce(broker.address(), &topic, &headers.repeat(count), event.as_bytes());
-    }
-    let summary = atcost.json(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
-    assert_eq!([&summary["received"], &summary["rejected"]], [2, 1]);
-    let rows = rows(&atcost);
-    assert_doctor(&atcost, &rows);
-    let reasons: Vec<_> = rows.iter().map(|row| row["reason"].as_deref()).collect();
-    assert_eq!(reasons, [None, Some("too-large")]);
-    assert_eq!(rows[1]["raw"], Some(digest(event.as_bytes())), "the value is kept");
-}
-
 // Files.
 
 /// The name and the bytes of a case's file.
