@@ -18,6 +18,7 @@ pub type Text<'a> = Found<Cow<'a, str>>;
 pub type Map<'a> = Found<Entries<'a>>;
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "what is on the heap for every event costs more than what is not used of the stack")]
 pub enum Entries<'a> {
     /// Pairs in the order they were written; a name may still be there twice. Where they can be known again, the bytes they were read from.
     Written { pairs: WrittenPairs<'a>, encoded: Option<Encoded<'a>> },

@@ -107,8 +107,7 @@ impl KnownMaps {
             .then(|| Box::new(New { slot, kept: Kept { schema, node, bytes: bytes.to_vec(), map: map.into() } }))
     }
 
-    pub fn keep(&mut self, new: Box<New>) {
-        let New { slot, kept } = *new;
+    pub fn keep(&mut self, New { slot, kept }: New) {
         self.slots[slot].kept = Some(kept);
     }
 }

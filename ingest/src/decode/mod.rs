@@ -118,7 +118,7 @@ impl Decoder {
         drop(maps);
         drop(candidate);
         for new in new.into_iter().flatten() {
-            self.known.keep(new);
+            self.known.keep(*new);
         }
         Ok(taken)
     }

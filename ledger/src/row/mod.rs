@@ -129,6 +129,7 @@ pub struct RowRef<'a> {
 }
 
 /// What became of a record.
+#[expect(clippy::large_enum_variant, reason = "nearly every outcome is usage, and it stays where it was judged")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeRef<'a> {
     Usage(EventRef<'a>),
