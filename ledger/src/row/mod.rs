@@ -10,6 +10,8 @@
 mod builder; // records, one at a time, into columns and into the bytes that are hashed
 mod words; // columns whose values repeat
 mod stored; // rows out of columns again
+mod encodings; // numbers and lengths as Parquet packs them
+mod pages; // column chunks from what is known of a column
 mod parquet; // columns to the bytes of a file
 
 pub use builder::{BatchBuilder, BuiltRows, Counts, StreamIndex};
