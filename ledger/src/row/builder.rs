@@ -6,12 +6,12 @@
 //! It checks what ingest promises, because a promise that is only made once is not one: every row lies in the advance of its
 //! stream, offsets only grow, and the counts add up. A batch that breaks this is a programming error and stops the process.
 
-use super::words::{Words, column};
+use super::words::{Words, once_each};
 use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
 use crate::lanes;
 use arrow::array::{
     Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
-    StringArray, StringBuilder, TimestampMicrosecondArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
@@ -275,13 +275,13 @@ impl BatchBuilder {
         assert_eq!(rows, self.content_digests().len(), "every row has a content");
         let content_digests = Buffer::from_vec(self.content_digests.into_flattened());
         let Columns { kinds, streams, .. } = &self.columns;
-        let kind = kinds.iter().map(|kind| i32::from(kind.number()) - 1).collect();
-        let stream: Vec<i32> = streams.iter().map(|stream| i32::try_from(*stream).expect("fewer than 2^31 streams")).collect();
+        let kind = once_each(kinds.iter().map(|kind| usize::from(kind.number()) - 1), &Kind::ALL.map(Kind::as_str));
+        let of_streams = |text: fn(&StreamState) -> &str| once_each(streams.iter().copied(), &self.streams.iter().map(text).collect::<Vec<_>>());
+        let (origin, origin_name) = (of_streams(|state| &state.origin), of_streams(|state| &state.origin_name));
         let partitions: Vec<i32> =
             self.streams.iter().map(|state| i32::try_from(state.stream.partition).expect("Kafka partitions are 31-bit")).collect();
         let partition: Vec<i32> = streams.iter().map(|stream| partitions[*stream]).collect();
         let digest = digest_column(kinds, &content_digests);
-        let names = |of: fn(&StreamState) -> &str| StringArray::from_iter_values(self.streams.iter().map(of));
         let instants = |micros: Sparse<i64>| -> ArrayRef {
             let (values, nulls) = micros.into_parts(rows);
             Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone("UTC"))
@@ -300,9 +300,9 @@ impl BatchBuilder {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_value(version, rows)),
             Arc::new(Int32Array::from_iter_values((0..rows).map(|row| i32::try_from(row).expect("a batch has fewer than 2^31 rows")))),
-            column(kind, StringArray::from_iter_values(Kind::ALL.map(Kind::as_str))),
-            column(stream.clone(), names(|state| &state.origin)),
-            column(stream, names(|state| &state.origin_name)),
+            kind,
+            origin,
+            origin_name,
             Arc::new(Int32Array::from(partition)),
             Arc::new(Int64Array::from(self.columns.offset)),
             instants(self.columns.produced_at),

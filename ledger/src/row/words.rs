@@ -6,7 +6,7 @@
 //! Invariant: numbers are given in the order in which values first come, from 0 and without holes.
 
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
-use arrow::buffer::NullBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::Int32Type;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Words {
         if self.keys.len() < row {
             self.keys.resize(row, NONE);
         }
-        self.keys.push(i32::try_from(number).expect("a batch has fewer than 2^31 rows"));
+        self.keys.push(key(number));
         (number, number == known)
     }
 
@@ -48,18 +48,27 @@ impl Words {
     /// The column of `rows` rows; `words` are the values in the order of their numbers.
     pub fn into_column(mut self, rows: usize, words: Option<StringArray>) -> ArrayRef {
         self.keys.resize(rows, NONE);
-        let words = words.unwrap_or_else(|| {
-            StringArray::from_iter_values(self.distinct.iter().map(|word| std::str::from_utf8(word).expect("a column of text is given text")))
-        });
-        column(self.keys, words)
+        column(self.keys, words.unwrap_or_else(|| self.distinct.texts()))
     }
 }
 
+/// A column of texts that rows have by number: each text once however many numbers it has, and none that no row has.
+pub fn once_each(rows: impl Iterator<Item = usize>, texts: &[&str]) -> ArrayRef {
+    let mut distinct = Distinct::default();
+    let mut known = vec![None; texts.len()];
+    let keys = rows.map(|number| *known[number].get_or_insert_with(|| key(distinct.number(texts[number].as_bytes())))).collect();
+    column(keys, distinct.texts())
+}
+
 /// A dictionary column; `keys` may have [`NONE`].
-pub fn column(keys: Vec<i32>, words: StringArray) -> ArrayRef {
-    let nulls = keys.contains(&NONE).then(|| NullBuffer::from_iter(keys.iter().map(|key| *key != NONE)));
+fn column(keys: Vec<i32>, words: StringArray) -> ArrayRef {
+    let nulls = keys.contains(&NONE).then(|| NullBuffer::new(BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NONE)));
     let keys = Int32Array::new(keys.into(), nulls);
     Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words)).expect("every key is the number of a word"))
+}
+
+fn key(number: usize) -> i32 {
+    i32::try_from(number).expect("a batch has fewer than 2^31 rows")
 }
 
 /// Values, each once.
@@ -90,6 +99,10 @@ impl Distinct {
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|number| self.value(number))
+    }
+
+    fn texts(&self) -> StringArray {
+        StringArray::from_iter_values(self.iter().map(|word| std::str::from_utf8(word).expect("a column of text is given text")))
     }
 
     fn value(&self, number: usize) -> &[u8] {
@@ -175,6 +188,15 @@ fn recent_slot(value: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::AsArray as _;
+
+    #[test]
+    fn a_text_of_several_numbers_is_there_once() {
+        let column = once_each([3, 1, 3, 2, 1].into_iter(), &["unused", "b", "a", "a"]);
+        let column = column.as_dictionary::<Int32Type>();
+        assert_eq!(column.values().as_string::<i32>(), &StringArray::from(vec!["a", "b"]));
+        assert_eq!(column.keys().values(), &[0, 1, 0, 0, 1]);
+    }
 
     #[test]
     fn every_value_has_one_number() {
@@ -192,7 +214,7 @@ mod tests {
         assert_eq!((words.get(1), words.get(1_000_000)), (None, None));
         let column = words.into_column(20_001, None);
         let column = arrow::compute::cast(&column, &arrow::datatypes::DataType::Utf8).expect("a dictionary of text");
-        let column: &StringArray = arrow::array::AsArray::as_string(&column);
+        let column: &StringArray = column.as_string();
         for (row, found) in column.iter().enumerate() {
             let expected = (row % 2 == 0 && row < 20_000).then(|| value(row / 2));
             assert_eq!(found, expected.as_deref(), "{row}");
