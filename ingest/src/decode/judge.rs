@@ -20,8 +20,8 @@ const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 /// Where an event's maps are put in order.
 #[derive(Default)]
 pub struct Maps<'c> {
-    dimensions: Ordered<'c>,
-    resource: Ordered<'c>,
+    dimensions: Option<Ordered<'c>>,
+    resource: Option<Ordered<'c>>,
 }
 
 #[derive(Default)]
@@ -198,14 +198,14 @@ fn required_text<'c>(field: &str, found: &'c Text<'_>, check: impl Fn(&str) -> R
 }
 
 /// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
-fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Ordered<'c>) -> Result<Option<MapRef<'e>>, String> {
+fn map<'e, 'c: 'e>(field: &str, found: &'c Map<'_>, ordered: &'e mut Option<Ordered<'c>>) -> Result<Option<MapRef<'e>>, String> {
     let pairs = match found {
         Found::Absent => return Ok(None),
         Found::Wrong(what) => return Err(format!("{field} is {what}, not an object of strings")),
         Found::Is(Entries::Known(map)) => return Ok(Some(*map)),
         Found::Is(Entries::Written { pairs, .. }) => pairs,
     };
-    let Ordered { pairs: ordered, canonical } = ordered;
+    let Ordered { pairs: ordered, canonical } = ordered.get_or_insert_default();
     let mut in_order = true;
     for (name, value) in pairs {
         if name.len() > id::MAX_BYTES {
