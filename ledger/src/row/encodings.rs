@@ -164,7 +164,8 @@ fn pack<T: Bits>(out: &mut Vec<u8>, width: u32, values: &[T], multiple: usize) {
         if used >= u64::BITS {
             out.extend_from_slice(&word.to_le_bytes());
             used -= u64::BITS;
-            word = value.checked_shr(width - used).unwrap_or(0);
+            // What the full word did not take; a value that just fitted leaves nothing.
+            word = if used == 0 { 0 } else { value >> (width - used) };
         }
     }
     out.extend_from_slice(&word.to_le_bytes());
@@ -255,8 +256,8 @@ mod tests {
     #[test]
     fn numbers_are_packed_side_by_side_whatever_their_width() {
         for width in 0..=64 {
-            let values: Vec<u64> =
-                (1..=40u64).map(|number| number.wrapping_mul(0x9E37_79B9_7F4A_7C15).checked_shr(64 - width).unwrap_or(0)).collect();
+            let mixed = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let values: Vec<u64> = (1..=40).map(|number| if width == 0 { 0 } else { mixed(number) >> (64 - width) }).collect();
             let packed = bytes(|out| pack(out, width, &values, 32));
             assert_eq!(packed.len() * 8, 64 * usize::try_from(width).unwrap());
             let bit = |at: u32| u64::from(packed[usize::try_from(at / 8).unwrap()] >> (at % 8) & 1);

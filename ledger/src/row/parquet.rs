@@ -279,7 +279,7 @@ mod tests {
             let values = runs.into_iter().flat_map(|(value, times)| std::iter::repeat_n(value, times));
             values
                 .map(|value| {
-                    all = all.wrapping_add(value.unwrap_or(0));
+                    all = value.map_or(all, |value| all.wrapping_add(value));
                     value.map(|value| if sum { all } else { value })
                 })
                 .collect()
