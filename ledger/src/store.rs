@@ -56,7 +56,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What is read back of larger files comes from the disk. Smaller ones are not worth its time.
-const READ_FROM_DISK: usize = 1 << 20;
+const READ_FROM_DISK: u64 = 1 << 20;
 
 /// Lets the operating system forget what it has of a file in memory, so that it is read from the disk next, and does not push out what
 /// others need. A system that does not know how keeps it.
@@ -71,11 +71,10 @@ fn forget(file: &File) {
 pub async fn read_back(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Bytes> {
     let found = store.get(location).await?;
     let GetResultPayload::File(mut file, _) = found.payload else { return found.bytes().await };
-    let size = usize::try_from(found.meta.size).map_err(generic)?;
     let read = move || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(size);
+        let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        if size >= READ_FROM_DISK {
+        if found.meta.size >= READ_FROM_DISK {
             forget(&file);
         }
         Ok(bytes)
@@ -98,7 +97,12 @@ impl FileSystem for LocalFiles {
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        let file = File::open(path)?;
+        file.sync_all()?;
+        if file.metadata()?.len() >= READ_FROM_DISK {
+            forget(&file);
+        }
+        Ok(())
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
@@ -202,11 +206,6 @@ fn put_file(files: &dyn FileSystem, part: &Path, target: &Path, bytes: &[u8], cr
     fail::fail_point!("file.written");
     files.sync_file(part)?;
     fail::fail_point!("file.synced");
-    if bytes.len() >= READ_FROM_DISK
-        && let Ok(file) = File::open(part)
-    {
-        forget(&file);
-    }
     if !create {
         files.rename(part, target)?;
         return files.sync_folder(folder);

@@ -58,12 +58,12 @@ pub fn check_text(text: &str) -> Result<(), NameError> {
 /// # Errors
 /// The first rule that `text` breaks.
 pub fn check_name(text: &str) -> Result<(), NameError> {
+    if is_printable_ascii(text.as_bytes()) {
+        return check_printable_name(text);
+    }
     check_text(text)?;
     if text.starts_with(' ') || text.ends_with(' ') {
         return Err(NameError::OuterBlank);
-    }
-    if text.is_ascii() {
-        return Ok(());
     }
     forbid(text, is_look_alike)?;
     let mut alphabets = text.chars().filter_map(alphabet);

@@ -661,16 +661,12 @@ impl<'a, 'n> Reader<'a, 'n> {
         };
         let mut encoded = None;
         if let Some((schema, known)) = self.known {
-            if let Some((again, length)) = known.again(schema, node, &self.bytes[self.at..]) {
+            let again = known.again(schema, node, &self.bytes[self.at..]).or_else(|| {
+                encoded = self.measure(node).and_then(|bytes| Encoded::new(schema, node, bytes));
+                encoded.and_then(|encoded| Some((known.get(&encoded)?, encoded.len())))
+            });
+            if let Some((again, length)) = again {
                 self.at += length;
-                *map = Found::Is(Entries::Known(again));
-                return Ok(());
-            }
-            encoded = self.measure(node).and_then(|bytes| Encoded::new(schema, node, bytes));
-            if let Some(encoded) = &encoded
-                && let Some(again) = known.get(encoded)
-            {
-                self.at += encoded.len();
                 *map = Found::Is(Entries::Known(again));
                 return Ok(());
             }
