@@ -51,7 +51,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     // librdkafka wants a group id even where no group is used. Nothing is ever stored under it.
     ("group.id", "atcost-ingest"),
     ("client.id", "atcost"),
-    ("queued.max.messages.kbytes", "65536"),
+    ("queued.max.messages.kbytes", "32768"),
     ("fetch.queue.backoff.ms", "50"),
     ("fetch.wait.max.ms", "100"),
     ("reconnect.backoff.max.ms", "5000"),
@@ -477,9 +477,10 @@ fn hand_out(
     state.next = advance.to.0;
     state.at_end |= state.next >= state.goal;
     let micros = message.timestamp().and_then(|millis| millis.checked_mul(1000));
+    let mut headers = SmallVec::new();
     let unreadable;
-    let (headers, content) = match message.headers() {
-        Ok(headers) => (headers, Content::Message),
+    let content = match message.read_headers(&mut headers) {
+        Ok(()) => Content::Message,
         Err(code) => {
             // What stands in headers may change what a record means.
             let digest = Sha256Digest::of(message.value().unwrap_or_default());
@@ -487,7 +488,7 @@ fn hand_out(
                 "the record's headers cannot be read ({code}): at most 100,000 are; none of them is kept, the SHA-256 of the whole value is {digest}"
             );
             unreadable = Rejection::new(Reason::TooLarge, detail);
-            (SmallVec::new(), Content::Refused(&unreadable))
+            Content::Refused(&unreadable)
         }
     };
     batch.push(&Record {

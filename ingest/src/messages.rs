@@ -129,17 +129,18 @@ impl<'m> Message<'m> {
         (millis != -1 && kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(millis)
     }
 
+    /// Appends the headers to `headers`, which are too large to be handed back for every message.
+    ///
     /// # Errors
     /// When librdkafka cannot read them; it takes no more than 100,000 of them.
-    pub fn headers(&self) -> Result<SmallVec<[Header<'m>; 8]>, Code> {
-        let mut headers = SmallVec::new();
+    pub fn read_headers(&self, headers: &mut SmallVec<[Header<'m>; 8]>) -> Result<(), Code> {
         let mut list = ptr::null_mut();
         #[expect(unsafe_code, reason = "the headers are not a field of the message")]
         // SAFETY: both pointers are valid for the call; the list belongs to the message.
         let found = unsafe { native::rd_kafka_message_headers(self.0, &raw mut list) };
         match Code::from(found) {
             Code::NoError => {}
-            Code::NoEnt => return Ok(headers),
+            Code::NoEnt => return Ok(()),
             code => return Err(code),
         }
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
@@ -150,7 +151,7 @@ impl<'m> Message<'m> {
                 headers.push((CStr::from_ptr(name).to_bytes(), bytes(value, length)));
             }
         }
-        Ok(headers)
+        Ok(())
     }
 }
 

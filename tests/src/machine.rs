@@ -2,12 +2,20 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The folder that holds the workspace.
+/// The folder that holds the workspace, in or below which this program was started. Where it was compiled says nothing: clones
+/// may share one target folder.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate is a folder of the workspace")
+    static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "the tests' support looks for the clone here and nowhere else")]
+        let here = std::env::current_dir().expect("this program was started in a folder");
+        let holds_it = |folder: &&Path| folder.join("tests/cases").is_dir();
+        here.ancestors().find(holds_it).expect("start this program in the clone or in a folder of it").to_owned()
+    });
+    &WORKSPACE
 }
 
 /// The file or folder at `path` below tests/cases.

@@ -97,11 +97,11 @@ impl Decoder {
                 self.schemas.find(raw, content, &mut decoded, &self.known, &mut candidate, stop)?
             }
         };
+        if let Err(rejection) = found {
+            return Ok(refused(&rejection, raw, take));
+        }
         let mut maps = Maps::default();
-        let judged = match found {
-            Ok(()) => judge::judge(&candidate, received_at, &mut maps),
-            Err(rejection) => Err(rejection),
-        };
+        let judged = judge::judge(&candidate, received_at, &mut maps);
         let outcome = match &judged {
             Ok(outcome) => outcome,
             Err(rejection) => return Ok(refused(rejection, raw, take)),

@@ -421,8 +421,11 @@ struct Sparse<T> {
 
 impl<T: ArrowNativeType> Sparse<T> {
     /// Sets the value of `row`, which is beyond every row that was set before.
+    #[inline]
     fn set(&mut self, row: usize, value: T) {
-        self.fill(row);
+        if self.values.len() < row {
+            self.fill(row);
+        }
         self.values.push(value);
         if let Some(valid) = &mut self.valid {
             valid.append(true);

@@ -76,20 +76,27 @@ pub struct Distinct {
     bytes: Vec<u8>,
     /// Where each value stands.
     spans: Vec<(u32, u32)>,
-    /// By a cheap hash of a value, where it was last found: its number + 1, or 0. Only a guess: whoever chooses the values can make it
-    /// fail, and then pays no more than the keyed hash below.
+    /// By a cheap hash of a value, where it was last found: its number + 1, or 0; as large as `recent_len` says. Only a guess: whoever
+    /// chooses the values can make it fail, and then pays no more than the keyed hash below.
     recent: Vec<u32>,
     /// An open table, of a power of two: number + 1, or 0; at most half full.
     slots: Vec<u32>,
     hash: RandomState,
 }
 
-const RECENT_BITS: u32 = 13;
+const FIRST_SLOTS: usize = 64;
+const MOST_RECENT: usize = 1 << 16;
 
 impl Default for Distinct {
     fn default() -> Self {
-        Self { bytes: Vec::new(), spans: Vec::new(), recent: vec![0; 1 << RECENT_BITS], slots: vec![0; 64], hash: RandomState::new() }
+        let (recent, slots) = (vec![0; recent_len(FIRST_SLOTS)], vec![0; FIRST_SLOTS]);
+        Self { bytes: Vec::new(), spans: Vec::new(), recent, slots, hash: RandomState::new() }
     }
+}
+
+/// At least four times as many as there are values, so that few stand in each other's way, and no more than fit into a fast cache.
+fn recent_len(slots: usize) -> usize {
+    (2 * slots).min(MOST_RECENT)
 }
 
 impl Distinct {
@@ -113,13 +120,15 @@ impl Distinct {
     /// The value's number, a new one if it has none yet.
     #[inline]
     fn number(&mut self, value: &[u8]) -> usize {
-        let recent = recent_slot(value);
+        let recent = self.recent_slot(value);
         if let Some(number) = known(self.recent[recent])
             && same(self.value(number), value)
         {
             return number;
         }
         let number = self.look_up(value);
+        // Looking up may have made the table larger.
+        let recent = self.recent_slot(value);
         self.recent[recent] = one_more(number);
         number
     }
@@ -151,6 +160,7 @@ impl Distinct {
 
     fn grow(&mut self) {
         self.slots = vec![0; self.slots.len() * 2];
+        self.recent = vec![0; recent_len(self.slots.len())];
         for number in 0..self.len() {
             let mut slot = self.slot_of(self.value(number));
             while self.slots[slot] != 0 {
@@ -158,6 +168,19 @@ impl Distinct {
             }
             self.slots[slot] = one_more(number);
         }
+    }
+
+    /// By length and the last eight bytes, where names of things differ.
+    #[inline]
+    fn recent_slot(&self, value: &[u8]) -> usize {
+        let tail = value.last_chunk::<8>().copied().unwrap_or_else(|| {
+            let mut eight = [0; 8];
+            eight[..value.len()].copy_from_slice(value);
+            eight
+        });
+        let mixed = (u64::from_le_bytes(tail) ^ value.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        // Only the highest bits depend on every byte. The length is a power of two.
+        usize::try_from(mixed >> (64 - self.recent.len().trailing_zeros())).expect("a few bits")
     }
 
     fn slot_of(&self, value: &[u8]) -> usize {
@@ -180,17 +203,6 @@ fn known(entry: u32) -> Option<usize> {
 
 fn one_more(number: usize) -> u32 {
     u32::try_from(number + 1).expect("a batch has fewer than 2^31 rows")
-}
-
-/// By length and the last eight bytes, where names of things differ.
-fn recent_slot(value: &[u8]) -> usize {
-    let tail = value.last_chunk::<8>().copied().unwrap_or_else(|| {
-        let mut eight = [0; 8];
-        eight[..value.len()].copy_from_slice(value);
-        eight
-    });
-    let mixed = (u64::from_le_bytes(tail) ^ value.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    usize::try_from(mixed >> (64 - RECENT_BITS)).expect("a few bits")
 }
 
 #[cfg(test)]
