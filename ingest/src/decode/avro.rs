@@ -7,13 +7,13 @@
 //! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our scale and precision, and a
 //! timestamp our unit, because resolving one as the other would be wrong by a power of ten without an error.
 
-use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value, WrittenPairs};
+use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value};
 use super::known::{Encoded, KnownMaps};
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::Name;
+use bumpalo::Bump;
 use schemas::id;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -196,7 +196,7 @@ impl WriterSchema {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) fn read<'a>(&self, bytes: &'a [u8], known: &'a KnownMaps, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
+    pub(super) fn read<'a>(&self, bytes: &'a [u8], known: &'a KnownMaps, arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
         if let Some(detail) = &self.incompatible {
             return Err(Failure::Incompatible(detail.clone()));
         }
@@ -204,7 +204,7 @@ impl WriterSchema {
             Ok(plan) => plan,
             Err(detail) => return Err(Failure::Incompatible(detail.clone())),
         };
-        let mut reader = Reader { known: Some((self.number, known)), ..Reader::new(nodes, bytes) };
+        let mut reader = Reader { known: Some((self.number, known)), ..Reader::new(nodes, bytes, arena) };
         if let Err(failure) = reader.event(*root, candidate) {
             return Err(*failure);
         }
@@ -221,7 +221,8 @@ impl WriterSchema {
     /// Where it does not end within `bytes`.
     pub(crate) fn measure(&self, bytes: &[u8]) -> Result<usize, String> {
         let (nodes, root) = self.plan.as_ref().map_err(Clone::clone)?;
-        let mut reader = Reader::new(nodes, bytes);
+        let arena = Bump::new();
+        let mut reader = Reader::new(nodes, bytes, &arena);
         reader.skip(*root, 0).map_err(|failure| match *failure {
             Failure::Invalid(detail) | Failure::Incompatible(detail) => detail,
         })?;
@@ -508,6 +509,7 @@ impl Node {
 struct Reader<'a, 'n> {
     nodes: &'n [Node],
     bytes: &'a [u8],
+    arena: &'a Bump,
     at: usize,
     /// Values that may still be skipped. A hostile schema can make very many out of no bytes.
     steps: usize,
@@ -526,8 +528,8 @@ fn invalid<T>(detail: impl Into<String>) -> Read<T> {
 }
 
 impl<'a, 'n> Reader<'a, 'n> {
-    fn new(nodes: &'n [Node], bytes: &'a [u8]) -> Self {
-        Self { nodes, bytes, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, known: None }
+    fn new(nodes: &'n [Node], bytes: &'a [u8], arena: &'a Bump) -> Self {
+        Self { nodes, bytes, arena, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, known: None }
     }
 
     fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Read<()> {
@@ -601,7 +603,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     fn text(&mut self, node: usize, field: &str, nullable: bool) -> Read<Text<'a>> {
         let node = self.branch(node)?;
         match &self.nodes[node] {
-            Node::String | Node::Bytes => Ok(Found::Is(Cow::Borrowed(self.string(field)?))),
+            Node::String | Node::Bytes => Ok(Found::Is(self.string(field)?)),
             Node::Null if nullable => Ok(Found::Absent),
             other => Err(mismatch(other, field, Target::Text.what())),
         }
@@ -642,8 +644,8 @@ impl<'a, 'n> Reader<'a, 'n> {
         };
         let index = self.int()?;
         match usize::try_from(index).ok().and_then(|index| symbols.get(index)) {
-            Some(symbol) if symbol == "void" => Ok(Found::Is(Cow::Borrowed("void"))),
-            Some(symbol) if symbol == "replace" => Ok(Found::Is(Cow::Borrowed("replace"))),
+            Some(symbol) if symbol == "void" => Ok(Found::Is("void")),
+            Some(symbol) if symbol == "replace" => Ok(Found::Is("replace")),
             Some(symbol) => {
                 let detail = format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace");
                 Err(Box::new(Failure::Incompatible(detail)))
@@ -671,13 +673,13 @@ impl<'a, 'n> Reader<'a, 'n> {
                 return Ok(());
             }
         }
-        let mut pairs = WrittenPairs::new();
+        let mut pairs = bumpalo::collections::Vec::new_in(self.arena);
         while let Some(count) = self.block()? {
             for _ in 0..count {
-                pairs.push((Cow::Borrowed(self.string(field)?), self.text(values, field, false)?));
+                pairs.push((self.string(field)?, self.text(values, field, false)?));
             }
         }
-        *map = Found::Is(Entries::Written { pairs, encoded });
+        *map = Found::Is(Entries::Written { pairs: pairs.into_bump_slice(), encoded });
         Ok(())
     }
 

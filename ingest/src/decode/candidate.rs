@@ -1,12 +1,13 @@
 //! An event as it was found, before anything about it is judged. The one shape all encodings are read into.
+//!
+//! It owns nothing: what does not stand in the record as it is, such as a text with escapes, stands in the arena of the decoder. So there is
+//! nothing to be dropped either.
 
 use super::known::Encoded;
-use schemas::event::MapRef;
-use smallvec::SmallVec;
-use std::borrow::Cow;
+use schemas::event::KeptMap;
 
 /// A field that may be absent (also null), or of a type it cannot be; then it says what it was.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Found<T> {
     #[default]
     Absent,
@@ -14,24 +15,18 @@ pub enum Found<T> {
     Wrong(&'static str),
 }
 
-pub type Text<'a> = Found<Cow<'a, str>>;
+pub type Text<'a> = Found<&'a str>;
 pub type Map<'a> = Found<Entries<'a>>;
 
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "what is on the heap for every event costs more than what is not used of the stack")]
+#[derive(Debug, Clone, Copy)]
 pub enum Entries<'a> {
     /// Pairs in the order they were written; a name may still be there twice. Where they can be known again, the bytes they were read from.
-    Written { pairs: WrittenPairs<'a>, encoded: Option<Encoded<'a>> },
+    Written { pairs: &'a [(&'a str, Text<'a>)], encoded: Option<Encoded<'a>> },
     /// What such bytes were judged to be before.
-    Known(MapRef<'a>),
+    Known(&'a KeptMap),
 }
 
-pub type WrittenPairs<'a> = SmallVec<[(Cow<'a, str>, Text<'a>); PAIRS]>;
-
-/// As many names as an event's dimensions have without costing an allocation.
-pub const PAIRS: usize = 4;
-
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Candidate<'a> {
     /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need look again. False where nobody looked.
     pub printable: bool,
@@ -43,14 +38,14 @@ pub struct Candidate<'a> {
     pub subject: Text<'a>,
     pub time: Time<'a>,
     pub content_type: Text<'a>,
-    /// A header that contradicts the value, as a sentence.
-    pub contradiction: Option<String>,
+    /// A header that contradicts the value.
+    pub contradiction: Option<&'static str>,
     /// Whether there are data; they stand beside, so that they are never moved.
     pub found_data: Found<()>,
     pub data: Data<'a>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Time<'a> {
     Text(Text<'a>),
     Micros(i64),
@@ -62,7 +57,7 @@ impl Default for Time<'_> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Data<'a> {
     pub value: Found<Value<'a>>,
     pub dimensions: Map<'a>,
@@ -73,30 +68,30 @@ pub struct Data<'a> {
     pub correction: Found<Correction<'a>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
-    Text(Cow<'a, str>),
+    Text(&'a str),
     /// The literal of a JSON number.
     Number(&'a str),
     /// Two's complement, big-endian, in units of 10^-9.
     Units(&'a [u8]),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Producer<'a> {
     pub id: Text<'a>,
     pub epoch: Found<Integer<'a>>,
     pub seq: Found<Integer<'a>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Integer<'a> {
     /// The literal of a JSON number.
     Literal(&'a str),
     Is(i64),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Correction<'a> {
     pub action: Text<'a>,
     pub source: Text<'a>,

@@ -7,22 +7,22 @@ use super::json::{self, Json, Members};
 use crate::source::Header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bumpalo::Bump;
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
-use std::borrow::Cow;
 
 type Headers<'a> = [Header<'a>];
 
-/// A CloudEvent in the JSON format. `decoded` is where data that comes in base64 is decoded to.
-pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
-    let members = match json::parse(value)? {
+/// A CloudEvent in the JSON format.
+pub fn structured<'a>(value: &'a [u8], arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+    let members = match json::parse(value, arena)? {
         Json::Object(members) => members,
         other => return Err(Rejection::new(Reason::NotAnObject, format!("the JSON is {}, not an object", other.what()))),
     };
     candidate.specversion = Some(Found::Absent);
     let mut base64 = None;
     for (name, value) in members {
-        match &*name {
+        match name {
             "specversion" => candidate.specversion = Some(text(value)),
             "id" => candidate.id = text(value),
             "source" => candidate.source = text(value),
@@ -30,14 +30,14 @@ pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>, candidate: &mut
             "subject" => candidate.subject = text(value),
             "time" => candidate.time = Time::Text(text(value)),
             "datacontenttype" => candidate.content_type = text(value),
-            "data" => candidate.set_data(data(value)),
+            "data" => candidate.set_data(data(value, arena)),
             "data_base64" if value != Json::Null => base64 = Some(value),
             _ => {}
         }
     }
     if let Some(base64) = base64 {
         candidate.set_data(match (&candidate.found_data, base64) {
-            (Found::Absent, Json::Text(base64)) => data_base64(&base64, decoded),
+            (Found::Absent, Json::Text(base64)) => data_base64(base64, arena),
             (Found::Absent, _) => Found::Wrong("in data_base64, which is not a string"),
             _ => Found::Wrong("given twice, as data and as data_base64"),
         });
@@ -46,18 +46,16 @@ pub fn structured<'a>(value: &'a [u8], decoded: &'a mut Vec<u8>, candidate: &mut
 }
 
 /// JSON data may also be given in base64 (CloudEvents JSON format, section 3.1.1).
-fn data_base64<'a>(base64: &str, decoded: &'a mut Vec<u8>) -> Found<Data<'a>> {
-    if STANDARD.decode_vec(base64, decoded).is_err() {
-        return Found::Wrong("in data_base64, which is not base64");
-    }
-    match json::parse(decoded) {
-        Ok(json) => data(json),
+fn data_base64<'a>(base64: &str, arena: &'a Bump) -> Found<Data<'a>> {
+    let Ok(decoded) = STANDARD.decode(base64) else { return Found::Wrong("in data_base64, which is not base64") };
+    match json::parse(arena.alloc_slice_copy(&decoded), arena) {
+        Ok(json) => data(json, arena),
         Err(_) => Found::Wrong("in data_base64, which does not hold JSON this program reads"),
     }
 }
 
 /// Attributes from `ce_` headers, data from the value.
-pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
     candidate.specversion = Some(header(headers, "ce_specversion"));
     candidate.id = header(headers, "ce_id");
     candidate.source = header(headers, "ce_source");
@@ -72,7 +70,7 @@ pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], candidate: &mut Candid
         Found::Wrong(_) => false,
     };
     if is_json {
-        candidate.set_data(data(json::parse(value)?));
+        candidate.set_data(data(json::parse(value, arena)?, arena));
     }
     Ok(())
 }
@@ -86,10 +84,10 @@ pub fn with_headers<'a>(candidate: &mut Candidate<'a>, headers: &Headers<'a>) {
     });
     let time = match (header(headers, "ce_time"), &candidate.time) {
         (Found::Absent, _) => None,
-        (Found::Is(text), Time::Micros(micros)) if Instant::parse_rfc3339(&text).is_ok_and(|time| time.micros() == *micros) => None,
+        (Found::Is(text), Time::Micros(micros)) if Instant::parse_rfc3339(text).is_ok_and(|time| time.micros() == *micros) => None,
         _ => Some("ce_time"),
     };
-    candidate.contradiction = texts.or(time).map(|name| format!("the header {name} contradicts the Avro record"));
+    candidate.contradiction = texts.or(time);
     candidate.printable = false;
     candidate.specversion = match header(headers, "ce_specversion") {
         Found::Absent => None,
@@ -105,7 +103,7 @@ pub fn has_attributes(headers: &Headers<'_>) -> bool {
 /// The media type of the `content-type` header, without parameters, in lower case.
 pub fn content_type(headers: &Headers<'_>) -> Option<String> {
     match header(headers, "content-type") {
-        Found::Is(text) => Some(media_type(&text)),
+        Found::Is(text) => Some(media_type(text)),
         Found::Absent => None,
         Found::Wrong(what) => Some(what.to_owned()),
     }
@@ -130,20 +128,20 @@ fn header<'a>(headers: &Headers<'a>, wanted: &str) -> Text<'a> {
     match (values.next(), values.next()) {
         (None, _) => Found::Absent,
         (Some(_), Some(_)) => Found::Wrong("a header that is there twice"),
-        (Some(value), None) => std::str::from_utf8(value).map_or(Found::Wrong("bytes that are no UTF-8"), |text| Found::Is(Cow::Borrowed(text))),
+        (Some(value), None) => std::str::from_utf8(value).map_or(Found::Wrong("bytes that are no UTF-8"), Found::Is),
     }
 }
 
-fn data(json: Json<'_>) -> Found<Data<'_>> {
+fn data<'a>(json: Json<'a>, arena: &'a Bump) -> Found<Data<'a>> {
     object(json, |members| {
         let mut data = Data::default();
         for (name, value) in members {
-            match &*name {
+            match name {
                 "value" => data.value = quantity(value),
-                "dimensions" => data.dimensions = map(value),
+                "dimensions" => data.dimensions = map(value, arena),
                 "provider" => data.provider = text(value),
                 "location" => data.location = text(value),
-                "resource" => data.resource = map(value),
+                "resource" => data.resource = map(value, arena),
                 "producer" => data.producer = object(value, producer),
                 "correction" => data.correction = object(value, correction),
                 _ => {}
@@ -156,7 +154,7 @@ fn data(json: Json<'_>) -> Found<Data<'_>> {
 fn producer(members: Members<'_>) -> Producer<'_> {
     let mut producer = Producer::default();
     for (name, value) in members {
-        match &*name {
+        match name {
             "id" => producer.id = text(value),
             "epoch" => producer.epoch = integer(value),
             "seq" => producer.seq = integer(value),
@@ -169,7 +167,7 @@ fn producer(members: Members<'_>) -> Producer<'_> {
 fn correction(members: Members<'_>) -> Correction<'_> {
     let mut correction = Correction::default();
     for (name, value) in members {
-        match &*name {
+        match name {
             "action" => correction.action = text(value),
             "source" => correction.source = text(value),
             "id" => correction.id = text(value),
@@ -196,8 +194,9 @@ fn text(json: Json<'_>) -> Text<'_> {
     }
 }
 
-fn map(json: Json<'_>) -> Map<'_> {
-    object(json, |members| Entries::Written { pairs: members.into_iter().map(|(name, value)| (name, text(value))).collect(), encoded: None })
+fn map<'a>(json: Json<'a>, arena: &'a Bump) -> Map<'a> {
+    let pairs = |members: Members<'a>| arena.alloc_slice_fill_iter(members.into_iter().map(|(name, value)| (name, text(value))));
+    object(json, |members| Entries::Written { pairs: pairs(members), encoded: None })
 }
 
 fn integer(json: Json<'_>) -> Found<Integer<'_>> {

@@ -6,13 +6,13 @@
 //!
 //! It deliberately does not keep the elements of arrays: no field of an event is an array.
 
+use bumpalo::Bump;
 use schemas::rejection::{Reason, Rejection};
-use std::borrow::Cow;
 
 /// How deep objects and arrays may nest; the outermost is 1.
 pub const MAX_DEPTH: usize = 64;
 
-pub type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+pub type Members<'a> = Vec<(&'a str, Json<'a>)>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json<'a> {
@@ -20,7 +20,7 @@ pub enum Json<'a> {
     Boolean,
     /// The literal as written.
     Number(&'a str),
-    Text(Cow<'a, str>),
+    Text(&'a str),
     Array,
     Object(Members<'a>),
 }
@@ -39,14 +39,14 @@ impl Json<'_> {
     }
 }
 
-/// Reads one JSON value that is the whole of `bytes`.
+/// Reads one JSON value that is the whole of `bytes`. Strings with escapes are written to `arena`.
 ///
 /// # Errors
 /// `Utf8Invalid`, `JsonInvalid`, `JsonDuplicateName`, `JsonTooDeep`, in this order.
-pub fn parse(bytes: &[u8]) -> Result<Json<'_>, Rejection> {
+pub fn parse<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Json<'a>, Rejection> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| Rejection::new(Reason::Utf8Invalid, format!("the bytes are not UTF-8 from byte {}", error.valid_up_to())))?;
-    let mut parser = Parser { text, at: 0, duplicate: None, too_deep: false };
+    let mut parser = Parser { text, arena, at: 0, duplicate: None, too_deep: false };
     let json = parser.document().map_err(|detail| Rejection::new(Reason::JsonInvalid, format!("{detail} at byte {}", parser.at)))?;
     if let Some(name) = parser.duplicate {
         return Err(Rejection::new(Reason::JsonDuplicateName, format!("an object has the name {name:?} twice")));
@@ -59,6 +59,7 @@ pub fn parse(bytes: &[u8]) -> Result<Json<'_>, Rejection> {
 
 struct Parser<'a> {
     text: &'a str,
+    arena: &'a Bump,
     at: usize,
     duplicate: Option<String>,
     too_deep: bool,
@@ -67,7 +68,7 @@ struct Parser<'a> {
 /// An object or array that is still open.
 enum Open<'a> {
     Array,
-    Object { members: Members<'a>, name: Cow<'a, str> },
+    Object { members: Members<'a>, name: &'a str },
 }
 
 impl<'a> Parser<'a> {
@@ -90,7 +91,7 @@ impl<'a> Parser<'a> {
                         None => return Err("neither a comma nor the end of the array"),
                     },
                     Some(Open::Object { members, name }) => {
-                        members.push((std::mem::take(name), value));
+                        members.push((*name, value));
                         match self.take_if(|byte| matches!(byte, b',' | b'}')) {
                             Some(b',') => {
                                 *name = self.name()?;
@@ -161,7 +162,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A member's name and the colon after it.
-    fn name(&mut self) -> Result<Cow<'a, str>, &'static str> {
+    fn name(&mut self) -> Result<&'a str, &'static str> {
         self.blank();
         self.take_if(|byte| byte == b'"').ok_or("no name of a member")?;
         let name = self.string()?;
@@ -202,8 +203,8 @@ impl<'a> Parser<'a> {
     }
 
     /// The rest of a string whose opening quote has been read.
-    fn string(&mut self) -> Result<Cow<'a, str>, &'static str> {
-        let mut decoded: Option<String> = None;
+    fn string(&mut self) -> Result<&'a str, &'static str> {
+        let mut decoded: Option<bumpalo::collections::String<'a>> = None;
         let mut start = self.at;
         loop {
             match self.peek() {
@@ -212,12 +213,15 @@ impl<'a> Parser<'a> {
                     let tail = &self.text[start..self.at];
                     self.at += 1;
                     return Ok(match decoded {
-                        None => Cow::Borrowed(tail),
-                        Some(text) => Cow::Owned(text + tail),
+                        None => tail,
+                        Some(mut text) => {
+                            text.push_str(tail);
+                            text.into_bump_str()
+                        }
                     });
                 }
                 Some(b'\\') => {
-                    let text = decoded.get_or_insert_default();
+                    let text = decoded.get_or_insert_with(|| bumpalo::collections::String::new_in(self.arena));
                     text.push_str(&self.text[start..self.at]);
                     self.at += 1;
                     text.push(self.escape()?);
@@ -273,7 +277,7 @@ impl<'a> Parser<'a> {
         if self.duplicate.is_some() {
             return;
         }
-        let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
         names.sort_unstable();
         self.duplicate = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].to_owned());
     }
@@ -305,7 +309,12 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], expected: Result<(), Reason>) {
         let shown = String::from_utf8_lossy(bytes);
-        assert_eq!(parse(bytes).map(|_| ()).map_err(|rejection| rejection.reason), expected, "{}", shown.chars().take(80).collect::<String>());
+        assert_eq!(
+            parse(bytes, &Bump::new()).map(|_| ()).map_err(|rejection| rejection.reason),
+            expected,
+            "{}",
+            shown.chars().take(80).collect::<String>()
+        );
     }
 
     #[test]
@@ -415,8 +424,11 @@ mod tests {
 
     #[test]
     fn strings_and_numbers_are_kept_as_written() {
-        let Ok(Json::Object(members)) = parse(br#"{"n":123456789012345678901234567890.10,"t":"a\u00e9\ud83d\ude00b"}"#) else { panic!("an object") };
+        let arena = Bump::new();
+        let Ok(Json::Object(members)) = parse(br#"{"n":123456789012345678901234567890.10,"t":"a\u00e9\ud83d\ude00b"}"#, &arena) else {
+            panic!("an object")
+        };
         assert_eq!(members[0].1, Json::Number("123456789012345678901234567890.10"));
-        assert_eq!(members[1].1, Json::Text("a\u{e9}\u{1F600}b".into()));
+        assert_eq!(members[1].1, Json::Text("a\u{e9}\u{1F600}b"));
     }
 }

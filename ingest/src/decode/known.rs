@@ -83,19 +83,19 @@ impl Default for KnownMaps {
 impl KnownMaps {
     /// The last known map of a node and how many bytes it has, if `bytes` begin with it. What a map begins with says where it ends.
     #[inline]
-    pub fn again(&self, schema: u64, node: usize, bytes: &[u8]) -> Option<(MapRef<'_>, usize)> {
+    pub fn again(&self, schema: u64, node: usize, bytes: &[u8]) -> Option<(&KeptMap, usize)> {
         let kept = self.slots[self.recent[node % RECENT].get()].kept.as_ref()?;
-        ((kept.schema, kept.node) == (schema, node) && bytes.starts_with(&kept.bytes)).then(|| (kept.map.get(), kept.bytes.len()))
+        ((kept.schema, kept.node) == (schema, node) && bytes.starts_with(&kept.bytes)).then_some((&kept.map, kept.bytes.len()))
     }
 
-    pub fn get(&self, encoded: &Encoded<'_>) -> Option<MapRef<'_>> {
+    pub fn get(&self, encoded: &Encoded<'_>) -> Option<&KeptMap> {
         let slot = encoded.slot();
         let Kept { schema, node, bytes, map } = self.slots[slot].kept.as_ref()?;
         if *bytes != encoded.bytes || (*schema, *node) != (encoded.schema, encoded.node) {
             return None;
         }
         self.recent[node % RECENT].set(slot);
-        Some(map.get())
+        Some(map)
     }
 
     /// What to keep of a map that is not known and comes for the second time, as far as is remembered.

@@ -22,8 +22,8 @@ use crate::IngestError;
 use crate::registry::SchemaLookup;
 use crate::source::{Content, Header, RawRef, Stop, header_size};
 use avro::{Failure, WriterSchema};
+use bumpalo::Bump;
 use candidate::{Candidate, Data};
-use judge::Maps;
 use known::KnownMaps;
 use ledger::row::{OutcomeRef, write_headers};
 use schemas::digest::Sha256Digest;
@@ -41,6 +41,8 @@ pub const KEPT_BYTES: usize = 64 << 10;
 pub struct Decoder {
     schemas: Schemas,
     known: KnownMaps,
+    /// What is made for one record and does not stand in it.
+    arena: Bump,
 }
 
 /// What Avro needs: schemas by fingerprint, and where to ask for schemas by id.
@@ -73,7 +75,7 @@ impl Decoder {
         let shipped = Arc::new(WriterSchema::usage_event_v1());
         let pairs = |schema: Arc<WriterSchema>| schema.fingerprints().to_vec().into_iter().map(move |fingerprint| (fingerprint, schema.clone()));
         let by_fingerprint = more.into_iter().chain([shipped]).flat_map(pairs).collect();
-        Self { schemas: Schemas { by_fingerprint, by_id, last: None }, known: KnownMaps::default() }
+        Self { schemas: Schemas { by_fingerprint, by_id, last: None }, known: KnownMaps::default(), arena: Bump::new() }
     }
 
     /// Gives what became of a record to `take`, and what that makes of it back.
@@ -88,20 +90,21 @@ impl Decoder {
         stop: &Stop,
         take: impl FnOnce(&OutcomeRef<'_>) -> T,
     ) -> Result<T, IngestError> {
-        let mut decoded = Vec::new();
+        if self.arena.allocated_bytes() > MAX_RECORD_BYTES {
+            // A hostile record may need much more than itself.
+            self.arena = Bump::new();
+        }
+        self.arena.reset();
         let mut candidate = Candidate::default();
         let found = match content {
             Content::Gap { until, detail } => return Ok(take(&OutcomeRef::Gap { until, detail })),
             Content::Refused(rejection) => return Ok(refused(rejection, raw, take)),
-            Content::Message | Content::Json | Content::Avro(_) => {
-                self.schemas.find(raw, content, &mut decoded, &self.known, &mut candidate, stop)?
-            }
+            Content::Message | Content::Json | Content::Avro(_) => self.schemas.find(raw, content, &self.arena, &self.known, &mut candidate, stop)?,
         };
         if let Err(rejection) = found {
             return Ok(refused(&rejection, raw, take));
         }
-        let mut maps = Maps::default();
-        let judged = judge::judge(&candidate, received_at, &mut maps);
+        let judged = judge::judge(&candidate, received_at, &self.arena);
         let outcome = match &judged {
             Ok(outcome) => outcome,
             Err(rejection) => return Ok(refused(rejection, raw, take)),
@@ -114,9 +117,6 @@ impl Decoder {
             }
             _ => [None, None],
         };
-        drop(judged);
-        drop(maps);
-        drop(candidate);
         for new in new.into_iter().flatten() {
             self.known.keep(*new);
         }
@@ -125,12 +125,12 @@ impl Decoder {
 }
 
 impl Schemas {
-    /// Finds the fields of an event. `decoded` is where what comes encoded once more is decoded to.
+    /// Finds the fields of an event.
     fn find<'a>(
         &mut self,
         raw: &RawRef<'a>,
         content: Content<'_>,
-        decoded: &'a mut Vec<u8>,
+        arena: &'a Bump,
         known: &'a KnownMaps,
         candidate: &mut Candidate<'a>,
         stop: &Stop,
@@ -144,14 +144,14 @@ impl Schemas {
             return Ok(Err(too_large(raw.size(), &Sha256Digest::of(value).to_string())));
         }
         Ok(match content {
-            Content::Avro(schema) => datum(schema, value, known, candidate),
-            Content::Json => cloudevents::structured(value, decoded, candidate),
+            Content::Avro(schema) => datum(schema, value, known, arena, candidate),
+            Content::Json => cloudevents::structured(value, arena, candidate),
             _ => match encoding(raw.headers, value) {
                 Err(rejection) => Err(rejection),
-                Ok(Encoding::Structured(value)) => cloudevents::structured(value, decoded, candidate),
-                Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, candidate),
+                Ok(Encoding::Structured(value)) => cloudevents::structured(value, arena, candidate),
+                Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, arena, candidate),
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
-                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, known, candidate));
+                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, known, arena, candidate));
                     if found.is_ok() && !raw.headers.is_empty() {
                         cloudevents::with_headers(candidate, raw.headers);
                     }
@@ -214,8 +214,8 @@ fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>,
     }
 }
 
-fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], known: &'a KnownMaps, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
-    match schema.read(bytes, known, candidate) {
+fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], known: &'a KnownMaps, arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+    match schema.read(bytes, known, arena, candidate) {
         Ok(()) => Ok(()),
         Err(Failure::Incompatible(detail)) => Err(Rejection::new(Reason::SchemaIncompatible, detail)),
         Err(Failure::Invalid(detail)) => Err(Rejection::new(Reason::AvroInvalid, detail)),

@@ -2,10 +2,11 @@
 
 use super::avro::{Failure, WriterSchema};
 use super::candidate::Candidate;
-use super::judge::{Maps, judge};
+use super::judge::judge;
 use super::known::KnownMaps;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
+use bumpalo::Bump;
 use ledger::row::OutcomeRef;
 use schemas::event::EventRef;
 use schemas::time::Instant;
@@ -42,7 +43,7 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 }
 
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
-    WriterSchema::parse(writer, &[]).read(bytes, &KnownMaps::default(), &mut Candidate::default())
+    WriterSchema::parse(writer, &[]).read(bytes, &KnownMaps::default(), &Bump::new(), &mut Candidate::default())
 }
 
 /// What `shown` makes of the event.
@@ -50,9 +51,9 @@ fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String)
     let schema = Schema::parse_str(writer).expect("a schema");
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
-    let (known, mut candidate) = (KnownMaps::default(), Candidate::default());
-    WriterSchema::parse(writer, &[]).read(&bytes, &known, &mut candidate).map_err(|failure| format!("{failure:?}"))?;
-    match judge(&candidate, received_at, &mut Maps::default()) {
+    let (known, arena, mut candidate) = (KnownMaps::default(), Bump::new(), Candidate::default());
+    WriterSchema::parse(writer, &[]).read(&bytes, &known, &arena, &mut candidate).map_err(|failure| format!("{failure:?}"))?;
+    match judge(&candidate, received_at, &arena) {
         Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),
         Ok(outcome) => panic!("{outcome:?}"),
         Err(rejection) => Err(rejection.to_string()),
