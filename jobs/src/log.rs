@@ -2,14 +2,14 @@
 //! on it; docs/operations.md lists them all.
 //!
 //! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer a terminal or begin a line of
-//! its own; in JSON they are JSON strings.
+//! its own; in JSON they are JSON strings, with the same characters escaped.
 //!
 //! Invariant: warnings and errors are counted whatever the filter shows.
 
-use crate::show::printable;
+use crate::show::{printable, printable_json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -95,7 +95,10 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
             let ansi = std::io::stderr().is_terminal();
             fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).with_target(false).fmt_fields(debug_fn(show_field)).with_filter(shown()).boxed()
         }
-        LogFormat::Json => fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).with_target(false).with_filter(shown()).boxed(),
+        LogFormat::Json => {
+            let writer = || PrintableJson(std::io::stderr());
+            fmt::layer().with_writer(writer).json().flatten_event(true).with_target(false).with_filter(shown()).boxed()
+        }
     };
     let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
     tracing_subscriber::registry().with(lines).with(counter).init();
@@ -106,6 +109,20 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
 fn show_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = printable(&format!("{value:?}"));
     if field.name() == "message" { writer.write_str(&value) } else { write!(writer, " {}={value}", field.name()) }
+}
+
+/// Escapes lines of JSON, each of which is written whole.
+struct PrintableJson<W>(W);
+
+impl<W: io::Write> io::Write for PrintableJson<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(printable_json(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Counts events by name.
@@ -132,7 +149,6 @@ impl Visit for EventName<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -160,6 +176,18 @@ mod tests {
         let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
         let value = r"a\u{1b}[2Jb\u{a}WARN c";
         assert_eq!(text, format!(" WARN Kafka: {value}\\u{{202e}}d event=\"kafka.error\" name={value} other=\"\\u{{202e}}d\"\n"));
+    }
+
+    #[test]
+    fn json_cannot_steer_a_terminal_either() {
+        let written = Shared::default();
+        let writer = written.clone();
+        let layer = fmt::layer().with_writer(move || PrintableJson(writer.clone())).json().flatten_event(true).with_target(false).without_time();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(event = "kafka.error", name = "a\u{1b}[2J\u{202e}b\nc", "Kafka");
+        });
+        let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
+        assert_eq!(text, "{\"level\":\"WARN\",\"message\":\"Kafka\",\"event\":\"kafka.error\",\"name\":\"a\\u001b[2J\\u202eb\\nc\"}\n");
     }
 
     #[test]

@@ -81,11 +81,16 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// A JSON document for programs, which a person may look at too: what would steer a terminal is escaped as JSON does it. It stands in strings only,
-/// because everything else in JSON is ASCII.
+/// A JSON document for programs, as [`printable_json`].
 pub fn json_document(value: &serde_json::Value) -> String {
-    let mut shown = String::new();
-    for character in format!("{value:#}").chars() {
+    printable_json(&format!("{value:#}"))
+}
+
+/// JSON that a person may look at too: what would steer a terminal is escaped as JSON does it. It stands in strings only, because
+/// everything else in JSON is ASCII.
+pub fn printable_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
         if is_plain(character) || character == '\n' {
             shown.push(character);
         } else {

@@ -252,10 +252,6 @@ impl BatchBuilder {
         self.content_ends.clear();
     }
 
-    pub fn kind(&self, row: usize) -> Kind {
-        self.columns.kinds[row]
-    }
-
     /// The subjects, each once.
     pub fn subjects(&self) -> impl ExactSizeIterator<Item = &str> {
         self.columns.subject.distinct().iter().map(|subject| std::str::from_utf8(subject).expect("a subject is text"))
