@@ -114,6 +114,7 @@ pub struct RawRef<'a> {
 
 impl RawRef<'_> {
     /// The bytes of key, headers and value.
+    #[inline]
     pub fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(header_size).sum();
         self.key.map_or(0, <[u8]>::len) + headers + self.value.map_or(0, <[u8]>::len)

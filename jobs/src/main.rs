@@ -2,6 +2,8 @@
 //!
 //! Exit status: 0 fine, 1 a discrepancy was found, 2 the command could not run.
 
+mod memory;
+
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use jobs::config::Config;
@@ -182,18 +184,6 @@ struct DemoArgs {
     brokers: Option<String>,
 }
 
-/// A batch needs as much memory as the one before it. By default glibc gives large pieces back to the system at once and gets them anew, page by page,
-/// which costs ingest more than hashing does.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn keep_freed_memory() {
-    #[expect(unsafe_code, reason = "only glibc itself knows how to be told")]
-    // SAFETY: sets numbers, before there is another thread. A refusal leaves the default, which is only slower.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
-    }
-}
-
 fn main() -> ExitCode {
     // Failpoints exist only in builds that tests use; FAILPOINTS says what they do.
     #[cfg(debug_assertions)]
@@ -201,7 +191,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if matches!(cli.verb, Verb::Ingest(_)) {
-        keep_freed_memory();
+        memory::keep_freed();
     }
     let alarms = jobs::log::start(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

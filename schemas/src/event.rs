@@ -22,20 +22,10 @@ pub struct MapRef<'a> {
 impl<'a> MapRef<'a> {
     pub const EMPTY: Self = Self { pairs: &[], canonical: &[0; 4] };
 
-    /// Writes the canonical bytes to the end of `buffer`.
-    ///
-    /// # Panics
-    /// When the names are not in order, or one is there twice.
-    pub fn new(pairs: &'a [Pair<'a>], buffer: &'a mut Vec<u8>) -> Self {
-        let start = buffer.len();
-        push_map(buffer, pairs);
-        Self::with_canonical(pairs, &buffer[start..])
-    }
-
     /// `canonical` is what [`push_map`] makes of `pairs`.
     ///
     /// # Panics
-    /// As [`Self::new`].
+    /// When the names are not in order, or one is there twice.
     pub fn with_canonical(pairs: &'a [Pair<'a>], canonical: &'a [u8]) -> Self {
         assert!(pairs.is_sorted_by(|(one, _), (other, _)| one < other), "the names of a map are in order, each once");
         Self { pairs, canonical }

@@ -11,7 +11,7 @@ use ledger::store::FileSystem;
 use ledger::{Committed, Ledger, LedgerError};
 use object_store::ObjectStore;
 use schemas::decimal::Quantity;
-use schemas::event::{EventRef, MapRef};
+use schemas::event::{EventRef, MapRef, push_map};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -123,6 +123,7 @@ impl Work {
 fn push(batch: &mut BatchBuilder, stream: ledger::row::StreamIndex, offset: i64, until: i64) {
     let (id, subject) = (format!("e-{offset}"), format!("projects/{}", offset % 3));
     let (dimensions, mut canonical) = ([(Cow::Borrowed("class"), Cow::Borrowed("standard"))], Vec::new());
+    push_map(&mut canonical, &dimensions);
     let outcome = if until > offset + 1 {
         OutcomeRef::Gap { until: Offset(until), detail: "deleted by retention" }
     } else if offset % 5 == 1 {
@@ -135,7 +136,7 @@ fn push(batch: &mut BatchBuilder, stream: ledger::row::StreamIndex, offset: i64,
             subject: &subject,
             time: at(offset),
             quantity: Quantity::from_units(i128::from(offset) * 1_500_000_000).expect("a quantity"),
-            dimensions: MapRef::new(&dimensions, &mut canonical),
+            dimensions: MapRef::with_canonical(&dimensions, &canonical),
             provider: None,
             location: None,
             resource: None,

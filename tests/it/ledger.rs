@@ -6,7 +6,7 @@ use ledger::{ErrorKind, Ledger, LedgerError};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::decimal::{Quantity, Sign};
 use schemas::digest::Sha256Digest;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Shard, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -29,7 +29,9 @@ pub fn stream() -> Stream {
 pub fn map(pairs: &[(&str, &str)]) -> MapRef<'static> {
     let kept = |text: &str| Cow::Owned(text.to_owned());
     let pairs: Vec<Pair<'static>> = pairs.iter().map(|(name, value)| (kept(name), kept(value))).collect();
-    MapRef::new(pairs.leak(), Box::leak(Box::default()))
+    let mut canonical = Vec::new();
+    push_map(&mut canonical, &pairs);
+    MapRef::with_canonical(pairs.leak(), canonical.leak())
 }
 
 fn event(id: &str) -> EventRef<'_> {

@@ -815,6 +815,20 @@ impl<'a, 'n> Reader<'a, 'n> {
     }
 
     fn long_of_many(&mut self) -> Read<i64> {
+        // A time takes eight bytes: the sevens of bits are joined by twos, not one by one.
+        if let Some(eight) = self.bytes[self.at..].first_chunk() {
+            let eight = u64::from_le_bytes(*eight);
+            let last = !eight & 0x8080_8080_8080_8080;
+            if last != 0 {
+                // The highest bit of the last byte, and all below it.
+                let sevens = eight & (last ^ (last - 1)) & 0x7F7F_7F7F_7F7F_7F7F;
+                let fourteens = (sevens & 0x007F_007F_007F_007F) | (sevens & 0x7F00_7F00_7F00_7F00) >> 1;
+                let twenty_eights = (fourteens & 0x0000_3FFF_0000_3FFF) | (fourteens & 0x3FFF_0000_3FFF_0000) >> 2;
+                let bits = (twenty_eights & 0x0FFF_FFFF) | (twenty_eights & 0x0FFF_FFFF_0000_0000) >> 4;
+                self.at += last.trailing_zeros() as usize / 8 + 1;
+                return Ok(zigzag(bits));
+            }
+        }
         let mut bits: u64 = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.take(1)?[0];
@@ -824,11 +838,15 @@ impl<'a, 'n> Reader<'a, 'n> {
             }
             bits |= part << shift;
             if byte & 0x80 == 0 {
-                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+                return Ok(zigzag(bits));
             }
         }
         invalid("a number of more than 64 bits")
     }
+}
+
+fn zigzag(bits: u64) -> i64 {
+    (bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()
 }
 
 #[cold]

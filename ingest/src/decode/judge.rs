@@ -130,7 +130,6 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
 }
 
 /// The text of an attribute that has passed the first two rules.
-#[inline(always)]
 fn checked<'a>(found: &Text<'a>) -> &'a str {
     match found {
         Found::Is(text) => text,
@@ -178,7 +177,6 @@ fn value_reason(error: DecimalError) -> Reason {
     }
 }
 
-#[inline(always)]
 fn optional_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<&'a str>, String> {
     match found {
         Found::Absent => Ok(None),
@@ -194,6 +192,8 @@ fn required_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Resu
     optional_text(field, found, check)?.ok_or_else(|| format!("{field} is missing"))
 }
 
+/// A map that is known is only pointed at here. Were this a call, or did it copy the map, its result would be written to memory in halves
+/// and at once read back as wholes, which a processor waits for.
 #[inline(always)]
 fn map<'a>(field: &str, found: &Map<'a>, arena: &'a Bump) -> Result<Option<MapRef<'a>>, String> {
     match found {
@@ -235,7 +235,6 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
     Ok(MapRef::with_canonical(ordered.into_bump_slice(), arena.alloc_slice_copy(&canonical)))
 }
 
-#[inline(always)]
 fn producer<'a>(found: &Found<Producer<'a>>, check_name: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<ProducerRef<'a>>, String> {
     let integer = |field, found: &Found<Integer<'_>>| match found {
         Found::Absent => Err(format!("{field} is missing")),

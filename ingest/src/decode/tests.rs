@@ -163,6 +163,24 @@ fn types_are_promoted_as_avro_says() {
 }
 
 #[test]
+fn a_number_of_any_length_is_read_wherever_it_stands() {
+    let powers = (0..63).map(|bit| 1i64 << bit).flat_map(|power| [power - 1, power, power + 1]);
+    for number in powers.flat_map(|number| [number, -number]).chain([i64::MIN, i64::MAX]) {
+        let long = |name| json!({"name": name, "type": "long"});
+        // Once with many bytes after it, once with none.
+        let producer = json!({"type": "record", "name": "P", "fields": [long("epoch"), {"name": "id", "type": "string"}, long("seq")]});
+        let value = [("epoch", Value::Long(number)), ("id", Value::String("a long name".to_owned())), ("seq", Value::Long(number))];
+        let value = Value::Record(value.map(|(name, value)| (name.to_owned(), value)).into());
+        let writer = schema(&[json!({"name": "producer", "type": producer})]);
+        let read = event(&writer, fields(vec![("producer", value)]), |event| {
+            let producer = event.producer.expect("a producer");
+            format!("{} {}", producer.epoch, producer.seq)
+        });
+        assert_eq!(read, Ok(format!("{number} {number}")));
+    }
+}
+
+#[test]
 fn what_would_change_a_number_without_an_error_is_incompatible() {
     let decimal = |precision: u32, scale: u32| json!({"name": "value", "type": {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}});
     check_incompatible(decimal(28, 6), "bytes of decimal(28,9)");

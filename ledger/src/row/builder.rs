@@ -417,28 +417,30 @@ struct Sparse<T> {
 
 impl<T: ArrowNativeType> Sparse<T> {
     /// Sets the value of `row`, which is beyond every row that was set before.
-    #[inline]
     fn set(&mut self, row: usize, value: T) {
-        if self.values.len() < row {
-            self.fill(row);
-        }
+        self.fill(row);
         self.values.push(value);
         if let Some(valid) = &mut self.valid {
             valid.append(true);
         }
     }
 
+    #[inline]
     fn fill(&mut self, rows: usize) {
-        let known = self.values.len();
-        if rows > known {
-            let valid = self.valid.get_or_insert_with(|| {
-                let mut valid = BooleanBufferBuilder::new(rows);
-                valid.append_n(known, true);
-                valid
-            });
-            valid.append_n(rows - known, false);
-            self.values.resize(rows, T::default());
+        if rows > self.values.len() {
+            self.append_nulls(rows - self.values.len());
         }
+    }
+
+    fn append_nulls(&mut self, rows: usize) {
+        let known = self.values.len();
+        let valid = self.valid.get_or_insert_with(|| {
+            let mut valid = BooleanBufferBuilder::new(known + rows);
+            valid.append_n(known, true);
+            valid
+        });
+        valid.append_n(rows, false);
+        self.values.resize(known + rows, T::default());
     }
 
     fn into_parts(mut self, rows: usize) -> (ScalarBuffer<T>, Option<NullBuffer>) {

@@ -126,16 +126,14 @@ impl Distinct {
         {
             return number;
         }
-        let number = self.look_up(value);
-        // Looking up may have made the table larger.
-        let recent = self.recent_slot(value);
-        self.recent[recent] = one_more(number);
-        number
+        self.look_up(value)
     }
 
+    /// Not part of `number`, so that what is nearly always enough stays small.
+    #[inline(never)]
     fn look_up(&mut self, value: &[u8]) -> usize {
         let mut slot = self.slot_of(value);
-        loop {
+        let number = loop {
             match known(self.slots[slot]) {
                 Some(number) if self.value(number) == value => break number,
                 Some(_) => slot = (slot + 1) & (self.slots.len() - 1),
@@ -151,7 +149,11 @@ impl Distinct {
                     break number;
                 }
             }
-        }
+        };
+        // The table may be larger now.
+        let recent = self.recent_slot(value);
+        self.recent[recent] = one_more(number);
+        number
     }
 
     fn place(&self) -> u32 {
@@ -173,12 +175,13 @@ impl Distinct {
     /// By length and the last eight bytes, where names of things differ.
     #[inline]
     fn recent_slot(&self, value: &[u8]) -> usize {
-        let tail = value.last_chunk::<8>().copied().unwrap_or_else(|| {
-            let mut eight = [0; 8];
-            eight[..value.len()].copy_from_slice(value);
-            eight
-        });
-        let mixed = (u64::from_le_bytes(tail) ^ value.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let four = |chunk: Option<&[u8; 4]>| chunk.map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+        let tail = match (value.last_chunk::<8>(), four(value.first_chunk()), four(value.last_chunk())) {
+            (Some(last), ..) => u64::from_le_bytes(*last),
+            (None, Some(first), Some(last)) => first | last << 32,
+            _ => value.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+        };
+        let mixed = (tail ^ value.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         // Only the highest bits depend on every byte. The length is a power of two.
         usize::try_from(mixed >> (64 - self.recent.len().trailing_zeros())).expect("a few bits")
     }
@@ -189,12 +192,21 @@ impl Distinct {
     }
 }
 
-/// Whether they are equal. They nearly always are, and short, so that calling for a comparison takes longer than comparing.
+/// Whether they are equal. They nearly always are, and short, so that calling for a comparison takes longer than comparing; two loads that
+/// may overlap take no loop, whose length nobody could foretell.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
-    let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) else { return one == other };
-    let eights = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
-    one.len() == other.len() && last == other_last && eights.fold(true, |same, (one, other)| same & (one == other))
+    fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+        (one.first_chunk::<N>() == other.first_chunk::<N>()) & (one.last_chunk::<N>() == other.last_chunk::<N>())
+    }
+    one.len() == other.len()
+        && match one.len() {
+            4..=7 => ends::<4>(one, other),
+            8..=16 => ends::<8>(one, other),
+            17..=32 => ends::<16>(one, other),
+            33..=64 => ends::<32>(one, other),
+            _ => one == other,
+        }
 }
 
 fn known(entry: u32) -> Option<usize> {
@@ -216,6 +228,19 @@ mod tests {
         let column = column.as_dictionary::<Int32Type>();
         assert_eq!(column.values().as_string::<i32>(), &StringArray::from(vec!["a", "b"]));
         assert_eq!(column.keys().values(), &[0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn values_of_any_length_differ_in_any_byte() {
+        for length in 0..80 {
+            let value = vec![b'a'; length];
+            assert!(same(&value, &value.clone()) && !same(&value, &vec![b'a'; length + 1]), "{length}");
+            for place in 0..length {
+                let mut other = value.clone();
+                other[place] = b'b';
+                assert!(!same(&value, &other), "{place} of {length}");
+            }
+        }
     }
 
     #[test]
