@@ -97,10 +97,10 @@ impl<'m> Message<'m> {
 
     /// The error that stands in a message's place.
     pub fn error(&self) -> Option<KafkaError> {
-        match Code::from(self.0.err) {
-            Code::NoError => None,
-            Code::PartitionEOF => Some(KafkaError::PartitionEOF(self.0.partition)),
-            code => Some(KafkaError::MessageConsumption(code)),
+        match self.0.err {
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Some(KafkaError::PartitionEOF(self.0.partition)),
+            error => Some(KafkaError::MessageConsumption(error.into())),
         }
     }
 
@@ -138,10 +138,10 @@ impl<'m> Message<'m> {
         #[expect(unsafe_code, reason = "the headers are not a field of the message")]
         // SAFETY: both pointers are valid for the call; the list belongs to the message.
         let found = unsafe { native::rd_kafka_message_headers(self.0, &raw mut list) };
-        match Code::from(found) {
-            Code::NoError => {}
-            Code::NoEnt => return Ok(()),
-            code => return Err(code),
+        match found {
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__NOENT => return Ok(()),
+            error => return Err(error.into()),
         }
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
         #[expect(unsafe_code, reason = "the headers lie in librdkafka's memory")]

@@ -113,8 +113,11 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
         Found::Is(value) => or_refuse!(quantity(value), |error: &DecimalError| value_reason(*error), |error| format!("data.value: {error}")),
     };
 
-    let dimensions = map("data.dimensions", dimensions, arena);
-    let dimensions = or_refuse!(dimensions, |_: &_| Reason::DimensionsInvalid, |detail| detail).unwrap_or(MapRef::EMPTY);
+    let dimensions = match map("data.dimensions", dimensions, arena) {
+        Ok(Some(map)) => map,
+        Ok(None) => MapRef::EMPTY,
+        Err(detail) => return refuse(Reason::DimensionsInvalid, detail),
+    };
 
     let optional = |_: &String| Reason::OptionalFieldInvalid;
     let provider = or_refuse!(optional_text("data.provider", provider, check_name), optional, |detail| detail);
@@ -177,6 +180,7 @@ fn value_reason(error: DecimalError) -> Reason {
     }
 }
 
+#[inline(always)] // see `producer`
 fn optional_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<&'a str>, String> {
     match found {
         Found::Absent => Ok(None),
@@ -192,9 +196,7 @@ fn required_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Resu
     optional_text(field, found, check)?.ok_or_else(|| format!("{field} is missing"))
 }
 
-/// A map that is known is only pointed at here. Were this a call, or did it copy the map, its result would be written to memory in halves
-/// and at once read back as wholes, which a processor waits for.
-#[inline(always)]
+#[inline(always)] // see `producer`
 fn map<'a>(field: &str, found: &Map<'a>, arena: &'a Bump) -> Result<Option<MapRef<'a>>, String> {
     match found {
         Found::Absent => Ok(None),
@@ -235,6 +237,8 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
     Ok(MapRef::with_canonical(ordered.into_bump_slice(), arena.alloc_slice_copy(&canonical)))
 }
 
+/// Not a call, like `map`: its result would be written to memory in halves and at once read back as wholes, which a processor waits for.
+#[inline(always)]
 fn producer<'a>(found: &Found<Producer<'a>>, check_name: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<ProducerRef<'a>>, String> {
     let integer = |field, found: &Found<Integer<'_>>| match found {
         Found::Absent => Err(format!("{field} is missing")),

@@ -96,13 +96,16 @@ impl Decoder {
         }
         self.arena.reset();
         let mut candidate = Candidate::default();
-        let found = match content {
+        match content {
             Content::Gap { until, detail } => return Ok(take(&OutcomeRef::Gap { until, detail })),
             Content::Refused(rejection) => return Ok(refused(rejection, raw, take)),
-            Content::Message | Content::Json | Content::Avro(_) => self.schemas.find(raw, content, &self.arena, &self.known, &mut candidate, stop)?,
-        };
-        if let Err(rejection) = found {
-            return Ok(refused(&rejection, raw, take));
+            Content::Message | Content::Json | Content::Avro(_) => {}
+        }
+        // Taken apart where it is: `?` would copy a refusal for every event that is none.
+        match self.schemas.find(raw, content, &self.arena, &self.known, &mut candidate, stop) {
+            Ok(Ok(())) => {}
+            Ok(Err(rejection)) => return Ok(refused(&rejection, raw, take)),
+            Err(error) => return Err(error),
         }
         let judged = judge::judge(&candidate, received_at, &self.arena);
         let outcome = match &judged {

@@ -6,7 +6,7 @@
 //! It checks what ingest promises, because a promise that is only made once is not one: every row lies in the advance of its
 //! stream, offsets only grow, and the counts add up. A batch that breaks this is a programming error and stops the process.
 
-use super::words::{Words, once_each};
+use super::words::{Words, once_each, same};
 use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
 use crate::lanes;
 use arrow::array::{
@@ -337,7 +337,7 @@ impl BatchBuilder {
 
 impl StreamState {
     fn is(&self, stream: &Arc<Stream>, origin_name: &str) -> bool {
-        (Arc::ptr_eq(&self.stream, stream) || self.stream == *stream) && self.origin_name == origin_name
+        (Arc::ptr_eq(&self.stream, stream) || self.stream == *stream) && same(self.origin_name.as_bytes(), origin_name.as_bytes())
     }
 }
 
@@ -417,6 +417,7 @@ struct Sparse<T> {
 
 impl<T: ArrowNativeType> Sparse<T> {
     /// Sets the value of `row`, which is beyond every row that was set before.
+    #[inline]
     fn set(&mut self, row: usize, value: T) {
         self.fill(row);
         self.values.push(value);

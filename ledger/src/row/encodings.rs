@@ -10,11 +10,11 @@ const GROUP: usize = 8;
 
 /// Appends indices into a dictionary, of `width` bits each: as runs where many are alike, packed elsewhere.
 pub fn hybrid(out: &mut Vec<u8>, width: u32, indices: &[i32]) {
+    let (groups, rest) = indices.as_chunks::<GROUP>();
     let of = |from: usize, to: usize| &indices[from * GROUP..indices.len().min(to * GROUP)];
-    let alike = |group: usize| {
-        let group = of(group, group + 1);
-        let first = group[0];
-        (group.iter().fold(0, |all, index| all | (index ^ first)) == 0).then_some(first)
+    let alike = |group: usize| match groups.get(group) {
+        Some(group) => (group.iter().fold(0, |all, index| all | (index ^ group[0])) == 0).then_some(group[0]),
+        None => rest.iter().all(|index| *index == rest[0]).then_some(rest[0]),
     };
     runs(out, width, indices.len(), alike, |out, from, to| pack(out, width, of(from, to), GROUP));
 }

@@ -118,7 +118,7 @@ impl Distinct {
     }
 
     /// The value's number, a new one if it has none yet.
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, value: &[u8]) -> usize {
         let recent = self.recent_slot(value);
         if let Some(number) = known(self.recent[recent])
@@ -195,7 +195,7 @@ impl Distinct {
 /// Whether they are equal. They nearly always are, and short, so that calling for a comparison takes longer than comparing; two loads that
 /// may overlap take no loop, whose length nobody could foretell.
 #[inline]
-fn same(one: &[u8], other: &[u8]) -> bool {
+pub fn same(one: &[u8], other: &[u8]) -> bool {
     fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
         (one.first_chunk::<N>() == other.first_chunk::<N>()) & (one.last_chunk::<N>() == other.last_chunk::<N>())
     }
