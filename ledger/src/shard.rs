@@ -34,25 +34,31 @@ pub fn shard_folder(ledger: &Path, shard: u32) -> PathBuf {
 /// `Invalid` when there is no ledger, `Corrupt` when a shard in between is gone.
 pub fn shard_count(ledger: &Path) -> Result<u32, LedgerError> {
     let mut count = 0;
-    while Table::exists(&shard_folder(ledger, count)) {
-        count += 1;
-    }
-    if count == 0 {
-        return Err(LedgerError::invalid(&ledger.display(), "there is no ledger here; `atcost init` makes one"));
-    }
-    let folder = ledger.join("shards");
-    let entries = std::fs::read_dir(&folder).map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?;
-    for entry in entries {
-        let path = entry.map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?.path();
-        let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
-        if number.is_some_and(|number| number > count && Table::exists(&path)) {
-            return Err(LedgerError::corrupt(
-                &shard_folder(ledger, count).display(),
-                "this shard is gone, but a later one is there; restore it from a copy",
-            ));
+    loop {
+        while Table::exists(&shard_folder(ledger, count)) {
+            count += 1;
+        }
+        if count == 0 {
+            return Err(LedgerError::invalid(&ledger.display(), "there is no ledger here; `atcost init` makes one"));
+        }
+        let mut later = false;
+        let folder = ledger.join("shards");
+        let entries = std::fs::read_dir(&folder).map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?;
+        for entry in entries {
+            let path = entry.map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?.path();
+            let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+            later |= number.is_some_and(|number| number > count) && Table::exists(&path);
+        }
+        let next = shard_folder(ledger, count);
+        // Shards are made in order: where a later one was made meanwhile, so was this one.
+        match (later, Table::exists(&next)) {
+            (true, false) => {
+                return Err(LedgerError::corrupt(&next.display(), "this shard is gone, but a later one is there; restore it from a copy"));
+            }
+            (_, true) => {}
+            (false, false) => return Ok(count),
         }
     }
-    Ok(count)
 }
 
 /// A shard opened for writing. One process at a time; a second one is fenced at its first commit.
@@ -133,23 +139,8 @@ impl Ledger {
     /// # Errors
     /// As [`Self::open_shard`].
     pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
-        let mut tables = open_all(&store, folder).await?;
+        let (mut tables, layout) = open_divided(&store, folder, shard).await?;
         let key = LeafKey::read(folder)?;
-        let mut layout = agreed(&tables, folder)?;
-        if layout.shards != shard.of() {
-            if tables.iter().any(|table| table.version() > 0) {
-                return Err(LedgerError::invalid(
-                    &folder.display(),
-                    format!(
-                        "the ledger is divided into {} and this is shard {shard}; say --shard I/{} with I from 1 to {0}, or divide it anew with `atcost shards {}`",
-                        layout.shards,
-                        layout.shards,
-                        shard.of()
-                    ),
-                ));
-            }
-            (tables, layout) = divide_first(&store, folder, &key, shard.of()).await?;
-        }
         for table in &tables {
             if table.log().key.is_some_and(|used| used != key.id().0) {
                 return Err(LedgerError::corrupt(
@@ -345,6 +336,10 @@ async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shar
         }
         tables.push(Table::open(store, &path, shard, COLUMNS).await?);
     }
+    // Another may have made them, and not be done with it.
+    for table in &tables {
+        table.sync_names()?;
+    }
     for table in &mut tables {
         if table.log().layout == target {
             continue;
@@ -358,19 +353,32 @@ async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shar
     Ok(Divided { layout: target, changed: true })
 }
 
-/// Divides a ledger that nobody has written to. All its writers may start at once: whoever comes first does it, the others see it done.
-async fn divide_first(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shards: u32) -> Result<(Vec<Table>, Layout), LedgerError> {
+/// Opens all shards of a ledger for the writer of one, and divides a ledger that nobody has written to. All its writers may start at once:
+/// whoever comes first divides it, the others see it done.
+async fn open_divided(store: &Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<(Vec<Table>, Layout), LedgerError> {
     const ATTEMPTS: u32 = 20;
-    let mut attempt = 0;
+    let mut attempt = 1;
     loop {
-        attempt += 1;
-        let divided = divide(store, folder, key, shards, None).await;
         let tables = open_all(store, folder).await?;
-        match (agreed(&tables, folder), divided) {
-            (Ok(layout), _) if layout.shards == shards => return Ok((tables, layout)),
-            (_, Err(error)) if attempt == ATTEMPTS => return Err(error),
-            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        let undone = match agreed(&tables, folder) {
+            Ok(layout) if layout.shards == shard.of() => return Ok((tables, layout)),
+            Ok(Layout { shards, .. }) if tables.iter().any(|table| table.version() > 0) => {
+                let wanted = shard.of();
+                let detail = format!(
+                    "the ledger is divided into {shards} and this is shard {shard}; say --shard I/{shards} with I from 1 to {shards}, or divide it anew with `atcost shards {wanted}`"
+                );
+                return Err(LedgerError::invalid(&folder.display(), detail));
+            }
+            Ok(_) => divide(store, folder, &LeafKey::read(folder)?, shard.of(), None).await.err(),
+            // Another may be about it.
+            Err(error) => Some(error),
+        };
+        match undone {
+            None => {}
+            Some(error) if attempt == ATTEMPTS => return Err(error),
+            Some(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
+        attempt += 1;
     }
 }
 
@@ -411,6 +419,7 @@ mod tests {
     use super::*;
     use crate::row::OutcomeRef;
     use schemas::position::{Advance, Offset, Origin};
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn stream(partition: u32) -> Arc<Stream> {
         Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition })
@@ -453,5 +462,60 @@ mod tests {
         let mut whole = Ledger::open(path).await.expect("it opens");
         whole.commit(batch(1, 9, 10), now()).await.expect("it goes on");
         whole.commit(batch(0, 5, 6), now()).await.expect("it goes on");
+    }
+
+    /// For a thread of its own.
+    fn alone<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
+    }
+
+    #[test]
+    fn a_writer_that_goes_on_delays_a_division_and_loses_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        alone(Ledger::create(path)).expect("an empty ledger");
+        let stop = AtomicBool::new(false);
+        let write = async || {
+            let mut acknowledged = 0;
+            let mut shards = 0;
+            while !stop.load(Ordering::Relaxed) {
+                shards = shards % 3 + 1;
+                let first = format!("1/{shards}").parse().expect("a shard");
+                let Ok(mut ledger) = Ledger::open_shard(path, first).await else { continue };
+                // Until the next division fences it.
+                while !stop.load(Ordering::Relaxed) && ledger.commit(batch(0, acknowledged, acknowledged + 1), now()).await.is_ok() {
+                    acknowledged += 1;
+                }
+            }
+            acknowledged
+        };
+        let acknowledged = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| alone(write()));
+            for shards in [2, 3, 1].into_iter().cycle().take(30) {
+                let divided = alone(divide_ledger(path, shards, now()));
+                stop.fetch_or(divided.is_err(), Ordering::Relaxed);
+                divided.expect("no writer is faster each time");
+            }
+            stop.store(true, Ordering::Relaxed);
+            writer.join().expect("the writer ends")
+        });
+        let whole = alone(Ledger::open(path)).expect("it opens");
+        let reached = whole.positions(&[(*stream(0)).clone()]).get(&stream(0)).expect("the writer was not idle");
+        assert_eq!(reached, NextOffset(acknowledged), "what was acknowledged is there, and nothing else");
+    }
+
+    #[test]
+    fn all_writers_of_a_new_ledger_may_start_at_once() {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path();
+            alone(Ledger::create(path)).expect("an empty ledger");
+            std::thread::scope(|scope| {
+                for number in 1..=4 {
+                    let shard = format!("{number}/4").parse().expect("a shard");
+                    scope.spawn(move || alone(Ledger::open_shard(path, shard)).map(drop).expect("it opens its shard"));
+                }
+            });
+        }
     }
 }

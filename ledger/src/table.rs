@@ -25,6 +25,7 @@ use crate::record::{AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION,
 use crate::row::{Column, ColumnType, arrow_schema};
 use crate::store::{object_path, probe, read_back, unique_name};
 use bytes::Bytes;
+use deltalake::kernel::transaction::CommitProperties;
 use deltalake::kernel::{DataType, PrimitiveType, StructField};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
@@ -267,14 +268,21 @@ impl Table {
         CreateBuilder::new()
             .with_log_store(table.log_store())
             .with_save_mode(SaveMode::ErrorIfExists)
+            // Where another creates it at the same time, Delta would try again and create it in version 1 once more.
+            .with_commit_properties(CommitProperties::default().with_max_retries(0))
             .with_columns(columns.iter().map(delta_field).collect::<Vec<_>>())
             .with_configuration(PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))))
             .await
             .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?;
-        for folder in folder.ancestors().take(3) {
-            sync_folder(folder)?;
-        }
-        Ok(())
+        sync_names(folder)
+    }
+
+    /// Makes durable that the table is where it is, whoever created it.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn sync_names(&self) -> Result<(), LedgerError> {
+        sync_names(&self.folder)
     }
 
     /// Whether [`Self::create`] came to its end here.
@@ -740,6 +748,10 @@ pub(crate) fn shard_name(shard: u32) -> String {
 pub(crate) fn table_url(folder: &Path) -> Result<url::Url, LedgerError> {
     let absolute = std::path::absolute(folder).map_err(|error| LedgerError::storage(&folder.display(), "resolving the path", &error))?;
     url::Url::from_directory_path(&absolute).map_err(|()| LedgerError::invalid(&folder.display(), "the path cannot be written as a URL"))
+}
+
+fn sync_names(folder: &Path) -> Result<(), LedgerError> {
+    folder.ancestors().take(3).try_for_each(sync_folder)
 }
 
 fn sync_folder(path: &Path) -> Result<(), LedgerError> {
