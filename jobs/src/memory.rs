@@ -27,6 +27,8 @@ const KEPT_BY_THREAD: usize = 1032;
 
 /// Stands in for glibc's, which before 2.41 never takes a piece that the thread itself has just freed, as its `malloc` does. librdkafka
 /// asks for such a piece for every message whose headers are read, even where it has none.
+///
+/// Compilers make `calloc` of `malloc` and zeros, but not in a function of this very name, so it must be one.
 // SAFETY: in place of the C library's function it keeps that function's contract: zeroed memory that `free` takes back, or null.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
