@@ -1,4 +1,5 @@
-//! What stops ingestion, by what the operator should do about it. A bad record never does: it becomes a rejected row.
+//! What stops ingestion, by what the operator should do about it. A bad record never does: it
+//! becomes a rejected row.
 
 use ledger::{ErrorKind, LedgerError};
 
@@ -6,13 +7,15 @@ use ledger::{ErrorKind, LedgerError};
 pub enum IngestError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The outside world did not answer as it should. What was committed stays; the rest is read again.
+    /// The outside world did not answer as it should. What was committed stays; the rest is read
+    /// again.
     #[error("{0}")]
     Retry(String),
     /// What is configured or given cannot work, and trying again will not change it.
     #[error("{0}")]
     Invalid(String),
-    /// A stop was asked for while waiting. The open batch was not committed and is read again next time.
+    /// A stop was asked for while waiting. The open batch was not committed and is read again next
+    /// time.
     #[error("stopped while waiting; the open batch was not committed and will be read again")]
     Stopped,
 }

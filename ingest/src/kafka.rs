@@ -1,11 +1,12 @@
 //! A Kafka topic as a source.
 //!
-//! Partitions are assigned explicitly, each at the position that the ledger has for it. There is no consumer group: nobody
-//! rebalances, nothing is committed to the broker, and `auto.offset.reset` is an error, because its other values repeat or skip
-//! records without a word.
+//! Partitions are assigned explicitly, each at the position that the ledger has for it. There is no
+//! consumer group: nobody rebalances, nothing is committed to the broker, and `auto.offset.reset`
+//! is an error, because its other values repeat or skip records without a word.
 //!
-//! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it cannot have had stops the run. So does
-//! a topic that is not the one the position belongs to: no record of it is handed out.
+//! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it
+//! cannot have had stops the run. So does a topic that is not the one the position belongs to: no
+//! record of it is handed out.
 
 use crate::IngestError;
 use crate::messages::{Message, Messages};
@@ -28,7 +29,8 @@ use std::time::{Duration, Instant};
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// How long to look for a broker that never answered: a wrong address should be told, a broker that restarts be waited for.
+/// How long to look for a broker that never answered: a wrong address should be told, a broker that
+/// restarts be waited for.
 const REACH_WITHIN: Duration = Duration::from_secs(15);
 /// A topic that was just created is unknown to some brokers for a moment.
 const UNKNOWN_TOPIC_TRIES: u32 = 4;
@@ -116,7 +118,11 @@ pub fn watermarks(config: &KafkaConfig, within: Duration) -> Result<Vec<Watermar
     let (cluster, partitions) = source.topic(&stop)?;
     let watermarks = |partition: i32| {
         let (low, high) = source.fetch_watermarks(partition, &stop)?;
-        Ok(Watermarks { stream: source.stream(&cluster, partition), low: NextOffset(low), high: NextOffset(high) })
+        Ok(Watermarks {
+            stream: source.stream(&cluster, partition),
+            low: NextOffset(low),
+            high: NextOffset(high),
+        })
     };
     partitions.into_iter().map(watermarks).collect()
 }
@@ -136,7 +142,9 @@ impl KafkaSource {
         }
         for (name, value) in &config.properties {
             if matches!(name.as_str(), "bootstrap.servers" | "metadata.broker.list") {
-                return Err(IngestError::Invalid(format!("kafka property {name}: give the brokers as kafka.brokers or --brokers")));
+                return Err(IngestError::Invalid(format!(
+                    "kafka property {name}: give the brokers as kafka.brokers or --brokers"
+                )));
             }
             if let Some((_, ours)) = OWNED.iter().find(|(owned, _)| owned == name) {
                 return Err(IngestError::Invalid(format!(
@@ -149,10 +157,13 @@ impl KafkaSource {
             client.set(*name, *value);
         }
         client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
-        let consumer: BaseConsumer<Context> = client.create_with_context(Context::default()).map_err(|error| match error {
-            KafkaError::ClientConfig(_, reason, name, _) => IngestError::Invalid(format!("kafka property {name}: {reason}")),
-            other => IngestError::Invalid(format!("kafka: {other}")),
-        })?;
+        let consumer: BaseConsumer<Context> =
+            client.create_with_context(Context::default()).map_err(|error| match error {
+                KafkaError::ClientConfig(_, reason, name, _) => {
+                    IngestError::Invalid(format!("kafka property {name}: {reason}"))
+                }
+                other => IngestError::Invalid(format!("kafka: {other}")),
+            })?;
         Ok(Self {
             config: config.clone(),
             messages: Messages::of(&consumer),
@@ -177,15 +188,25 @@ impl KafkaSource {
 
     fn stream(&self, cluster: &str, partition: i32) -> Stream {
         let origin = Origin::Kafka { cluster: cluster.to_owned(), topic: self.config.topic.clone() };
-        Stream { origin, partition: u32::try_from(partition).expect("the partitions that a broker lists are numbered from 0") }
+        Stream {
+            origin,
+            partition: u32::try_from(partition)
+                .expect("the partitions that a broker lists are numbered from 0"),
+        }
     }
 
     /// The cluster's id and the topic's partitions. Waits for a broker that does not answer.
     fn topic(&self, stop: &Stop) -> Result<(String, Vec<i32>), IngestError> {
         let mut unknown = 0;
         self.ask(stop, || {
-            let metadata = self.consumer.fetch_metadata(Some(&self.config.topic), ANSWER_WITHIN).map_err(Answer::from)?;
-            let topic = metadata.topics().first().ok_or_else(|| Answer::Wait("the broker says nothing about the topic".to_owned()))?;
+            let metadata = self
+                .consumer
+                .fetch_metadata(Some(&self.config.topic), ANSWER_WITHIN)
+                .map_err(Answer::from)?;
+            let topic = metadata
+                .topics()
+                .first()
+                .ok_or_else(|| Answer::Wait("the broker says nothing about the topic".to_owned()))?;
             match topic.error().map(Code::from) {
                 None => {}
                 Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) if unknown < UNKNOWN_TOPIC_TRIES => {
@@ -199,16 +220,19 @@ impl KafkaSource {
                 .client()
                 .fetch_cluster_id(ANSWER_WITHIN)
                 .ok_or_else(|| Answer::Wait("the broker does not tell its cluster's id".to_owned()))?;
-            let mut partitions: Vec<i32> = topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+            let mut partitions: Vec<i32> =
+                topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
             partitions.sort_unstable();
             Ok((cluster, partitions))
         })
     }
 
-    /// Whether the name still stands for the topic that this run began with. An id is never given twice, so a topic that has its id
-    /// after a batch was read had it all the while.
+    /// Whether the name still stands for the topic that this run began with. An id is never given
+    /// twice, so a topic that has its id after a batch was read had it all the while.
     fn check_identity(&self, stop: &Stop) -> Result<Option<StreamIdentity>, IngestError> {
-        let now = self.ask(stop, || topic_id(self.consumer.client(), &self.config.topic, ANSWER_WITHIN).map_err(Answer::from))?;
+        let now = self.ask(stop, || {
+            topic_id(self.consumer.client(), &self.config.topic, ANSWER_WITHIN).map_err(Answer::from)
+        })?;
         match (self.identity, now) {
             (Some(before), Some(now)) if before != now => Err(self.created_again(before, now)),
             _ => Ok(now),
@@ -225,10 +249,13 @@ impl KafkaSource {
 
     /// The first offset the broker has of a partition, and the next it will have.
     fn fetch_watermarks(&self, partition: i32, stop: &Stop) -> Result<(i64, i64), IngestError> {
-        self.ask(stop, || self.consumer.fetch_watermarks(&self.config.topic, partition, ANSWER_WITHIN).map_err(Answer::from))
+        self.ask(stop, || {
+            self.consumer.fetch_watermarks(&self.config.topic, partition, ANSWER_WITHIN).map_err(Answer::from)
+        })
     }
 
-    /// Asks until there is an answer, a refusal, or a stop. Gives up only on a broker that never answered at all.
+    /// Asks until there is an answer, a refusal, or a stop. Gives up only on a broker that never
+    /// answered at all.
     fn ask<T>(&self, stop: &Stop, mut question: impl FnMut() -> Result<T, Answer>) -> Result<T, IngestError> {
         let mut wait = FIRST_WAIT;
         let begun = Instant::now();
@@ -238,8 +265,8 @@ impl KafkaSource {
                 Err(Answer::Refused(code)) => return Err(self.refused(code)),
                 Err(Answer::Wait(why)) => why,
             };
-            // Refused credentials are reported as events beside an answer that merely failed. Once partitions are assigned, events
-            // are records too, and only `next` may take them.
+            // Refused credentials are reported as events beside an answer that merely failed. Once
+            // partitions are assigned, events are records too, and only `next` may take them.
             while self.partitions.is_empty()
                 && let Some(event) = self.consumer.poll(Duration::ZERO)
             {
@@ -256,7 +283,11 @@ impl KafkaSource {
                     self.config.brokers, self.reach_within
                 )));
             }
-            tracing::warn!(event = "kafka.waiting", "waiting for Kafka at {}, asking again in {wait:?}: {why}", self.config.brokers);
+            tracing::warn!(
+                event = "kafka.waiting",
+                "waiting for Kafka at {}, asking again in {wait:?}: {why}",
+                self.config.brokers
+            );
             stop.sleep(wait)?;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -264,21 +295,33 @@ impl KafkaSource {
 
     fn refused(&self, code: Code) -> IngestError {
         let KafkaConfig { brokers, topic, .. } = &self.config;
-        let reason = self.consumer.context().last_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let reason =
+            self.consumer.context().last_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
         IngestError::Invalid(match code {
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 format!("topic {topic:?} does not exist at {brokers}; create it, or correct the name")
             }
-            Code::TopicAuthorizationFailed => format!("{brokers} does not allow topic {topic:?} to be read; grant READ and DESCRIBE on it"),
+            Code::TopicAuthorizationFailed => {
+                format!("{brokers} does not allow topic {topic:?} to be read; grant READ and DESCRIBE on it")
+            }
             Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
-                format!("{brokers} cannot be talked to{reason}; correct the security.*, sasl.* and ssl.* properties of kafka in the configuration")
+                format!(
+                    "{brokers} cannot be talked to{reason}; correct the security.*, sasl.* and ssl.* properties of kafka in the configuration"
+                )
             }
             code => format!("{brokers} refuses topic {topic:?}: {code}{reason}"),
         })
     }
 
-    /// Compares a partition's position with what the broker has: whether there is a gap, or whether it cannot be.
-    fn place(&mut self, partition: i32, stream: Arc<Stream>, position: Option<i64>, stop: &Stop) -> Result<(), IngestError> {
+    /// Compares a partition's position with what the broker has: whether there is a gap, or whether
+    /// it cannot be.
+    fn place(
+        &mut self,
+        partition: i32,
+        stream: Arc<Stream>,
+        position: Option<i64>,
+        stop: &Stop,
+    ) -> Result<(), IngestError> {
         let (low, high) = self.fetch_watermarks(partition, stop)?;
         let mut next = position.unwrap_or(low);
         if next > high {
@@ -292,25 +335,38 @@ impl KafkaSource {
             self.gaps.push_back((partition, next, low));
             next = low;
         }
-        self.partitions.insert(partition, Partition { stream, next, low, high, goal: high, at_end: next >= high });
+        self.partitions
+            .insert(partition, Partition { stream, next, low, high, goal: high, at_end: next >= high });
         Ok(())
     }
 
-    /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one before.
+    /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one
+    /// before.
     fn assign_all(&mut self) -> Result<(), IngestError> {
         let mut list = TopicPartitionList::new();
-        let refused = |error| IngestError::Invalid(format!("kafka: the partitions of {} cannot be assigned: {error}", self.config.topic));
+        let refused = |error| {
+            IngestError::Invalid(format!(
+                "kafka: the partitions of {} cannot be assigned: {error}",
+                self.config.topic
+            ))
+        };
         for (partition, state) in &self.partitions {
-            list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next)).map_err(refused)?;
+            list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
+                .map_err(refused)?;
         }
         self.consumer.assign(&list).map_err(refused)?;
         self.messages.clear();
         Ok(())
     }
 
-    /// An offset was out of range in the midst of reading: find the partition, record the gap, read on.
+    /// An offset was out of range in the midst of reading: find the partition, record the gap, read
+    /// on.
     fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
-        let before: Vec<_> = self.partitions.iter().map(|(partition, state)| (*partition, state.stream.clone(), state.next, state.at_end)).collect();
+        let before: Vec<_> = self
+            .partitions
+            .iter()
+            .map(|(partition, state)| (*partition, state.stream.clone(), state.next, state.at_end))
+            .collect();
         for (partition, stream, next, at_end) in before {
             self.place(partition, stream, Some(next), stop)?;
             if let Some(state) = self.partitions.get_mut(&partition) {
@@ -323,7 +379,8 @@ impl KafkaSource {
     fn push_gaps(&mut self, batch: &mut Batch<'_>) -> Result<(), IngestError> {
         while let Some((partition, from, until)) = self.gaps.pop_front() {
             let Some(state) = self.partitions.get(&partition) else { continue };
-            let detail = format!("offsets {from} to {} were deleted from the topic before they were read", until - 1);
+            let detail =
+                format!("offsets {from} to {} were deleted from the topic before they were read", until - 1);
             batch.push(&Record {
                 stream: &state.stream,
                 origin_name: &self.config.topic,
@@ -342,11 +399,16 @@ impl Source for KafkaSource {
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError> {
         let (cluster, partitions) = self.topic(stop)?;
         if self.cluster.as_ref().is_some_and(|before| *before != cluster) {
-            return Err(IngestError::Invalid(format!("{} is now cluster {cluster}; this run began on another", self.config.brokers)));
+            return Err(IngestError::Invalid(format!(
+                "{} is now cluster {cluster}; this run began on another",
+                self.config.brokers
+            )));
         }
         self.identity = self.check_identity(stop)?.or(self.identity);
         let new = partitions.into_iter().filter(|partition| !self.partitions.contains_key(partition));
-        let ours = new.map(|partition| (partition, self.stream(&cluster, partition))).filter(|(_, stream)| self.shard.takes(stream));
+        let ours = new
+            .map(|partition| (partition, self.stream(&cluster, partition)))
+            .filter(|(_, stream)| self.shard.takes(stream));
         let (discovered, streams) = ours.unzip();
         self.discovered = discovered;
         self.cluster = Some(cluster);
@@ -370,7 +432,12 @@ impl Source for KafkaSource {
         self.assign_all()
     }
 
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError> {
+    fn next(
+        &mut self,
+        policy: &BatchPolicy,
+        stop: &Stop,
+        sink: &mut dyn Sink,
+    ) -> Result<SourceEvent, IngestError> {
         let mut batch = Batch::new(sink);
         let mut begun = Instant::now();
         loop {
@@ -395,7 +462,8 @@ impl Source for KafkaSource {
                 && let Some(message) = self.messages.next()
             {
                 arrived += 1;
-                error = hand_out(&message, &mut self.partitions, self.identity, &self.config.topic, &mut batch)?;
+                error =
+                    hand_out(&message, &mut self.partitions, self.identity, &self.config.topic, &mut batch)?;
                 if error.is_some() {
                     break;
                 }
@@ -404,7 +472,13 @@ impl Source for KafkaSource {
                 match self.consumer.poll((patience - age).min(PATIENCE)) {
                     None => {}
                     Some(Ok(message)) => {
-                        error = hand_out(&Message::polled(&message), &mut self.partitions, self.identity, &self.config.topic, &mut batch)?
+                        error = hand_out(
+                            &Message::polled(&message),
+                            &mut self.partitions,
+                            self.identity,
+                            &self.config.topic,
+                            &mut batch,
+                        )?
                     }
                     Some(Err(other)) => error = Some(other),
                 }
@@ -421,20 +495,27 @@ impl Source for KafkaSource {
                 }
                 Some(error) => match error.rdkafka_error_code().map(|code| (code, severity(code))) {
                     Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop)?,
-                    // A handshake that once worked and now fails is most often a broker that is being restarted.
+                    // A handshake that once worked and now fails is most often a broker that is
+                    // being restarted.
                     Some((Code::SSL, _)) => {}
                     Some((code, Severity::Refused)) => return Err(self.refused(code)),
                     // librdkafka tries again by itself; the context has logged it.
                     Some((_, Severity::Passing)) => {}
                     // A damaged batch, for one, would be stepped over if this went on.
-                    _ => return Err(IngestError::Retry(format!("kafka topic {}: {error}; what was committed stays, run again", self.config.topic))),
+                    _ => {
+                        return Err(IngestError::Retry(format!(
+                            "kafka topic {}: {error}; what was committed stays, run again",
+                            self.config.topic
+                        )));
+                    }
                 },
             }
         }
         if batch.is_empty() {
             return Ok(SourceEvent::Idle);
         }
-        // Asked after the last record was read: an id is never used again, so a topic that has its id now had it all the while.
+        // Asked after the last record was read: an id is never used again, so a topic that has its
+        // id now had it all the while.
         self.check_identity(stop)?;
         Ok(SourceEvent::Batch)
     }
@@ -442,7 +523,11 @@ impl Source for KafkaSource {
     fn lag(&mut self) -> Option<u64> {
         if self.lag_asked_at.is_none_or(|at| at.elapsed() >= LAG_EVERY) {
             for (partition, state) in &mut self.partitions {
-                let Ok((low, high)) = self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE) else { break };
+                let Ok((low, high)) =
+                    self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE)
+                else {
+                    break;
+                };
                 (state.low, state.high) = (low, high);
             }
             self.lag_asked_at = Some(Instant::now());
@@ -451,7 +536,11 @@ impl Source for KafkaSource {
     }
 
     fn watermarks(&self) -> Vec<Watermarks> {
-        let watermarks = |state: &Partition| Watermarks { stream: (*state.stream).clone(), low: NextOffset(state.low), high: NextOffset(state.high) };
+        let watermarks = |state: &Partition| Watermarks {
+            stream: (*state.stream).clone(),
+            low: NextOffset(state.low),
+            high: NextOffset(state.high),
+        };
         self.partitions.values().map(watermarks).collect()
     }
 }
@@ -617,7 +706,11 @@ mod tests {
 
     #[test]
     fn waiting_for_a_broker_ends_when_a_stop_is_asked_for() {
-        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties: BTreeMap::new() };
+        let config = KafkaConfig {
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "usage".to_owned(),
+            properties: BTreeMap::new(),
+        };
         let mut source = KafkaSource::new(&config).expect("the configuration is fine");
         let stop = Stop::default();
         stop.request();

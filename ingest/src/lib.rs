@@ -1,12 +1,14 @@
 //! Turns sources into committed ledger batches: read, decode, commit.
 //!
-//! It refuses only what can be seen in a record itself and consults no catalog; what no price covers is found at rating. It
-//! knows no prices and reads no wall clock: the caller says what time it is.
+//! It refuses only what can be seen in a record itself and consults no catalog; what no price
+//! covers is found at rating. It knows no prices and reads no wall clock: the caller says what time
+//! it is.
 //!
 //! Invariants
 //! - Every record that a source hands out becomes exactly one ledger row: usage, rejection or gap.
-//! - How far a source has been read is taken from the ledger and from nowhere else. There are no consumer groups and no
-//!   second store of offsets, so a crash at any point repeats nothing and loses nothing.
+//! - How far a source has been read is taken from the ledger and from nowhere else. There are no
+//!   consumer groups and no second store of offsets, so a crash at any point repeats nothing and
+//!   loses nothing.
 
 // Modules in reading order.
 pub mod pipeline; // the loop: discover, assign, next, decode, commit

@@ -1,8 +1,10 @@
 //! Messages as librdkafka has them, many at a time.
 //!
-//! Polling for one message costs more than decoding it: a clock, a queue's lock and an allocation each. So what has arrived is taken in one
-//! call, and a message is only looked at where it lies. Waiting, and hearing of errors that belong to no partition, stays with
-//! `BaseConsumer::poll`; such an error that arrives amid messages is only logged, and told again when they end, for librdkafka tries again and fails again.
+//! Polling for one message costs more than decoding it: a clock, a queue's lock and an allocation
+//! each. So what has arrived is taken in one call, and a message is only looked at where it lies.
+//! Waiting, and hearing of errors that belong to no partition, stays with `BaseConsumer::poll`;
+//! such an error that arrives amid messages is only logged, and told again when they end, for
+//! librdkafka tries again and fails again.
 //!
 //! Invariant: a message is destroyed once, after the last look at it and before its consumer.
 
@@ -18,7 +20,8 @@ use std::ptr::{self, NonNull};
 /// How many messages are taken in one call.
 const AT_ONCE: usize = 1024;
 
-/// Messages that have arrived and were not looked at yet. Must be dropped before the consumer they came from.
+/// Messages that have arrived and were not looked at yet. Must be dropped before the consumer they
+/// came from.
 pub struct Messages {
     queue: NonNull<native::rd_kafka_queue_t>,
     taken: Vec<*mut native::rd_kafka_message_t>,
@@ -26,7 +29,10 @@ pub struct Messages {
     next: usize,
 }
 
-#[expect(unsafe_code, reason = "librdkafka's queues and messages belong to no thread, and nothing else has these pointers")]
+#[expect(
+    unsafe_code,
+    reason = "librdkafka's queues and messages belong to no thread, and nothing else has these pointers"
+)]
 // SAFETY: as the reason says.
 unsafe impl Send for Messages {}
 
@@ -37,9 +43,14 @@ impl Messages {
     /// The messages of a consumer. It has a `group.id`, so that they all come by one queue.
     pub fn of<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Self {
         #[expect(unsafe_code, reason = "rdkafka has no call for the consumer's queue")]
-        // SAFETY: the client lives as long as the consumer; the queue is counted and given back in `drop`.
+        // SAFETY: the client lives as long as the consumer; the queue is counted and given back in
+        // `drop`.
         let queue = unsafe { native::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
-        Self { queue: NonNull::new(queue).expect("a consumer with a group id has a queue"), taken: Vec::with_capacity(AT_ONCE), next: 0 }
+        Self {
+            queue: NonNull::new(queue).expect("a consumer with a group id has a queue"),
+            taken: Vec::with_capacity(AT_ONCE),
+            next: 0,
+        }
     }
 
     /// The next message that has arrived; does not wait.
@@ -47,9 +58,15 @@ impl Messages {
         if self.next == self.taken.len() {
             self.clear();
             #[expect(unsafe_code, reason = "rdkafka polls for one message at a time")]
-            // SAFETY: the call writes at most AT_ONCE pointers, for which there is room, and says how many; each is ours to destroy.
+            // SAFETY: the call writes at most AT_ONCE pointers, for which there is room, and says
+            // how many; each is ours to destroy.
             unsafe {
-                let count = native::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.taken.as_mut_ptr(), AT_ONCE);
+                let count = native::rd_kafka_consume_batch_queue(
+                    self.queue.as_ptr(),
+                    0,
+                    self.taken.as_mut_ptr(),
+                    AT_ONCE,
+                );
                 // A negative count is an error, and no pointer was written.
                 self.taken.set_len(count.max(0).cast_unsigned());
             }
@@ -57,7 +74,8 @@ impl Messages {
         let message = *self.taken.get(self.next)?;
         self.next += 1;
         #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
-        // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids while it is looked at.
+        // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids while it is
+        // looked at.
         let message = unsafe { &*message };
         Some(Message(message))
     }
@@ -67,7 +85,8 @@ impl Messages {
         self.next = 0;
         for message in self.taken.drain(..) {
             #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
-            // SAFETY: it came from `rd_kafka_consume_batch_queue`, leaves the list here, and nobody looks at it any more.
+            // SAFETY: it came from `rd_kafka_consume_batch_queue`, leaves the list here, and nobody
+            // looks at it any more.
             unsafe {
                 native::rd_kafka_message_destroy(message);
             }
@@ -89,7 +108,10 @@ impl Drop for Messages {
 impl<'m> Message<'m> {
     /// A message that was polled for.
     pub fn polled(message: &'m BorrowedMessage<'_>) -> Self {
-        #[expect(unsafe_code, reason = "a header's name that is no UTF-8 panics in rdkafka, so both kinds of message are read here")]
+        #[expect(
+            unsafe_code,
+            reason = "a header's name that is no UTF-8 panics in rdkafka, so both kinds of message are read here"
+        )]
         // SAFETY: the pointer is valid as long as the borrowed message.
         let message = unsafe { &*message.ptr() };
         Self(message)
@@ -99,7 +121,9 @@ impl<'m> Message<'m> {
     pub fn error(&self) -> Option<KafkaError> {
         match self.0.err {
             native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
-            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => Some(KafkaError::PartitionEOF(self.0.partition)),
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Some(KafkaError::PartitionEOF(self.0.partition))
+            }
             error => Some(KafkaError::MessageConsumption(error.into())),
         }
     }
@@ -126,7 +150,8 @@ impl<'m> Message<'m> {
         #[expect(unsafe_code, reason = "the timestamp is not a field of the message")]
         // SAFETY: both pointers are valid for the call.
         let millis = unsafe { native::rd_kafka_message_timestamp(self.0, &raw mut kind) };
-        (millis != -1 && kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(millis)
+        (millis != -1 && kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
+            .then_some(millis)
     }
 
     /// Appends the headers to `headers`, which are too large to be handed back for every message.
@@ -145,9 +170,17 @@ impl<'m> Message<'m> {
         }
         let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
         #[expect(unsafe_code, reason = "the headers lie in librdkafka's memory")]
-        // SAFETY: the list is the message's; what the call gives lives as long, and the name ends with a zero byte.
+        // SAFETY: the list is the message's; what the call gives lives as long, and the name ends
+        // with a zero byte.
         unsafe {
-            while Code::from(native::rd_kafka_header_get_all(list, headers.len(), &raw mut name, &raw mut value, &raw mut length)) == Code::NoError {
+            while Code::from(native::rd_kafka_header_get_all(
+                list,
+                headers.len(),
+                &raw mut name,
+                &raw mut value,
+                &raw mut length,
+            )) == Code::NoError
+            {
                 headers.push((CStr::from_ptr(name).to_bytes(), bytes(value, length)));
             }
         }
@@ -161,6 +194,7 @@ fn bytes<'m>(start: *const std::ffi::c_void, length: usize) -> Option<&'m [u8]> 
         return None;
     }
     #[expect(unsafe_code, reason = "the bytes lie in librdkafka's memory")]
-    // SAFETY: librdkafka gives pointer and length together, valid for the message that every caller borrows for 'm.
+    // SAFETY: librdkafka gives pointer and length together, valid for the message that every caller
+    // borrows for 'm.
     Some(unsafe { std::slice::from_raw_parts(start.cast(), length) })
 }

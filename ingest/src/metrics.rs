@@ -1,9 +1,11 @@
-//! What a running ingest counts, for whoever watches it: plain numbers that one side adds to and the other reads.
+//! What a running ingest counts, for whoever watches it: plain numbers that one side adds to and
+//! the other reads.
 //!
-//! It decides nothing and shows nothing; the `jobs` crate puts the numbers into words and on the network. Nothing here waits: a
-//! reader that is slow or gone is not noticed.
+//! It decides nothing and shows nothing; the `jobs` crate puts the numbers into words and on the
+//! network. Nothing here waits: a reader that is slow or gone is not noticed.
 //!
-//! Invariant: only what is in the ledger is counted, so after a clean stop the counts are the ledger's own.
+//! Invariant: only what is in the ledger is counted, so after a clean stop the counts are the
+//! ledger's own.
 
 use crate::kafka::Watermarks;
 use ledger::{Committed, Repeats};
@@ -15,10 +17,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Upper bounds of a commit's duration, in microseconds.
-const COMMIT_MICROS: &[u64] =
-    &[5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000];
+const COMMIT_MICROS: &[u64] = &[
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000,
+    30_000_000, 60_000_000,
+];
 const BATCH_ROWS: &[u64] = &[1, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
-const BATCH_BYTES: &[u64] = &[1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30];
+const BATCH_BYTES: &[u64] =
+    &[1 << 10, 16 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30];
 
 /// How often a number fell below each of some bounds.
 #[derive(Debug)]
@@ -40,7 +45,11 @@ pub struct HistogramReading {
 
 impl Histogram {
     fn new(bounds: &'static [u64]) -> Self {
-        Self { bounds, counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
+        Self {
+            bounds,
+            counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+        }
     }
 
     fn observe(&self, number: u64) {
@@ -48,7 +57,8 @@ impl Histogram {
         add(&self.sum, number);
     }
 
-    /// Its count is the sum of the counts that were read, so that a reading always agrees with itself.
+    /// Its count is the sum of the counts that were read, so that a reading always agrees with
+    /// itself.
     pub fn read(&self) -> HistogramReading {
         let mut count = 0;
         let mut buckets = Vec::with_capacity(self.bounds.len());
@@ -104,7 +114,8 @@ pub struct Metrics {
 #[derive(Debug, Clone, Copy)]
 pub struct CommitFigures<'a> {
     pub rejected_by_reason: &'a BTreeMap<Reason, u64>,
-    /// Offsets inside gaps: records that were gone before they were read, or as many as there can have been.
+    /// Offsets inside gaps: records that were gone before they were read, or as many as there can
+    /// have been.
     pub lost: u64,
     /// Of keys, headers and values.
     pub bytes: u64,
@@ -137,9 +148,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The loop has come round: it reads, commits, or finds nothing to do. Waiting for somebody else is no turn.
+    /// The loop has come round: it reads, commits, or finds nothing to do. Waiting for somebody
+    /// else is no turn.
     pub fn turn(&self) {
-        let now = u64::try_from(self.created.elapsed().as_millis()).expect("a process lives less than 2^64 milliseconds");
+        let now = u64::try_from(self.created.elapsed().as_millis())
+            .expect("a process lives less than 2^64 milliseconds");
         self.turned.store(now, Ordering::Relaxed);
     }
 
@@ -166,7 +179,9 @@ impl Metrics {
         self.committed_at.store(figures.at.micros(), Ordering::Relaxed);
         self.batch_rows.observe(committed.usage + committed.rejected + committed.gaps);
         self.batch_bytes.observe(figures.bytes);
-        self.commit_micros.observe(u64::try_from(figures.took.as_micros()).expect("a commit takes less than 2^64 microseconds"));
+        self.commit_micros.observe(
+            u64::try_from(figures.took.as_micros()).expect("a commit takes less than 2^64 microseconds"),
+        );
     }
 
     /// How many rows of a commit repeat an id. Until this is called, nothing is said about it.
@@ -269,13 +284,20 @@ mod tests {
         for number in [0, 10, 11, 100, 101] {
             histogram.observe(number);
         }
-        assert_eq!(histogram.read(), HistogramReading { buckets: vec![(10, 2), (100, 4)], count: 5, sum: 222 });
+        assert_eq!(
+            histogram.read(),
+            HistogramReading { buckets: vec![(10, 2), (100, 4)], count: 5, sum: 222 }
+        );
     }
 
     #[test]
     fn lag_counts_what_the_broker_still_has() {
         let reading = |position: Option<i64>, low, high| {
-            PartitionReading { position: position.map(NextOffset), watermarks: Some((NextOffset(low), NextOffset(high))) }.lag()
+            PartitionReading {
+                position: position.map(NextOffset),
+                watermarks: Some((NextOffset(low), NextOffset(high))),
+            }
+            .lag()
         };
         assert_eq!(reading(Some(40), 10, 50), Some(10));
         assert_eq!(reading(None, 10, 50), Some(40));
@@ -287,9 +309,16 @@ mod tests {
     #[test]
     fn every_reason_has_its_own_count() {
         let metrics = Metrics::default();
-        let rejected_by_reason = Reason::ALL.iter().zip(1..).map(|(reason, count)| (*reason, count)).collect();
+        let rejected_by_reason =
+            Reason::ALL.iter().zip(1..).map(|(reason, count)| (*reason, count)).collect();
         let at = schemas::time::Instant::from_micros(1).expect("an instant");
-        let figures = CommitFigures { rejected_by_reason: &rejected_by_reason, lost: 7, bytes: 9, took: Duration::from_millis(5), at };
+        let figures = CommitFigures {
+            rejected_by_reason: &rejected_by_reason,
+            lost: 7,
+            bytes: 9,
+            took: Duration::from_millis(5),
+            at,
+        };
         let rejected = rejected_by_reason.values().sum();
         metrics.committed(&Committed { version: 3, usage: 2, rejected, gaps: 1, repeats: None }, &figures);
         assert_eq!(metrics.rejected(), rejected_by_reason.clone().into_iter().collect::<Vec<_>>());
@@ -309,12 +338,21 @@ mod tests {
     #[test]
     fn only_partitions_have_a_place() {
         let metrics = Metrics::default();
-        let file = Stream { origin: Origin::File { digest: schemas::digest::Sha256Digest::of(b"") }, partition: 0 };
-        let partition = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 2 };
+        let file =
+            Stream { origin: Origin::File { digest: schemas::digest::Sha256Digest::of(b"") }, partition: 0 };
+        let partition =
+            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 2 };
         metrics.position(&file, NextOffset(3));
         metrics.position(&partition, NextOffset(4));
-        metrics.watermarks(vec![Watermarks { stream: partition.clone(), low: NextOffset(1), high: NextOffset(9) }]);
-        let expected = PartitionReading { position: Some(NextOffset(4)), watermarks: Some((NextOffset(1), NextOffset(9))) };
+        metrics.watermarks(vec![Watermarks {
+            stream: partition.clone(),
+            low: NextOffset(1),
+            high: NextOffset(9),
+        }]);
+        let expected = PartitionReading {
+            position: Some(NextOffset(4)),
+            watermarks: Some((NextOffset(1), NextOffset(9))),
+        };
         assert_eq!(metrics.partition_readings(), [(partition, expected)]);
     }
 }

@@ -1,6 +1,8 @@
-//! The loop: discover → positions → assign → (next: decode into columns → commit), until stopped or caught up.
+//! The loop: discover → positions → assign → (next: decode into columns → commit), until stopped or
+//! caught up.
 //!
-//! It keeps no state that matters: everything it knows about progress is in the ledger, so starting and restarting are the same.
+//! It keeps no state that matters: everything it knows about progress is in the ledger, so starting
+//! and restarting are the same.
 
 use crate::IngestError;
 use crate::decode::Decoder;
@@ -36,7 +38,8 @@ pub struct Progress {
     pub rejected: u64,
     pub gaps: u64,
     pub rejected_by_reason: BTreeMap<Reason, u64>,
-    /// Usage that repeats an id of this shard; nothing where rows are not classified, or not all of them.
+    /// Usage that repeats an id of this shard; nothing where rows are not classified, or not all of
+    /// them.
     pub repeats: Option<Repeats>,
     pub commits: u64,
     /// The Delta version of the last commit.
@@ -51,8 +54,8 @@ pub type Summary = Progress;
 /// Reads `source` into `ledger`. Must run on a multi-threaded tokio runtime, because sources block.
 ///
 /// # Errors
-/// The first thing that waiting does not cure: a fenced or damaged ledger, a source that cannot be read as configured.
-/// Whatever was committed before stays, and the next run goes on from there.
+/// The first thing that waiting does not cure: a fenced or damaged ledger, a source that cannot be
+/// read as configured. Whatever was committed before stays, and the next run goes on from there.
 pub async fn run(
     source: &mut dyn Source,
     decoder: &mut Decoder,
@@ -66,7 +69,8 @@ pub async fn run(
     metrics.opened(ledger.version(), ledger.committed_at());
     let told = Cell::new(None);
     let clock = || forward(clock(), &told);
-    let mut so_far = Progress { repeats: ledger.is_classifying().then(Repeats::default), ..Progress::default() };
+    let mut so_far =
+        Progress { repeats: ledger.is_classifying().then(Repeats::default), ..Progress::default() };
     let mut discovered_at: Option<std::time::Instant> = None;
     let mut before = 0;
     while !stop.is_requested() {
@@ -79,26 +83,57 @@ pub async fn run(
                 break;
             }
             if !streams.is_empty() {
-                tracing::info!(event = "streams.assigned", streams = streams.len(), read_before = positions.iter().count(), "reading more streams");
+                tracing::info!(
+                    event = "streams.assigned",
+                    streams = streams.len(),
+                    read_before = positions.iter().count(),
+                    "reading more streams"
+                );
             }
             discovered_at = Some(std::time::Instant::now());
         }
         let (batch, rejected_by_reason) = (BatchBuilder::expecting(before), BTreeMap::new());
         let not_before = ledger.committed_at();
-        let mut rows = Rows { decoder, batch, rejected_by_reason, lost: 0, bytes: 0, received_at: None, not_before, clock: &clock, stop };
-        let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))? else { break };
+        let mut rows = Rows {
+            decoder,
+            batch,
+            rejected_by_reason,
+            lost: 0,
+            bytes: 0,
+            received_at: None,
+            not_before,
+            clock: &clock,
+            stop,
+        };
+        let Some(event) = unless_stopped(block_in_place(|| source.next(&settings.policy, stop, &mut rows)))?
+        else {
+            break;
+        };
         match event {
             SourceEvent::Batch => {
                 let Rows { batch, rejected_by_reason, lost, bytes, .. } = rows;
                 fail::fail_point!("ingest.polled");
                 before = batch.rows();
-                let reached: Vec<_> = batch.advances().map(|(stream, advance)| (stream.clone(), advance.to)).collect();
+                let reached: Vec<_> =
+                    batch.advances().map(|(stream, advance)| (stream.clone(), advance.to)).collect();
                 let (at, begun) = (clock(), std::time::Instant::now());
                 let committed = ledger.commit(batch, at).await?;
                 let took = begun.elapsed();
                 let Committed { version, usage, rejected, gaps, repeats } = committed;
-                tracing::debug!(event = "batch.committed", version, usage, rejected, gaps, bytes, ?took, "a batch is in the ledger");
-                metrics.committed(&committed, &CommitFigures { rejected_by_reason: &rejected_by_reason, lost, bytes, took, at });
+                tracing::debug!(
+                    event = "batch.committed",
+                    version,
+                    usage,
+                    rejected,
+                    gaps,
+                    bytes,
+                    ?took,
+                    "a batch is in the ledger"
+                );
+                metrics.committed(
+                    &committed,
+                    &CommitFigures { rejected_by_reason: &rejected_by_reason, lost, bytes, took, at },
+                );
                 reached.iter().for_each(|(stream, next)| metrics.position(stream, *next));
                 so_far.received += usage + rejected;
                 so_far.usage += usage;
@@ -107,10 +142,10 @@ pub async fn run(
                 for (reason, count) in rejected_by_reason {
                     *so_far.rejected_by_reason.entry(reason).or_default() += count;
                 }
-                so_far.repeats = so_far
-                    .repeats
-                    .zip(repeats)
-                    .map(|(before, now)| Repeats { duplicates: before.duplicates + now.duplicates, conflicts: before.conflicts + now.conflicts });
+                so_far.repeats = so_far.repeats.zip(repeats).map(|(before, now)| Repeats {
+                    duplicates: before.duplicates + now.duplicates,
+                    conflicts: before.conflicts + now.conflicts,
+                });
                 so_far.commits += 1;
                 so_far.version = Some(committed.version);
             }
@@ -140,12 +175,17 @@ fn unless_stopped<T>(result: Result<T, IngestError>) -> Result<Option<T>, Ingest
 fn forward(now: Instant, told: &Cell<Option<Instant>>) -> Instant {
     if let Some(before) = told.replace(Some(now)).filter(|before| now < *before) {
         let seconds = before.micros().abs_diff(now.micros()) / 1_000_000;
-        tracing::warn!(event = "clock.back", seconds, "the clock of this machine went back from {before} to {now}");
+        tracing::warn!(
+            event = "clock.back",
+            seconds,
+            "the clock of this machine went back from {before} to {now}"
+        );
     }
     now
 }
 
-/// The rows of the open batch: each record is decoded as it comes, and only what its row says is kept.
+/// The rows of the open batch: each record is decoded as it comes, and only what its row says is
+/// kept.
 struct Rows<'a> {
     decoder: &'a mut Decoder,
     batch: BatchBuilder,
@@ -156,7 +196,8 @@ struct Rows<'a> {
     bytes: u64,
     /// When the first record of the batch was read; one instant for all of them.
     received_at: Option<Instant>,
-    /// When the batch before was committed: the time in the ledger never goes back, whatever the clock does.
+    /// When the batch before was committed: the time in the ledger never goes back, whatever the
+    /// clock does.
     not_before: Option<Instant>,
     clock: &'a dyn Fn() -> Instant,
     stop: &'a Stop,
@@ -164,8 +205,10 @@ struct Rows<'a> {
 
 impl Sink for Rows<'_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
-        let Self { decoder, batch, rejected_by_reason, lost, bytes, received_at, not_before, clock, stop } = self;
-        let received_at = *received_at.get_or_insert_with(|| not_before.map_or(clock(), |before| before.max(clock())));
+        let Self { decoder, batch, rejected_by_reason, lost, bytes, received_at, not_before, clock, stop } =
+            self;
+        let received_at =
+            *received_at.get_or_insert_with(|| not_before.map_or(clock(), |before| before.max(clock())));
         let stream = batch.stream(record.stream, record.origin_name);
         batch.advance(stream, record.advance);
         *bytes += record.raw.size() as u64;

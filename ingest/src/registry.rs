@@ -1,10 +1,12 @@
-//! Schema ids: what the number in Confluent's framing means, from a Confluent-compatible registry or from a table in the config.
+//! Schema ids: what the number in Confluent's framing means, from a Confluent-compatible registry
+//! or from a table in the config.
 //!
-//! Only ids go out to the registry, and only to the one configured address: no redirects, no address from a record. An id never
-//! changes its meaning, so a schema is kept for the life of the process; that an id is unknown is believed for a minute.
+//! Only ids go out to the registry, and only to the one configured address: no redirects, no
+//! address from a record. An id never changes its meaning, so a schema is kept for the life of the
+//! process; that an id is unknown is believed for a minute.
 //!
-//! Invariant: a record is refused only when the registry itself says that it does not know the id. A registry that does not
-//! answer, or answers nonsense, is waited for.
+//! Invariant: a record is refused only when the registry itself says that it does not know the id.
+//! A registry that does not answer, or answers nonsense, is waited for.
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
@@ -48,12 +50,15 @@ impl SchemaTable {
     /// Reads the files of a table of ids.
     ///
     /// # Errors
-    /// A file that cannot be read, is no schema, or cannot be resolved to `usage_event.v1`; found at start rather than by the first record.
+    /// A file that cannot be read, is no schema, or cannot be resolved to `usage_event.v1`; found
+    /// at start rather than by the first record.
     pub fn read(files: &BTreeMap<u32, PathBuf>) -> Result<Self, IngestError> {
         let mut schemas = BTreeMap::new();
         for (id, path) in files {
             let shown = path.display();
-            let text = std::fs::read_to_string(path).map_err(|error| IngestError::Invalid(format!("schema {id}: cannot read {shown}: {error}")))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                IngestError::Invalid(format!("schema {id}: cannot read {shown}: {error}"))
+            })?;
             let schema = WriterSchema::parse(&text, &[]);
             if let Some(problem) = schema.problem() {
                 return Err(IngestError::Invalid(format!("schema {id}: {shown}: {problem}")));
@@ -129,14 +134,21 @@ impl Registry {
     pub fn new(config: &RegistryConfig) -> Result<Self, IngestError> {
         let url = config.url.trim_end_matches('/').to_owned();
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(IngestError::Invalid(format!("registry.url is {url:?}; it must begin with http:// or https://")));
+            return Err(IngestError::Invalid(format!(
+                "registry.url is {url:?}; it must begin with http:// or https://"
+            )));
         }
         let authorization = match (&config.username, &config.password) {
             (None, None) => None,
-            (Some(username), password) => {
-                Some(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.as_deref().unwrap_or_default()))))
+            (Some(username), password) => Some(format!(
+                "Basic {}",
+                STANDARD.encode(format!("{username}:{}", password.as_deref().unwrap_or_default()))
+            )),
+            (None, Some(_)) => {
+                return Err(IngestError::Invalid(
+                    "registry.password is set, but registry.username is not".to_owned(),
+                ));
             }
-            (None, Some(_)) => return Err(IngestError::Invalid("registry.password is set, but registry.username is not".to_owned())),
         };
         let agent = ureq::Agent::config_builder()
             .max_redirects(0)
@@ -154,7 +166,9 @@ impl Registry {
     fn ask(&self, id: u32) -> Result<Option<WriterSchema>, NoAnswer> {
         let Some(answer) = self.get(&format!("/schemas/ids/{id}"))? else { return Ok(None) };
         if let Some(kind) = answer.schema_type.as_deref().filter(|kind| *kind != "AVRO") {
-            return Ok(Some(WriterSchema::unusable(format!("schema id {id} is a {kind} schema, not an Avro schema"))));
+            return Ok(Some(WriterSchema::unusable(format!(
+                "schema id {id} is a {kind} schema, not an Avro schema"
+            ))));
         }
         let mut references = Vec::new();
         let mut asked = Vec::new();
@@ -165,10 +179,14 @@ impl Registry {
                 continue;
             }
             if asked.len() == MAX_REFERENCES {
-                return Ok(Some(WriterSchema::unusable(format!("schema id {id} refers to more than {MAX_REFERENCES} others"))));
+                return Ok(Some(WriterSchema::unusable(format!(
+                    "schema id {id} refers to more than {MAX_REFERENCES} others"
+                ))));
             }
             let Some(answer) = self.get(&path)? else {
-                return Err(NoAnswer(format!("schema id {id} refers to {subject} version {version}, which the registry does not know")));
+                return Err(NoAnswer(format!(
+                    "schema id {id} refers to {subject} version {version}, which the registry does not know"
+                )));
             };
             references.push(answer.schema);
             to_ask.extend(answer.references);
@@ -179,21 +197,37 @@ impl Registry {
 
     fn get(&self, path: &str) -> Result<Option<SchemaAnswer>, NoAnswer> {
         let url = format!("{}{path}", self.url);
-        let mut request = self.agent.get(&url).header("accept", "application/vnd.schemaregistry.v1+json, application/json");
+        let mut request =
+            self.agent.get(&url).header("accept", "application/vnd.schemaregistry.v1+json, application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
         let mut response = request.call().map_err(|error| NoAnswer(format!("{url}: {error}")))?;
         let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().map_err(|error| NoAnswer(format!("{url}: {error}")))?;
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER_BYTES)
+            .read_to_vec()
+            .map_err(|error| NoAnswer(format!("{url}: {error}")))?;
         match status {
-            200 => serde_json::from_slice(&body).map(Some).map_err(|error| NoAnswer(format!("{url}: the answer is not a schema: {error}"))),
-            // Any server says 404 for a wrong path. Only the registry's own code, or no body at all, is taken for "no such schema".
-            404 if body.is_empty() || serde_json::from_slice(&body).is_ok_and(|answer: ErrorAnswer| answer.error_code == SCHEMA_NOT_FOUND) => {
+            200 => serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|error| NoAnswer(format!("{url}: the answer is not a schema: {error}"))),
+            // Any server says 404 for a wrong path. Only the registry's own code, or no body at
+            // all, is taken for "no such schema".
+            404 if body.is_empty()
+                || serde_json::from_slice(&body)
+                    .is_ok_and(|answer: ErrorAnswer| answer.error_code == SCHEMA_NOT_FOUND) =>
+            {
                 Ok(None)
             }
-            404 => Err(NoAnswer(format!("{url}: status 404 without the registry's error_code {SCHEMA_NOT_FOUND}; is registry.url right?"))),
-            401 | 403 => Err(NoAnswer(format!("{url}: status {status}: set registry.username and registry.password"))),
+            404 => Err(NoAnswer(format!(
+                "{url}: status 404 without the registry's error_code {SCHEMA_NOT_FOUND}; is registry.url right?"
+            ))),
+            401 | 403 => {
+                Err(NoAnswer(format!("{url}: status {status}: set registry.username and registry.password")))
+            }
             _ => Err(NoAnswer(format!("{url}: status {status}"))),
         }
     }
@@ -217,14 +251,21 @@ impl SchemaLookup for Registry {
                     return Ok(None);
                 }
                 Err(NoAnswer(why)) => {
-                    tracing::warn!(event = "registry.waiting", "waiting for the schema registry, asking again in {wait:?}: {why}");
+                    tracing::warn!(
+                        event = "registry.waiting",
+                        "waiting for the schema registry, asking again in {wait:?}: {why}"
+                    );
                     stop.sleep(wait)?;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         };
         if let Some(problem) = schema.problem() {
-            tracing::warn!(event = "registry.unusable", id, "schema id {id}: {problem}; its records are rejected");
+            tracing::warn!(
+                event = "registry.unusable",
+                id,
+                "schema id {id}: {problem}; its records are rejected"
+            );
         }
         self.known.insert(id, schema.clone());
         Ok(Some(schema))
@@ -238,7 +279,9 @@ impl SchemaLookup for Registry {
 /// Percent-encodes what may not stand in a segment of a path (RFC 3986, section 3.3).
 fn path_segment(text: &str) -> String {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    text.bytes().map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -259,7 +302,9 @@ mod tests {
                 let (connection, _) = listener.accept().expect("a connection");
                 let mut reader = BufReader::new(connection);
                 let mut request = String::new();
-                while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).expect("a request") > 0 {}
+                while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).expect("a request") > 0
+                {
+                }
                 let head = format!(
                     "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nLocation: http://127.0.0.1:1/\r\nConnection: close\r\n\r\n",
                     body.len()
@@ -273,7 +318,12 @@ mod tests {
     }
 
     fn registry(url: String) -> Registry {
-        Registry::new(&RegistryConfig { url, username: Some("user".to_owned()), password: Some("secret".to_owned()) }).expect("a configuration")
+        Registry::new(&RegistryConfig {
+            url,
+            username: Some("user".to_owned()),
+            password: Some("secret".to_owned()),
+        })
+        .expect("a configuration")
     }
 
     fn ours() -> String {
@@ -285,20 +335,35 @@ mod tests {
         let (url, asked) = server(vec![(200, ours()), (404, NOT_FOUND.to_owned())]);
         let mut registry = registry(url);
         for _ in 0..3 {
-            assert!(registry.by_id(7, &Stop::default()).expect("an answer").is_some_and(|schema| schema.problem().is_none()));
+            assert!(
+                registry
+                    .by_id(7, &Stop::default())
+                    .expect("an answer")
+                    .is_some_and(|schema| schema.problem().is_none())
+            );
             assert!(registry.by_id(8, &Stop::default()).expect("an answer").is_none());
         }
         let asked = asked.join().expect("the server ends");
         assert!(asked[0].starts_with("GET /schemas/ids/7 HTTP/1.1\r\n"), "{}", asked[0]);
-        assert!(asked[0].to_lowercase().contains("authorization: basic dxnlcjpzzwnyzxq=\r\n"), "{}", asked[0]);
+        assert!(
+            asked[0].to_lowercase().contains("authorization: basic dxnlcjpzzwnyzxq=\r\n"),
+            "{}",
+            asked[0]
+        );
         assert_eq!(asked.len(), 2);
     }
 
     #[test]
     fn whatever_is_no_answer_is_waited_for() {
         let wrong_path = r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#.to_owned();
-        let answers =
-            [(500, String::new()), (302, String::new()), (200, "{}".to_owned()), (404, "<html>".to_owned()), (404, wrong_path), (200, ours())];
+        let answers = [
+            (500, String::new()),
+            (302, String::new()),
+            (200, "{}".to_owned()),
+            (404, "<html>".to_owned()),
+            (404, wrong_path),
+            (200, ours()),
+        ];
         for first in 0..answers.len() - 1 {
             let (url, asked) = server(vec![answers[first].clone(), answers[5].clone()]);
             assert!(registry(url).by_id(7, &Stop::default()).expect("an answer").is_some());
@@ -317,17 +382,25 @@ mod tests {
             }
         });
         // Nothing listens on port 1.
-        assert!(matches!(registry("http://127.0.0.1:1".to_owned()).by_id(7, &stop), Err(IngestError::Stopped)));
+        assert!(matches!(
+            registry("http://127.0.0.1:1".to_owned()).by_id(7, &stop),
+            Err(IngestError::Stopped)
+        ));
         stopper.join().expect("the stopper ends");
     }
 
     #[test]
     fn schemas_it_refers_to_are_fetched() {
         let schema = schemas::USAGE_EVENT_V1_AVSC
-            .replacen(r#""type": "string""#, r#""type": "other.Note"}, {"name": "source", "type": "string""#, 1)
+            .replacen(
+                r#""type": "string""#,
+                r#""type": "other.Note"}, {"name": "source", "type": "string""#,
+                1,
+            )
             .replacen(r#""name": "source""#, r#""name": "note""#, 1);
         let answer = serde_json::json!({"schema": schema, "references": [{"name": "other.Note", "subject": "notes/1", "version": 3}]});
-        let note = serde_json::json!({"schema": r#"{"type":"fixed","name":"Note","namespace":"other","size":2}"#});
+        let note =
+            serde_json::json!({"schema": r#"{"type":"fixed","name":"Note","namespace":"other","size":2}"#});
         let (url, asked) = server(vec![(200, answer.to_string()), (200, note.to_string())]);
         let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");
         assert_eq!(schema.problem(), None);
@@ -336,7 +409,8 @@ mod tests {
 
     #[test]
     fn another_kind_of_schema_is_known_but_of_no_use() {
-        let (url, _asked) = server(vec![(200, r#"{"schema":"syntax = \"proto3\";","schemaType":"PROTOBUF"}"#.to_owned())]);
+        let (url, _asked) =
+            server(vec![(200, r#"{"schema":"syntax = \"proto3\";","schemaType":"PROTOBUF"}"#.to_owned())]);
         let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");
         assert!(schema.problem().is_some_and(|problem| problem.contains("PROTOBUF")));
     }
@@ -353,7 +427,12 @@ mod tests {
         let mut table = SchemaTable::read(&BTreeMap::from([(7, good)])).expect("a table");
         assert!(table.by_id(7, &Stop::default()).expect("an answer").is_some());
         assert!(table.by_id(8, &Stop::default()).expect("an answer").is_none());
-        let error = SchemaTable::read(&BTreeMap::from([(9, path("bad.avsc", "\"int\""))])).expect_err("no record").to_string();
-        assert!(error.contains("schema 9") && error.contains("bad.avsc") && error.contains("an int"), "{error}");
+        let error = SchemaTable::read(&BTreeMap::from([(9, path("bad.avsc", "\"int\""))]))
+            .expect_err("no record")
+            .to_string();
+        assert!(
+            error.contains("schema 9") && error.contains("bad.avsc") && error.contains("an int"),
+            "{error}"
+        );
     }
 }

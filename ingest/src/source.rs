@@ -1,9 +1,11 @@
 //! What a source of records is, and what it hands out.
 //!
-//! A source knows nothing of events: it hands out bytes with their coordinates and says what it knows about their encoding. The bytes
-//! are lent, so that a record is decoded where it was read to and is copied only where it is kept.
+//! A source knows nothing of events: it hands out bytes with their coordinates and says what it
+//! knows about their encoding. The bytes are lent, so that a record is decoded where it was read to
+//! and is copied only where it is kept.
 //!
-//! Invariant: a record's advance starts where that of the record before it in the same stream ended, and covers the record.
+//! Invariant: a record's advance starts where that of the record before it in the same stream
+//! ended, and covers the record.
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
@@ -22,25 +24,35 @@ pub trait Source: Send {
     /// Streams that exist and are not yet assigned.
     ///
     /// # Errors
-    /// When the source cannot be read as configured. A source that is merely unreachable waits until `stop`.
+    /// When the source cannot be read as configured. A source that is merely unreachable waits
+    /// until `stop`.
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError>;
 
-    /// Starts the discovered streams at their positions; a stream without one starts at its beginning.
+    /// Starts the discovered streams at their positions; a stream without one starts at its
+    /// beginning.
     ///
     /// # Errors
     /// When a position cannot belong to the stream as it is now.
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError>;
 
-    /// Hands the next batch to `sink`. Blocks no longer than the policy allows, and no longer than [`PATIENCE`] once a stop is asked for.
+    /// Hands the next batch to `sink`. Blocks no longer than the policy allows, and no longer than
+    /// [`PATIENCE`] once a stop is asked for.
     ///
     /// # Errors
-    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the sink has got then is no batch.
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError>;
+    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the
+    /// sink has got then is no batch.
+    fn next(
+        &mut self,
+        policy: &BatchPolicy,
+        stop: &Stop,
+        sink: &mut dyn Sink,
+    ) -> Result<SourceEvent, IngestError>;
 
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;
 
-    /// What the broker has of each assigned partition, as last asked; nothing for a source without a broker.
+    /// What the broker has of each assigned partition, as last asked; nothing for a source without
+    /// a broker.
     fn watermarks(&self) -> Vec<Watermarks> {
         Vec::new()
     }
@@ -52,7 +64,8 @@ pub struct BatchPolicy {
     pub max_records: usize,
     /// Of keys, headers and values.
     pub max_bytes: usize,
-    /// Since the batch was begun. Each batch is one commit, and commits are what a ledger wants few of.
+    /// Since the batch was begun. Each batch is one commit, and commits are what a ledger wants few
+    /// of.
     pub max_age: Duration,
 }
 
@@ -72,10 +85,12 @@ pub enum SourceEvent {
     CaughtUp,
 }
 
-/// Takes the records that a source reads, one at a time, while they are still where they were read to.
+/// Takes the records that a source reads, one at a time, while they are still where they were read
+/// to.
 pub trait Sink {
     /// # Errors
-    /// Only what is not the record's fault: a stop was asked for while waiting for what is needed to decode it.
+    /// Only what is not the record's fault: a stop was asked for while waiting for what is needed
+    /// to decode it.
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError>;
 }
 
@@ -97,7 +112,8 @@ pub struct Record<'a> {
 /// A header's name, which Kafka does not promise to be text, and its value.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The bytes of a header, and what it takes whatever it says: a message may have hundreds of thousands that are empty.
+/// The bytes of a header, and what it takes whatever it says: a message may have hundreds of
+/// thousands that are empty.
 pub fn header_size((name, value): &Header<'_>) -> usize {
     const AT_LEAST: usize = 64;
     AT_LEAST + name.len() + value.map_or(0, <[u8]>::len)

@@ -1,6 +1,7 @@
 //! `atcost.toml`: every setting, read once, checked, and explained where it is written.
 //!
-//! Paths in it are relative to the file. A key it does not know is an error, because a misspelt setting is worse than none.
+//! Paths in it are relative to the file. A key it does not know is an error, because a misspelt
+//! setting is worse than none.
 
 use anyhow::{Context as _, bail};
 use ingest::kafka::KafkaConfig;
@@ -136,12 +137,19 @@ impl Config {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is missing, is not TOML, has a key that is unknown, or names an environment variable that is not set.
+    /// When it is missing, is not TOML, has a key that is unknown, or names an environment variable
+    /// that is not set.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{} cannot be read; run `atcost init` in an empty folder, or say --config FILE", path.display()))?;
-        let file: File = toml::from_str(&text).with_context(|| format!("{} is not a valid configuration", path.display()))?;
-        let absolute = std::path::absolute(path).with_context(|| format!("{} cannot be resolved", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "{} cannot be read; run `atcost init` in an empty folder, or say --config FILE",
+                path.display()
+            )
+        })?;
+        let file: File = toml::from_str(&text)
+            .with_context(|| format!("{} is not a valid configuration", path.display()))?;
+        let absolute =
+            std::path::absolute(path).with_context(|| format!("{} cannot be resolved", path.display()))?;
         let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         let mut policy = BatchPolicy::default();
         if let Some(records) = file.ingest.batch_records {
@@ -153,8 +161,15 @@ impl Config {
         if let Some(seconds) = file.ingest.batch_seconds {
             policy.max_age = Duration::from_secs(seconds);
         }
-        if policy.max_records == 0 || policy.max_records > 1_000_000 || policy.max_bytes == 0 || policy.max_bytes > 512 << 20 {
-            bail!("{}: ingest.batch_records must be 1 to 1000000 and ingest.batch_bytes 1 to 536870912", path.display());
+        if policy.max_records == 0
+            || policy.max_records > 1_000_000
+            || policy.max_bytes == 0
+            || policy.max_bytes > 512 << 20
+        {
+            bail!(
+                "{}: ingest.batch_records must be 1 to 1000000 and ingest.batch_bytes 1 to 536870912",
+                path.display()
+            );
         }
         let mut properties = BTreeMap::new();
         for (name, value) in file.kafka.properties {
@@ -170,7 +185,9 @@ impl Config {
         };
         let mut schemas = BTreeMap::new();
         for (id, schema) in file.schemas {
-            let id = id.parse().with_context(|| format!("{}: [schemas] {id:?} is not a schema id; write `7 = \"file.avsc\"`", path.display()))?;
+            let id = id.parse().with_context(|| {
+                format!("{}: [schemas] {id:?} is not a schema id; write `7 = \"file.avsc\"`", path.display())
+            })?;
             schemas.insert(id, folder.join(schema));
         }
         Ok(Self {
@@ -182,18 +199,24 @@ impl Config {
             registry,
             schemas,
             metrics: file.metrics.listen,
-            signer: file.signer.map(|signer| SignerSettings { key: folder.join(signer.key), state: folder.join(signer.state) }),
+            signer: file.signer.map(|signer| SignerSettings {
+                key: folder.join(signer.key),
+                state: folder.join(signer.state),
+            }),
         })
     }
 }
 
 /// `env:NAME` is the value of that environment variable; anything else is itself.
-#[expect(clippy::disallowed_methods, reason = "secrets come from the environment, and this is where the environment is read")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "secrets come from the environment, and this is where the environment is read"
+)]
 fn secret(value: String) -> anyhow::Result<String> {
     match value.strip_prefix("env:") {
-        Some(name) => {
-            std::env::var(name).with_context(|| format!("the configuration takes a value from the environment variable {name}, which is not set"))
-        }
+        Some(name) => std::env::var(name).with_context(|| {
+            format!("the configuration takes a value from the environment variable {name}, which is not set")
+        }),
         None => Ok(value),
     }
 }
@@ -207,8 +230,13 @@ mod tests {
         let file: File = toml::from_str(TEMPLATE).expect("the template is read");
         assert_eq!(file.ledger.path.as_deref(), Some(Path::new("ledger")));
         // What is commented out must be valid too when somebody takes the `#` away.
-        let uncommented: String = TEMPLATE.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
-        let file: File = toml::from_str(&uncommented).expect("the template is read with every example in force");
+        let uncommented: String = TEMPLATE
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let file: File =
+            toml::from_str(&uncommented).expect("the template is read with every example in force");
         assert_eq!(file.kafka.topic.as_deref(), Some("usage"));
         assert_eq!(file.schemas.len(), 1);
         assert_eq!(file.metrics.listen.as_deref(), Some("127.0.0.1:9464"));

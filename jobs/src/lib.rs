@@ -1,6 +1,8 @@
-//! The verbs of `atcost`, each a function, and what they share: configuration, the clock, and how things are shown.
+//! The verbs of `atcost`, each a function, and what they share: configuration, the clock, and how
+//! things are shown.
 //!
-//! Only this crate reads the clock, the environment and the configuration. It holds no rule about money or proofs.
+//! Only this crate reads the clock, the environment and the configuration. It holds no rule about
+//! money or proofs.
 
 // Modules in reading order.
 pub mod config; // atcost.toml: every setting, read once

@@ -1,8 +1,9 @@
-//! What is logged, and as what. Every line has an event name that stays the same when its words change, so that programs can rely
-//! on it; docs/operations.md lists them all.
+//! What is logged, and as what. Every line has an event name that stays the same when its words
+//! change, so that programs can rely on it; docs/operations.md lists them all.
 //!
-//! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer a terminal or begin a line of
-//! its own; in JSON they are JSON strings, with the same characters escaped.
+//! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer
+//! a terminal or begin a line of its own; in JSON they are JSON strings, with the same characters
+//! escaped.
 //!
 //! Invariant: warnings and errors are counted whatever the filter shows.
 
@@ -53,8 +54,10 @@ pub const ALARMS: &[&str] = &[
     "watch.failed",
 ];
 
-/// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat what this program says.
-const DEFAULT: &str = "warn,jobs::metrics=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
+/// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat
+/// what this program says.
+const DEFAULT: &str =
+    "warn,jobs::metrics=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
 
 /// How often each of [`ALARMS`] was logged, and the last of them.
 #[derive(Debug, Default)]
@@ -65,7 +68,10 @@ pub struct Alarms {
 
 impl Alarms {
     pub(crate) fn new() -> Self {
-        Self { counts: ALARMS.iter().map(|name| (*name, AtomicU64::new(0))).collect(), last: Mutex::new(None) }
+        Self {
+            counts: ALARMS.iter().map(|name| (*name, AtomicU64::new(0))).collect(),
+            last: Mutex::new(None),
+        }
     }
 
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -86,18 +92,31 @@ impl Alarms {
     }
 }
 
-/// Sends log lines to stderr from now on. `ATCOST_LOG` says which, as `tracing`'s filters are written.
+/// Sends log lines to stderr from now on. `ATCOST_LOG` says which, as `tracing`'s filters are
+/// written.
 pub fn start(format: LogFormat) -> Arc<Alarms> {
     let alarms = Arc::new(Alarms::new());
     let shown = || EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
     let lines = match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
-            fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).with_target(false).fmt_fields(debug_fn(show_field)).with_filter(shown()).boxed()
+            fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(ansi)
+                .with_target(false)
+                .fmt_fields(debug_fn(show_field))
+                .with_filter(shown())
+                .boxed()
         }
         LogFormat::Json => {
             let writer = || PrintableJson(std::io::stderr());
-            fmt::layer().with_writer(writer).json().flatten_event(true).with_target(false).with_filter(shown()).boxed()
+            fmt::layer()
+                .with_writer(writer)
+                .json()
+                .flatten_event(true)
+                .with_target(false)
+                .with_filter(shown())
+                .boxed()
         }
     };
     let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
@@ -108,7 +127,11 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
 /// The message, then ` name=value` for each field.
 fn show_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = printable(&format!("{value:?}"));
-    if field.name() == "message" { writer.write_str(&value) } else { write!(writer, " {}={value}", field.name()) }
+    if field.name() == "message" {
+        writer.write_str(&value)
+    } else {
+        write!(writer, " {}={value}", field.name())
+    }
 }
 
 /// Escapes lines of JSON, each of which is written whole.
@@ -167,39 +190,59 @@ mod tests {
     fn values_cannot_steer_a_terminal_or_begin_a_line() {
         let written = Shared::default();
         let writer = written.clone();
-        let layer =
-            fmt::layer().with_writer(move || writer.clone()).with_ansi(false).with_target(false).without_time().fmt_fields(debug_fn(show_field));
+        let layer = fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .fmt_fields(debug_fn(show_field));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             let (name, other) = ("a\u{1b}[2Jb\nWARN c", "\u{202e}d");
             tracing::warn!(event = "kafka.error", %name, other, "Kafka: {name}{other}");
         });
         let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
         let value = r"a\u{1b}[2Jb\u{a}WARN c";
-        assert_eq!(text, format!(" WARN Kafka: {value}\\u{{202e}}d event=\"kafka.error\" name={value} other=\"\\u{{202e}}d\"\n"));
+        assert_eq!(
+            text,
+            format!(
+                " WARN Kafka: {value}\\u{{202e}}d event=\"kafka.error\" name={value} other=\"\\u{{202e}}d\"\n"
+            )
+        );
     }
 
     #[test]
     fn json_cannot_steer_a_terminal_either() {
         let written = Shared::default();
         let writer = written.clone();
-        let layer = fmt::layer().with_writer(move || PrintableJson(writer.clone())).json().flatten_event(true).with_target(false).without_time();
+        let layer = fmt::layer()
+            .with_writer(move || PrintableJson(writer.clone()))
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .without_time();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(event = "kafka.error", name = "a\u{1b}[2J\u{202e}b\nc", "Kafka");
         });
         let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
-        assert_eq!(text, "{\"level\":\"WARN\",\"message\":\"Kafka\",\"event\":\"kafka.error\",\"name\":\"a\\u001b[2J\\u202eb\\nc\"}\n");
+        assert_eq!(
+            text,
+            "{\"level\":\"WARN\",\"message\":\"Kafka\",\"event\":\"kafka.error\",\"name\":\"a\\u001b[2J\\u202eb\\nc\"}\n"
+        );
     }
 
     #[test]
     fn alarms_are_counted_by_name() {
         let alarms = Arc::new(Alarms::new());
         assert_eq!(alarms.last(), None);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(Counter(alarms.clone())), || {
-            for _ in 0..3 {
-                tracing::warn!(event = "kafka.waiting", other = "commit.unknown", "waiting");
-            }
-            tracing::warn!(event = "no.such.event", "not ours");
-        });
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(Counter(alarms.clone())),
+            || {
+                for _ in 0..3 {
+                    tracing::warn!(event = "kafka.waiting", other = "commit.unknown", "waiting");
+                }
+                tracing::warn!(event = "no.such.event", "not ours");
+            },
+        );
         let counted: Vec<_> = alarms.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("kafka.waiting", 3)]);
         assert_eq!(alarms.last().map(|(name, _)| name), Some("kafka.waiting"));

@@ -22,8 +22,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Usage, billed at cost: meters what data-plane nodes report, prices it with each provider's own price list, and passes every
-/// charge through without a margin, so that anyone it touches can check it.
+/// Usage, billed at cost: meters what data-plane nodes report, prices it with each provider's own
+/// price list, and passes every charge through without a margin, so that anyone it touches can
+/// check it.
 #[derive(Parser)]
 #[command(name = "atcost", version, max_term_width = 100)]
 struct Cli {
@@ -33,7 +34,8 @@ struct Cli {
     /// What results are printed as.
     #[arg(long, global = true, value_enum, default_value = "table")]
     format: Format,
-    /// What log lines on stderr are printed as. ATCOST_LOG says which: `info`, or `warn,ingest=debug`.
+    /// What log lines on stderr are printed as. ATCOST_LOG says which: `info`, or
+    /// `warn,ingest=debug`.
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: LogFormat,
     #[command(subcommand)]
@@ -44,7 +46,8 @@ struct Cli {
 enum Verb {
     /// Write a commented atcost.toml and an empty ledger beside it.
     Init,
-    /// Read usage events into the ledger: each record exactly once, as usage or as a refusal with its reason.
+    /// Read usage events into the ledger: each record exactly once, as usage or as a refusal with
+    /// its reason.
     Ingest(IngestArgs),
     /// Check a catalog folder, or publish it as the version in force.
     #[command(subcommand)]
@@ -55,7 +58,8 @@ enum Verb {
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
     Doctor(DoctorArgs),
-    /// Copy the rows of days that are over from many small files into few. Nothing is deleted, and ingest may run meanwhile.
+    /// Copy the rows of days that are over from many small files into few. Nothing is deleted, and
+    /// ingest may run meanwhile.
     Compact,
     /// Say into how many shards the ledger is divided, or divide it anew while no ingest runs.
     Shards {
@@ -63,7 +67,8 @@ enum Verb {
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
         shards: Option<u32>,
     },
-    /// Sign the heads of all logs that have grown, after recomputing from storage everything that is new.
+    /// Sign the heads of all logs that have grown, after recomputing from storage everything that
+    /// is new.
     Sign(SignArgs),
     /// Make a key for the signer.
     #[command(subcommand)]
@@ -71,14 +76,16 @@ enum Verb {
     /// Recompute everything from storage and say what is not what was sealed.
     #[command(subcommand)]
     Verify(VerifyVerb),
-    /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is given.
+    /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is
+    /// given.
     Demo(DemoArgs),
 }
 
 #[derive(Args)]
 #[command(group = clap::ArgGroup::new("where").multiple(false))]
 struct IngestArgs {
-    /// A folder or file of events: .ndjson, .jsonl, .json, .avro, each also .gz or .zst. Without it, Kafka is read.
+    /// A folder or file of events: .ndjson, .jsonl, .json, .avro, each also .gz or .zst. Without
+    /// it, Kafka is read.
     #[arg(long, group = "where", value_name = "PATH")]
     files: Option<PathBuf>,
     /// Kafka brokers, HOST:PORT separated by commas.
@@ -145,7 +152,8 @@ struct DoctorArgs {
 
 #[derive(Args)]
 struct SignArgs {
-    /// Allow logs of which the signer remembers nothing: begin from the head that is published, or, where there is none, from nothing.
+    /// Allow logs of which the signer remembers nothing: begin from the head that is published, or,
+    /// where there is none, from nothing.
     #[arg(long)]
     first: bool,
     /// Go on, and look for something new every so often.
@@ -168,7 +176,8 @@ enum SignerVerb {
 enum VerifyVerb {
     /// Log entries, files, rows, roots, signed heads and tiles, of every shard and of the journal.
     Ledger {
-        /// What signatures are checked with, as `atcost signer new-key` printed it. Without it the configured signer's.
+        /// What signatures are checked with, as `atcost signer new-key` printed it. Without it the
+        /// configured signer's.
         #[arg(long, value_name = "VERIFIER_KEY")]
         key: Option<String>,
     },
@@ -221,12 +230,18 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Init => {
             let config = verbs::init::init(&cli.config).await?;
             show(cli, &json!({ "config": cli.config, "ledger": config.ledger }), || {
-                format!("wrote {} and an empty ledger in {}\nnext: atcost catalog publish FOLDER\n", cli.config.display(), config.ledger.display())
+                format!(
+                    "wrote {} and an empty ledger in {}\nnext: atcost catalog publish FOLDER\n",
+                    cli.config.display(),
+                    config.ledger.display()
+                )
             });
             Ok(Verdict::Fine)
         }
         Verb::Catalog(CatalogVerb::Check { folder }) => check(cli, folder),
-        Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => publish(cli, folder, allow_past_changes.as_deref()).await,
+        Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => {
+            publish(cli, folder, allow_past_changes.as_deref()).await
+        }
         Verb::Ingest(args) => {
             let mut config = Config::load(&cli.config)?;
             config.metrics = args.metrics.clone().or(config.metrics);
@@ -240,9 +255,13 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
                 }
                 None => Input::Kafka { brokers: args.brokers.clone(), topic: args.topic.clone() },
             };
-            let summary = verbs::ingest::ingest(&config, &from, args.shard, args.until_caught_up, alarms).await?;
-            let reasons: serde_json::Map<String, serde_json::Value> =
-                summary.rejected_by_reason.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect();
+            let summary =
+                verbs::ingest::ingest(&config, &from, args.shard, args.until_caught_up, alarms).await?;
+            let reasons: serde_json::Map<String, serde_json::Value> = summary
+                .rejected_by_reason
+                .iter()
+                .map(|(reason, count)| (reason.to_string(), json!(count)))
+                .collect();
             let value = json!({
                 "received": summary.received, "usage": summary.usage, "rejected": summary.rejected, "gaps": summary.gaps,
                 "rejected_by_reason": reasons,
@@ -257,13 +276,22 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
                     summary.rejected,
                     plural(summary.commits, "commit", "commits")
                 );
-                let rows: Vec<Vec<String>> =
-                    summary.rejected_by_reason.iter().map(|(reason, count)| vec![reason.to_string(), count.to_string()]).collect();
+                let rows: Vec<Vec<String>> = summary
+                    .rejected_by_reason
+                    .iter()
+                    .map(|(reason, count)| vec![reason.to_string(), count.to_string()])
+                    .collect();
                 if !rows.is_empty() {
-                    text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
+                    text.push_str(&table(
+                        &[("rejected because", Align::Left), ("records", Align::Right)],
+                        &rows,
+                    ));
                 }
                 if let Some(repeats) = summary.repeats {
-                    text.push_str(&format!("duplicates {}, conflicts {} with ids of this shard\n", repeats.duplicates, repeats.conflicts));
+                    text.push_str(&format!(
+                        "duplicates {}, conflicts {} with ids of this shard\n",
+                        repeats.duplicates, repeats.conflicts
+                    ));
                 }
                 if summary.gaps > 0 {
                     text.push_str(&format!(
@@ -277,12 +305,16 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         }
         Verb::Rate(args) => {
             let config = Config::load(&cli.config)?;
-            let month =
-                BillingMonth::parse(&args.period).with_context(|| format!("--period {:?} is not a month; write it like 2025-10", args.period))?;
+            let month = BillingMonth::parse(&args.period).with_context(|| {
+                format!("--period {:?} is not a month; write it like 2025-10", args.period)
+            })?;
             let cut = Cut { ledger_version: args.ledger_version.clone(), catalog: args.catalog.clone() };
             let rated = verbs::rate::rate(&config, month, &cut).await?;
-            let value =
-                serde_json::to_value(Summary { folder: rated.folder.display().to_string(), refused: &rated.refused, manifest: &rated.manifest })?;
+            let value = serde_json::to_value(Summary {
+                folder: rated.folder.display().to_string(),
+                refused: &rated.refused,
+                manifest: &rated.manifest,
+            })?;
             show(cli, &value, || rated_text(&rated));
             Ok(Verdict::Fine)
         }
@@ -294,7 +326,8 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         }
         Verb::Doctor(args) => {
             let config = Config::load(&cli.config)?;
-            let report = verbs::doctor::doctor(&config, args.brokers.as_deref(), args.topic.as_deref()).await?;
+            let report =
+                verbs::doctor::doctor(&config, args.brokers.as_deref(), args.topic.as_deref()).await?;
             show(cli, &serde_json::to_value(&report)?, || report.text());
             Ok(report.verdict())
         }
@@ -318,7 +351,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             show(cli, &serde_json::to_value(&division)?, || {
                 let Division { shards, tables, changed, .. } = division;
                 let now = if changed { "now " } else { "" };
-                let mut text = format!("the ledger is {now}divided into {}\n", plural(u64::from(shards), "shard", "shards"));
+                let mut text = format!(
+                    "the ledger is {now}divided into {}\n",
+                    plural(u64::from(shards), "shard", "shards")
+                );
                 if tables > shards as usize {
                     text.push_str(&format!("{tables} tables hold its rows: those of former divisions are read, and no longer written\n"));
                 }
@@ -334,7 +370,8 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             match args.follow {
                 Some(seconds) => {
                     let every = std::time::Duration::from_secs(seconds);
-                    let mut shown = |report: &verbs::sign::Report| show(cli, &json!(report), || report.text());
+                    let mut shown =
+                        |report: &verbs::sign::Report| show(cli, &json!(report), || report.text());
                     verbs::sign::follow(&config, args.first, every, &mut shown).await
                 }
                 None => {
@@ -347,7 +384,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Signer(SignerVerb::NewKey { name, key }) => {
             let verifier = verbs::sign::new_key(name, key)?.to_string();
             show(cli, &json!({ "key": key, "verifier": verifier }), || {
-                format!("wrote {}; keep it secret\nits signatures are checked with {}\n", key.display(), verifier)
+                format!(
+                    "wrote {}; keep it secret\nits signatures are checked with {}\n",
+                    key.display(),
+                    verifier
+                )
             });
             Ok(Verdict::Fine)
         }
@@ -358,7 +399,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             Ok(report.verdict())
         }
         Verb::Demo(args) => {
-            let options = demo::DemoOptions { folder: args.folder.clone(), brokers: args.brokers.clone(), format: cli.format };
+            let options = demo::DemoOptions {
+                folder: args.folder.clone(),
+                brokers: args.brokers.clone(),
+                format: cli.format,
+            };
             demo::run(&options).await
         }
     }
@@ -378,18 +423,23 @@ fn check(cli: &Cli, folder: &std::path::Path) -> anyhow::Result<Verdict> {
     match &checked.outcome {
         Ok((catalog, warnings)) => {
             let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-            show(cli, &json!({ "ok": true, "digest": catalog.digest.to_string(), "problems": [], "warnings": strings(&warnings) }), || {
-                let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
-                let mut text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-                text.push_str(&format!(
-                    "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
-                    catalog.meters.len(),
-                    catalog.providers.len(),
-                    catalog.customers.len(),
-                    catalog.digest.short()
-                ));
-                text
-            });
+            show(
+                cli,
+                &json!({ "ok": true, "digest": catalog.digest.to_string(), "problems": [], "warnings": strings(&warnings) }),
+                || {
+                    let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
+                    let mut text: String =
+                        warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+                    text.push_str(&format!(
+                        "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
+                        catalog.meters.len(),
+                        catalog.providers.len(),
+                        catalog.customers.len(),
+                        catalog.digest.short()
+                    ));
+                    text
+                },
+            );
             Ok(Verdict::Fine)
         }
         Err(problems) => {
@@ -403,24 +453,40 @@ fn refuse(cli: &Cli, problems: &[rating::catalog::Problem]) {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     show(cli, &json!({ "ok": false, "problems": problems }), || {
         let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-        text.push_str(&format!("refused: {}; nothing was published\n", plural(problems.len() as u64, "problem", "problems")));
+        text.push_str(&format!(
+            "refused: {}; nothing was published\n",
+            plural(problems.len() as u64, "problem", "problems")
+        ));
         text
     });
 }
 
-async fn publish(cli: &Cli, folder: &std::path::Path, allow_past_changes: Option<&str>) -> anyhow::Result<Verdict> {
+async fn publish(
+    cli: &Cli,
+    folder: &std::path::Path,
+    allow_past_changes: Option<&str>,
+) -> anyhow::Result<Verdict> {
     let config = Config::load(&cli.config)?;
     match verbs::catalog::publish(&config, folder, allow_past_changes).await? {
         Published::New { digest, entry } => {
-            show(cli, &json!({ "ok": true, "new": true, "digest": digest.to_string(), "entry": entry }), || {
-                format!("published catalog {} as journal entry {entry}; it is in force\n", digest.short())
-            });
+            show(
+                cli,
+                &json!({ "ok": true, "new": true, "digest": digest.to_string(), "entry": entry }),
+                || format!("published catalog {} as journal entry {entry}; it is in force\n", digest.short()),
+            );
             Ok(Verdict::Fine)
         }
         Published::Unchanged { digest, entry } => {
-            show(cli, &json!({ "ok": true, "new": false, "digest": digest.to_string(), "entry": entry }), || {
-                format!("catalog {} is in force already, since journal entry {entry}; nothing to do\n", digest.short())
-            });
+            show(
+                cli,
+                &json!({ "ok": true, "new": false, "digest": digest.to_string(), "entry": entry }),
+                || {
+                    format!(
+                        "catalog {} is in force already, since journal entry {entry}; nothing to do\n",
+                        digest.short()
+                    )
+                },
+            );
             Ok(Verdict::Fine)
         }
         Published::Refused(problems) => {
@@ -468,12 +534,17 @@ fn rated_text(rated: &Rated) -> String {
         text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
     }
     text.push('\n');
-    let rows: Vec<Vec<String>> = manifest.customer_total.iter().map(|(customer, total)| vec![customer.clone(), total.to_string()]).collect();
+    let rows: Vec<Vec<String>> = manifest
+        .customer_total
+        .iter()
+        .map(|(customer, total)| vec![customer.clone(), total.to_string()])
+        .collect();
     text.push_str(&table(&[("customer", Align::Left), ("charged", Align::Right)], &rows));
     text.push_str(&format!("  retained by the operator: {}\n", manifest.retained_total));
     if !run.unrated.is_empty() {
         let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
-        let reasons: Vec<String> = manifest.unrated_events.iter().map(|(reason, events)| format!("{reason} {events}")).collect();
+        let reasons: Vec<String> =
+            manifest.unrated_events.iter().map(|(reason, events)| format!("{reason} {events}")).collect();
         text.push_str(&format!(
             "! {} not rated ({}); fix the catalog, publish it and rate again\n",
             plural(events, "event is", "events are"),
@@ -481,10 +552,16 @@ fn rated_text(rated: &Rated) -> String {
         ));
     }
     if !refused.is_empty() {
-        text.push_str(&format!("! {} refused; `atcost doctor` says where and why\n", plural(manifest.rejected, "record was", "records were")));
+        text.push_str(&format!(
+            "! {} refused; `atcost doctor` says where and why\n",
+            plural(manifest.rejected, "record was", "records were")
+        ));
     }
     if manifest.conflicts > 0 {
-        text.push_str(&format!("! {} an id with other content; the first counts\n", plural(manifest.conflicts, "record repeats", "records repeat")));
+        text.push_str(&format!(
+            "! {} an id with other content; the first counts\n",
+            plural(manifest.conflicts, "record repeats", "records repeat")
+        ));
     }
     text.push_str(&format!("\n{}\n", folder.display()));
     text

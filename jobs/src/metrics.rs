@@ -1,9 +1,11 @@
 //! The endpoint for Prometheus: `GET /metrics` and `GET /healthz`, on threads of their own.
 //!
-//! It reads counters and the ledger's folder and changes nothing. It is no general server: a connection is one request without a
-//! body, answered within seconds or dropped, and only a few are served at a time.
+//! It reads counters and the ledger's folder and changes nothing. It is no general server: a
+//! connection is one request without a body, answered within seconds or dropped, and only a few are
+//! served at a time.
 //!
-//! Invariant: nothing that a client does, or leaves undone, is noticed by the loop that writes the ledger.
+//! Invariant: nothing that a client does, or leaves undone, is noticed by the loop that writes the
+//! ledger.
 
 use crate::clock;
 use crate::exposition::{CONTENT_TYPE, Exposition, Kind, Seconds};
@@ -72,16 +74,29 @@ pub fn listen(address: &str) -> anyhow::Result<Listening> {
 }
 
 impl Listening {
-    /// Begins to answer, and to look at the shard that `watch` is of. `batch` is how long a batch may take.
+    /// Begins to answer, and to look at the shard that `watch` is of. `batch` is how long a batch
+    /// may take.
     ///
     /// # Errors
     /// When the machine has no room for two threads.
-    pub fn serve(self, watch: Watch, metrics: Arc<Metrics>, alarms: Arc<Alarms>, batch: Duration) -> anyhow::Result<Endpoint> {
-        let watched =
-            Arc::new(Watched { metrics, alarms, figures: Mutex::new(None), patience: PATIENCE.saturating_add(batch), started: clock::now() });
+    pub fn serve(
+        self,
+        watch: Watch,
+        metrics: Arc<Metrics>,
+        alarms: Arc<Alarms>,
+        batch: Duration,
+    ) -> anyhow::Result<Endpoint> {
+        let watched = Arc::new(Watched {
+            metrics,
+            alarms,
+            figures: Mutex::new(None),
+            patience: PATIENCE.saturating_add(batch),
+            started: clock::now(),
+        });
         let stop = Arc::new(AtomicBool::new(false));
         let Self { listener, address } = self;
-        // Nobody waits for this thread: a look at a large ledger may take a while, and it changes nothing.
+        // Nobody waits for this thread: a look at a large ledger may take a while, and it changes
+        // nothing.
         thread("metrics-watch", {
             let (watched, stop) = (watched.clone(), stop.clone());
             move || look_again(watch, &watched, &stop)
@@ -106,14 +121,19 @@ impl Drop for Endpoint {
 }
 
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).context("no thread can be started for the metrics")
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .context("no thread can be started for the metrics")
 }
 
 fn look_again(mut watch: Watch, watched: &Watched, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         match watch.look() {
             Ok(figures) => *watched.figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures),
-            Err(error) => tracing::warn!(event = "watch.failed", %error, "the ledger's folder could not be looked at; its metrics stay as they were"),
+            Err(error) => {
+                tracing::warn!(event = "watch.failed", %error, "the ledger's folder could not be looked at; its metrics stay as they were")
+            }
         }
         let looked = Instant::now();
         while looked.elapsed() < LOOK_EVERY && !stop.load(Ordering::Relaxed) {
@@ -178,9 +198,16 @@ fn answer(mut stream: TcpStream, watched: &Watched) -> std::io::Result<()> {
             let (well, sentence) = health(watched.metrics.idle(), watched.patience, watched.alarms.last());
             (if well { "200 OK" } else { "503 Service Unavailable" }, "text/plain; charset=utf-8", sentence)
         }
-        _ => ("404 Not Found", "text/plain; charset=utf-8", "there are GET /metrics and GET /healthz\n".to_owned()),
+        _ => (
+            "404 Not Found",
+            "text/plain; charset=utf-8",
+            "there are GET /metrics and GET /healthz\n".to_owned(),
+        ),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     write(&mut stream, (head + &body).as_bytes())
 }
 
@@ -230,7 +257,12 @@ fn health(idle: Duration, patience: Duration, alarm: Option<(&'static str, Durat
         Some((name, ago)) => format!("the last warning was {name}, {} s ago", ago.as_secs()),
         None => "there was no warning".to_owned(),
     };
-    (false, format!("ingest makes no progress: its loop has not come round for {seconds} s; {last}; the log says more\n"))
+    (
+        false,
+        format!(
+            "ingest makes no progress: its loop has not come round for {seconds} s; {last}; the log says more\n"
+        ),
+    )
 }
 
 impl Watched {
@@ -249,16 +281,42 @@ impl Watched {
 
     fn process(&self, text: &mut Exposition) {
         let version = env!("CARGO_PKG_VERSION");
-        text.family("atcost_build_info", Kind::Gauge, "The version of atcost; the value is always 1.", [([("version", version)], 1)]);
-        text.single("process_start_time_seconds", Kind::Gauge, "When ingest was started, in seconds since 1970.", since_1970(self.started));
+        text.family(
+            "atcost_build_info",
+            Kind::Gauge,
+            "The version of atcost; the value is always 1.",
+            [([("version", version)], 1)],
+        );
+        text.single(
+            "process_start_time_seconds",
+            Kind::Gauge,
+            "When ingest was started, in seconds since 1970.",
+            since_1970(self.started),
+        );
         if let Some(bytes) = resident_memory() {
-            text.single("process_resident_memory_bytes", Kind::Gauge, "Memory that the process has in use.", bytes);
+            text.single(
+                "process_resident_memory_bytes",
+                Kind::Gauge,
+                "Memory that the process has in use.",
+                bytes,
+            );
         }
-        let idle = u64::try_from(self.metrics.idle().as_micros()).expect("a process lives less than 2^64 microseconds");
-        text.single("atcost_loop_idle_seconds", Kind::Gauge, "How long ago the loop last came round.", Seconds(idle));
+        let idle = u64::try_from(self.metrics.idle().as_micros())
+            .expect("a process lives less than 2^64 microseconds");
+        text.single(
+            "atcost_loop_idle_seconds",
+            Kind::Gauge,
+            "How long ago the loop last came round.",
+            Seconds(idle),
+        );
         let events: Vec<_> = self.alarms.counts().collect();
         let events = events.iter().map(|(name, count)| ([("event", *name)], count));
-        text.family("atcost_events_total", Kind::Counter, "Warnings and errors that were logged, by their event.", events);
+        text.family(
+            "atcost_events_total",
+            Kind::Counter,
+            "Warnings and errors that were logged, by their event.",
+            events,
+        );
     }
 
     fn records(&self, text: &mut Exposition) {
@@ -266,20 +324,45 @@ impl Watched {
         // Read once, so that received = usage + rejected in every answer.
         let (usage, rejected) = (metrics.usage(), metrics.rejected());
         let received = usage + rejected.iter().map(|(_, count)| count).sum::<u64>();
-        text.single("atcost_records_received_total", Kind::Counter, "Records in the ledger since the start: usage and rejected.", received);
+        text.single(
+            "atcost_records_received_total",
+            Kind::Counter,
+            "Records in the ledger since the start: usage and rejected.",
+            received,
+        );
         text.single("atcost_records_usage_total", Kind::Counter, "Records in the ledger as usage.", usage);
         let by_reason = rejected.iter().map(|(reason, count)| ([("reason", reason.as_str())], count));
-        text.family("atcost_records_rejected_total", Kind::Counter, "Records in the ledger as rejected, by reason.", by_reason);
+        text.family(
+            "atcost_records_rejected_total",
+            Kind::Counter,
+            "Records in the ledger as rejected, by reason.",
+            by_reason,
+        );
         text.single(
             "atcost_gaps_total",
             Kind::Counter,
             "Gaps in the ledger: ranges of offsets that were gone before they were read.",
             metrics.gaps(),
         );
-        text.single("atcost_records_lost_total", Kind::Counter, "Offsets inside gaps, each of which may have been a record.", metrics.lost());
+        text.single(
+            "atcost_records_lost_total",
+            Kind::Counter,
+            "Offsets inside gaps, each of which may have been a record.",
+            metrics.lost(),
+        );
         if let Some(Repeats { duplicates, conflicts }) = metrics.repeats() {
-            text.single("atcost_records_duplicate_total", Kind::Counter, "Usage that repeats an id with the same content.", duplicates);
-            text.single("atcost_records_conflict_total", Kind::Counter, "Usage that repeats an id with other content.", conflicts);
+            text.single(
+                "atcost_records_duplicate_total",
+                Kind::Counter,
+                "Usage that repeats an id with the same content.",
+                duplicates,
+            );
+            text.single(
+                "atcost_records_conflict_total",
+                Kind::Counter,
+                "Usage that repeats an id with other content.",
+                conflicts,
+            );
         }
     }
 
@@ -287,12 +370,32 @@ impl Watched {
         let metrics = &self.metrics;
         let durations = metrics.commit_micros();
         text.single("atcost_commits_total", Kind::Counter, "Commits that are durable.", durations.count);
-        text.histogram("atcost_commit_seconds", "How long a commit took until it was durable.", &durations, Seconds);
+        text.histogram(
+            "atcost_commit_seconds",
+            "How long a commit took until it was durable.",
+            &durations,
+            Seconds,
+        );
         text.histogram("atcost_batch_rows", "Rows of a commit.", &metrics.batch_rows(), |rows| rows);
-        text.histogram("atcost_batch_bytes", "Bytes of keys, headers and values that a commit took in.", &metrics.batch_bytes(), |bytes| bytes);
-        text.single("atcost_ledger_version", Kind::Gauge, "The version of the last commit.", metrics.version());
+        text.histogram(
+            "atcost_batch_bytes",
+            "Bytes of keys, headers and values that a commit took in.",
+            &metrics.batch_bytes(),
+            |bytes| bytes,
+        );
+        text.single(
+            "atcost_ledger_version",
+            Kind::Gauge,
+            "The version of the last commit.",
+            metrics.version(),
+        );
         if let Some(at) = metrics.committed_at() {
-            text.single("atcost_last_commit_timestamp_seconds", Kind::Gauge, "When the last commit was made, in seconds since 1970.", since_1970(at));
+            text.single(
+                "atcost_last_commit_timestamp_seconds",
+                Kind::Gauge,
+                "When the last commit was made, in seconds since 1970.",
+                since_1970(at),
+            );
         }
     }
 }
@@ -306,26 +409,54 @@ fn partitions(text: &mut Exposition, readings: &[(Stream, PartitionReading)]) {
         })
         .collect();
     let mut family = |name: &str, help: &str, value: &dyn Fn(&PartitionReading) -> Option<i128>| {
-        let samples =
-            named.iter().filter_map(|(topic, partition, reading)| Some(([("topic", *topic), ("partition", partition.as_str())], value(reading)?)));
+        let samples = named.iter().filter_map(|(topic, partition, reading)| {
+            Some(([("topic", *topic), ("partition", partition.as_str())], value(reading)?))
+        });
         text.family(name, Kind::Gauge, help, samples);
     };
-    family("atcost_partition_position_offset", "The next offset to read, as the ledger has it.", &|reading| Some(reading.position?.0.into()));
-    family("atcost_partition_low_offset", "The first offset that the broker still has.", &|reading| Some(reading.watermarks?.0.0.into()));
-    family("atcost_partition_high_offset", "The next offset that the broker will have.", &|reading| Some(reading.watermarks?.1.0.into()));
-    family("atcost_partition_lag_records", "Offsets that the broker has and the ledger has not.", &|reading| Some(reading.lag()?.into()));
+    family(
+        "atcost_partition_position_offset",
+        "The next offset to read, as the ledger has it.",
+        &|reading| Some(reading.position?.0.into()),
+    );
+    family("atcost_partition_low_offset", "The first offset that the broker still has.", &|reading| {
+        Some(reading.watermarks?.0.0.into())
+    });
+    family("atcost_partition_high_offset", "The next offset that the broker will have.", &|reading| {
+        Some(reading.watermarks?.1.0.into())
+    });
+    family(
+        "atcost_partition_lag_records",
+        "Offsets that the broker has and the ledger has not.",
+        &|reading| Some(reading.lag()?.into()),
+    );
 }
 
 fn storage(text: &mut Exposition, figures: &Figures) {
     text.single("atcost_table_files", Kind::Gauge, "Parquet files in force.", figures.files);
     text.single("atcost_table_bytes", Kind::Gauge, "Bytes of the Parquet files in force.", figures.bytes);
-    text.single("atcost_table_orphans", Kind::Gauge, "Parquet files that no commit names, left by crashes.", figures.orphans);
+    text.single(
+        "atcost_table_orphans",
+        Kind::Gauge,
+        "Parquet files that no commit names, left by crashes.",
+        figures.orphans,
+    );
     let checkpoint = "The version of Delta's last checkpoint; 0 when there is none.";
     text.single("atcost_checkpoint_version", Kind::Gauge, checkpoint, figures.checkpoint.unwrap_or_default());
     text.single("atcost_log_size", Kind::Gauge, "Commits in the log, as it is in storage.", figures.version);
     if let Some(signed) = figures.signed {
-        text.single("atcost_signed_size", Kind::Gauge, "Commits that the last signed head covers.", signed.size);
-        text.single("atcost_signed_timestamp_seconds", Kind::Gauge, "When the last signed head was published, in seconds since 1970.", signed.at);
+        text.single(
+            "atcost_signed_size",
+            Kind::Gauge,
+            "Commits that the last signed head covers.",
+            signed.size,
+        );
+        text.single(
+            "atcost_signed_timestamp_seconds",
+            Kind::Gauge,
+            "When the last signed head was published, in seconds since 1970.",
+            signed.at,
+        );
     }
 }
 
@@ -353,8 +484,12 @@ mod tests {
 
     #[test]
     fn health_is_a_turn_of_the_loop_not_long_ago() {
-        assert_eq!(health(Duration::from_millis(59_999), PATIENCE, None), (true, "ingest makes progress: its loop came round 59 s ago\n".to_owned()));
-        let (well, sentence) = health(Duration::from_secs(75), PATIENCE, Some(("kafka.waiting", Duration::from_secs(3))));
+        assert_eq!(
+            health(Duration::from_millis(59_999), PATIENCE, None),
+            (true, "ingest makes progress: its loop came round 59 s ago\n".to_owned())
+        );
+        let (well, sentence) =
+            health(Duration::from_secs(75), PATIENCE, Some(("kafka.waiting", Duration::from_secs(3))));
         assert!(!well);
         assert!(sentence.contains("75 s; the last warning was kafka.waiting, 3 s ago"), "{sentence}");
     }
@@ -374,7 +509,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let listening = listen("127.0.0.1:0").expect("a free port");
         let address = listening.address;
-        let endpoint = listening.serve(Watch::new(folder.path(), 0), Arc::default(), Arc::default(), Duration::ZERO).expect("threads");
+        let endpoint = listening
+            .serve(Watch::new(folder.path(), 0), Arc::default(), Arc::default(), Duration::ZERO)
+            .expect("threads");
         let ask = |target: &str| {
             let mut stream = TcpStream::connect(address).expect("a connection");
             stream.write_all(format!("{target} HTTP/1.1\r\n\r\n").as_bytes()).expect("it is read");
@@ -399,11 +536,15 @@ mod tests {
         let watched = Watched {
             metrics: Arc::default(),
             alarms: Arc::new(Alarms::new()),
-            figures: Mutex::new(Some(Figures { signed: Some(Signed { size: 1, at: 2 }), ..Figures::default() })),
+            figures: Mutex::new(Some(Figures {
+                signed: Some(Signed { size: 1, at: 2 }),
+                ..Figures::default()
+            })),
             patience: PATIENCE,
             started: clock::now(),
         };
-        let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
+        let stream =
+            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
         watched.metrics.opened(1, Some(watched.started));
         watched.metrics.classified(Repeats::default());
         watched.metrics.position(&stream, NextOffset(1));
@@ -417,8 +558,11 @@ mod tests {
         let exported: BTreeSet<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         let rows = OPERATIONS.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
         let kinds = ["counter", "gauge", "histogram"];
-        let explained: Vec<String> =
-            rows.filter_map(|(name, rest)| Some(format!("{name} {}", rest.split(' ').next().filter(|kind| kinds.contains(kind))?))).collect();
+        let explained: Vec<String> = rows
+            .filter_map(|(name, rest)| {
+                Some(format!("{name} {}", rest.split(' ').next().filter(|kind| kinds.contains(kind))?))
+            })
+            .collect();
         assert_eq!(
             exported,
             explained.iter().map(String::as_str).collect(),
@@ -429,11 +573,21 @@ mod tests {
     #[test]
     fn alert_rules_name_what_is_exported() {
         let text = everything();
-        let exported: BTreeSet<&str> = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
+        let exported: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
         let words = ALERTS.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
-        let named: BTreeSet<&str> = words.filter(|word| word.starts_with("atcost_") || word.starts_with("process_")).collect();
-        assert!(named.len() > 10 && named.is_subset(&exported), "not exported: {:?}", named.difference(&exported).collect::<Vec<_>>());
-        let events: Vec<&str> = ALERTS.split("event=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let named: BTreeSet<&str> =
+            words.filter(|word| word.starts_with("atcost_") || word.starts_with("process_")).collect();
+        assert!(
+            named.len() > 10 && named.is_subset(&exported),
+            "not exported: {:?}",
+            named.difference(&exported).collect::<Vec<_>>()
+        );
+        let events: Vec<&str> =
+            ALERTS.split("event=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(!events.is_empty() && events.iter().all(|event| ALARMS.contains(event)), "{events:?}");
     }
 
@@ -448,8 +602,11 @@ mod tests {
             })
             .collect();
         let rows = OPERATIONS.lines().filter_map(|line| line.strip_prefix("| `Atcost")?.split_once("` | "));
-        let explained: Vec<(String, &str)> = rows.map(|(name, rest)| (format!("Atcost{name}"), rest.split(' ').next().unwrap_or_default())).collect();
-        let explained: BTreeSet<(&str, &str)> = explained.iter().map(|(name, urgency)| (name.as_str(), *urgency)).collect();
+        let explained: Vec<(String, &str)> = rows
+            .map(|(name, rest)| (format!("Atcost{name}"), rest.split(' ').next().unwrap_or_default()))
+            .collect();
+        let explained: BTreeSet<(&str, &str)> =
+            explained.iter().map(|(name, urgency)| (name.as_str(), *urgency)).collect();
         assert_eq!(raised, explained, "left docs/alerts.yml, right the table `Alarms` of docs/operations.md");
     }
 

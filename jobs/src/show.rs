@@ -32,7 +32,8 @@ pub enum Align {
 
 /// A table with a header, columns two blanks apart. Cells are escaped.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let mut widths: Vec<usize> = columns.iter().map(|(name, _)| name.chars().count()).collect();
     for row in &rows {
         assert_eq!(row.len(), columns.len(), "every row has a cell for each column");
@@ -86,8 +87,8 @@ pub fn json_document(value: &serde_json::Value) -> String {
     printable_json(&format!("{value:#}"))
 }
 
-/// JSON that a person may look at too: what would steer a terminal is escaped as JSON does it. It stands in strings only, because
-/// everything else in JSON is ASCII.
+/// JSON that a person may look at too: what would steer a terminal is escaped as JSON does it. It
+/// stands in strings only, because everything else in JSON is ASCII.
 pub fn printable_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
@@ -110,7 +111,8 @@ pub struct Busy {
 
 impl Busy {
     pub fn with(what: impl Into<String>) -> Self {
-        let (what, stop, terminal) = (what.into(), Arc::new(AtomicBool::new(false)), std::io::stderr().is_terminal());
+        let (what, stop, terminal) =
+            (what.into(), Arc::new(AtomicBool::new(false)), std::io::stderr().is_terminal());
         let (stopped, begun) = (stop.clone(), Instant::now());
         std::thread::spawn(move || {
             let every = if terminal { Duration::from_secs(1) } else { Duration::from_secs(10) };
@@ -126,7 +128,11 @@ impl Busy {
                 next += every;
                 let line = format!("{what}, {} s", begun.elapsed().as_secs());
                 // A progress line that cannot be shown is no reason to stop.
-                let _ = if terminal { write!(std::io::stderr(), "\r\x1b[K{line}") } else { writeln!(std::io::stderr(), "{line}") };
+                let _ = if terminal {
+                    write!(std::io::stderr(), "\r\x1b[K{line}")
+                } else {
+                    writeln!(std::io::stderr(), "{line}")
+                };
             }
         });
         Self { stop, terminal }
@@ -148,7 +154,8 @@ mod tests {
 
     #[test]
     fn tables_align_and_escape() {
-        let rows = vec![vec!["acme".to_owned(), "1.5".to_owned()], vec!["b\u{1b}[31m".to_owned(), "20".to_owned()]];
+        let rows =
+            vec![vec!["acme".to_owned(), "1.5".to_owned()], vec!["b\u{1b}[31m".to_owned(), "20".to_owned()]];
         let shown = table(&[("customer", Align::Left), ("EUR", Align::Right)], &rows);
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines, ["  customer     EUR", "  acme         1.5", "  b\\u{1b}[31m   20"]);
@@ -156,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_json_document_says_the_same_escaped() {
-        let value = serde_json::json!({ "a\u{202e}": ["\u{1b}[31m", "\u{7f}\u{9b}\u{200b}\u{e0041}", "größe"] });
+        let value =
+            serde_json::json!({ "a\u{202e}": ["\u{1b}[31m", "\u{7f}\u{9b}\u{200b}\u{e0041}", "größe"] });
         let shown = json_document(&value);
         assert!(shown.chars().all(|character| character == '\n' || is_plain(character)), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);

@@ -1,6 +1,8 @@
-//! A shard's index of ids beside its writer: opened, brought up to the ledger, and asked after every commit.
+//! A shard's index of ids beside its writer: opened, brought up to the ledger, and asked after
+//! every commit.
 //!
-//! It never stops a writer. A damaged index is built again; one that cannot be read or written is done without, and an event says so.
+//! It never stops a writer. A damaged index is built again; one that cannot be read or written is
+//! done without, and an event says so.
 //!
 //! Invariant: the index only ever gets rows that are committed, each version once, in order.
 
@@ -76,7 +78,11 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) async fn committed(&mut self, table: &Table, rows: Option<(&RecordBatch, &[Hash])>) -> Result<Option<Classified>, LedgerError> {
+    pub(crate) async fn committed(
+        &mut self,
+        table: &Table,
+        rows: Option<(&RecordBatch, &[Hash])>,
+    ) -> Result<Option<Classified>, LedgerError> {
         let Some(index) = &mut self.index else { return Ok(None) };
         let mark = Mark { version: table.version(), digest: *table.log().digest().as_bytes() };
         if mark.version != index.complete_to() + 1 {
@@ -103,7 +109,11 @@ impl Classifier {
     }
 
     /// Adds every version that the index lacks, from the rows as they are stored.
-    fn catch_up(&mut self, table: &Table, entries: &BTreeMap<u64, Hash>) -> Result<Result<(), IndexError>, LedgerError> {
+    fn catch_up(
+        &mut self,
+        table: &Table,
+        entries: &BTreeMap<u64, Hash>,
+    ) -> Result<Result<(), IndexError>, LedgerError> {
         let Some(index) = &mut self.index else { return Ok(Ok(())) };
         let from = index.complete_to();
         let mut files: Vec<_> = table.log().files.values().collect();
@@ -122,7 +132,8 @@ impl Classifier {
             Ok::<(), IndexError>(())
         };
         for (nth, file) in files.iter().enumerate() {
-            // Rows of later commits are in later files: what begins before this one's successor may still hold some.
+            // Rows of later commits are in later files: what begins before this one's successor may
+            // still hold some.
             if files.get(nth + 1).is_some_and(|next| next.first <= from + 1) {
                 continue;
             }
@@ -130,20 +141,35 @@ impl Classifier {
             let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
             for batch in id_columns(&path).map_err(|error| damaged(error.to_string()))? {
                 let batch = batch.map_err(|error| damaged(error.to_string()))?;
-                let (versions, rows) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int32Type>());
+                let (versions, rows) = (
+                    batch.column(0).as_primitive::<Int64Type>(),
+                    batch.column(1).as_primitive::<Int32Type>(),
+                );
                 let (sources, ids) = (batch.column(2).as_string::<i32>(), batch.column(3).as_string::<i32>());
                 let digests = batch.column(4).as_binary::<i32>();
                 for row in 0..batch.num_rows() {
-                    let version = u64::try_from(versions.value(row)).map_err(|error| damaged(error.to_string()))?;
+                    let version =
+                        u64::try_from(versions.value(row)).map_err(|error| damaged(error.to_string()))?;
                     if version <= from || ids.is_null(row) {
                         continue;
                     }
                     if version <= index.complete_to() {
-                        let detail = format!("a row of commit {version} comes after rows of commit {}", index.complete_to());
-                        return Ok(Err(IndexError::Storage { location: path.clone(), doing: "reading rows in the order of their commits", detail }));
+                        let detail = format!(
+                            "a row of commit {version} comes after rows of commit {}",
+                            index.complete_to()
+                        );
+                        return Ok(Err(IndexError::Storage {
+                            location: path.clone(),
+                            doing: "reading rows in the order of their commits",
+                            detail,
+                        }));
                     }
-                    let number = u32::try_from(rows.value(row)).map_err(|error| damaged(error.to_string()))?;
-                    let digest = digests.value(row).try_into().map_err(|_| damaged("a content_digest does not have 32 bytes".to_owned()))?;
+                    let number =
+                        u32::try_from(rows.value(row)).map_err(|error| damaged(error.to_string()))?;
+                    let digest = digests
+                        .value(row)
+                        .try_into()
+                        .map_err(|_| damaged("a content_digest does not have 32 bytes".to_owned()))?;
                     if open.as_ref().is_some_and(|(open, _)| *open != version) {
                         let complete = open.take();
                         if let Err(error) = add(index, version - 1, complete) {
@@ -173,7 +199,10 @@ fn tell_damaged(error: &IndexError) {
 }
 
 /// SHA-256 of each log entry but the creation.
-async fn entry_digests(store: &Arc<dyn ObjectStore>, table: &Table) -> Result<BTreeMap<u64, Hash>, LedgerError> {
+async fn entry_digests(
+    store: &Arc<dyn ObjectStore>,
+    table: &Table,
+) -> Result<BTreeMap<u64, Hash>, LedgerError> {
     let mut digests = BTreeMap::new();
     let mut see = |record: &crate::record::BatchRecord| {
         if record.version > 1 {
@@ -187,16 +216,22 @@ async fn entry_digests(store: &Arc<dyn ObjectStore>, table: &Table) -> Result<BT
 }
 
 /// The columns `batch`, `row`, `source`, `id` and `content_digest` of a file.
-fn id_columns(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>, Box<dyn std::error::Error>> {
+fn id_columns(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>>, Box<dyn std::error::Error>> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path)?)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), ["batch", "row", "source", "id", "content_digest"]);
+    let mask =
+        ProjectionMask::columns(builder.parquet_schema(), ["batch", "row", "source", "id", "content_digest"]);
     Ok(builder.with_projection(mask).with_batch_size(65_536).build()?)
 }
 
 /// The usage rows of a batch as the builder makes it: sources are a dictionary.
 fn push_batch(entries: &mut Entries, rows: &RecordBatch, contents: &[Hash]) {
     let column = |name: &str| rows.column_by_name(name).expect("a batch has all columns");
-    let sources = column("source").as_dictionary::<Int32Type>().downcast_dict::<StringArray>().expect("sources are text");
+    let sources = column("source")
+        .as_dictionary::<Int32Type>()
+        .downcast_dict::<StringArray>()
+        .expect("sources are text");
     let ids = column("id").as_string::<i32>();
     for (row, content) in contents.iter().enumerate() {
         if ids.is_valid(row) {

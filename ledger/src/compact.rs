@@ -1,10 +1,13 @@
-//! Copies the rows of many small files into one, so that a ledger of many commits stays quick to read.
+//! Copies the rows of many small files into one, so that a ledger of many commits stays quick to
+//! read.
 //!
-//! It touches only days that are over and changes no row: the same rows with the same `batch` and `row` are in fewer files. Before it
-//! commits, it reads back what it wrote and computes from that, for each commit whose rows were copied, the roots that the commit's
-//! record states. The files that were copied stay where they are: runs that were pinned before read them.
+//! It touches only days that are over and changes no row: the same rows with the same `batch` and
+//! `row` are in fewer files. Before it commits, it reads back what it wrote and computes from that,
+//! for each commit whose rows were copied, the roots that the commit's record states. The files
+//! that were copied stay where they are: runs that were pinned before read them.
 //!
-//! Invariant: a compaction commits only rows whose leaves are those that were sealed when they were first written.
+//! Invariant: a compaction commits only rows whose leaves are those that were sealed when they were
+//! first written.
 
 use crate::error::LedgerError;
 use crate::merkle;
@@ -23,7 +26,8 @@ use schemas::time::Instant;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The most rows in one file, and the most bytes that are copied together, so that a copy fits the memory of a small machine.
+/// The most rows in one file, and the most bytes that are copied together, so that a copy fits the
+/// memory of a small machine.
 const MAX_ROWS: u64 = 1_000_000;
 const MAX_BYTES: u64 = 128 << 20;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
@@ -38,10 +42,12 @@ pub struct Compacted {
     pub commits: u64,
 }
 
-/// Compacts the days of every shard that ended before `now`, in UTC. An ingest that runs meanwhile follows.
+/// Compacts the days of every shard that ended before `now`, in UTC. An ingest that runs meanwhile
+/// follows.
 ///
 /// # Errors
-/// `Corrupt` when a row is not what was sealed: nothing is committed then. `Fenced` when ingest committed first: run it again.
+/// `Corrupt` when a row is not what was sealed: nothing is committed then. `Fenced` when ingest
+/// committed first: run it again.
 pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerError> {
     let key = LeafKey::read(ledger)?;
     let mut done = Compacted::default();
@@ -60,7 +66,10 @@ pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerErr
             let rows = copy(&table, &key, shard, &group, &records)?;
             done.rows += rows.rows;
             done.commits += 1;
-            let removed = group.iter().map(|file| RemovedFile { path: file.added.path.clone(), digest: file.added.digest }).collect();
+            let removed = group
+                .iter()
+                .map(|file| RemovedFile { path: file.added.path.clone(), digest: file.added.digest })
+                .collect();
             let version = table.commit_compaction(removed, rows, now).await?;
             tracing::info!(event = "compaction.committed", location = %folder.display(), version, files = group.len(), "files were copied together");
         }
@@ -94,13 +103,20 @@ fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<
 type Records = BTreeMap<u64, (Counts, merkle::Hash, merkle::Hash)>;
 
 /// The rows of a group, proved to be what was sealed, from the bytes of the new file.
-fn copy(table: &Table, key: &LeafKey, shard: u32, group: &[ActiveFile], records: &Records) -> Result<SealedRows, LedgerError> {
+fn copy(
+    table: &Table,
+    key: &LeafKey,
+    shard: u32,
+    group: &[ActiveFile],
+    records: &Records,
+) -> Result<SealedRows, LedgerError> {
     let folder = table.folder();
     let mut parts = Vec::new();
     let mut expected = 0;
     for (path, file) in verified_paths(folder, group.iter().map(|file| &file.added))?.iter().zip(group) {
         let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
-        let bytes = std::fs::read(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
         parts.extend(read(Bytes::from(bytes)).map_err(damaged)?);
         expected += file.added.rows;
     }
@@ -135,20 +151,32 @@ fn copy(table: &Table, key: &LeafKey, shard: u32, group: &[ActiveFile], records:
         parts.iter().try_for_each(|part| recount.take(part, &mut check))?;
         recount.finish(&mut check)
     });
-    proved
-        .map_err(|detail| LedgerError::corrupt(&folder.display(), format!("copying files together was refused: {detail}; nothing was committed")))?;
+    proved.map_err(|detail| {
+        LedgerError::corrupt(
+            &folder.display(),
+            format!("copying files together was refused: {detail}; nothing was committed"),
+        )
+    })?;
     if leaves.len() as u64 != expected {
         return Err(LedgerError::corrupt(
             &folder.display(),
             format!("{} rows came out of files with {expected}; nothing was committed", leaves.len()),
         ));
     }
-    Ok(SealedRows { file, rows: expected, counts, rows_root: merkle::root(&leaves), subjects: 0, subjects_root: merkle::root(&[]) })
+    Ok(SealedRows {
+        file,
+        rows: expected,
+        counts,
+        rows_root: merkle::root(&leaves),
+        subjects: 0,
+        subjects_root: merkle::root(&[]),
+    })
 }
 
 /// The rows in the bytes of a Parquet file.
 pub(crate) fn read(file: Bytes) -> Result<Vec<RecordBatch>, String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(65_536).build());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(65_536).build());
     let reader = reader.map_err(|error| error.to_string())?;
     reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

@@ -1,4 +1,5 @@
-//! Signed heads as they are published: a C2SP signed note over a C2SP checkpoint, and the hash tiles from which anybody makes proofs.
+//! Signed heads as they are published: a C2SP signed note over a C2SP checkpoint, and the hash
+//! tiles from which anybody makes proofs.
 //!
 //! It deliberately decides nothing: what may be signed is `signer`'s to say.
 //!
@@ -12,7 +13,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
 use object_store::{ObjectStoreExt as _, PutPayload};
-use signed_note::{Note, StandardSigner, StandardVerifier, Verifier as _, VerifierList, is_key_name_valid, new_ed25519_verifier_key};
+use signed_note::{
+    Note, StandardSigner, StandardVerifier, Verifier as _, VerifierList, is_key_name_valid,
+    new_ed25519_verifier_key,
+};
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Write as _};
@@ -39,7 +43,8 @@ pub struct VerifierKey {
 }
 
 impl SignerKey {
-    const WANTED: &str = "it is not the key of a signer; restore it from a copy, or make one with `atcost signer new-key`";
+    const WANTED: &str =
+        "it is not the key of a signer; restore it from a copy, or make one with `atcost signer new-key`";
 
     /// Makes a key and writes it to a new file that its owner alone may read.
     ///
@@ -53,7 +58,9 @@ impl SignerKey {
             ));
         }
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| LedgerError::storage(&path.display(), "asking the system for random bytes", &error))?;
+        getrandom::fill(&mut secret).map_err(|error| {
+            LedgerError::storage(&path.display(), "asking the system for random bytes", &error)
+        })?;
         let key = format!("{}\n", private_text(name, &secret));
         let mut options = File::options();
         options.write(true).create_new(true);
@@ -62,14 +69,18 @@ impl SignerKey {
         let written = options.open(path).and_then(|mut file| {
             file.write_all(key.as_bytes())?;
             file.sync_all()?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder =
+                path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder)?.sync_all()
         });
         match written {
-            Ok(()) => Ok(verifier_text(name, &secret).parse().expect("a key that was just made is well formed")),
-            Err(error) if error.kind() == IoErrorKind::AlreadyExists => {
-                Err(LedgerError::invalid(&path.display(), "there is a file already; a key is never overwritten"))
+            Ok(()) => {
+                Ok(verifier_text(name, &secret).parse().expect("a key that was just made is well formed"))
             }
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => Err(LedgerError::invalid(
+                &path.display(),
+                "there is a file already; a key is never overwritten",
+            )),
             Err(error) => Err(LedgerError::storage(&path.display(), "writing the key", &error)),
         }
     }
@@ -78,17 +89,25 @@ impl SignerKey {
     /// `Invalid` when it is missing or everybody may read it, `Corrupt` when it is no key.
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
         let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-            IoErrorKind::NotFound => LedgerError::invalid(&path.display(), "there is no signer's key; make one with `atcost signer new-key`"),
+            IoErrorKind::NotFound => LedgerError::invalid(
+                &path.display(),
+                "there is no signer's key; make one with `atcost signer new-key`",
+            ),
             IoErrorKind::InvalidData => LedgerError::corrupt(&path.display(), Self::WANTED),
             _ => LedgerError::storage(&path.display(), "reading the key", &error),
         })?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let mode =
-                std::fs::metadata(path).map_err(|error| LedgerError::storage(&path.display(), "reading the key", &error))?.permissions().mode();
+            let mode = std::fs::metadata(path)
+                .map_err(|error| LedgerError::storage(&path.display(), "reading the key", &error))?
+                .permissions()
+                .mode();
             if mode & 0o077 != 0 {
-                return Err(LedgerError::invalid(&path.display(), "others may read the signer's key, and sign in its name; set its mode to 0600"));
+                return Err(LedgerError::invalid(
+                    &path.display(),
+                    "others may read the signer's key, and sign in its name; set its mode to 0600",
+                ));
             }
         }
         Self::parse(&text).ok_or_else(|| LedgerError::corrupt(&path.display(), Self::WANTED))
@@ -113,7 +132,8 @@ impl SignerKey {
 
     /// Signs a head. The same head is signed with the same bytes each time.
     pub(crate) fn sign(&self, origin: &str, head: &Head) -> SignedHead {
-        let checkpoint = Checkpoint::new(origin, head.size, TlogHash(head.root), "").expect("an origin is not empty");
+        let checkpoint =
+            Checkpoint::new(origin, head.size, TlogHash(head.root), "").expect("an origin is not empty");
         let mut note = Note::new(&checkpoint.to_bytes(), &[]).expect("a checkpoint is a well-formed text");
         note.add_sigs(&[&self.signer]).expect("a key that was read can sign");
         SignedHead { origin: origin.to_owned(), head: *head, note: note.to_bytes() }
@@ -137,7 +157,9 @@ fn private_text(name: &str, secret: &[u8; 32]) -> String {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the key of a verifier; it looks like NAME+1a2b3c4d+BASE64, as `atcost signer new-key` prints it")]
+#[error(
+    "{0:?} is not the key of a verifier; it looks like NAME+1a2b3c4d+BASE64, as `atcost signer new-key` prints it"
+)]
 pub struct VerifierKeyError(String);
 
 impl FromStr for VerifierKey {
@@ -227,7 +249,9 @@ pub(crate) fn published(table: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
 /// # Errors
 /// When storage fails; publishing again completes it.
 pub(crate) async fn publish(table: &Path, tree: &Tree, signed: &SignedHead) -> Result<(), LedgerError> {
-    let before = published(table)?.and_then(|note| SignedHead::parse(&note)).map_or(0, |published| published.head.size);
+    let before = published(table)?
+        .and_then(|note| SignedHead::parse(&note))
+        .map_or(0, |published| published.head.size);
     // What stands there may be another log's; then everything is written.
     let before = if before <= signed.head.size { before } else { 0 };
     for tile in Tile::new_tiles(TILE_HEIGHT, before, signed.head.size) {
@@ -239,7 +263,11 @@ pub(crate) async fn publish(table: &Path, tree: &Tree, signed: &SignedHead) -> R
 
 pub(crate) async fn put(path: &Path, bytes: Vec<u8>) -> Result<(), LedgerError> {
     let payload = PutPayload::from(bytes);
-    local().put(&object_path(path)?, payload).await.map(drop).map_err(|error| LedgerError::storage(&path.display(), "writing", &error))
+    local()
+        .put(&object_path(path)?, payload)
+        .await
+        .map(drop)
+        .map_err(|error| LedgerError::storage(&path.display(), "writing", &error))
 }
 
 /// As c2sp.org/tlog-tiles names them: without the height, which is always 8.
@@ -253,11 +281,16 @@ fn tile_data(tile: &Tile, tree: &Tree) -> Vec<u8> {
     tile.read_data(tree).expect("the tree has the hashes of its own tiles")
 }
 
-/// What is wrong with the tiles of a log whose published head has `size` leaves: each file, and why, as part of a sentence.
+/// What is wrong with the tiles of a log whose published head has `size` leaves: each file, and
+/// why, as part of a sentence.
 ///
 /// # Errors
 /// When they cannot be read.
-pub(crate) fn check_tiles(table: &Path, tree: &Tree, size: u64) -> Result<Vec<(PathBuf, String)>, LedgerError> {
+pub(crate) fn check_tiles(
+    table: &Path,
+    tree: &Tree,
+    size: u64,
+) -> Result<Vec<(PathBuf, String)>, LedgerError> {
     const AGAIN: &str = "remove the folder log and run `atcost sign`, which publishes it again";
     let mut wrong = Vec::new();
     for tile in Tile::new_tiles(TILE_HEIGHT, 0, size) {
@@ -286,12 +319,14 @@ pub(crate) fn check_tiles(table: &Path, tree: &Tree, size: u64) -> Result<Vec<(P
                 continue;
             }
             let coordinates = path.strip_prefix(&root).ok().and_then(Path::to_str).unwrap_or_default();
-            let tile = Tile::from_path(&format!("tile/8/{coordinates}")).ok().filter(|tile| is_in(tile, tree));
+            let tile =
+                Tile::from_path(&format!("tile/8/{coordinates}")).ok().filter(|tile| is_in(tile, tree));
             let Some(tile) = tile else {
                 wrong.push((path, format!("this is not a tile of the log; {AGAIN}")));
                 continue;
             };
-            let found = std::fs::read(&path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+            let found = std::fs::read(&path)
+                .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
             if found != tile_data(&tile, tree) {
                 wrong.push((path, format!("the tile does not hold the hashes of the records; {AGAIN}")));
             }
@@ -306,6 +341,9 @@ fn is_in(tile: &Tile, tree: &Tree) -> bool {
     let size = tree.leaves().len() as u64;
     let level = u32::from(tile.level()) * u32::from(TILE_HEIGHT);
     let nodes = size.checked_shr(level).unwrap_or_default();
-    let end = tile.level_index().checked_mul(1 << TILE_HEIGHT).and_then(|start| start.checked_add(u64::from(tile.width())));
+    let end = tile
+        .level_index()
+        .checked_mul(1 << TILE_HEIGHT)
+        .and_then(|start| start.checked_add(u64::from(tile.width())));
     !tile.is_data() && tile.width() > 0 && end.is_some_and(|end| end <= nodes)
 }

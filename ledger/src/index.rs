@@ -1,14 +1,19 @@
-//! Which rows repeat an id: a derived index of every (`source`, `id`) of a shard, asked and extended at ingest.
+//! Which rows repeat an id: a derived index of every (`source`, `id`) of a shard, asked and
+//! extended at ingest.
 //!
-//! The first row of an id in ledger order counts. A later one is a *duplicate* if its content is the same and a *conflict* if not, as
-//! `rating::usage` says too, which knows nothing of this index. It does not decide anything: rows are committed first and classified then, and
-//! whoever bills reads the ledger. It does not know corrections.
+//! The first row of an id in ledger order counts. A later one is a *duplicate* if its content is
+//! the same and a *conflict* if not, as `rating::usage` says too, which knows nothing of this
+//! index. It does not decide anything: rows are committed first and classified then, and whoever
+//! bills reads the ledger. It does not know corrections.
 //!
-//! An id is a 128-bit SipHash-1-3 of source and id, keyed by a secret of this index so that no producer can look for ids that collide; a content is the first
-//! half of its SHA-256. So a row is taken for a repetition of one of n other ids with a chance of n · 2⁻¹²⁸.
+//! An id is a 128-bit SipHash-1-3 of source and id, keyed by a secret of this index so that no
+//! producer can look for ids that collide; a content is the first half of its SHA-256. So a row is
+//! taken for a repetition of one of n other ids with a chance of n · 2⁻¹²⁸.
 //!
-//! It is a log-structured merge tree: young ids in memory ([`front`]), then runs of sorted keys ([`run`]), each with a filter, eight of one level merged into one
-//! of the next. A key is in one place only. Memory is bounded whatever the ledger's size: filters that do not fit are read from their files.
+//! It is a log-structured merge tree: young ids in memory ([`front`]), then runs of sorted keys
+//! ([`run`]), each with a filter, eight of one level merged into one of the next. A key is in one
+//! place only. Memory is bounded whatever the ledger's size: filters that do not fit are read from
+//! their files.
 //!
 //! | what | then |
 //! |---|---|
@@ -33,9 +38,11 @@ use std::path::{Path, PathBuf};
 
 /// Runs of one level that are merged into one of the next.
 const FAN: usize = 8;
-/// Entries by which each merge goes on for each row that is added. One would do; the sooner a merge is done, the fewer runs are asked.
+/// Entries by which each merge goes on for each row that is added. One would do; the sooner a merge
+/// is done, the fewer runs are asked.
 const PACE: u64 = 4;
-/// 1024 parts: what the front and the filters have for one of them fits into a processor's nearest cache.
+/// 1024 parts: what the front and the filters have for one of them fits into a processor's nearest
+/// cache.
 const PART_BITS: u32 = 10;
 
 /// What was wrong with the index. It is derived, so the ledger has lost nothing.
@@ -44,7 +51,9 @@ pub enum IndexError {
     /// It has been emptied; open it again and add everything.
     #[error("{location} is damaged: {detail}; the index is built again from the ledger")]
     Damaged { location: PathBuf, detail: String },
-    #[error("{location} failed while {doing}: {detail}; the ledger does not need the index and is complete without it")]
+    #[error(
+        "{location} failed while {doing}: {detail}; the ledger does not need the index and is complete without it"
+    )]
     Storage { location: PathBuf, doing: &'static str, detail: String },
 }
 
@@ -58,7 +67,8 @@ impl IndexError {
     }
 }
 
-/// A version of the ledger and what tells it from the same version of another one: the SHA-256 of its log entry.
+/// A version of the ledger and what tells it from the same version of another one: the SHA-256 of
+/// its log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     pub version: u64,
@@ -168,10 +178,16 @@ impl Entries {
     /// # Panics
     /// When the rows do not ascend.
     pub fn push(&mut self, row: u32, source: &str, id: &str, content_digest: &[u8; 32]) {
-        assert!(self.rows.last().is_none_or(|last| *last < row), "the rows of a version ascend: the first of an id counts");
+        assert!(
+            self.rows.last().is_none_or(|last| *last < row),
+            "the rows of a version ascend: the first of an id counts"
+        );
         let (half, _) = content_digest.split_first_chunk::<16>().expect("32 bytes are more than 16");
         self.rows.push(row);
-        self.hashed.push(Hashed { key: self.hasher.key(source, id, &mut self.bytes), content: u128::from_be_bytes(*half) });
+        self.hashed.push(Hashed {
+            key: self.hasher.key(source, id, &mut self.bytes),
+            content: u128::from_be_bytes(*half),
+        });
     }
 
     pub fn len(&self) -> usize {
@@ -182,8 +198,9 @@ impl Entries {
         self.rows.is_empty()
     }
 
-    /// The entries by the first bits of their keys, and within these in their old order, each with its row. What is asked of runs and front
-    /// then lies close together; that is all, so nothing needs to be sorted.
+    /// The entries by the first bits of their keys, and within these in their old order, each with
+    /// its row. What is asked of runs and front then lies close together; that is all, so nothing
+    /// needs to be sorted.
     fn by_place(&self) -> (Vec<Hashed>, Vec<u32>) {
         let part = |entry: &Hashed| index_of((entry.key >> (128 - PART_BITS)) as u64);
         let mut next = [0; 1 << PART_BITS];
@@ -225,17 +242,24 @@ pub struct Index {
 }
 
 impl Index {
-    /// Opens the index in `folder`, which belongs to it alone; an empty one where there is none, or none that can be trusted.
+    /// Opens the index in `folder`, which belongs to it alone; an empty one where there is none, or
+    /// none that can be trusted.
     ///
     /// `holds` says whether the ledger has this very version.
     ///
     /// # Errors
     /// `Storage` when the folder cannot be read or written, or another process has it open.
-    pub fn open(folder: &Path, limits: Limits, holds: impl FnOnce(&Mark) -> bool) -> Result<Self, IndexError> {
-        std::fs::create_dir_all(folder).map_err(|error| IndexError::storage(folder, "creating the folder", &error))?;
+    pub fn open(
+        folder: &Path,
+        limits: Limits,
+        holds: impl FnOnce(&Mark) -> bool,
+    ) -> Result<Self, IndexError> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| IndexError::storage(folder, "creating the folder", &error))?;
         let path = folder.join(LOCK);
         let lock = File::create(&path).map_err(|error| IndexError::storage(&path, "opening", &error))?;
-        lock.try_lock().map_err(|error| IndexError::storage(&path, "locking it for this process alone", &error))?;
+        lock.try_lock()
+            .map_err(|error| IndexError::storage(&path, "locking it for this process alone", &error))?;
         let (manifest, why) = match Manifest::read(folder) {
             Ok(Some(manifest)) if holds(&manifest.mark) => (Some(manifest), ""),
             Ok(Some(_)) => (None, "it was made from another ledger, or from a later state of this one"),
@@ -262,8 +286,10 @@ impl Index {
         Manifest::remove(folder)?;
         files::remove_others(folder, &[LOCK.to_owned()])?;
         let mut secret = [0; 16];
-        getrandom::fill(&mut secret).map_err(|error| IndexError::storage(folder, "asking for random bytes", &error))?;
-        let manifest = Manifest { secret, mark: Mark::START, totals: Totals::default(), front: None, runs: Vec::new() };
+        getrandom::fill(&mut secret)
+            .map_err(|error| IndexError::storage(folder, "asking for random bytes", &error))?;
+        let manifest =
+            Manifest { secret, mark: Mark::START, totals: Totals::default(), front: None, runs: Vec::new() };
         Self::load(folder, limits, lock, manifest)
     }
 
@@ -315,7 +341,12 @@ impl Index {
 
     pub fn size(&self) -> Size {
         let runs = self.runs.iter().map(Run::bytes).sum::<u64>();
-        let front = self.saved.front.iter().filter_map(|name| std::fs::metadata(self.folder.join(name.file())).ok()).map(|file| file.len());
+        let front = self
+            .saved
+            .front
+            .iter()
+            .filter_map(|name| std::fs::metadata(self.folder.join(name.file())).ok())
+            .map(|file| file.len());
         let filters = self.runs.iter().filter(|run| run.is_resident()).map(Run::filter_bytes).sum::<u64>();
         Size {
             runs: self.runs.len(),
@@ -325,8 +356,9 @@ impl Index {
         }
     }
 
-    /// What the folder's manifest says, for whoever wants to compare it with the ledger: the version it is complete to, and the counts there.
-    /// Nothing if there is no manifest or it is damaged.
+    /// What the folder's manifest says, for whoever wants to compare it with the ledger: the
+    /// version it is complete to, and the counts there. Nothing if there is no manifest or it is
+    /// damaged.
     ///
     /// # Errors
     /// `Storage` when it cannot be read.
@@ -338,14 +370,16 @@ impl Index {
         }
     }
 
-    /// Classifies the usage rows of the next version, which the ledger has committed, and adds those whose ids are new. A version without usage rows
-    /// is added too, with no entries.
+    /// Classifies the usage rows of the next version, which the ledger has committed, and adds
+    /// those whose ids are new. A version without usage rows is added too, with no entries.
     ///
     /// # Errors
-    /// `Damaged` when a file is not what was written; the index is then emptied. After any error it must be opened again, or done without.
+    /// `Damaged` when a file is not what was written; the index is then emptied. After any error it
+    /// must be opened again, or done without.
     ///
     /// # Panics
-    /// When `mark` is not the version after [`Self::complete_to`], the entries were hashed for another index, or an error came before.
+    /// When `mark` is not the version after [`Self::complete_to`], the entries were hashed for
+    /// another index, or an error came before.
     pub fn classify_and_add(&mut self, mark: Mark, entries: &Entries) -> Result<Classified, IndexError> {
         assert!(!self.failed, "an index that failed is opened again");
         assert_eq!(mark.version, self.mark.version + 1, "versions are added one after the other");
@@ -376,7 +410,9 @@ impl Index {
     fn add(&mut self, mark: Mark, entries: &Entries) -> Result<Classified, IndexError> {
         let (hashed, rows) = entries.by_place();
         let mut classes: Vec<Option<Class>> = vec![None; hashed.len()];
-        let class = |first: u128, entry: &Hashed| if first == entry.content { Class::Duplicate } else { Class::Conflict };
+        let class = |first: u128, entry: &Hashed| {
+            if first == entry.content { Class::Duplicate } else { Class::Conflict }
+        };
         let mut maybe = Vec::new();
         // The runs come before the front: what they hold came before any row of this version.
         for run in &self.runs {
@@ -444,7 +480,13 @@ impl Index {
 
     /// Replaces the manifest and then removes the files that it no longer names.
     fn publish(&mut self, front: Option<RunName>, mark: Mark, totals: Totals) -> Result<(), IndexError> {
-        let manifest = Manifest { secret: self.secret, mark, totals, front, runs: self.runs.iter().map(|run| run.name).collect() };
+        let manifest = Manifest {
+            secret: self.secret,
+            mark,
+            totals,
+            front,
+            runs: self.runs.iter().map(|run| run.name).collect(),
+        };
         manifest.write(&self.folder)?;
         files::sync_folder(&self.folder)?;
         let kept = manifest.files();
@@ -458,10 +500,14 @@ impl Index {
     fn begin_merges(&mut self) -> Result<(), IndexError> {
         let levels: std::collections::BTreeSet<u32> = self.runs.iter().map(|run| run.name.level).collect();
         for level in levels {
-            let waiting: Vec<&Run> = self.runs.iter().filter(|run| run.name.level == level).take(FAN).collect();
+            let waiting: Vec<&Run> =
+                self.runs.iter().filter(|run| run.name.level == level).take(FAN).collect();
             let keys = waiting.iter().map(|run| run.name.keys).sum::<u64>();
             // A run has fewer than 2^32 keys; so large ones stay side by side.
-            if waiting.len() < FAN || self.merges.iter().any(|merge| merge.level == level + 1) || u32::try_from(keys).is_err() {
+            if waiting.len() < FAN
+                || self.merges.iter().any(|merge| merge.level == level + 1)
+                || u32::try_from(keys).is_err()
+            {
                 continue;
             }
             let name = RunName { number: number()?, level: level + 1, keys };
@@ -470,7 +516,8 @@ impl Index {
         Ok(())
     }
 
-    /// Lets each merge go on by a few entries; by all that are left if its level has become long meanwhile, as after many short lives of this process.
+    /// Lets each merge go on by a few entries; by all that are left if its level has become long
+    /// meanwhile, as after many short lives of this process.
     fn go_on_merging(&mut self, entries: u64) -> Result<(), IndexError> {
         let mut done = 0;
         while done < self.merges.len() {
@@ -492,7 +539,8 @@ impl Index {
         Ok(())
     }
 
-    /// Keeps the filters of the smallest runs in memory, as many as fit: each of them saves as much work as a large one.
+    /// Keeps the filters of the smallest runs in memory, as many as fit: each of them saves as much
+    /// work as a large one.
     fn fill_memory(&mut self) -> Result<(), IndexError> {
         self.runs.sort_by_key(|run| run.name.keys);
         let mut room = self.limits.filter_bytes;
@@ -521,7 +569,9 @@ const LOCK: &str = "lock";
 
 /// A name for a run that nobody has used.
 fn number() -> Result<u64, IndexError> {
-    getrandom::u64().map_err(|error| IndexError::storage(Path::new("the system's random numbers"), "asking for one", &error))
+    getrandom::u64().map_err(|error| {
+        IndexError::storage(Path::new("the system's random numbers"), "asking for one", &error)
+    })
 }
 
 /// A number that is an index into memory.

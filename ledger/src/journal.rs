@@ -1,7 +1,8 @@
 //! What the operator decided, in order: for now, which catalogs were published.
 //!
-//! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are numbered from 0 without holes and are never
-//! edited; the number is the Delta `txn` of the commit, so two operators deciding at once cannot both be entry 7.
+//! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are
+//! numbered from 0 without holes and are never edited; the number is the Delta `txn` of the commit,
+//! so two operators deciding at once cannot both be entry 7.
 
 use crate::error::LedgerError;
 use crate::merkle::{self, Frontier, Hash};
@@ -10,7 +11,9 @@ use crate::record::{Counts, JOURNAL, Layout, Moved};
 use crate::row::{Column, ColumnType, arrow_schema, parquet_bytes};
 use crate::shard::local;
 use crate::table::{Commit, SealedRows, Table};
-use arrow::array::{Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -79,7 +82,8 @@ impl Journal {
     }
 
     /// # Errors
-    /// As [`crate::Ledger::open`], and `Corrupt` when entries are missing or a file's digest is wrong.
+    /// As [`crate::Ledger::open`], and `Corrupt` when entries are missing or a file's digest is
+    /// wrong.
     pub async fn open(ledger: &Path) -> Result<Self, LedgerError> {
         let table = Table::open(&local(), &journal_folder(ledger), JOURNAL, COLUMNS).await?;
         let mut entries = Vec::new();
@@ -87,8 +91,13 @@ impl Journal {
             entries.append(&mut read_entries(&path)?);
         }
         entries.sort_by_key(|entry| entry.number);
-        if let Some((index, entry)) = entries.iter().enumerate().find(|(index, entry)| i64::try_from(*index) != Ok(entry.number)) {
-            return Err(LedgerError::corrupt(&table.folder().display(), format!("entry {index} is missing; the next one found is {}", entry.number)));
+        if let Some((index, entry)) =
+            entries.iter().enumerate().find(|(index, entry)| i64::try_from(*index) != Ok(entry.number))
+        {
+            return Err(LedgerError::corrupt(
+                &table.folder().display(),
+                format!("entry {index} is missing; the next one found is {}", entry.number),
+            ));
         }
         Ok(Self { table, entries })
     }
@@ -118,7 +127,13 @@ impl Journal {
             to: NextOffset(number + 1),
             identity: None,
         };
-        let commit = Commit { at: recorded_at, layout: Layout::FIRST, key: [0; 8], streams: vec![moved], seal: &|_| Some(entry.seal()) };
+        let commit = Commit {
+            at: recorded_at,
+            layout: Layout::FIRST,
+            key: [0; 8],
+            streams: vec![moved],
+            seal: &|_| Some(entry.seal()),
+        };
         self.table.commit(&commit).await?;
         self.entries.push(entry);
         Ok(self.entries.last().expect("an entry was just added"))
@@ -144,7 +159,9 @@ impl Entry {
             vec![
                 Arc::new(Int64Array::from(vec![self.number])),
                 Arc::new(StringArray::from(vec![self.kind.as_str()])),
-                Arc::new(TimestampMicrosecondArray::from(vec![self.recorded_at.micros()]).with_timezone("UTC")),
+                Arc::new(
+                    TimestampMicrosecondArray::from(vec![self.recorded_at.micros()]).with_timezone("UTC"),
+                ),
                 Arc::new(StringArray::from(vec![self.digest.to_string()])),
                 Arc::new(StringArray::from(vec![self.note.clone()])),
                 Arc::new(BinaryArray::from(vec![self.body.as_slice()])),
@@ -170,12 +187,17 @@ pub fn journal_folder(ledger: &Path) -> PathBuf {
 
 pub(crate) fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
     let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
-    let file = std::fs::File::open(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build()).map_err(|error| damaged(error.to_string()))?;
+    let file = std::fs::File::open(path)
+        .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.build())
+        .map_err(|error| damaged(error.to_string()))?;
     let mut entries = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(format!("column {name} is missing")));
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| damaged(format!("column {name} is missing")))
+        };
         let numbers = column("entry")?.as_primitive::<Int64Type>();
         let kinds = column("kind")?.as_string::<i32>();
         let recorded = column("recorded_at")?.as_primitive::<TimestampMicrosecondType>();
@@ -185,9 +207,12 @@ pub(crate) fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
         for row in 0..batch.num_rows() {
             entries.push(Entry {
                 number: numbers.value(row),
-                kind: EntryKind::parse(kinds.value(row)).ok_or_else(|| damaged(format!("unknown kind of entry {:?}", kinds.value(row))))?,
-                recorded_at: Instant::from_micros(recorded.value(row)).map_err(|error| damaged(error.to_string()))?,
-                digest: Sha256Digest::from_hex(digests.value(row)).ok_or_else(|| damaged("a digest is not SHA-256".to_owned()))?,
+                kind: EntryKind::parse(kinds.value(row))
+                    .ok_or_else(|| damaged(format!("unknown kind of entry {:?}", kinds.value(row))))?,
+                recorded_at: Instant::from_micros(recorded.value(row))
+                    .map_err(|error| damaged(error.to_string()))?,
+                digest: Sha256Digest::from_hex(digests.value(row))
+                    .ok_or_else(|| damaged("a digest is not SHA-256".to_owned()))?,
                 note: notes.is_valid(row).then(|| notes.value(row).to_owned()),
                 body: bodies.value(row).to_vec(),
             });

@@ -1,8 +1,10 @@
-//! SHA-256 of many messages at once: sixteen side by side, one in each lane of the wide registers that servers have.
+//! SHA-256 of many messages at once: sixteen side by side, one in each lane of the wide registers
+//! that servers have.
 //!
-//! Sealing hashes a few hundred bytes for every row, in messages so short that the instructions made for SHA-256 spend their
-//! time waiting for their own results. Sixteen messages that do not depend on each other keep the machine busy. Where it lacks
-//! AVX-512, and for a handful of messages, the `sha2` crate does the work.
+//! Sealing hashes a few hundred bytes for every row, in messages so short that the instructions
+//! made for SHA-256 spend their time waiting for their own results. Sixteen messages that do not
+//! depend on each other keep the machine busy. Where it lacks AVX-512, and for a handful of
+//! messages, the `sha2` crate does the work.
 //!
 //! It deliberately knows nothing of rows or trees.
 //!
@@ -12,13 +14,16 @@ use sha2::{Digest as _, Sha256};
 use wide::Wide;
 
 const LANES: usize = 16;
-/// Below this, sixteen lanes take longer than one message after the other: lanes that are empty cost as much as full ones.
+/// Below this, sixteen lanes take longer than one message after the other: lanes that are empty
+/// cost as much as full ones.
 const WORTHWHILE: usize = LANES / 2;
 /// Bytes of a block.
 const BLOCK: usize = 64;
-/// What a message is followed by to fill its last block: a byte 0x80, zeros, and its length in bits as u64.
+/// What a message is followed by to fill its last block: a byte 0x80, zeros, and its length in bits
+/// as u64.
 const PADDING: usize = 9;
-/// Messages with fewer blocks are put together with those that have exactly as many; longer ones with those next to them in length.
+/// Messages with fewer blocks are put together with those that have exactly as many; longer ones
+/// with those next to them in length.
 const FEW_BLOCKS: usize = 32;
 /// Room for the messages of [`fixed`].
 const SLOT: usize = 2 * BLOCK;
@@ -26,8 +31,8 @@ const SLOT: usize = 2 * BLOCK;
 /// One word of sixteen messages.
 type Lane = [u32; LANES];
 
-/// The SHA-256 of `count` messages of equal length. `write` is given each message's number and the buffer to put it in, which
-/// holds an older message: it writes all of it.
+/// The SHA-256 of `count` messages of equal length. `write` is given each message's number and the
+/// buffer to put it in, which holds an older message: it writes all of it.
 pub fn fixed<const LEN: usize>(count: usize, mut write: impl FnMut(usize, &mut [u8; LEN])) -> Vec<[u8; 32]> {
     const { assert!(LEN + PADDING <= SLOT, "a message of fixed length has at most two blocks") };
     let mut digests = Vec::with_capacity(count);
@@ -61,7 +66,8 @@ pub fn fixed<const LEN: usize>(count: usize, mut write: impl FnMut(usize, &mut [
     digests
 }
 
-/// The SHA-256 of messages that lie one after the other in `arena`, the first from its begin, each up to its number in `ends`.
+/// The SHA-256 of messages that lie one after the other in `arena`, the first from its begin, each
+/// up to its number in `ends`.
 ///
 /// # Panics
 /// When `ends` shrinks or points beyond the arena.
@@ -72,7 +78,8 @@ pub fn variable(arena: &[u8], ends: &[u32]) -> Vec<[u8; 32]> {
         return messages.map(|message| Sha256::digest(message).into()).collect();
     };
     let mut digests = vec![[0; 32]; ends.len()];
-    // Messages with equally many blocks are done at the same time, so each waits until there are enough of its kind.
+    // Messages with equally many blocks are done at the same time, so each waits until there are
+    // enough of its kind.
     let mut waiting = [const { Vec::new() }; FEW_BLOCKS];
     let mut others = Vec::new();
     for (number, message) in messages.enumerate() {
@@ -91,7 +98,8 @@ pub fn variable(arena: &[u8], ends: &[u32]) -> Vec<[u8; 32]> {
     digests
 }
 
-/// Puts the SHA-256 of at most sixteen messages, those with fewer blocks first, where their numbers say.
+/// Puts the SHA-256 of at most sixteen messages, those with fewer blocks first, where their numbers
+/// say.
 fn side_by_side(wide: Wide, numbered: &[(usize, &[u8])], digests: &mut [[u8; 32]]) {
     let longest = numbered.last().map_or(0, |(_, message)| blocks(message));
     let all: usize = numbered.iter().map(|(_, message)| blocks(message)).sum();
@@ -134,7 +142,8 @@ fn blocks(message: &[u8]) -> usize {
     (message.len() + PADDING).div_ceil(BLOCK)
 }
 
-/// Writes the blocks that the message does not fill where there are zeros: one, or two where the first has no room for the padding.
+/// Writes the blocks that the message does not fill where there are zeros: one, or two where the
+/// first has no room for the padding.
 fn write_tail(message: &[u8], tail: &mut [[u8; BLOCK]; 2]) {
     let (_, rest) = message.as_chunks::<BLOCK>();
     tail[0][..rest.len()].copy_from_slice(rest);
@@ -149,14 +158,19 @@ fn bits(length: usize) -> [u8; 8] {
 // What follows is FIPS 180-4, sections 4 to 6.
 
 #[cfg(target_arch = "x86_64")]
-#[expect(unsafe_code, reason = "AVX-512: its functions are called where the machine has it, and read and write what a reference points to")]
+#[expect(
+    unsafe_code,
+    reason = "AVX-512: its functions are called where the machine has it, and read and write what a reference points to"
+)]
 mod wide {
     use super::{BLOCK, LANES, Lane, ROUNDS};
     use std::arch::x86_64::{
-        __m512i, _mm_loadu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_castsi128_si512, _mm512_castsi512_si256, _mm512_extracti64x4_epi64,
-        _mm512_inserti32x4, _mm512_loadu_epi32, _mm512_permutex2var_epi64, _mm512_ror_epi32, _mm512_set_epi64, _mm512_set1_epi32, _mm512_set4_epi32,
-        _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi32, _mm512_storeu_epi32, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32,
-        _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+        __m512i, _mm_loadu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_castsi128_si512,
+        _mm512_castsi512_si256, _mm512_extracti64x4_epi64, _mm512_inserti32x4, _mm512_loadu_epi32,
+        _mm512_permutex2var_epi64, _mm512_ror_epi32, _mm512_set_epi64, _mm512_set1_epi32, _mm512_set4_epi32,
+        _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi32, _mm512_storeu_epi32,
+        _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+        _mm512_unpacklo_epi64,
     };
 
     /// Shows that this machine has the registers.
@@ -170,25 +184,33 @@ mod wide {
 
         /// Takes a block of each message into the state.
         pub(super) fn compress(self, state: &mut [Lane; 8], blocks: &[&[u8; BLOCK]; LANES]) {
-            // SAFETY: `here` makes a Wide only where the machine has what `compress` is compiled for.
+            // SAFETY: `here` makes a Wide only where the machine has what `compress` is compiled
+            // for.
             unsafe { compress(state, blocks) }
         }
 
         /// The state as bytes, message by message.
         pub(super) fn digests(self, state: &[Lane; 8]) -> [[u8; 32]; LANES] {
-            // SAFETY: `here` makes a Wide only where the machine has what `digests` is compiled for.
+            // SAFETY: `here` makes a Wide only where the machine has what `digests` is compiled
+            // for.
             unsafe { digests(state) }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw")]
     fn compress(state: &mut [Lane; 8], blocks: &[&[u8; BLOCK]; LANES]) {
-        // `array::map` is not compiled for these registers, so that passing through it would cost as much as the work itself.
+        // `array::map` is not compiled for these registers, so that passing through it would cost
+        // as much as the work itself.
         let mut before = [_mm512_setzero_si512(); 8];
         for (before, lane) in before.iter_mut().zip(&*state) {
             *before = load(lane);
         }
-        let mut words = [four_words::<0>(blocks), four_words::<1>(blocks), four_words::<2>(blocks), four_words::<3>(blocks)];
+        let mut words = [
+            four_words::<0>(blocks),
+            four_words::<1>(blocks),
+            four_words::<2>(blocks),
+            four_words::<3>(blocks),
+        ];
         let words = words.as_flattened_mut().first_chunk_mut().expect("four times four are sixteen");
         let mut now = before;
         let [first @ .., last] = &ROUNDS;
@@ -202,30 +224,50 @@ mod wide {
         }
     }
 
-    /// Sixteen rounds; `EXTEND` turns their words into those of the next sixteen. Each word is turned right after its use: only one of
-    /// the machine's two units rotates, and extending rotates more than a round does, so that taking turns keeps both busy.
+    /// Sixteen rounds; `EXTEND` turns their words into those of the next sixteen. Each word is
+    /// turned right after its use: only one of the machine's two units rotates, and extending
+    /// rotates more than a round does, so that taking turns keeps both busy.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
-    fn sixteen_rounds<const EXTEND: bool>(state: &mut [__m512i; 8], words: &mut [__m512i; LANES], constants: &[u32; LANES]) {
+    fn sixteen_rounds<const EXTEND: bool>(
+        state: &mut [__m512i; 8],
+        words: &mut [__m512i; LANES],
+        constants: &[u32; LANES],
+    ) {
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
         macro_rules! round {
             ($word:literal $a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident) => {
-                let sigma = xor(_mm512_ror_epi32::<6>($e), _mm512_ror_epi32::<11>($e), _mm512_ror_epi32::<25>($e));
+                let sigma =
+                    xor(_mm512_ror_epi32::<6>($e), _mm512_ror_epi32::<11>($e), _mm512_ror_epi32::<25>($e));
                 let choice = _mm512_ternarylogic_epi32::<0xca>($e, $f, $g);
-                let first = add(add($h, add(words[$word], _mm512_set1_epi32(constants[$word].cast_signed()))), add(sigma, choice));
-                let sigma = xor(_mm512_ror_epi32::<2>($a), _mm512_ror_epi32::<13>($a), _mm512_ror_epi32::<22>($a));
+                let first = add(
+                    add($h, add(words[$word], _mm512_set1_epi32(constants[$word].cast_signed()))),
+                    add(sigma, choice),
+                );
+                let sigma =
+                    xor(_mm512_ror_epi32::<2>($a), _mm512_ror_epi32::<13>($a), _mm512_ror_epi32::<22>($a));
                 let majority = _mm512_ternarylogic_epi32::<0xe8>($a, $b, $c);
                 $d = add($d, first);
                 $h = add(first, add(sigma, majority));
                 if EXTEND {
-                    let (fifteenth, seventh, second) = (words[($word + 1) % 16], words[($word + 9) % 16], words[($word + 14) % 16]);
-                    let early = xor(_mm512_ror_epi32::<7>(fifteenth), _mm512_ror_epi32::<18>(fifteenth), _mm512_srli_epi32::<3>(fifteenth));
-                    let late = xor(_mm512_ror_epi32::<17>(second), _mm512_ror_epi32::<19>(second), _mm512_srli_epi32::<10>(second));
+                    let (fifteenth, seventh, second) =
+                        (words[($word + 1) % 16], words[($word + 9) % 16], words[($word + 14) % 16]);
+                    let early = xor(
+                        _mm512_ror_epi32::<7>(fifteenth),
+                        _mm512_ror_epi32::<18>(fifteenth),
+                        _mm512_srli_epi32::<3>(fifteenth),
+                    );
+                    let late = xor(
+                        _mm512_ror_epi32::<17>(second),
+                        _mm512_ror_epi32::<19>(second),
+                        _mm512_srli_epi32::<10>(second),
+                    );
                     words[$word] = add(add(words[$word], early), add(seventh, late));
                 }
             };
         }
-        // The variables take turns instead of their values; an index that varied would keep the words in memory.
+        // The variables take turns instead of their values; an index that varied would keep the
+        // words in memory.
         round!(0 a b c d e f g h);
         round!(1 h a b c d e f g);
         round!(2 g h a b c d e f);
@@ -245,8 +287,8 @@ mod wide {
         *state = [a, b, c, d, e, f, g, h];
     }
 
-    /// Words 4 * `QUARTER` and the three after it, each with one lane for each block. Quarters of blocks are put together by loading
-    /// them, because only one of the two units shuffles.
+    /// Words 4 * `QUARTER` and the three after it, each with one lane for each block. Quarters of
+    /// blocks are put together by loading them, because only one of the two units shuffles.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn four_words<const QUARTER: usize>(blocks: &[&[u8; BLOCK]; LANES]) -> [__m512i; 4] {
@@ -356,7 +398,8 @@ mod wide {
 }
 
 /// The fractional parts of the square roots of the first 8 primes.
-const START: [u32; 8] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+const START: [u32; 8] =
+    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
 /// The fractional parts of the cube roots of the first 64 primes.
 #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,15 @@
 //! The facts: what arrived, in an append-only table, and the one way anything gets into it.
 //!
-//! The ledger consults no catalog, knows no prices and never edits a row. What a row means for a bill is decided by `rating`,
-//! again and again, from the same rows.
+//! The ledger consults no catalog, knows no prices and never edits a row. What a row means for a
+//! bill is decided by `rating`, again and again, from the same rows.
 //!
 //! Invariants
-//! - A record's row and the position that says it was read are one Delta commit ([`Ledger::commit`]).
-//! - `received = usage + rejected` (+ gaps for records that were lost before they could be read), checked for every batch.
-//! - Opening is recovering: [`Ledger::open`] is the only way in, after a crash and on any other day.
+//! - A record's row and the position that says it was read are one Delta commit
+//!   ([`Ledger::commit`]).
+//! - `received = usage + rejected` (+ gaps for records that were lost before they could be read),
+//!   checked for every batch.
+//! - Opening is recovering: [`Ledger::open`] is the only way in, after a crash and on any other
+//!   day.
 //!
 //! | store | trusted? | may be lost? |
 //! |---|---|---|

@@ -1,9 +1,12 @@
-//! Merkle trees as RFC 6962, section 2.1, has them: roots, and proofs that a leaf is in a tree and that a tree is the begin of another.
+//! Merkle trees as RFC 6962, section 2.1, has them: roots, and proofs that a leaf is in a tree and
+//! that a tree is the begin of another.
 //!
-//! Roots are computed here, many nodes at once. Proofs are made and checked by `tlog_tiles`, a port of what Go's checksum
-//! database runs: a proof system of one's own is where others have accepted forged histories.
+//! Roots are computed here, many nodes at once. Proofs are made and checked by `tlog_tiles`, a port
+//! of what Go's checksum database runs: a proof system of one's own is where others have accepted
+//! forged histories.
 //!
-//! Invariant: a tree of `n` leaves is the same value however it was made: at once ([`root`], [`Tree`]) or leaf by leaf ([`Frontier`]).
+//! Invariant: a tree of `n` leaves is the same value however it was made: at once ([`root`],
+//! [`Tree`]) or leaf by leaf ([`Frontier`]).
 
 use crate::lanes;
 use sha2::{Digest as _, Sha256};
@@ -106,7 +109,8 @@ impl Tree {
         hashes(tlog::prove_record(size, index, self).expect("the tree has this leaf"))
     }
 
-    /// The path that shows that the tree of the first `old` leaves is the begin of the tree of the first `new` ones.
+    /// The path that shows that the tree of the first `old` leaves is the begin of the tree of the
+    /// first `new` ones.
     ///
     /// # Panics
     /// When the tree has fewer than `new` leaves, or `old` is more than `new`.
@@ -135,7 +139,8 @@ impl tlog::HashReader for Tree {
 /// # Errors
 /// When the path does not show it.
 pub fn check_inclusion(head: &Head, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), NotProven> {
-    tlog::check_record(&tlog_hashes(path), head.size, tlog::Hash(head.root), index, tlog::Hash(*leaf)).map_err(|_| NotProven)
+    tlog::check_record(&tlog_hashes(path), head.size, tlog::Hash(head.root), index, tlog::Hash(*leaf))
+        .map_err(|_| NotProven)
 }
 
 /// Checks that the tree with the head `old` is the begin of the one with the head `new`.
@@ -146,7 +151,8 @@ pub fn check_consistency(old: &Head, new: &Head, path: &[Hash]) -> Result<(), No
     if old.size == 0 {
         return if old.root == tlog::EMPTY_HASH.0 && path.is_empty() { Ok(()) } else { Err(NotProven) };
     }
-    tlog::check_tree(&tlog_hashes(path), new.size, tlog::Hash(new.root), old.size, tlog::Hash(old.root)).map_err(|_| NotProven)
+    tlog::check_tree(&tlog_hashes(path), new.size, tlog::Hash(new.root), old.size, tlog::Hash(old.root))
+        .map_err(|_| NotProven)
 }
 
 fn hashes(path: Vec<tlog::Hash>) -> Path {
@@ -157,7 +163,8 @@ fn tlog_hashes(path: &[Hash]) -> Vec<tlog::Hash> {
     path.iter().copied().map(tlog::Hash).collect()
 }
 
-/// All that is needed of a tree for it to grow: the roots of its complete subtrees, from the largest to the smallest.
+/// All that is needed of a tree for it to grow: the roots of its complete subtrees, from the
+/// largest to the smallest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Frontier {
     size: u64,
@@ -166,7 +173,8 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// A frontier as [`Self::peaks`] showed it; none where a tree of that size has another number of peaks.
+    /// A frontier as [`Self::peaks`] showed it; none where a tree of that size has another number
+    /// of peaks.
     pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }

@@ -1,10 +1,12 @@
-//! Proofs for who was shown a signed head: that a batch record is in the log, that the log only grew, and which rows of a batch are a
-//! subject's: all of them, and no others.
+//! Proofs for who was shown a signed head: that a batch record is in the log, that the log only
+//! grew, and which rows of a batch are a subject's: all of them, and no others.
 //!
-//! What is proven is what was signed: that the second tree names each subject once and in order is recomputed by the signer and by
-//! `atcost verify ledger`, which see every row. A checker here sees only its own rows and the hashes beside them.
+//! What is proven is what was signed: that the second tree names each subject once and in order is
+//! recomputed by the signer and by `atcost verify ledger`, which see every row. A checker here sees
+//! only its own rows and the hashes beside them.
 //!
-//! Invariant: a proof shows of other subjects' rows nothing but hashes that say nothing without the leaf key.
+//! Invariant: a proof shows of other subjects' rows nothing but hashes that say nothing without the
+//! leaf key.
 
 use crate::merkle::{self, Hash, Head, NotProven, Path, Tree};
 use crate::seal::{self, Group, LeafKey, Nonce, RowBytes, Rows, SubjectKey};
@@ -93,15 +95,20 @@ pub enum ProofError {
     GroupNotInBatch,
     #[error("the group {side} the subject's is not one that the batch record covers")]
     NeighbourNotInBatch { side: Side },
-    #[error("the group shown as the one {side} the subject's is not next to it: another group of the subject may be between them")]
+    #[error(
+        "the group shown as the one {side} the subject's is not next to it: another group of the subject may be between them"
+    )]
     NotNext { side: Side },
     #[error("the batch record is not the one that the head covers at this version")]
     BatchNotInLog,
-    #[error("the log with the newer head does not begin with the log of the older one: its history was changed")]
+    #[error(
+        "the log with the newer head does not begin with the log of the older one: its history was changed"
+    )]
     HistoryChanged,
 }
 
-/// Shows all rows of `subject` among the rows of a commit; `None` stands for rejected records and gaps.
+/// Shows all rows of `subject` among the rows of a commit; `None` stands for rejected records and
+/// gaps.
 ///
 /// # Panics
 /// As [`seal::seal`].
@@ -112,7 +119,8 @@ pub fn prove_subject(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>) -> S
     let found = groups.binary_search_by(|group| group.label.cmp(&label));
     let tree = Tree::new(seal::group_hashes(&groups));
     let place = |index: usize| place(&tree, index);
-    let neighbour = |index: usize| groups.get(index).map(|group| Neighbour { group: *group, place: place(index) });
+    let neighbour =
+        |index: usize| groups.get(index).map(|group| Neighbour { group: *group, place: place(index) });
     let (at, next) = match found {
         Ok(at) => (at, at + 1),
         Err(at) => (at, at),
@@ -128,7 +136,8 @@ pub fn prove_subject(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>) -> S
 fn shown_rows(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>, leaves: Vec<Hash>) -> Vec<ShownRow> {
     let tree = Tree::new(leaves);
     let opened = seal::Opened::new(key, rows);
-    let of_subject = rows.subject_of.iter().enumerate().filter(|(_, of)| rows.subjects[**of as usize] == subject);
+    let of_subject =
+        rows.subject_of.iter().enumerate().filter(|(_, of)| rows.subjects[**of as usize] == subject);
     of_subject
         .map(|(index, _)| {
             let (nonce, row) = opened.row(index);
@@ -142,7 +151,8 @@ fn place(tree: &Tree, index: usize) -> Place {
     Place { index, path: tree.inclusion(index, tree.leaves().len() as u64) }
 }
 
-/// Checks that `proof` shows all rows of the subject with that key in the commit of that batch record.
+/// Checks that `proof` shows all rows of the subject with that key in the commit of that batch
+/// record.
 ///
 /// # Errors
 /// Names the check that failed.
@@ -150,9 +160,8 @@ pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> R
     let label = key.label(roots.shard, roots.version);
     let leaves = check_rows(roots, &proof.rows)?;
     let beside = |side, neighbour: &Option<Neighbour>| match neighbour {
-        Some(Neighbour { group, place }) => {
-            check_place(&roots.subjects, place, &group.hash()).map_err(|NotProven| ProofError::NeighbourNotInBatch { side })
-        }
+        Some(Neighbour { group, place }) => check_place(&roots.subjects, place, &group.hash())
+            .map_err(|NotProven| ProofError::NeighbourNotInBatch { side }),
         None => Ok(()),
     };
     beside(Side::Before, &proof.before)?;
@@ -163,7 +172,8 @@ pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> R
         Some(_) if leaves.is_empty() => return Err(ProofError::GroupWithoutRows),
         Some(place) => {
             let group = Group { label, leaves: Sha256::digest(leaves.as_flattened()).into() };
-            check_place(&roots.subjects, place, &group.hash()).map_err(|NotProven| ProofError::GroupNotInBatch)?;
+            check_place(&roots.subjects, place, &group.hash())
+                .map_err(|NotProven| ProofError::GroupNotInBatch)?;
             (place.index, place.index + 1)
         }
         None if !leaves.is_empty() => return Err(ProofError::RowsWithoutGroup),
@@ -211,7 +221,8 @@ fn check_place(head: &Head, place: &Place, leaf: &Hash) -> Result<(), NotProven>
     merkle::check_inclusion(head, place.index, leaf, &place.path)
 }
 
-/// Shows that the record of `version` is in the log with `size` records, whose leaves are at hand in `log`.
+/// Shows that the record of `version` is in the log with `size` records, whose leaves are at hand
+/// in `log`.
 ///
 /// # Panics
 /// When the log has fewer records, or the version is none of them.
@@ -225,7 +236,8 @@ pub fn prove_batch(log: &Tree, version: u64, size: u64) -> Path {
 /// When the path does not show it.
 pub fn check_batch(head: &Head, version: u64, record: &[u8], path: &[Hash]) -> Result<(), ProofError> {
     let index = index_of(version).ok_or(ProofError::BatchNotInLog)?;
-    merkle::check_inclusion(head, index, &merkle::leaf(record), path).map_err(|NotProven| ProofError::BatchNotInLog)
+    merkle::check_inclusion(head, index, &merkle::leaf(record), path)
+        .map_err(|NotProven| ProofError::BatchNotInLog)
 }
 
 /// Where the record of a version stands in the log: entry 0 of the table has none.

@@ -1,7 +1,8 @@
 //! The files of a ledger at one cut, for readers. Read only.
 //!
-//! Parquet has no checksums here and a flipped bit is more often than not a silently different number, so nobody gets a path
-//! from this module before the file's SHA-256 has been compared with the one in the log, which was itself replayed and checked.
+//! Parquet has no checksums here and a flipped bit is more often than not a silently different
+//! number, so nobody gets a path from this module before the file's SHA-256 has been compared with
+//! the one in the log, which was itself replayed and checked.
 
 use crate::error::LedgerError;
 use crate::record::{AddedFile, Layout};
@@ -63,11 +64,16 @@ impl FromStr for Versions {
     type Err = VersionsError;
 
     fn from_str(text: &str) -> Result<Self, VersionsError> {
-        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self).map_err(|_| VersionsError(text.to_owned()))
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|_| VersionsError(text.to_owned()))
     }
 }
 
-/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same rows in the same files.
+/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same rows in the
+/// same files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerCut {
     pub versions: Versions,
@@ -96,9 +102,13 @@ impl PinnedFiles {
     pub async fn of_ledger(ledger: &Path, versions: Option<&Versions>) -> Result<Self, LedgerError> {
         let count = shard_count(ledger)?;
         // Shards that were made after the cut had nothing in it.
-        let wanted = versions.map_or(count, |versions| u32::try_from(versions.0.len()).expect("shards are few"));
+        let wanted =
+            versions.map_or(count, |versions| u32::try_from(versions.0.len()).expect("shards are few"));
         if wanted > count || wanted == 0 {
-            return Err(LedgerError::invalid(&ledger.display(), format!("versions of {wanted} shards were given; there are {count}")));
+            return Err(LedgerError::invalid(
+                &ledger.display(),
+                format!("versions of {wanted} shards were given; there are {count}"),
+            ));
         }
         let store = local();
         let mut pinned = Self {
@@ -111,7 +121,9 @@ impl PinnedFiles {
         let mut heads = Vec::new();
         for shard in 0..wanted {
             let folder = shard_folder(ledger, shard);
-            let version = versions.and_then(|versions| versions.0.get(usize::try_from(shard).expect("shards are few"))).copied();
+            let version = versions
+                .and_then(|versions| versions.0.get(usize::try_from(shard).expect("shards are few")))
+                .copied();
             let table = match version {
                 Some(version) => Table::open_at(&store, &folder, shard, COLUMNS, version).await?,
                 None => Table::open(&store, &folder, shard, COLUMNS).await?,
@@ -148,13 +160,15 @@ impl PinnedFiles {
     }
 }
 
-/// The key is of no use to a reader, but a wrong one is found here rather than when a proof is wanted.
+/// The key is of no use to a reader, but a wrong one is found here rather than when a proof is
+/// wanted.
 fn check_key(ledger: &Path, table: &Table) -> Result<(), LedgerError> {
     let path = LeafKey::path(ledger);
     match table.log().key {
-        Some(used) if path.exists() && LeafKey::read(ledger)?.id().0 != used => {
-            Err(LedgerError::corrupt(&path.display(), "this is not the key that the rows were sealed with; restore it from a copy"))
-        }
+        Some(used) if path.exists() && LeafKey::read(ledger)?.id().0 != used => Err(LedgerError::corrupt(
+            &path.display(),
+            "this is not the key that the rows were sealed with; restore it from a copy",
+        )),
         _ => Ok(()),
     }
 }
@@ -165,9 +179,10 @@ fn check_checkpoint(table: &Table) -> Result<(), LedgerError> {
     let path = checkpoint_path(table.folder(), made.version);
     let derived = "it is derived: remove it, and the next one replaces it";
     match hash_file(&path) {
-        Ok((_, digest)) if digest != made.digest => {
-            Err(LedgerError::corrupt(&path.display(), format!("its SHA-256 is {digest}, the log says {}; {derived}", made.digest)))
-        }
+        Ok((_, digest)) if digest != made.digest => Err(LedgerError::corrupt(
+            &path.display(),
+            format!("its SHA-256 is {digest}, the log says {}; {derived}", made.digest),
+        )),
         // It may be removed at any time.
         Ok(_) | Err(LedgerError::Corrupt { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -178,7 +193,10 @@ fn check_checkpoint(table: &Table) -> Result<(), LedgerError> {
 ///
 /// # Errors
 /// `Corrupt` names the first file that is missing or differs.
-pub(crate) fn verified_paths<'a>(folder: &Path, files: impl IntoIterator<Item = &'a AddedFile>) -> Result<Vec<PathBuf>, LedgerError> {
+pub(crate) fn verified_paths<'a>(
+    folder: &Path,
+    files: impl IntoIterator<Item = &'a AddedFile>,
+) -> Result<Vec<PathBuf>, LedgerError> {
     let mut paths = Vec::new();
     for file in files {
         let path = folder.join(&file.path);
@@ -186,7 +204,10 @@ pub(crate) fn verified_paths<'a>(folder: &Path, files: impl IntoIterator<Item = 
         if bytes != file.bytes || digest != file.digest {
             return Err(LedgerError::corrupt(
                 &path.display(),
-                format!("its SHA-256 is {digest} over {bytes} bytes, the log says {} over {}; restore the file from a copy", file.digest, file.bytes),
+                format!(
+                    "its SHA-256 is {digest} over {bytes} bytes, the log says {} over {}; restore the file from a copy",
+                    file.digest, file.bytes
+                ),
             ));
         }
         paths.push(path);
@@ -196,7 +217,10 @@ pub(crate) fn verified_paths<'a>(folder: &Path, files: impl IntoIterator<Item = 
 
 fn hash_file(path: &Path) -> Result<(u64, Sha256Digest), LedgerError> {
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => LedgerError::corrupt(&path.display(), "the log names this file, but it is gone; restore it from a copy"),
+        std::io::ErrorKind::NotFound => LedgerError::corrupt(
+            &path.display(),
+            "the log names this file, but it is gone; restore it from a copy",
+        ),
         _ => LedgerError::storage(&path.display(), "reading", &error),
     };
     let mut file = std::fs::File::open(path).map_err(failed)?;

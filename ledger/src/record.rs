@@ -1,9 +1,11 @@
 //! A batch record: all that one commit says, and the log entry that follows from it.
 //!
-//! The record is a leaf of the ledger log. The entry in Delta's log holds it, and every other byte of the entry is rendered from
-//! it, so an entry is checked by rendering it again: no bit of it can change unnoticed. `docs/format.md` has the grammar.
+//! The record is a leaf of the ledger log. The entry in Delta's log holds it, and every other byte
+//! of the entry is rendered from it, so an entry is checked by rendering it again: no bit of it can
+//! change unnoticed. `docs/format.md` has the grammar.
 //!
-//! Invariant: `BatchRecord::decode(&record.encode()) == Ok(record)`, and there is one encoding of a record.
+//! Invariant: `BatchRecord::decode(&record.encode()) == Ok(record)`, and there is one encoding of a
+//! record.
 
 use crate::merkle::Hash;
 pub use crate::merkle::Head as TreeHead;
@@ -131,9 +133,13 @@ impl BatchRecord {
         push_count(&mut bytes, self.streams.len());
         for moved in &self.streams {
             push_text(&mut bytes, &moved.application);
-            push_option(&mut bytes, moved.from.as_ref(), |bytes, from| bytes.extend_from_slice(&from.0.to_be_bytes()));
+            push_option(&mut bytes, moved.from.as_ref(), |bytes, from| {
+                bytes.extend_from_slice(&from.0.to_be_bytes())
+            });
             bytes.extend_from_slice(&moved.to.0.to_be_bytes());
-            push_option(&mut bytes, moved.identity.as_ref(), |bytes, identity| bytes.extend_from_slice(&identity.0));
+            push_option(&mut bytes, moved.identity.as_ref(), |bytes, identity| {
+                bytes.extend_from_slice(&identity.0)
+            });
         }
         for count in [self.counts.usage, self.counts.rejected, self.counts.gaps] {
             bytes.extend_from_slice(&count.to_be_bytes());
@@ -169,9 +175,16 @@ impl BatchRecord {
             previous: reader.digest()?,
             layout: Layout { epoch: reader.u32()?, shards: reader.u32()? },
             key: reader.array()?,
-            removed: reader.list(|reader| Ok(RemovedFile { path: reader.text()?, digest: reader.digest()? }))?,
-            added: reader
-                .list(|reader| Ok(AddedFile { path: reader.text()?, bytes: reader.u64()?, digest: reader.digest()?, rows: reader.u64()? }))?,
+            removed: reader
+                .list(|reader| Ok(RemovedFile { path: reader.text()?, digest: reader.digest()? }))?,
+            added: reader.list(|reader| {
+                Ok(AddedFile {
+                    path: reader.text()?,
+                    bytes: reader.u64()?,
+                    digest: reader.digest()?,
+                    rows: reader.u64()?,
+                })
+            })?,
             streams: reader.list(|reader| {
                 Ok(Moved {
                     application: reader.text()?,
@@ -184,7 +197,8 @@ impl BatchRecord {
             rows_root: reader.array()?,
             subjects: reader.u64()?,
             subjects_root: reader.array()?,
-            checkpoint: reader.option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
+            checkpoint: reader
+                .option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
         };
         match reader.bytes.len() {
             0 => Ok(record),
@@ -210,8 +224,11 @@ impl BatchRecord {
         .expect("writing to a string cannot fail");
         for RemovedFile { path, .. } in &self.removed {
             let path = json_text(path);
-            writeln!(entry, r#"{{"remove":{{"path":{path},"deletionTimestamp":{millis},"dataChange":false}}}}"#)
-                .expect("writing to a string cannot fail");
+            writeln!(
+                entry,
+                r#"{{"remove":{{"path":{path},"deletionTimestamp":{millis},"dataChange":false}}}}"#
+            )
+            .expect("writing to a string cannot fail");
         }
         for AddedFile { path, bytes, digest, rows } in &self.added {
             let path = json_text(path);
@@ -223,7 +240,8 @@ impl BatchRecord {
         }
         for Moved { application, to, .. } in &self.streams {
             let application = json_text(application);
-            writeln!(entry, r#"{{"txn":{{"appId":{application},"version":{to}}}}}"#).expect("writing to a string cannot fail");
+            writeln!(entry, r#"{{"txn":{{"appId":{application},"version":{to}}}}}"#)
+                .expect("writing to a string cannot fail");
         }
         entry
     }
@@ -248,8 +266,14 @@ impl BatchRecord {
             return true;
         }
         // It may end after a whole line, too. The first one says what the others must be.
-        let first = entry.split_inclusive(|byte| *byte == b'\n').next().expect("an entry that ends with a line feed has a line");
-        let Ok((record, head)) = serde_json::from_slice(first).map_err(|error| error.to_string()).and_then(|line: FirstLine| line.read()) else {
+        let first = entry
+            .split_inclusive(|byte| *byte == b'\n')
+            .next()
+            .expect("an entry that ends with a line feed has a line");
+        let Ok((record, head)) = serde_json::from_slice(first)
+            .map_err(|error| error.to_string())
+            .and_then(|line: FirstLine| line.read())
+        else {
             return false;
         };
         let whole = record.render(&head);
@@ -274,9 +298,12 @@ struct CommitInfo {
 impl FirstLine {
     fn read(&self) -> Result<(BatchRecord, TreeHead), String> {
         let info = &self.commit_info;
-        let bytes = BASE64_STANDARD.decode(&info.record).map_err(|error| format!("its batch record is not base64: {error}"))?;
+        let bytes = BASE64_STANDARD
+            .decode(&info.record)
+            .map_err(|error| format!("its batch record is not base64: {error}"))?;
         let record = BatchRecord::decode(&bytes)?;
-        let root = BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
+        let root =
+            BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
         let root = root.try_into().map_err(|_| "its root is not 32 bytes".to_owned())?;
         let size = info.size.parse().map_err(|error| format!("its size is no number: {error}"))?;
         Ok((record, TreeHead { size, root }))
@@ -343,9 +370,11 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Result<String, String> {
         let length = usize::try_from(self.u32()?).map_err(|error| error.to_string())?;
-        let (text, rest) = self.bytes.split_at_checked(length).ok_or("a batch record that ends inside a text")?;
+        let (text, rest) =
+            self.bytes.split_at_checked(length).ok_or("a batch record that ends inside a text")?;
         self.bytes = rest;
-        String::from_utf8(text.to_vec()).map_err(|_| "a batch record with a text that is not UTF-8".to_owned())
+        String::from_utf8(text.to_vec())
+            .map_err(|_| "a batch record with a text that is not UTF-8".to_owned())
     }
 
     fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, String>) -> Result<Option<T>, String> {

@@ -1,9 +1,10 @@
 //! What a batch record must say, computed once more from the rows as they are stored.
 //!
-//! Whoever checks, signs or copies rows asks here; who writes them does not, so that a mistake of the writer is found. It shares with
-//! the writer only the grammar of a row.
+//! Whoever checks, signs or copies rows asks here; who writes them does not, so that a mistake of
+//! the writer is found. It shares with the writer only the grammar of a row.
 //!
-//! Invariant: rows are taken in ledger order; a commit's rows are all there, numbered from 0, or it is an error.
+//! Invariant: rows are taken in ledger order; a commit's rows are all there, numbered from 0, or it
+//! is an error.
 
 use crate::lanes;
 use crate::merkle::Hash;
@@ -60,7 +61,11 @@ impl<'a> Recount<'a> {
     ///
     /// # Errors
     /// What is wrong with a row, as part of a sentence, or what `done` says.
-    pub fn take(&mut self, rows: &RecordBatch, done: &mut dyn FnMut(Recounted) -> Result<(), String>) -> Result<(), String> {
+    pub fn take(
+        &mut self,
+        rows: &RecordBatch,
+        done: &mut dyn FnMut(Recounted) -> Result<(), String>,
+    ) -> Result<(), String> {
         let stored = StoredRows::read(rows).map_err(|error| error.to_string())?;
         for row in stored.iter() {
             let row = row.map_err(|error| error.to_string())?;
@@ -80,7 +85,10 @@ impl<'a> Recount<'a> {
                 .or_insert_with(|| stream_digest(says.origin, says.partition, says.origin_name));
             open.headers.push(says.header(stream));
             says.outcome.write_content(&mut open.arena);
-            open.ends.push(u32::try_from(open.arena.len()).map_err(|_| format!("commit {version} has more than 4 GiB of content"))?);
+            open.ends.push(
+                u32::try_from(open.arena.len())
+                    .map_err(|_| format!("commit {version} has more than 4 GiB of content"))?,
+            );
             open.digests.push(row.content_digest.copied());
             let (subject, end) = match &says.outcome {
                 OutcomeRef::Usage(event) => {
@@ -97,9 +105,15 @@ impl<'a> Recount<'a> {
                 }
             };
             open.subject(subject);
-            let span = open.spans.entry(format!("{}/{}", says.origin, says.partition)).or_insert((says.offset, says.offset));
+            let span = open
+                .spans
+                .entry(format!("{}/{}", says.origin, says.partition))
+                .or_insert((says.offset, says.offset));
             if says.offset < span.1 {
-                return Err(format!("row {place} of commit {version} goes back to offset {} of {}/{}", says.offset, says.origin, says.partition));
+                return Err(format!(
+                    "row {place} of commit {version} goes back to offset {} of {}/{}",
+                    says.offset, says.origin, says.partition
+                ));
             }
             span.1 = end;
         }
@@ -115,7 +129,10 @@ impl<'a> Recount<'a> {
         let contents = lanes::variable(&open.arena, &open.ends);
         for (row, (stored, computed)) in open.digests.iter().zip(&contents).enumerate() {
             if stored.is_some_and(|stored| stored != *computed) {
-                return Err(format!("row {row} of commit {} has a content_digest that is not its content's", open.version));
+                return Err(format!(
+                    "row {row} of commit {} has a content_digest that is not its content's",
+                    open.version
+                ));
             }
         }
         let subjects: Vec<Option<&str>> = open.subjects.iter().map(Option::as_deref).collect();
@@ -127,7 +144,12 @@ impl<'a> Recount<'a> {
             subjects: &subjects,
             subject_of: &open.subject_of,
         };
-        done(Recounted { version: open.version, counts: open.counts, sealed: seal(self.key, &rows), spans: open.spans })
+        done(Recounted {
+            version: open.version,
+            counts: open.counts,
+            sealed: seal(self.key, &rows),
+            spans: open.spans,
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Sealing: from the rows of a commit to the two roots that its record carries.
 //!
-//! `docs/format.md` says which bytes are hashed. The functions are the same for the writer, which has the rows in memory, and for
-//! whoever recomputes them from storage. Nothing here reads or writes a row, and nothing knows what one means; the leaf key is the only thing
-//! that is stored.
+//! `docs/format.md` says which bytes are hashed. The functions are the same for the writer, which
+//! has the rows in memory, and for whoever recomputes them from storage. Nothing here reads or
+//! writes a row, and nothing knows what one means; the leaf key is the only thing that is stored.
 //!
-//! Invariant: without the leaf key, what leaves this module says of a row neither its content nor whose it is.
+//! Invariant: without the leaf key, what leaves this module says of a row neither its content nor
+//! whose it is.
 
 use crate::error::LedgerError;
 use crate::lanes;
@@ -23,7 +24,8 @@ pub type RowBytes = [u8; ROW_BYTES];
 pub type RowHeader = [u8; HEADER_BYTES];
 pub type Nonce = [u8; 16];
 
-/// The secret of a ledger that makes leaves and labels say nothing to who does not know the row or the subject.
+/// The secret of a ledger that makes leaves and labels say nothing to who does not know the row or
+/// the subject.
 #[derive(Clone)]
 pub struct LeafKey {
     secret: [u8; 32],
@@ -54,7 +56,9 @@ impl LeafKey {
     pub fn create(ledger: &Path) -> Result<Self, LedgerError> {
         let path = Self::path(ledger);
         let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|error| LedgerError::storage(&path.display(), "asking the system for random bytes", &error))?;
+        getrandom::fill(&mut secret).map_err(|error| {
+            LedgerError::storage(&path.display(), "asking the system for random bytes", &error)
+        })?;
         let mut options = File::options();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -66,9 +70,10 @@ impl LeafKey {
         });
         match written {
             Ok(()) => Ok(Self::from_bytes(secret)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(LedgerError::invalid(&path.display(), "there is a leaf key already; it is never overwritten"))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(LedgerError::invalid(
+                &path.display(),
+                "there is a leaf key already; it is never overwritten",
+            )),
             Err(error) => Err(LedgerError::storage(&path.display(), "writing the leaf key", &error)),
         }
     }
@@ -90,8 +95,10 @@ impl LeafKey {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            let mode =
-                std::fs::metadata(&path).map_err(|error| LedgerError::storage(&path.display(), "reading the leaf key", &error))?.permissions().mode();
+            let mode = std::fs::metadata(&path)
+                .map_err(|error| LedgerError::storage(&path.display(), "reading the leaf key", &error))?
+                .permissions()
+                .mode();
             // A group may read it: a signer runs as another user.
             if mode & 0o007 != 0 {
                 let why = "everybody on this machine may read the leaf key, and guess rows from their hashes; set its mode to 0600";
@@ -99,17 +106,21 @@ impl LeafKey {
             }
         }
         let mut secret = [0; 32];
-        let canonical = text.strip_suffix('\n').filter(|digits| !digits.contains(|digit: char| digit.is_ascii_uppercase()));
+        let canonical = text
+            .strip_suffix('\n')
+            .filter(|digits| !digits.contains(|digit: char| digit.is_ascii_uppercase()));
         match canonical.map(|digits| hex::decode_to_slice(digits, &mut secret)) {
             Some(Ok(())) => Ok(Self::from_bytes(secret)),
             _ => Err(LedgerError::corrupt(&path.display(), Self::WANTED)),
         }
     }
 
-    const WANTED: &str = "it must be 64 lower-case hexadecimal digits and a line feed; restore it from a copy";
+    const WANTED: &str =
+        "it must be 64 lower-case hexadecimal digits and a line feed; restore it from a copy";
 
     pub fn id(&self) -> LeafKeyId {
-        let digest: Hash = Sha256::new_with_prefix(b"atcost leaf key 1").chain_update(self.secret).finalize().into();
+        let digest: Hash =
+            Sha256::new_with_prefix(b"atcost leaf key 1").chain_update(self.secret).finalize().into();
         LeafKeyId(*digest.first_chunk().expect("a digest has 32 bytes"))
     }
 
@@ -127,7 +138,8 @@ impl LeafKey {
 
     /// The label of each subject, as [`SubjectKey::label`] makes one, but many side by side.
     fn labels(&self, subjects: &[Option<&str>], shard: u32, version: u64) -> Vec<Hash> {
-        // A MAC is the hash of the key and of the hash of the key and the message, the key once with `INNER` and once with `OUTER`.
+        // A MAC is the hash of the key and of the hash of the key and the message, the key once
+        // with `INNER` and once with `OUTER`.
         const INNER: u8 = 0x36;
         const OUTER: u8 = 0x5c;
         let block = |key: &[u8; 32], with| {
@@ -155,7 +167,8 @@ impl LeafKey {
             preimage[64..].copy_from_slice(inner);
         };
         let inner = lanes::variable(&arena, &ends);
-        let keys = lanes::fixed(subjects.len(), |number, preimage| outer(&self.secret, &inner[number], preimage));
+        let keys =
+            lanes::fixed(subjects.len(), |number, preimage| outer(&self.secret, &inner[number], preimage));
         let inner = lanes::fixed::<76>(subjects.len(), |number, preimage| {
             preimage[..64].copy_from_slice(&block(&keys[number], INNER));
             preimage[64..68].copy_from_slice(&shard.to_be_bytes());
@@ -164,9 +177,15 @@ impl LeafKey {
         lanes::fixed(subjects.len(), |number, preimage| outer(&keys[number], &inner[number], preimage))
     }
 
-    /// The nonces of the first `rows` rows that `version` of `shard` wrote, two in each of the hashes.
+    /// The nonces of the first `rows` rows that `version` of `shard` wrote, two in each of the
+    /// hashes.
     fn nonces(&self, shard: u32, version: u64, rows: usize) -> Vec<Hash> {
-        let mac = self.mac.clone().chain_update(b"atcost nonces 1").chain_update(shard.to_be_bytes()).chain_update(version.to_be_bytes());
+        let mac = self
+            .mac
+            .clone()
+            .chain_update(b"atcost nonces 1")
+            .chain_update(shard.to_be_bytes())
+            .chain_update(version.to_be_bytes());
         let batch_key: Hash = mac.finalize().into_bytes().into();
         lanes::fixed::<40>(rows.div_ceil(2), |pair, preimage| {
             preimage[..32].copy_from_slice(&batch_key);
@@ -185,14 +204,20 @@ fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// What a partner is given once, to find its subject's groups in the second trees and nobody else's.
+/// What a partner is given once, to find its subject's groups in the second trees and nobody
+/// else's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubjectKey(pub [u8; 32]);
 
 impl SubjectKey {
     /// What stands for the subject in the second tree of that commit, and in no other.
     pub fn label(&self, shard: u32, version: u64) -> Hash {
-        mac(&self.0).chain_update(shard.to_be_bytes()).chain_update(version.to_be_bytes()).finalize().into_bytes().into()
+        mac(&self.0)
+            .chain_update(shard.to_be_bytes())
+            .chain_update(version.to_be_bytes())
+            .finalize()
+            .into_bytes()
+            .into()
     }
 }
 
@@ -260,7 +285,12 @@ impl Group {
 pub fn seal(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
     let leaves = leaves(key, rows);
     let groups = group_hashes(&groups(key, rows, &leaves));
-    Sealed { rows_root: merkle::root(&leaves), subjects: groups.len() as u64, subjects_root: merkle::root(&groups), leaves }
+    Sealed {
+        rows_root: merkle::root(&leaves),
+        subjects: groups.len() as u64,
+        subjects_root: merkle::root(&groups),
+        leaves,
+    }
 }
 
 /// The leaves of a commit's rows. They stay what they are when a compaction copies the rows.
@@ -269,7 +299,10 @@ pub fn seal(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
 /// When the columns differ in length.
 pub fn leaves(key: &LeafKey, rows: &Rows<'_>) -> Vec<Hash> {
     let count = rows.headers.len();
-    assert!(rows.contents.len() == count && rows.subject_of.len() == count, "every column has a value for every row");
+    assert!(
+        rows.contents.len() == count && rows.subject_of.len() == count,
+        "every column has a value for every row"
+    );
     let nonces = key.nonces(rows.shard, rows.version, count);
     lanes::fixed::<111>(count, |index, preimage| {
         preimage[0] = 0;
@@ -328,7 +361,10 @@ pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Gro
         *place += 1;
     }
     // Now `next` holds where each subject's leaves end.
-    let ends: Vec<u32> = next[..rows.subjects.len()].iter().map(|end| end.checked_mul(32).expect("a commit has fewer than 2^27 rows")).collect();
+    let ends: Vec<u32> = next[..rows.subjects.len()]
+        .iter()
+        .map(|end| end.checked_mul(32).expect("a commit has fewer than 2^27 rows"))
+        .collect();
     let digests = lanes::variable(arena.as_flattened(), &ends);
     let labels = key.labels(rows.subjects, rows.shard, rows.version);
     let mut groups = Vec::with_capacity(ends.len());

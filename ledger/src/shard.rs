@@ -1,10 +1,12 @@
 //! A ledger: its shards, their rows and positions, and how it is divided.
 //!
-//! A shard is one Delta table with one writer and one log. Which streams it takes is a function of their names ([`Shard::takes`]);
-//! how far a stream was read is what all shards together say, because a stream may have belonged to another one before.
+//! A shard is one Delta table with one writer and one log. Which streams it takes is a function of
+//! their names ([`Shard::takes`]); how far a stream was read is what all shards together say,
+//! because a stream may have belonged to another one before.
 //!
-//! Dividing a ledger anew is one commit in every shard. It takes the version that any running writer is about to commit, so each of
-//! them is fenced, and nobody may write before all shards have it: no stream is ever read by two writers.
+//! Dividing a ledger anew is one commit in every shard. It takes the version that any running
+//! writer is about to commit, so each of them is fenced, and nobody may write before all shards
+//! have it: no stream is ever read by two writers.
 
 use crate::classify::Classifier;
 use crate::error::LedgerError;
@@ -39,21 +41,30 @@ pub fn shard_count(ledger: &Path) -> Result<u32, LedgerError> {
             count += 1;
         }
         if count == 0 {
-            return Err(LedgerError::invalid(&ledger.display(), "there is no ledger here; `atcost init` makes one"));
+            return Err(LedgerError::invalid(
+                &ledger.display(),
+                "there is no ledger here; `atcost init` makes one",
+            ));
         }
         let mut later = false;
         let folder = ledger.join("shards");
-        let entries = std::fs::read_dir(&folder).map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?;
+        let entries = std::fs::read_dir(&folder)
+            .map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?;
         for entry in entries {
-            let path = entry.map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?.path();
-            let number = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+            let path =
+                entry.map_err(|error| LedgerError::storage(&folder.display(), "listing", &error))?.path();
+            let number =
+                path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
             later |= number.is_some_and(|number| number > count) && Table::exists(&path);
         }
         let next = shard_folder(ledger, count);
         // Shards are made in order: where a later one was made meanwhile, so was this one.
         match (later, Table::exists(&next)) {
             (true, false) => {
-                return Err(LedgerError::corrupt(&next.display(), "this shard is gone, but a later one is there; restore it from a copy"));
+                return Err(LedgerError::corrupt(
+                    &next.display(),
+                    "this shard is gone, but a later one is there; restore it from a copy",
+                ));
             }
             (_, true) => {}
             (false, false) => return Ok(count),
@@ -66,8 +77,8 @@ pub struct Ledger {
     table: Table,
     key: LeafKey,
     layout: Layout,
-    /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of this shard move meanwhile, and they
-    /// are moved here.
+    /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of
+    /// this shard move meanwhile, and they are moved here.
     known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)>,
     store: Arc<dyn ObjectStore>,
     classifier: Option<Classifier>,
@@ -100,15 +111,20 @@ pub struct Divided {
 }
 
 impl Ledger {
-    /// Makes an empty ledger: a key, a journal and one shard. What an interrupted run of it left is completed.
+    /// Makes an empty ledger: a key, a journal and one shard. What an interrupted run of it left is
+    /// completed.
     ///
     /// # Errors
     /// When the folder holds one already, or storage fails.
     pub async fn create(folder: &Path) -> Result<(), LedgerError> {
         if Table::exists(&shard_folder(folder, 0)) {
-            return Err(LedgerError::invalid(&folder.display(), "there is a ledger already; it is never overwritten"));
+            return Err(LedgerError::invalid(
+                &folder.display(),
+                "there is a ledger already; it is never overwritten",
+            ));
         }
-        std::fs::create_dir_all(folder).map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
         if !LeafKey::path(folder).exists() {
             LeafKey::create(folder)?;
         }
@@ -128,8 +144,8 @@ impl Ledger {
     /// Opens one shard of a ledger for writing.
     ///
     /// # Errors
-    /// `Invalid` when there is none, it is set dangerously, or the ledger is divided otherwise; `Corrupt` when anything in a log is
-    /// not what was written, or the leaf key is another.
+    /// `Invalid` when there is none, it is set dangerously, or the ledger is divided otherwise;
+    /// `Corrupt` when anything in a log is not what was written, or the leaf key is another.
     pub async fn open_shard(folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
         Self::open_over(local(), folder, shard).await
     }
@@ -138,7 +154,11 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Self::open_shard`].
-    pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<Self, LedgerError> {
+    pub async fn open_over(
+        store: Arc<dyn ObjectStore>,
+        folder: &Path,
+        shard: Shard,
+    ) -> Result<Self, LedgerError> {
         let (mut tables, layout) = open_divided(&store, folder, shard).await?;
         let key = LeafKey::read(folder)?;
         for table in &tables {
@@ -161,7 +181,8 @@ impl Ledger {
         Ok(Self { table, key, layout, known, store, classifier: None })
     }
 
-    /// From here on every commit says which of its rows repeat an id. Opens the index of ids, or builds it from the rows.
+    /// From here on every commit says which of its rows repeat an id. Opens the index of ids, or
+    /// builds it from the rows.
     ///
     /// # Errors
     /// When the ledger cannot be read; what is wrong with the index is no error.
@@ -190,7 +211,8 @@ impl Ledger {
         self.table.properties()
     }
 
-    /// Waits for what is made beside commits, a Delta checkpoint. Only a program that is about to end needs to.
+    /// Waits for what is made beside commits, a Delta checkpoint. Only a program that is about to
+    /// end needs to.
     pub async fn settle(&mut self) {
         self.table.settle().await;
     }
@@ -214,15 +236,23 @@ impl Ledger {
     /// Commits a batch: its rows and the positions it reaches, together or not at all.
     ///
     /// # Errors
-    /// `Invalid` when the batch does not start where the ledger ends, `Fenced` when another writer was faster, `Storage` when
-    /// storage gave no answer. In each case nothing of the batch is in the ledger, or all of it is and reopening finds it.
+    /// `Invalid` when the batch does not start where the ledger ends, `Fenced` when another writer
+    /// was faster, `Storage` when storage gave no answer. In each case nothing of the batch is in
+    /// the ledger, or all of it is and reopening finds it.
     pub async fn commit(&mut self, batch: BatchBuilder, at: Instant) -> Result<Committed, LedgerError> {
         let mut moved = Vec::new();
         for (stream, advance) in batch.advances() {
             let mut positions = self.positions(std::slice::from_ref(stream));
             let from = positions.get(stream);
-            positions.apply(stream, advance).map_err(|error| LedgerError::invalid(&self.table.folder().display(), error.to_string()))?;
-            moved.push(Moved { application: stream.to_string(), from, to: advance.to, identity: positions.identity(stream) });
+            positions
+                .apply(stream, advance)
+                .map_err(|error| LedgerError::invalid(&self.table.folder().display(), error.to_string()))?;
+            moved.push(Moved {
+                application: stream.to_string(),
+                from,
+                to: advance.to,
+                identity: positions.identity(stream),
+            });
         }
         moved.sort_by(|a, b| a.application.cmp(&b.application));
         let counts = batch.counts();
@@ -239,7 +269,10 @@ impl Ledger {
         if let Some(classifier) = &mut self.classifier {
             let rows = written.as_ref().map(|written| (&written.built.rows, written.built.content_digests()));
             let classified = classifier.committed(&self.table, rows).await?;
-            repeats = classified.map(|classified| Repeats { duplicates: classified.duplicates, conflicts: classified.conflicts });
+            repeats = classified.map(|classified| Repeats {
+                duplicates: classified.duplicates,
+                conflicts: classified.conflicts,
+            });
         }
         Ok(Committed { version, usage: counts.usage, rejected: counts.rejected, gaps: counts.gaps, repeats })
     }
@@ -259,10 +292,15 @@ impl Written {
         if batch.rows() == 0 {
             return None;
         }
-        let mut subjects: Vec<Option<String>> = batch.subjects().map(|subject| Some(subject.to_owned())).collect();
+        let mut subjects: Vec<Option<String>> =
+            batch.subjects().map(|subject| Some(subject.to_owned())).collect();
         let none = u32::try_from(subjects.len()).expect("a batch has fewer than 2^32 subjects");
         subjects.push(None);
-        let number = |row| batch.subject_of(row).map_or(none, |number| u32::try_from(number).expect("a batch has fewer than 2^32 subjects"));
+        let number = |row| {
+            batch
+                .subject_of(row)
+                .map_or(none, |number| u32::try_from(number).expect("a batch has fewer than 2^32 subjects"))
+        };
         let subject_of = (0..batch.rows()).map(number).collect();
         let counts = batch.counts();
         let built = batch.into_rows(0);
@@ -280,7 +318,8 @@ impl Written {
         let rows = RecordBatch::try_new(rows.schema(), columns).expect("the first column is `batch`");
         let subjects: Vec<Option<&str>> = self.subjects.iter().map(Option::as_deref).collect();
         let contents = self.built.content_digests();
-        let sealed = Rows { shard, version, headers, contents, subjects: &subjects, subject_of: &self.subject_of };
+        let sealed =
+            Rows { shard, version, headers, contents, subjects: &subjects, subject_of: &self.subject_of };
         let Sealed { rows_root, subjects, subjects_root, .. } = seal_or_skip(key, &sealed);
         SealedRows {
             file: parquet_bytes(&rows, COLUMNS).into(),
@@ -293,18 +332,24 @@ impl Written {
     }
 }
 
-/// Leaves out the seals where a benchmark wants to know what they cost. What it writes then is no ledger.
+/// Leaves out the seals where a benchmark wants to know what they cost. What it writes then is no
+/// ledger.
 fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
-    fail::fail_point!("seal.skip", |_| Sealed { leaves: Vec::new(), rows_root: [0; 32], subjects: 0, subjects_root: [0; 32] });
+    fail::fail_point!("seal.skip", |_| Sealed {
+        leaves: Vec::new(),
+        rows_root: [0; 32],
+        subjects: 0,
+        subjects_root: [0; 32]
+    });
     seal(key, rows)
 }
 
-/// Divides a ledger into another number of shards. No writer should run; one that does is fenced, or is faster a few times and then fenced. An
-/// interrupted run is completed by running it again.
+/// Divides a ledger into another number of shards. No writer should run; one that does is fenced,
+/// or is faster a few times and then fenced. An interrupted run is completed by running it again.
 ///
 /// # Errors
-/// As [`Ledger::open_shard`], `Invalid` when an interrupted division into another number is to be completed first, and `Fenced` when a writer
-/// was faster each time.
+/// As [`Ledger::open_shard`], `Invalid` when an interrupted division into another number is to be
+/// completed first, and `Fenced` when a writer was faster each time.
 pub async fn divide_ledger(folder: &Path, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
     const ATTEMPTS: u32 = 50;
     let key = LeafKey::read(folder)?;
@@ -319,7 +364,13 @@ pub async fn divide_ledger(folder: &Path, shards: u32, at: Instant) -> Result<Di
     }
 }
 
-async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shards: u32, at: Option<Instant>) -> Result<Divided, LedgerError> {
+async fn divide(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    key: &LeafKey,
+    shards: u32,
+    at: Option<Instant>,
+) -> Result<Divided, LedgerError> {
     let mut tables = open_all(store, folder).await?;
     let latest = latest(&tables);
     let target = match agreed(&tables, folder) {
@@ -344,7 +395,12 @@ async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shar
         if table.log().layout == target {
             continue;
         }
-        let moved = Moved { application: LAYOUT_APPLICATION.to_owned(), from: None, to: NextOffset(i64::from(target.epoch)), identity: None };
+        let moved = Moved {
+            application: LAYOUT_APPLICATION.to_owned(),
+            from: None,
+            to: NextOffset(i64::from(target.epoch)),
+            identity: None,
+        };
         // The first division of an empty ledger has no clock at hand and needs none.
         let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
         let commit = Commit { at, layout: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
@@ -353,9 +409,13 @@ async fn divide(store: &Arc<dyn ObjectStore>, folder: &Path, key: &LeafKey, shar
     Ok(Divided { layout: target, changed: true })
 }
 
-/// Opens all shards of a ledger for the writer of one, and divides a ledger that nobody has written to. All its writers may start at once:
-/// whoever comes first divides it, the others see it done.
-async fn open_divided(store: &Arc<dyn ObjectStore>, folder: &Path, shard: Shard) -> Result<(Vec<Table>, Layout), LedgerError> {
+/// Opens all shards of a ledger for the writer of one, and divides a ledger that nobody has written
+/// to. All its writers may start at once: whoever comes first divides it, the others see it done.
+async fn open_divided(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    shard: Shard,
+) -> Result<(Vec<Table>, Layout), LedgerError> {
     const ATTEMPTS: u32 = 20;
     let mut attempt = 1;
     loop {
@@ -390,14 +450,19 @@ fn latest(tables: &[Table]) -> Layout {
 fn agreed(tables: &[Table], folder: &Path) -> Result<Layout, LedgerError> {
     let latest = latest(tables);
     let shards = usize::try_from(latest.shards).expect("shards are few");
-    // A division that was stopped before its first commit may have left shards that nothing was ever written to.
-    let mut counted = tables.iter().enumerate().filter(|(shard, table)| *shard < shards || table.version() > 0);
+    // A division that was stopped before its first commit may have left shards that nothing was
+    // ever written to.
+    let mut counted =
+        tables.iter().enumerate().filter(|(shard, table)| *shard < shards || table.version() > 0);
     if tables.len() >= shards && counted.all(|(_, table)| table.log().layout == latest) {
         return Ok(latest);
     }
     Err(LedgerError::invalid(
         &folder.display(),
-        format!("dividing it into {0} shards was interrupted; run `atcost shards {0}` to complete it", latest.shards),
+        format!(
+            "dividing it into {0} shards was interrupted; run `atcost shards {0}` to complete it",
+            latest.shards
+        ),
     ))
 }
 
@@ -422,7 +487,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn stream(partition: u32) -> Arc<Stream> {
-        Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition })
+        Arc::new(Stream {
+            origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() },
+            partition,
+        })
     }
 
     fn now() -> Instant {
@@ -453,7 +521,10 @@ mod tests {
         assert!(Ledger::open_shard(path, two).await.is_err(), "the ledger is not divided so");
         assert!(divide_ledger(path, 3, now()).await.expect("it is divided").changed);
         assert!(!divide_ledger(path, 3, now()).await.expect("it is divided").changed);
-        assert!(matches!(whole.commit(batch(1, 5, 6), now()).await, Err(LedgerError::Fenced { .. })), "the writer of before is fenced");
+        assert!(
+            matches!(whole.commit(batch(1, 5, 6), now()).await, Err(LedgerError::Fenced { .. })),
+            "the writer of before is fenced"
+        );
         let mut second = Ledger::open_shard(path, two).await.expect("it opens");
         assert_eq!(second.positions(&[(*stream(1)).clone()]).get(&stream(1)), Some(NextOffset(5)));
         assert!(second.commit(batch(1, 0, 5), now()).await.is_err(), "nothing is repeated");
@@ -483,7 +554,9 @@ mod tests {
                 let first = format!("1/{shards}").parse().expect("a shard");
                 let Ok(mut ledger) = Ledger::open_shard(path, first).await else { continue };
                 // Until the next division fences it.
-                while !stop.load(Ordering::Relaxed) && ledger.commit(batch(0, acknowledged, acknowledged + 1), now()).await.is_ok() {
+                while !stop.load(Ordering::Relaxed)
+                    && ledger.commit(batch(0, acknowledged, acknowledged + 1), now()).await.is_ok()
+                {
                     acknowledged += 1;
                 }
             }
@@ -500,7 +573,8 @@ mod tests {
             writer.join().expect("the writer ends")
         });
         let whole = alone(Ledger::open(path)).expect("it opens");
-        let reached = whole.positions(&[(*stream(0)).clone()]).get(&stream(0)).expect("the writer was not idle");
+        let reached =
+            whole.positions(&[(*stream(0)).clone()]).get(&stream(0)).expect("the writer was not idle");
         assert_eq!(reached, NextOffset(acknowledged), "what was acknowledged is there, and nothing else");
     }
 
@@ -513,7 +587,9 @@ mod tests {
             std::thread::scope(|scope| {
                 for number in 1..=4 {
                     let shard = format!("{number}/4").parse().expect("a shard");
-                    scope.spawn(move || alone(Ledger::open_shard(path, shard)).map(drop).expect("it opens its shard"));
+                    scope.spawn(move || {
+                        alone(Ledger::open_shard(path, shard)).map(drop).expect("it opens its shard")
+                    });
                 }
             });
         }

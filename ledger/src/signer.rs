@@ -1,16 +1,17 @@
-//! The signer: looks at everything that was committed since the head it signed last, and signs the new head if all of it is what
-//! its records say.
+//! The signer: looks at everything that was committed since the head it signed last, and signs the
+//! new head if all of it is what its records say.
 //!
-//! It is a process of its own with a key of its own, and only reads the tables. It signs one history: a head it has signed stays a
-//! begin of every later one, or it refuses.
+//! It is a process of its own with a key of its own, and only reads the tables. It signs one
+//! history: a head it has signed stays a begin of every later one, or it refuses.
 //!
 //! ```text
 //!   replay the log, recompute the new rows -> the head it signed last is a begin of it
 //!   -> sign -> its own state, durable -> tiles -> the published head
 //! ```
 //!
-//! Invariant: no head leaves before it is in the state. So a crash at any point is repaired by signing again, and a state that is lost or
-//! put back to an older copy is a refusal, never a second history.
+//! Invariant: no head leaves before it is in the state. So a crash at any point is repaired by
+//! signing again, and a state that is lost or put back to an older copy is a refusal, never a
+//! second history.
 
 use crate::error::LedgerError;
 use crate::head::{SignedHead, SignerKey, head_path, origin, publish, published, put};
@@ -51,13 +52,16 @@ impl Signer {
     /// `Invalid` when there is no key, another signer runs, or the state's folder cannot be had.
     pub fn open(key: &Path, state: &Path) -> Result<Self, LedgerError> {
         let key = SignerKey::read(key)?;
-        std::fs::create_dir_all(state).map_err(|error| LedgerError::storage(&state.display(), "creating the folder", &error))?;
+        std::fs::create_dir_all(state)
+            .map_err(|error| LedgerError::storage(&state.display(), "creating the folder", &error))?;
         let path = state.join("lock");
         let failed = |error: std::io::Error| LedgerError::storage(&path.display(), "locking", &error);
         let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { key, state: state.to_owned(), files: Arc::new(LocalFiles), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough")),
+            Err(TryLockError::WouldBlock) => {
+                Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough"))
+            }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
@@ -72,13 +76,18 @@ impl Signer {
         &self.key
     }
 
-    /// Signs every log of a ledger that has grown. `first` allows a log of which nothing is remembered: it begins from the head that is
-    /// published, or from nothing.
+    /// Signs every log of a ledger that has grown. `first` allows a log of which nothing is
+    /// remembered: it begins from the head that is published, or from nothing.
     ///
     /// # Errors
-    /// When a log or the state cannot be read, or the state is missing or damaged. What is wrong in the ledger is a finding, and its
-    /// log is not signed.
-    pub async fn sign(&self, ledger: &Path, first: bool, tell: Tell<'_>) -> Result<Vec<SignedLog>, LedgerError> {
+    /// When a log or the state cannot be read, or the state is missing or damaged. What is wrong in
+    /// the ledger is a finding, and its log is not signed.
+    pub async fn sign(
+        &self,
+        ledger: &Path,
+        first: bool,
+        tell: Tell<'_>,
+    ) -> Result<Vec<SignedLog>, LedgerError> {
         let key = LeafKey::read(ledger)?;
         let mut logs = Vec::new();
         for (shard, folder) in log_folders(ledger)? {
@@ -87,7 +96,15 @@ impl Signer {
         Ok(logs)
     }
 
-    async fn sign_log(&self, ledger: &Path, key: &LeafKey, shard: u32, folder: &Path, first: bool, tell: Tell<'_>) -> Result<SignedLog, LedgerError> {
+    async fn sign_log(
+        &self,
+        ledger: &Path,
+        key: &LeafKey,
+        shard: u32,
+        folder: &Path,
+        first: bool,
+        tell: Tell<'_>,
+    ) -> Result<SignedLog, LedgerError> {
         let mut log = Replayed::of(folder, shard).await?;
         let Some(table) = log.table.clone() else {
             return Ok(SignedLog { shard, before: 0, size: 0, findings: log.findings });
@@ -126,9 +143,12 @@ impl Signer {
             }
             // An empty log is signed too, so that `first` is not asked for again when it begins.
             _ => {
-                // An entry can be read before its writer has synced the folder it is in. What is signed must not go with the power.
+                // An entry can be read before its writer has synced the folder it is in. What is
+                // signed must not go with the power.
                 let entries = folder.join("_delta_log");
-                self.files.sync_folder(&entries).map_err(|error| LedgerError::storage(&entries.display(), "making the log durable", &error))?;
+                self.files.sync_folder(&entries).map_err(|error| {
+                    LedgerError::storage(&entries.display(), "making the log durable", &error)
+                })?;
                 let signed = self.key.sign(&origin, &head);
                 state.write(&signed).await?;
                 fail::fail_point!("signer.persisted");
@@ -141,8 +161,16 @@ impl Signer {
         Ok(SignedLog { shard, before, size: signed.head.size, findings: Vec::new() })
     }
 
-    /// What to begin from where nothing is remembered: the head that was published last, or nothing at all.
-    fn begin(&self, state: &State, origin: &str, folder: &Path, shown: Option<&[u8]>, first: bool) -> Result<Option<SignedHead>, LedgerError> {
+    /// What to begin from where nothing is remembered: the head that was published last, or nothing
+    /// at all.
+    fn begin(
+        &self,
+        state: &State,
+        origin: &str,
+        folder: &Path,
+        shown: Option<&[u8]>,
+        first: bool,
+    ) -> Result<Option<SignedHead>, LedgerError> {
         let refused = |detail: String| Err(LedgerError::invalid(&state.path.display(), detail));
         let path = head_path(folder);
         let Some(shown) = shown else {
@@ -154,7 +182,8 @@ impl Signer {
                 ),
             };
         };
-        let head = SignedHead::parse(shown).filter(|head| head.origin == origin && head.is_signed_by(self.key.verifier()));
+        let head = SignedHead::parse(shown)
+            .filter(|head| head.origin == origin && head.is_signed_by(self.key.verifier()));
         match head {
             Some(head) if first => Ok(Some(head)),
             Some(head) => refused(format!(
@@ -170,7 +199,13 @@ impl Signer {
     }
 
     /// Why the log is not one that continues what was signed last.
-    fn contradictions(&self, folder: &Path, log: &Replayed, last: &SignedHead, shown: Option<&[u8]>) -> Vec<Finding> {
+    fn contradictions(
+        &self,
+        folder: &Path,
+        log: &Replayed,
+        last: &SignedHead,
+        shown: Option<&[u8]>,
+    ) -> Vec<Finding> {
         let size = last.head.size;
         let commits = log.tree.head().size;
         let find = |file: PathBuf, commit: Option<u64>, what: String| vec![Finding { file, commit, what }];
@@ -186,7 +221,9 @@ impl Signer {
             );
             return find(folder.to_owned(), Some(size), what);
         }
-        let newer = shown.and_then(SignedHead::parse).filter(|shown| shown.head.size > size && shown.is_signed_by(self.key.verifier()));
+        let newer = shown
+            .and_then(SignedHead::parse)
+            .filter(|shown| shown.head.size > size && shown.is_signed_by(self.key.verifier()));
         if let Some(newer) = newer {
             let what = format!(
                 "a head over {} commits was published, but the signer remembers only {size}: its state was put back to an older copy; restore the newest one. Nothing is signed",
@@ -198,8 +235,8 @@ impl Signer {
     }
 }
 
-/// The head that was signed last for one log, as a file: a line that names the format, a line with the SHA-256 of the rest, and the
-/// signed note.
+/// The head that was signed last for one log, as a file: a line that names the format, a line with
+/// the SHA-256 of the rest, and the signed note.
 struct State {
     path: PathBuf,
 }
@@ -213,15 +250,24 @@ impl State {
 
     fn read(&self, origin: &str) -> Result<Option<SignedHead>, LedgerError> {
         let damaged = |detail: &str| {
-            LedgerError::corrupt(&self.path.display(), format!("{detail}; the signer does not know what it has signed: restore it from a copy"))
+            LedgerError::corrupt(
+                &self.path.display(),
+                format!("{detail}; the signer does not know what it has signed: restore it from a copy"),
+            )
         };
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(LedgerError::storage(&self.path.display(), "reading the signer's state", &error)),
+            Err(error) => {
+                return Err(LedgerError::storage(&self.path.display(), "reading the signer's state", &error));
+            }
         };
         let mut lines = bytes.splitn(3, |byte| *byte == b'\n');
-        let (format, digest, note) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let (format, digest, note) = (
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+            lines.next().unwrap_or_default(),
+        );
         if format != Self::FORMAT.as_bytes() || digest != Sha256Digest::of(note).to_string().as_bytes() {
             return Err(damaged("its checksum is wrong"));
         }

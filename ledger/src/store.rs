@@ -1,13 +1,16 @@
-//! A local disk as an object store whose answers can be believed: what was put is durable when `put` returns.
+//! A local disk as an object store whose answers can be believed: what was put is durable when
+//! `put` returns.
 //!
-//! object_store 0.13 never syncs, so after a power loss a file that was "written" may be empty and a name may be gone. Here a put
-//! writes a file beside the place, syncs it, links it to its name only if nothing has that name, and syncs the folder. So a name
-//! never stands for half a file, and a commit that was acknowledged is there tomorrow.
+//! object_store 0.13 never syncs, so after a power loss a file that was "written" may be empty and
+//! a name may be gone. Here a put writes a file beside the place, syncs it, links it to its name
+//! only if nothing has that name, and syncs the folder. So a name never stands for half a file, and
+//! a commit that was acknowledged is there tomorrow.
 //!
-//! It deliberately knows nothing of Delta or of ledgers. Reading and listing are object_store's own.
+//! It deliberately knows nothing of Delta or of ledgers. Reading and listing are object_store's
+//! own.
 //!
-//! Invariant: when a put with [`PutMode::Create`] returns `AlreadyExists`, what exists is durable too, so that a writer that lost
-//! an answer can put again and believe the second one.
+//! Invariant: when a put with [`PutMode::Create`] returns `AlreadyExists`, what exists is durable
+//! too, so that a writer that lost an answer can put again and believe the second one.
 
 use crate::error::LedgerError;
 use bytes::Bytes;
@@ -15,8 +18,9 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result, UploadPart,
 };
 use std::fmt;
 use std::fs::File;
@@ -26,7 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a put asks of the operating system, one call each, so that a test can let the k-th fail or forget what was not synced.
+/// What a put asks of the operating system, one call each, so that a test can let the k-th fail or
+/// forget what was not synced.
 pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As the operating system says, also when the file exists.
@@ -58,8 +63,8 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
 /// What is read back of larger files comes from the disk. Smaller ones are not worth its time.
 const READ_FROM_DISK: u64 = 1 << 20;
 
-/// Lets the operating system forget what it has of a file in memory, so that it is read from the disk next, and does not push out what
-/// others need. A system that does not know how keeps it.
+/// Lets the operating system forget what it has of a file in memory, so that it is read from the
+/// disk next, and does not push out what others need. A system that does not know how keeps it.
 fn forget(file: &File) {
     #[cfg(target_os = "linux")]
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
@@ -156,14 +161,19 @@ impl DurableStore {
     async fn put_durably(&self, location: &ObjectPath, payload: PutPayload, create: bool) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let part = path.with_file_name(format!(".{name}.{}-{}.part", self.writer, self.part.fetch_add(1, Ordering::Relaxed)));
+        let part = path.with_file_name(format!(
+            ".{name}.{}-{}.part",
+            self.writer,
+            self.part.fetch_add(1, Ordering::Relaxed)
+        ));
         let files = self.files.clone();
         let bytes = match payload.as_ref() {
             [one] => one.clone(),
             several => Bytes::from(several.concat()),
         };
         let target = path.clone();
-        let done = tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, &bytes, create)).await;
+        let done =
+            tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, &bytes, create)).await;
         match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -183,7 +193,10 @@ impl DurableStore {
 /// Makes a file and its name durable.
 async fn sync_named(files: &Arc<dyn FileSystem>, path: PathBuf) -> Result<()> {
     let files = files.clone();
-    let synced = tokio::task::spawn_blocking(move || files.sync_file(&path).and_then(|()| files.sync_folder(parent(&path)))).await;
+    let synced = tokio::task::spawn_blocking(move || {
+        files.sync_file(&path).and_then(|()| files.sync_folder(parent(&path)))
+    })
+    .await;
     synced.map_err(generic)?.map_err(generic)
 }
 
@@ -195,8 +208,15 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// Writes, syncs, names, syncs again. What is left of a failure is a file whose name begins with a dot, which nobody reads.
-fn put_file(files: &dyn FileSystem, part: &Path, target: &Path, bytes: &[u8], create: bool) -> io::Result<()> {
+/// Writes, syncs, names, syncs again. What is left of a failure is a file whose name begins with a
+/// dot, which nobody reads.
+fn put_file(
+    files: &dyn FileSystem,
+    part: &Path,
+    target: &Path,
+    bytes: &[u8],
+    create: bool,
+) -> io::Result<()> {
     let folder = parent(target);
     if !folder.is_dir() {
         files.create_folders(folder)?;
@@ -215,7 +235,9 @@ fn put_file(files: &dyn FileSystem, part: &Path, target: &Path, bytes: &[u8], cr
     // Whoever made the name that is already there may not have lived to sync it.
     let synced = match &linked {
         Ok(()) => files.sync_folder(folder),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files.sync_file(target).and_then(|()| files.sync_folder(folder)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            files.sync_file(target).and_then(|()| files.sync_folder(folder))
+        }
         Err(_) => Ok(()),
     };
     // A part that stays is no harm, and failing to remove it says nothing about the put.
@@ -226,19 +248,31 @@ fn put_file(files: &dyn FileSystem, part: &Path, target: &Path, bytes: &[u8], cr
 
 #[async_trait::async_trait]
 impl ObjectStore for DurableStore {
-    async fn put_opts(&self, location: &ObjectPath, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &ObjectPath,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let create = match opts.mode {
             PutMode::Create => true,
             PutMode::Overwrite => false,
             PutMode::Update(_) => {
-                return Err(Error::NotImplemented { operation: "conditional update".to_owned(), implementer: "DurableStore".to_owned() });
+                return Err(Error::NotImplemented {
+                    operation: "conditional update".to_owned(),
+                    implementer: "DurableStore".to_owned(),
+                });
             }
         };
         self.put_durably(location, payload, create).await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    async fn put_multipart_opts(&self, location: &ObjectPath, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &ObjectPath,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, opts).await?;
         let path = self.inner.path_to_filesystem(location)?;
         Ok(Box::new(DurableUpload { inner, files: self.files.clone(), path }))
@@ -252,7 +286,10 @@ impl ObjectStore for DurableStore {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<ObjectPath>>) -> BoxStream<'static, Result<ObjectPath>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<ObjectPath>>,
+    ) -> BoxStream<'static, Result<ObjectPath>> {
         self.inner.delete_stream(locations)
     }
 
@@ -308,12 +345,14 @@ pub(crate) fn unique_name() -> String {
 
 /// Where a path stands in a store that is rooted at `/`.
 pub(crate) fn object_path(path: &Path) -> std::result::Result<ObjectPath, LedgerError> {
-    let absolute = std::path::absolute(path).map_err(|error| LedgerError::storage(&path.display(), "resolving the path", &error))?;
-    ObjectPath::from_absolute_path(&absolute).map_err(|error| LedgerError::invalid(&path.display(), error.to_string()))
+    let absolute = std::path::absolute(path)
+        .map_err(|error| LedgerError::storage(&path.display(), "resolving the path", &error))?;
+    ObjectPath::from_absolute_path(&absolute)
+        .map_err(|error| LedgerError::invalid(&path.display(), error.to_string()))
 }
 
-/// Puts one name twice and expects the second to be refused: a store that overwrites instead would let two writers both believe
-/// in their commit.
+/// Puts one name twice and expects the second to be refused: a store that overwrites instead would
+/// let two writers both believe in their commit.
 pub(crate) async fn probe(store: &dyn ObjectStore, folder: &Path) -> std::result::Result<(), LedgerError> {
     let location = object_path(&folder.join(format!(".probe-{}", unique_name())))?;
     let failed = |error: Error| LedgerError::storage(&folder.display(), "probing", &error);
@@ -323,7 +362,9 @@ pub(crate) async fn probe(store: &dyn ObjectStore, folder: &Path) -> std::result
     let kept = store.get(&location).await.map_err(failed)?.bytes().await.map_err(failed)?;
     store.delete(&location).await.map_err(failed)?;
     match second {
-        Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if kept == b"first".as_slice() => Ok(()),
+        Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if kept == b"first".as_slice() => {
+            Ok(())
+        }
         Err(error) if kept == b"first".as_slice() => Err(failed(error)),
         _ => Err(LedgerError::invalid(
             &folder.display(),

@@ -1,7 +1,7 @@
 //! The one commit point, and open = recover, for every Delta table of a ledger.
 //!
-//! A commit is: write one Parquet file, make it durable, then put one log entry if and only if its version is free. Everything
-//! else follows from that compare-and-swap:
+//! A commit is: write one Parquet file, make it durable, then put one log entry if and only if its
+//! version is free. Everything else follows from that compare-and-swap:
 //!
 //! ```text
 //!   Ok                                   -> it landed
@@ -12,16 +12,20 @@
 //!     somebody else's                    -> fenced: stop, leave the file, nobody will ever read it
 //! ```
 //!
-//! Opening replays the log: each entry must be what its record renders to, must name the digest of the entry before it, and must
-//! state the tree head that follows. So no bit of the log can change, and no entry can be taken out, without the next open saying so.
+//! Opening replays the log: each entry must be what its record renders to, must name the digest of
+//! the entry before it, and must state the tree head that follows. So no bit of the log can change,
+//! and no entry can be taken out, without the next open saying so.
 //!
-//! It deliberately never rebases a commit on rows it has not seen, never deletes a file, never cleans up the log, and reads nothing
-//! from Delta's checkpoints, which are made for other readers.
+//! It deliberately never rebases a commit on rows it has not seen, never deletes a file, never
+//! cleans up the log, and reads nothing from Delta's checkpoints, which are made for other readers.
 
 use crate::error::LedgerError;
 use crate::head::head_path;
 use crate::merkle::{self, Frontier, Hash};
-use crate::record::{AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind, RemovedFile, TreeHead};
+use crate::record::{
+    AddedFile, BatchRecord, Counts, JOURNAL, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind,
+    RemovedFile, TreeHead,
+};
 use crate::row::{Column, ColumnType, arrow_schema};
 use crate::store::{object_path, probe, read_back, unique_name};
 use bytes::Bytes;
@@ -41,7 +45,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// What a table must be set to, and why. Read back at every open, because Delta takes an unreadable value for its default.
+/// What a table must be set to, and why. Read back at every open, because Delta takes an unreadable
+/// value for its default.
 const PROPERTIES: &[(&str, &str)] = &[
     // Nothing is edited.
     ("delta.appendOnly", "true"),
@@ -61,7 +66,8 @@ const COMMIT_ATTEMPTS: u32 = 5;
 pub struct Table {
     store: Arc<dyn ObjectStore>,
     folder: PathBuf,
-    /// Tells this writer's files from those of a twin that commits the very same rows: whose commit landed must not be a guess.
+    /// Tells this writer's files from those of a twin that commits the very same rows: whose commit
+    /// landed must not be a guess.
     writer: String,
     id: String,
     properties: Vec<(String, String)>,
@@ -103,7 +109,8 @@ pub struct ActiveFile {
 struct StreamState {
     next: NextOffset,
     identity: Option<StreamIdentity>,
-    /// The layout under which it was moved last: under another one it may have been read elsewhere meanwhile.
+    /// The layout under which it was moved last: under another one it may have been read elsewhere
+    /// meanwhile.
     epoch: u32,
 }
 
@@ -179,7 +186,11 @@ impl Log {
     /// Whether a record can be the next, and the tree then.
     fn check(&self, record: &BatchRecord) -> Result<(Frontier, TreeHead), String> {
         if record.shard != self.shard {
-            return Err(format!("it belongs to shard {}, not to {}", shard_name(record.shard), shard_name(self.shard)));
+            return Err(format!(
+                "it belongs to shard {}, not to {}",
+                shard_name(record.shard),
+                shard_name(self.shard)
+            ));
         }
         if record.version != self.version + 1 {
             return Err(format!("it says that it is version {}", record.version));
@@ -196,14 +207,20 @@ impl Log {
         for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
             let fits = match (self.streams.get(&moved.application), moved.from) {
                 (None, _) => true,
-                (Some(state), Some(from)) => state.next == from || (state.epoch < record.layout.epoch && state.next < from),
+                (Some(state), Some(from)) => {
+                    state.next == from || (state.epoch < record.layout.epoch && state.next < from)
+                }
                 (Some(_), None) => false,
             };
             if !fits || moved.from.is_some_and(|from| moved.to < from) {
                 return Err(format!("it moves {} from where it did not stand", moved.application));
             }
         }
-        if let Some(file) = record.removed.iter().find(|file| self.files.get(&file.path).is_none_or(|active| active.added.digest != file.digest)) {
+        if let Some(file) = record
+            .removed
+            .iter()
+            .find(|file| self.files.get(&file.path).is_none_or(|active| active.added.digest != file.digest))
+        {
             return Err(format!("it removes {}, which is not in the table", file.path));
         }
         if let Some(file) = record.added.iter().find(|file| self.files.contains_key(&file.path)) {
@@ -217,7 +234,8 @@ impl Log {
 
     /// Takes in a record that was checked.
     fn advance(&mut self, entry: &[u8], record: &BatchRecord, frontier: Frontier) {
-        let removed: Vec<ActiveFile> = record.removed.iter().filter_map(|file| self.files.remove(&file.path)).collect();
+        let removed: Vec<ActiveFile> =
+            record.removed.iter().filter_map(|file| self.files.remove(&file.path)).collect();
         for added in &record.added {
             // A copy stands where what it copies stood.
             let first = removed.iter().map(|file| file.first).min().unwrap_or(record.version);
@@ -227,7 +245,11 @@ impl Log {
         }
         for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
             let known = self.streams.get(&moved.application).and_then(|state| state.identity);
-            let state = StreamState { next: moved.to, identity: moved.identity.or(known), epoch: record.layout.epoch };
+            let state = StreamState {
+                next: moved.to,
+                identity: moved.identity.or(known),
+                epoch: record.layout.epoch,
+            };
             self.streams.insert(moved.application.clone(), state);
         }
         if record.kind == RecordKind::Rows {
@@ -257,8 +279,13 @@ impl Table {
     ///
     /// # Errors
     /// When there is one already, or storage fails.
-    pub async fn create(store: &Arc<dyn ObjectStore>, folder: &Path, columns: &[Column]) -> Result<(), LedgerError> {
-        std::fs::create_dir_all(folder).map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
+    pub async fn create(
+        store: &Arc<dyn ObjectStore>,
+        folder: &Path,
+        columns: &[Column],
+    ) -> Result<(), LedgerError> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| LedgerError::storage(&folder.display(), "creating the folder", &error))?;
         let location = table_url(folder)?;
         let table = DeltaTableBuilder::from_url(location.clone())
             .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?
@@ -268,10 +295,13 @@ impl Table {
         CreateBuilder::new()
             .with_log_store(table.log_store())
             .with_save_mode(SaveMode::ErrorIfExists)
-            // Where another creates it at the same time, Delta would try again and create it in version 1 once more.
+            // Where another creates it at the same time, Delta would try again and create it in
+            // version 1 once more.
             .with_commit_properties(CommitProperties::default().with_max_retries(0))
             .with_columns(columns.iter().map(delta_field).collect::<Vec<_>>())
-            .with_configuration(PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))))
+            .with_configuration(
+                PROPERTIES.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned()))),
+            )
             .await
             .map_err(|error| LedgerError::storage(&folder.display(), "creating the table", &error))?;
         sync_names(folder)
@@ -293,9 +323,14 @@ impl Table {
     /// Opens a table and checks everything its log says.
     ///
     /// # Errors
-    /// `Invalid` when there is no table or a property is dangerous, `Corrupt` when an entry or the columns are not what was
-    /// written, `Storage` otherwise.
-    pub async fn open(store: &Arc<dyn ObjectStore>, folder: &Path, shard: u32, columns: &[Column]) -> Result<Self, LedgerError> {
+    /// `Invalid` when there is no table or a property is dangerous, `Corrupt` when an entry or the
+    /// columns are not what was written, `Storage` otherwise.
+    pub async fn open(
+        store: &Arc<dyn ObjectStore>,
+        folder: &Path,
+        shard: u32,
+        columns: &[Column],
+    ) -> Result<Self, LedgerError> {
         Self::load(store, folder, shard, columns, None, &mut |_| Ok(())).await
     }
 
@@ -303,7 +338,13 @@ impl Table {
     ///
     /// # Errors
     /// As [`Self::open`], and `Invalid` when there is no such version.
-    pub async fn open_at(store: &Arc<dyn ObjectStore>, folder: &Path, shard: u32, columns: &[Column], version: u64) -> Result<Self, LedgerError> {
+    pub async fn open_at(
+        store: &Arc<dyn ObjectStore>,
+        folder: &Path,
+        shard: u32,
+        columns: &[Column],
+        version: u64,
+    ) -> Result<Self, LedgerError> {
         Self::load(store, folder, shard, columns, Some(version), &mut |_| Ok(())).await
     }
 
@@ -330,23 +371,37 @@ impl Table {
         see: &mut dyn FnMut(&BatchRecord) -> Result<(), LedgerError>,
     ) -> Result<Self, LedgerError> {
         if !folder.join("_delta_log").is_dir() {
-            return Err(LedgerError::invalid(&folder.display(), "there is no ledger here; `atcost init` makes one"));
+            return Err(LedgerError::invalid(
+                &folder.display(),
+                "there is no ledger here; `atcost init` makes one",
+            ));
         }
         let location = table_url(folder)?;
         let first = read_entry(&**store, folder, 0).await?;
         let Some(first) = first else {
-            return Err(LedgerError::corrupt(&folder.display(), "the first log entry is gone; restore the ledger from a copy"));
+            return Err(LedgerError::corrupt(
+                &folder.display(),
+                "the first log entry is gone; restore the ledger from a copy",
+            ));
         };
-        // Entries after the first cannot change properties or columns, because only ours are followed.
+        // Entries after the first cannot change properties or columns, because only ours are
+        // followed.
         let created = DeltaTableBuilder::from_url(location.clone())
             .map(|builder| builder.with_storage_backend(store.clone(), location).with_version(0))
             .map_err(|error| LedgerError::storage(&folder.display(), "opening", &error))?
             .load()
             .await
-            .map_err(|error| LedgerError::corrupt(&entry_path(folder, 0).display(), format!("the table cannot be read: {error}")))?;
+            .map_err(|error| {
+                LedgerError::corrupt(
+                    &entry_path(folder, 0).display(),
+                    format!("the table cannot be read: {error}"),
+                )
+            })?;
         check_properties(&created, folder)?;
         check_columns(&created, folder, columns)?;
-        let state = created.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+        let state = created
+            .snapshot()
+            .map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
         let id = state.metadata().id().to_string();
         let mut properties: Vec<_> = state.metadata().configuration().clone().into_iter().collect();
         properties.sort();
@@ -355,18 +410,32 @@ impl Table {
         while version.is_none_or(|version| log.version < version) {
             let next = log.version + 1;
             let Some(entry) = read_entry(&**store, folder, next).await? else { break };
-            let (record, head) = BatchRecord::from_entry(&entry).map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
-            log.follow(&entry, &record, &head).map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
+            let (record, head) = BatchRecord::from_entry(&entry)
+                .map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
+            log.follow(&entry, &record, &head)
+                .map_err(|detail| damaged_entry(folder, next, &entry, detail))?;
             see(&record)?;
         }
         match version {
             Some(version) if log.version != version => {
-                return Err(LedgerError::invalid(&folder.display(), format!("there is no version {version}; the last one is {}", log.version)));
+                return Err(LedgerError::invalid(
+                    &folder.display(),
+                    format!("there is no version {version}; the last one is {}", log.version),
+                ));
             }
             Some(_) => {}
             None => check_tail(folder, log.version)?,
         }
-        Ok(Self { store: store.clone(), folder: folder.to_owned(), writer: unique_name(), id, properties, log, made: Arc::default(), making: None })
+        Ok(Self {
+            store: store.clone(),
+            folder: folder.to_owned(),
+            writer: unique_name(),
+            id,
+            properties,
+            log,
+            made: Arc::default(),
+            making: None,
+        })
     }
 
     /// Checks that the storage can do what a commit rests on.
@@ -403,8 +472,8 @@ impl Table {
     /// Commits rows and positions together as the version after the last, or nothing at all.
     ///
     /// # Errors
-    /// `Fenced` when another writer took the version; `Storage` when it could not be decided within a few attempts, in which case
-    /// reopening decides it.
+    /// `Fenced` when another writer took the version; `Storage` when it could not be decided within
+    /// a few attempts, in which case reopening decides it.
     pub async fn commit(&mut self, commit: &Commit<'_>) -> Result<u64, LedgerError> {
         loop {
             let version = self.log.version + 1;
@@ -414,8 +483,9 @@ impl Table {
                 None => Vec::new(),
             };
             let nothing = (Counts::default(), Frontier::default().root(), 0, Frontier::default().root());
-            let (counts, rows_root, subjects, subjects_root) =
-                sealed.map_or(nothing, |sealed| (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root));
+            let (counts, rows_root, subjects, subjects_root) = sealed.map_or(nothing, |sealed| {
+                (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root)
+            });
             let layouts = commit.streams.iter().any(|moved| moved.application == LAYOUT_APPLICATION);
             let record = BatchRecord {
                 kind: if layouts { RecordKind::Layout } else { RecordKind::Rows },
@@ -438,11 +508,17 @@ impl Table {
         }
     }
 
-    /// Commits that `removed` files' rows are now in `rows`, which the caller has proved to be the same. Nothing is added or moved.
+    /// Commits that `removed` files' rows are now in `rows`, which the caller has proved to be the
+    /// same. Nothing is added or moved.
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub async fn commit_compaction(&mut self, removed: Vec<RemovedFile>, sealed: SealedRows, at: Instant) -> Result<u64, LedgerError> {
+    pub async fn commit_compaction(
+        &mut self,
+        removed: Vec<RemovedFile>,
+        sealed: SealedRows,
+        at: Instant,
+    ) -> Result<u64, LedgerError> {
         let version = self.log.version + 1;
         let added = vec![self.write_rows("compacted", &sealed, version).await?];
         let key = self.log.key.expect("a table with files to compact has commits");
@@ -486,14 +562,18 @@ impl Table {
     /// The compare-and-swap.
     async fn put(&mut self, record: &BatchRecord) -> Result<Put, LedgerError> {
         let version = record.version;
-        let (frontier, head) =
-            self.log.check(record).map_err(|detail| LedgerError::invalid(&self.folder.display(), format!("a commit was refused: {detail}")))?;
+        let (frontier, head) = self.log.check(record).map_err(|detail| {
+            LedgerError::invalid(&self.folder.display(), format!("a commit was refused: {detail}"))
+        })?;
         let entry = Bytes::from(record.render(&head));
         let location = object_path(&entry_path(&self.folder, version))?;
         let mut delay = Duration::from_millis(50);
         for attempt in 1..=COMMIT_ATTEMPTS {
             fail::fail_point!("commit.before-put");
-            let put = self.store.put_opts(&location, PutPayload::from_bytes(entry.clone()), PutOptions::from(PutMode::Create)).await;
+            let put = self
+                .store
+                .put_opts(&location, PutPayload::from_bytes(entry.clone()), PutOptions::from(PutMode::Create))
+                .await;
             let put = put.and_then(|done| answer_lost().map(|()| done));
             let failure = match put {
                 // From here on a crash is harmless: rows and positions are in the log together.
@@ -507,7 +587,8 @@ impl Table {
             tracing::warn!(event = "commit.unknown", location = %self.folder.display(), version, attempt, error = %failure, "the outcome of a commit is unknown; reading the log to decide it");
             let taken = matches!(failure, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. });
             match read_entry(&*self.store, &self.folder, version).await {
-                // What a put found in its place is durable; what it left behind when it failed may not be, so it is put again.
+                // What a put found in its place is durable; what it left behind when it failed may
+                // not be, so it is put again.
                 Ok(Some(found)) if found == entry && taken => {
                     self.log.advance(&entry, record, frontier);
                     return Ok(Put::Landed);
@@ -524,13 +605,17 @@ impl Table {
         unreachable!("the last attempt returns")
     }
 
-    /// Another program has committed our version. A compaction changes no row and no position, so it can be followed.
+    /// Another program has committed our version. A compaction changes no row and no position, so
+    /// it can be followed.
     fn overtaken(&mut self, version: u64, found: &[u8]) -> Result<Put, LedgerError> {
-        let (record, head) = BatchRecord::from_entry(found).map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
+        let (record, head) = BatchRecord::from_entry(found)
+            .map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
         if record.kind != RecordKind::Compaction {
             return Err(self.fenced(version));
         }
-        self.log.follow(found, &record, &head).map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
+        self.log
+            .follow(found, &record, &head)
+            .map_err(|detail| damaged_entry(&self.folder, version, found, detail))?;
         tracing::info!(event = "commit.followed", location = %self.folder.display(), version, "the table was compacted meanwhile; committing after that");
         Ok(Put::Followed)
     }
@@ -539,18 +624,30 @@ impl Table {
         LedgerError::Fenced { location: self.folder.display().to_string(), expected }
     }
 
-    /// Writes rows as one durable Parquet file and reads its bytes back, so that what the record names is what the disk gives.
-    async fn write_rows(&self, prefix: &str, sealed: &SealedRows, version: u64) -> Result<AddedFile, LedgerError> {
+    /// Writes rows as one durable Parquet file and reads its bytes back, so that what the record
+    /// names is what the disk gives.
+    async fn write_rows(
+        &self,
+        prefix: &str,
+        sealed: &SealedRows,
+        version: u64,
+    ) -> Result<AddedFile, LedgerError> {
         let path = format!("{prefix}-{version:020}-{}.parquet", self.writer);
         let size = sealed.file.len() as u64;
         let location = object_path(&self.folder.join(&path))?;
         fail::fail_point!("rows.before-put");
         self.store
-            .put_opts(&location, PutPayload::from_bytes(sealed.file.clone()), PutOptions::from(PutMode::Create))
+            .put_opts(
+                &location,
+                PutPayload::from_bytes(sealed.file.clone()),
+                PutOptions::from(PutMode::Create),
+            )
             .await
             .map_err(|error| self.storage("writing rows", &error))?;
         fail::fail_point!("rows.durable");
-        let read = read_back(&*self.store, &location).await.map_err(|error| self.storage("reading rows back", &error))?;
+        let read = read_back(&*self.store, &location)
+            .await
+            .map_err(|error| self.storage("reading rows back", &error))?;
         if read != sealed.file {
             return Err(LedgerError::corrupt(
                 &self.folder.join(&path).display(),
@@ -560,14 +657,15 @@ impl Table {
         Ok(AddedFile { path, bytes: size, digest: Sha256Digest::of(&read), rows: sealed.rows })
     }
 
-    /// Makes a Delta checkpoint of the last version for other readers, beside everything else. A failure is told and nothing more:
-    /// the next one makes up for it.
+    /// Makes a Delta checkpoint of the last version for other readers, beside everything else. A
+    /// failure is told and nothing more: the next one makes up for it.
     fn make_checkpoint(&mut self) {
         // One at a time: a slow disk skips some.
         if self.making.as_ref().is_some_and(|making| !making.is_finished()) {
             return;
         }
-        let (store, folder, version, made) = (self.store.clone(), self.folder.clone(), self.log.version, self.made.clone());
+        let (store, folder, version, made) =
+            (self.store.clone(), self.folder.clone(), self.log.version, self.made.clone());
         self.making = Some(tokio::spawn(async move {
             match checkpoint(&store, &folder, version).await {
                 Ok(checkpoint) => *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint),
@@ -594,7 +692,10 @@ impl Table {
 
 /// Where tests lose the answer to a put that landed.
 fn answer_lost() -> Result<(), StoreError> {
-    fail::fail_point!("commit.answer-lost", |_| Err(StoreError::Generic { store: "test", source: "the answer was lost".into() }));
+    fail::fail_point!("commit.answer-lost", |_| Err(StoreError::Generic {
+        store: "test",
+        source: "the answer was lost".into()
+    }));
     Ok(())
 }
 
@@ -608,21 +709,37 @@ pub(crate) fn checkpoint_path(folder: &Path, version: u64) -> PathBuf {
     folder.join("_delta_log").join(format!("{version:020}.checkpoint.parquet"))
 }
 
-async fn checkpoint(store: &Arc<dyn ObjectStore>, folder: &Path, version: u64) -> Result<MadeCheckpoint, LedgerError> {
-    let failed = |error: deltalake::DeltaTableError| LedgerError::storage(&folder.display(), "writing a Delta checkpoint", &error);
+async fn checkpoint(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    version: u64,
+) -> Result<MadeCheckpoint, LedgerError> {
+    let failed = |error: deltalake::DeltaTableError| {
+        LedgerError::storage(&folder.display(), "writing a Delta checkpoint", &error)
+    };
     let location = table_url(folder)?;
-    let builder = DeltaTableBuilder::from_url(location.clone()).map_err(failed)?.with_storage_backend(store.clone(), location);
+    let builder = DeltaTableBuilder::from_url(location.clone())
+        .map_err(failed)?
+        .with_storage_backend(store.clone(), location);
     let table = builder.with_version(version).load().await.map_err(failed)?;
     fail::fail_point!("checkpoint.before");
     deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(failed)?;
     fail::fail_point!("checkpoint.made");
     let path = checkpoint_path(folder, version);
-    let bytes = store.get(&object_path(&path)?).await.map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
-    let bytes = bytes.bytes().await.map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    let bytes = store
+        .get(&object_path(&path)?)
+        .await
+        .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+    let bytes =
+        bytes.bytes().await.map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
     Ok(MadeCheckpoint { version, digest: Sha256Digest::of(&bytes) })
 }
 
-async fn read_entry(store: &dyn ObjectStore, folder: &Path, version: u64) -> Result<Option<Bytes>, LedgerError> {
+async fn read_entry(
+    store: &dyn ObjectStore,
+    folder: &Path,
+    version: u64,
+) -> Result<Option<Bytes>, LedgerError> {
     let path = entry_path(folder, version);
     let failed = |error: StoreError| LedgerError::storage(&path.display(), "reading", &error);
     match store.get(&object_path(&path)?).await {
@@ -632,7 +749,8 @@ async fn read_entry(store: &dyn ObjectStore, folder: &Path, version: u64) -> Res
     }
 }
 
-/// Names an entry that cannot be followed, and what to do: a torn last one may go, if no signature covers it.
+/// Names an entry that cannot be followed, and what to do: a torn last one may go, if no signature
+/// covers it.
 fn damaged_entry(folder: &Path, version: u64, entry: &[u8], detail: String) -> LedgerError {
     let path = entry_path(folder, version);
     let last = !entry_path(folder, version + 1).exists();
@@ -643,7 +761,9 @@ fn damaged_entry(folder: &Path, version: u64, entry: &[u8], detail: String) -> L
     if signed_size(folder).is_some_and(|size| size >= version) {
         return LedgerError::corrupt(
             &path.display(),
-            format!("the last log entry is torn ({length} bytes), and a signed head covers it: it was durable once; restore the ledger from a copy"),
+            format!(
+                "the last log entry is torn ({length} bytes), and a signed head covers it: it was durable once; restore the ledger from a copy"
+            ),
         );
     }
     LedgerError::corrupt(
@@ -654,16 +774,23 @@ fn damaged_entry(folder: &Path, version: u64, entry: &[u8], detail: String) -> L
     )
 }
 
-/// Refuses entries that stand beyond a hole, and a log that ends before its signed head: something was taken away.
+/// Refuses entries that stand beyond a hole, and a log that ends before its signed head: something
+/// was taken away.
 fn check_tail(folder: &Path, version: u64) -> Result<(), LedgerError> {
     let log = folder.join("_delta_log");
-    let entries = std::fs::read_dir(&log).map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?;
+    let entries =
+        std::fs::read_dir(&log).map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?;
     for entry in entries {
-        let name = entry.map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?.file_name();
+        let name =
+            entry.map_err(|error| LedgerError::storage(&log.display(), "listing", &error))?.file_name();
         let name = name.to_string_lossy();
-        let beyond =
-            name.strip_suffix(".json").filter(|stem| stem.len() == 20).and_then(|stem| stem.parse::<u64>().ok()).is_some_and(|found| found > version);
-        // A commit of another process may have come between reading and listing; a hole stays a hole.
+        let beyond = name
+            .strip_suffix(".json")
+            .filter(|stem| stem.len() == 20)
+            .and_then(|stem| stem.parse::<u64>().ok())
+            .is_some_and(|found| found > version);
+        // A commit of another process may have come between reading and listing; a hole stays a
+        // hole.
         if beyond && !entry_path(folder, version + 1).exists() {
             return Err(LedgerError::corrupt(
                 &log.join(&*name).display(),
@@ -675,26 +802,36 @@ fn check_tail(folder: &Path, version: u64) -> Result<(), LedgerError> {
         // A head that is newer than our reading is no loss: the commits it covers are there.
         Some(size) if size > version && !entry_path(folder, size).exists() => Err(LedgerError::corrupt(
             &folder.display(),
-            format!("the log ends at version {version}, but a head over {size} commits was signed: commits are gone; restore them from a copy"),
+            format!(
+                "the log ends at version {version}, but a head over {size} commits was signed: commits are gone; restore them from a copy"
+            ),
         )),
         _ => Ok(()),
     }
 }
 
-/// How many commits the published head covers. Not checked: a head that says too much stops the ledger, one that says too little
-/// is found by `atcost verify ledger`.
+/// How many commits the published head covers. Not checked: a head that says too much stops the
+/// ledger, one that says too little is found by `atcost verify ledger`.
 fn signed_size(folder: &Path) -> Option<u64> {
     let note = std::fs::read_to_string(head_path(folder)).ok()?;
     note.lines().nth(1)?.parse().ok()
 }
 
 fn check_properties(table: &DeltaTable, folder: &Path) -> Result<(), LedgerError> {
-    let state = table.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+    let state = table
+        .snapshot()
+        .map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
     let effective = state.table_config();
     let refusals = [
         (!effective.append_only(), "delta.appendOnly must be true: rows are never edited"),
-        (effective.enable_expired_log_cleanup(), "delta.enableExpiredLogCleanup must be false: it deletes history after every commit"),
-        (effective.log_retention_duration() < RETENTION, "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history"),
+        (
+            effective.enable_expired_log_cleanup(),
+            "delta.enableExpiredLogCleanup must be false: it deletes history after every commit",
+        ),
+        (
+            effective.log_retention_duration() < RETENTION,
+            "delta.logRetentionDuration must be `interval 5200 weeks`: a shorter one deletes history",
+        ),
         (
             effective.deleted_file_retention_duration() < RETENTION,
             "delta.deletedFileRetentionDuration must be `interval 5200 weeks`: a shorter one deletes files",
@@ -705,24 +842,34 @@ fn check_properties(table: &DeltaTable, folder: &Path) -> Result<(), LedgerError
         ),
     ];
     match refusals.iter().find(|(refused, _)| *refused) {
-        Some((_, why)) => {
-            Err(LedgerError::invalid(&folder.display(), format!("dangerous table property: {why}; set it back before using this ledger")))
-        }
+        Some((_, why)) => Err(LedgerError::invalid(
+            &folder.display(),
+            format!("dangerous table property: {why}; set it back before using this ledger"),
+        )),
         None => Ok(()),
     }
 }
 
 fn check_columns(table: &DeltaTable, folder: &Path, columns: &[Column]) -> Result<(), LedgerError> {
-    let state = table.snapshot().map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
+    let state = table
+        .snapshot()
+        .map_err(|error| LedgerError::storage(&folder.display(), "reading the log", &error))?;
     let found = state.snapshot().arrow_schema();
     let expected = arrow_schema(columns);
     let describe = |schema: &arrow::datatypes::Schema| {
-        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable())).collect::<Vec<_>>()
+        schema
+            .fields()
+            .iter()
+            .map(|field| (field.name().clone(), field.data_type().clone(), field.is_nullable()))
+            .collect::<Vec<_>>()
     };
     if describe(&found) == describe(&expected) {
         return Ok(());
     }
-    Err(LedgerError::corrupt(&folder.display(), format!("its columns are not those this version writes; found {:?}", describe(&found))))
+    Err(LedgerError::corrupt(
+        &folder.display(),
+        format!("its columns are not those this version writes; found {:?}", describe(&found)),
+    ))
 }
 
 fn delta_field(column: &Column) -> StructField {
@@ -746,8 +893,10 @@ pub(crate) fn shard_name(shard: u32) -> String {
 }
 
 pub(crate) fn table_url(folder: &Path) -> Result<url::Url, LedgerError> {
-    let absolute = std::path::absolute(folder).map_err(|error| LedgerError::storage(&folder.display(), "resolving the path", &error))?;
-    url::Url::from_directory_path(&absolute).map_err(|()| LedgerError::invalid(&folder.display(), "the path cannot be written as a URL"))
+    let absolute = std::path::absolute(folder)
+        .map_err(|error| LedgerError::storage(&folder.display(), "resolving the path", &error))?;
+    url::Url::from_directory_path(&absolute)
+        .map_err(|()| LedgerError::invalid(&folder.display(), "the path cannot be written as a URL"))
 }
 
 fn sync_names(folder: &Path) -> Result<(), LedgerError> {

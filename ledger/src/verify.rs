@@ -1,7 +1,9 @@
-//! Recomputes from storage all that a ledger says: log entries, their chain, files, rows, roots, published heads and tiles.
+//! Recomputes from storage all that a ledger says: log entries, their chain, files, rows, roots,
+//! published heads and tiles.
 //!
-//! It reads and never writes, believes nothing that can be computed, and goes on after a finding as far as there is something to
-//! compare, so that one run names all that is wrong. It does not judge what rows mean; `doctor` and rating do.
+//! It reads and never writes, believes nothing that can be computed, and goes on after a finding as
+//! far as there is something to compare, so that one run names all that is wrong. It does not judge
+//! what rows mean; `doctor` and rating do.
 //!
 //! Invariant: what has no finding is what was sealed, and what a signature of its head covers.
 
@@ -83,7 +85,11 @@ impl Report {
 ///
 /// # Errors
 /// When the ledger cannot be read at all; what is damaged is a finding.
-pub async fn verify(ledger: &Path, verifier: Option<&VerifierKey>, tell: Tell<'_>) -> Result<Report, LedgerError> {
+pub async fn verify(
+    ledger: &Path,
+    verifier: Option<&VerifierKey>,
+    tell: Tell<'_>,
+) -> Result<Report, LedgerError> {
     let mut report = Report::default();
     let folders = match log_folders(ledger) {
         Err(error) if error.kind() == ErrorKind::Corrupt => {
@@ -115,10 +121,21 @@ pub async fn verify(ledger: &Path, verifier: Option<&VerifierKey>, tell: Tell<'_
             layout = layout.max(last.layout);
         }
         let head = replayed.tree.head();
-        report.logs.push(Verified { shard, commits: head.size, rows, files, root: head.root, signed, findings: replayed.findings });
+        report.logs.push(Verified {
+            shard,
+            commits: head.size,
+            rows,
+            files,
+            root: head.root,
+            signed,
+            findings: replayed.findings,
+        });
     }
     if shards < layout.shards as usize {
-        let what = format!("the ledger was divided into {} shards, but only {shards} are there; restore the others from a copy", layout.shards);
+        let what = format!(
+            "the ledger was divided into {} shards, but only {shards} are there; restore the others from a copy",
+            layout.shards
+        );
         report.findings.push(Finding { file: ledger.join("shards"), commit: None, what });
     }
     Ok(report)
@@ -144,7 +161,8 @@ pub(crate) struct Replayed {
 
 impl Replayed {
     /// # Errors
-    /// When the log cannot be read. What is wrong in it is a finding, and what comes after that is not looked at.
+    /// When the log cannot be read. What is wrong in it is a finding, and what comes after that is
+    /// not looked at.
     pub async fn of(folder: &Path, shard: u32) -> Result<Self, LedgerError> {
         let columns = if shard == JOURNAL { journal::COLUMNS } else { row::COLUMNS };
         let mut records = Vec::new();
@@ -198,26 +216,43 @@ impl Replayed {
 
 fn finding_of(error: &LedgerError, otherwise: &Path) -> Finding {
     match error {
-        LedgerError::Corrupt { location, detail } => Finding { file: location.into(), commit: None, what: detail.clone() },
+        LedgerError::Corrupt { location, detail } => {
+            Finding { file: location.into(), commit: None, what: detail.clone() }
+        }
         other => Finding { file: otherwise.to_owned(), commit: None, what: other.to_string() },
     }
 }
 
-/// Recomputes from the files what the records of the commits after `after` say of rows. Gives the rows and the files.
-pub(crate) fn recount_rows(log: &mut Replayed, key_path: &Path, key: &LeafKey, after: u64, tell: Tell<'_>) -> Result<(u64, u64), LedgerError> {
+/// Recomputes from the files what the records of the commits after `after` say of rows. Gives the
+/// rows and the files.
+pub(crate) fn recount_rows(
+    log: &mut Replayed,
+    key_path: &Path,
+    key: &LeafKey,
+    after: u64,
+    tell: Tell<'_>,
+) -> Result<(u64, u64), LedgerError> {
     let records = std::mem::take(&mut log.records);
     let (mut rows, mut files) = (0, 0);
     if let Some(record) = records.iter().find(|record| record.key != key.id().0) {
-        log.find(key_path.to_owned(), record.version, "this is not the key that the commit's rows were sealed with; restore it from a copy");
+        log.find(
+            key_path.to_owned(),
+            record.version,
+            "this is not the key that the commit's rows were sealed with; restore it from a copy",
+        );
     } else {
         // The commits whose rows each file holds.
         let mut held: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        let by_version: BTreeMap<u64, &BatchRecord> = records.iter().map(|record| (record.version, record)).collect();
+        let by_version: BTreeMap<u64, &BatchRecord> =
+            records.iter().map(|record| (record.version, record)).collect();
         for record in &records {
             let holds = match record.kind {
                 RecordKind::Compaction => {
-                    let mut versions: Vec<u64> =
-                        record.removed.iter().flat_map(|file| held.get(file.path.as_str()).cloned().unwrap_or_default()).collect();
+                    let mut versions: Vec<u64> = record
+                        .removed
+                        .iter()
+                        .flat_map(|file| held.get(file.path.as_str()).cloned().unwrap_or_default())
+                        .collect();
                     versions.sort_unstable();
                     versions
                 }
@@ -239,7 +274,10 @@ pub(crate) fn recount_rows(log: &mut Replayed, key_path: &Path, key: &LeafKey, a
             match recount(key, record, parts, &holds, &by_version) {
                 Ok(counted) => rows += counted,
                 Err(what) => {
-                    let file = record.added.first().map_or_else(|| entry_path(&log.folder, record.version), |file| log.folder.join(&file.path));
+                    let file = record.added.first().map_or_else(
+                        || entry_path(&log.folder, record.version),
+                        |file| log.folder.join(&file.path),
+                    );
                     log.find(file, record.version, what);
                 }
             }
@@ -249,8 +287,15 @@ pub(crate) fn recount_rows(log: &mut Replayed, key_path: &Path, key: &LeafKey, a
     Ok((rows, files))
 }
 
-/// Compares the rows in a commit's files with its record, and those of a copy with the records of the commits they were copied from.
-fn recount(key: &LeafKey, record: &BatchRecord, files: Vec<Bytes>, holds: &[u64], records: &BTreeMap<u64, &BatchRecord>) -> Result<u64, String> {
+/// Compares the rows in a commit's files with its record, and those of a copy with the records of
+/// the commits they were copied from.
+fn recount(
+    key: &LeafKey,
+    record: &BatchRecord,
+    files: Vec<Bytes>,
+    holds: &[u64],
+    records: &BTreeMap<u64, &BatchRecord>,
+) -> Result<u64, String> {
     const DAMAGED: &str = "the files are those that were committed, so what committed them was wrong or dishonest; restore the ledger from a copy";
     let mut found: Vec<u64> = Vec::new();
     let mut counts = Counts::default();
@@ -258,9 +303,13 @@ fn recount(key: &LeafKey, record: &BatchRecord, files: Vec<Bytes>, holds: &[u64]
     let mut groups = (0, merkle::root(&[]));
     let mut done = |recounted: Recounted| {
         let Recounted { version, counts: of_version, sealed, spans } = recounted;
-        let wrote = records.get(&version).filter(|record| record.kind == RecordKind::Rows && holds.contains(&version));
+        let wrote = records
+            .get(&version)
+            .filter(|record| record.kind == RecordKind::Rows && holds.contains(&version));
         let Some(wrote) = wrote else {
-            return Err(format!("it holds rows that say they are of commit {version}, which are not in it by the log"));
+            return Err(format!(
+                "it holds rows that say they are of commit {version}, which are not in it by the log"
+            ));
         };
         if found.last().is_some_and(|last| *last >= version) {
             return Err(format!("the rows of commit {version} are not in ledger order"));
@@ -284,9 +333,12 @@ fn recount(key: &LeafKey, record: &BatchRecord, files: Vec<Bytes>, holds: &[u64]
         }
         for (stream, (first, end)) in &spans {
             let moved = wrote.streams.iter().find(|moved| moved.application == *stream);
-            let inside = moved.is_some_and(|moved| moved.from.is_none_or(|from| first.0 >= from.0) && end.0 <= moved.to.0);
+            let inside = moved
+                .is_some_and(|moved| moved.from.is_none_or(|from| first.0 >= from.0) && end.0 <= moved.to.0);
             if !inside {
-                return Err(format!("commit {version} has rows of {stream} from {first} up to {end}, which is not where it moved that stream"));
+                return Err(format!(
+                    "commit {version} has rows of {stream} from {first} up to {end}, which is not where it moved that stream"
+                ));
             }
         }
         found.push(version);
@@ -298,22 +350,32 @@ fn recount(key: &LeafKey, record: &BatchRecord, files: Vec<Bytes>, holds: &[u64]
         Ok(())
     };
     let mut recount = Recount::new(key, record.shard);
-    let read = files.into_iter().try_for_each(|file| read(file)?.iter().try_for_each(|rows| recount.take(rows, &mut done)));
+    let read = files
+        .into_iter()
+        .try_for_each(|file| read(file)?.iter().try_for_each(|rows| recount.take(rows, &mut done)));
     read.and_then(|()| recount.finish(&mut done)).map_err(|what| format!("{what}; {DAMAGED}"))?;
     let rows = leaves.len() as u64;
     let named: u64 = record.added.iter().map(|file| file.rows).sum();
     let groups = if record.kind == RecordKind::Compaction { (0, merkle::root(&[])) } else { groups };
-    let fits =
-        counts == record.counts && rows == named && merkle::root(&leaves) == record.rows_root && groups == (record.subjects, record.subjects_root);
+    let fits = counts == record.counts
+        && rows == named
+        && merkle::root(&leaves) == record.rows_root
+        && groups == (record.subjects, record.subjects_root);
     let complete = found == holds || (found.is_empty() && record.added.is_empty());
     if fits && complete {
         return Ok(rows);
     }
-    Err(format!("it has {rows} rows of the commits {found:?}, the log says {named} of {holds:?}, or their roots differ; {DAMAGED}"))
+    Err(format!(
+        "it has {rows} rows of the commits {found:?}, the log says {named} of {holds:?}, or their roots differ; {DAMAGED}"
+    ))
 }
 
 /// Recomputes the journal's entries after `after`.
-pub(crate) fn recount_entries(log: &mut Replayed, after: u64, tell: Tell<'_>) -> Result<(u64, u64), LedgerError> {
+pub(crate) fn recount_entries(
+    log: &mut Replayed,
+    after: u64,
+    tell: Tell<'_>,
+) -> Result<(u64, u64), LedgerError> {
     let records = std::mem::take(&mut log.records);
     let mut entries = 0;
     for record in records.iter().filter(|record| record.version > after) {
@@ -332,12 +394,17 @@ pub(crate) fn recount_entries(log: &mut Replayed, after: u64, tell: Tell<'_>) ->
         let path = log.folder.join(&file.path);
         let what = match read_entries(&path) {
             Ok(read) => match read.as_slice() {
-                [entry] if u64::try_from(entry.number) == Ok(record.version - 1) && entry.leaf() == record.rows_root => {
+                [entry]
+                    if u64::try_from(entry.number) == Ok(record.version - 1)
+                        && entry.leaf() == record.rows_root =>
+                {
                     entries += 1;
                     continue;
                 }
                 [_] => "its entry is not the one that was sealed; restore the ledger from a copy".to_owned(),
-                read => format!("it has {} entries where one belongs; restore the ledger from a copy", read.len()),
+                read => {
+                    format!("it has {} entries where one belongs; restore the ledger from a copy", read.len())
+                }
             },
             Err(error) if error.kind() == ErrorKind::Corrupt => finding_of(&error, &path).what,
             Err(error) => return Err(error),
@@ -350,7 +417,11 @@ pub(crate) fn recount_entries(log: &mut Replayed, after: u64, tell: Tell<'_>) ->
 
 /// Delta's checkpoints are never read here, but other programs take their numbers from them.
 fn check_checkpoints(log: &mut Replayed) -> Result<(), LedgerError> {
-    let made: Vec<_> = log.records.iter().filter_map(|record| record.checkpoint.map(|made| (record.version, made))).collect();
+    let made: Vec<_> = log
+        .records
+        .iter()
+        .filter_map(|record| record.checkpoint.map(|made| (record.version, made)))
+        .collect();
     for (commit, made) in made {
         let path = checkpoint_path(&log.folder, made.version);
         match std::fs::read(&path) {
@@ -389,7 +460,11 @@ fn check_head(log: &mut Replayed, verifier: Option<&VerifierKey>) -> Result<Opti
     if let Some(table) = &log.table {
         let origin = origin(table);
         if signed.origin != origin {
-            log.find(path, None, format!("it is the head of {}, this log is {origin}; {AGAIN}", signed.origin));
+            log.find(
+                path,
+                None,
+                format!("it is the head of {}, this log is {origin}; {AGAIN}", signed.origin),
+            );
             return Ok(None);
         }
     }

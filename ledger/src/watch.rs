@@ -1,10 +1,13 @@
-//! What can be seen of a shard from outside while it is written: sizes, the signer's place, what crashes left behind.
+//! What can be seen of a shard from outside while it is written: sizes, the signer's place, what
+//! crashes left behind.
 //!
-//! It reads names and log entries, never rows, and decides nothing: opening a ledger goes by [`crate::Ledger`] alone. It keeps
-//! what it has read, so that looking again costs as much as there is new.
+//! It reads names and log entries, never rows, and decides nothing: opening a ledger goes by
+//! [`crate::Ledger`] alone. It keeps what it has read, so that looking again costs as much as there
+//! is new.
 //!
-//! Invariant: a file is called an orphan only when its version is taken by a commit that does not name it. The file that is
-//! being written at this moment belongs to a version that nobody has taken yet.
+//! Invariant: a file is called an orphan only when its version is taken by a commit that does not
+//! name it. The file that is being written at this moment belongs to a version that nobody has
+//! taken yet.
 
 use crate::error::LedgerError;
 use crate::head::head_path;
@@ -48,7 +51,8 @@ pub struct Watch {
     folder: PathBuf,
     /// The first version whose entry has not been read.
     next: u64,
-    /// Every file that a commit named, by a hash of its name, with its size as long as it is in force.
+    /// Every file that a commit named, by a hash of its name, with its size as long as it is in
+    /// force.
     named: HashMap<u64, Option<u64>>,
 }
 
@@ -83,12 +87,16 @@ impl Watch {
     /// Reads what is new and counts. The first look reads the whole log.
     ///
     /// # Errors
-    /// When something cannot be read, or a log entry is not one. What was seen before is kept, and the next look goes on there.
+    /// When something cannot be read, or a log entry is not one. What was seen before is kept, and
+    /// the next look goes on there.
     pub fn look(&mut self) -> Result<Figures, LedgerError> {
         // First, because the signer follows the log: in this order it is never seen ahead of it.
         let signed = self.signed()?;
         while self.read_entry()? {}
-        let version = self.next.checked_sub(1).ok_or_else(|| LedgerError::corrupt(&self.folder.display(), "the log has no entry 0"))?;
+        let version = self
+            .next
+            .checked_sub(1)
+            .ok_or_else(|| LedgerError::corrupt(&self.folder.display(), "the log has no entry 0"))?;
         let in_force = self.named.values().flatten();
         Ok(Figures {
             version,
@@ -104,11 +112,10 @@ impl Watch {
     fn read_entry(&mut self) -> Result<bool, LedgerError> {
         let path = entry_path(&self.folder, self.next);
         let Some(text) = read(&path)? else { return Ok(false) };
-        let lines: Vec<Line> = text
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>()
-            .map_err(|error| LedgerError::corrupt(&path.display(), format!("it is not a log entry: {error}")))?;
+        let lines: Vec<Line> =
+            text.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|error| {
+                LedgerError::corrupt(&path.display(), format!("it is not a log entry: {error}"))
+            })?;
         for line in lines {
             if let Some(Add { path, size }) = line.add {
                 self.named.insert(hash(&path), Some(size));
@@ -139,18 +146,21 @@ impl Watch {
     fn checkpoint(&self) -> Result<Option<u64>, LedgerError> {
         let path = self.folder.join("_delta_log").join("_last_checkpoint");
         let Some(text) = read(&path)? else { return Ok(None) };
-        let last: LastCheckpoint =
-            serde_json::from_str(&text).map_err(|error| LedgerError::corrupt(&path.display(), format!("it does not name a checkpoint: {error}")))?;
+        let last: LastCheckpoint = serde_json::from_str(&text).map_err(|error| {
+            LedgerError::corrupt(&path.display(), format!("it does not name a checkpoint: {error}"))
+        })?;
         Ok(Some(last.version))
     }
 
-    /// The size that the published note claims. Its signature is not checked here: `atcost verify ledger` does that.
+    /// The size that the published note claims. Its signature is not checked here: `atcost verify
+    /// ledger` does that.
     fn signed(&self) -> Result<Option<Signed>, LedgerError> {
         let path = head_path(&self.folder);
         let Some(note) = read(&path)? else { return Ok(None) };
         let size = note.lines().nth(1).and_then(|line| line.parse().ok());
         let size = size.ok_or_else(|| LedgerError::corrupt(&path.display(), "it is not a signed head"))?;
-        let metadata = std::fs::metadata(&path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
+        let metadata = std::fs::metadata(&path)
+            .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
         Ok(Some(Signed { size, at: metadata.mtime() }))
     }
 }
@@ -206,14 +216,24 @@ mod tests {
         for name in [rows(1, "a"), rows(1, "b"), rows(2, "a"), "notes.parquet".to_owned()] {
             put(&shard, &name, "");
         }
-        assert_eq!(watch.look().expect("a shard"), Figures { version: 1, files: 1, bytes: 10, orphans: 1, ..Figures::default() });
+        assert_eq!(
+            watch.look().expect("a shard"),
+            Figures { version: 1, files: 1, bytes: 10, orphans: 1, ..Figures::default() }
+        );
         let compacted = format!("compacted-{:020}-a.parquet", 2);
         put(&shard, &compacted, "");
         put(&shard, &entry(2), &format!("{}{}", remove(&rows(1, "a")), add(&compacted, 7)));
         put(&shard, "_delta_log/_last_checkpoint", "{\"version\":1,\"size\":3}");
         put(&shard, "log/checkpoint", "atcost/table\n2\nroot\n\n\u{2014} name signature\n");
         let figures = watch.look().expect("a shard");
-        let expected = Figures { version: 2, files: 1, bytes: 7, orphans: 2, checkpoint: Some(1), signed: figures.signed };
+        let expected = Figures {
+            version: 2,
+            files: 1,
+            bytes: 7,
+            orphans: 2,
+            checkpoint: Some(1),
+            signed: figures.signed,
+        };
         assert_eq!(figures, expected, "rows-2-a is an orphan as soon as somebody else has taken version 2");
         assert_eq!(figures.signed.map(|signed| signed.size), Some(2));
         assert_eq!(watch.look().expect("a shard"), expected, "looking again finds the same");

@@ -1,10 +1,13 @@
-//! Who bears a cost line: its exact amount shared into charges, and its settled money shared into statement lines.
+//! Who bears a cost line: its exact amount shared into charges, and its settled money shared into
+//! statement lines.
 //!
-//! A cost line is shared whole. There is nowhere a margin could be added, and what nobody is charged is a share too: retained by
-//! the operator, with its reason. This module deliberately knows neither prices nor dates.
+//! A cost line is shared whole. There is nowhere a margin could be added, and what nobody is
+//! charged is a share too: retained by the operator, with its reason. This module deliberately
+//! knows neither prices nor dates.
 //!
-//! Invariant: the shares of a cost line add up to it exactly, in a fixed order: customers by id, then subjects, in byte order; the
-//! unattributed last. That order decides who gets an odd unit, so the order in which usage arrived never does.
+//! Invariant: the shares of a cost line add up to it exactly, in a fixed order: customers by id,
+//! then subjects, in byte order; the unattributed last. That order decides who gets an odd unit, so
+//! the order in which usage arrived never does.
 
 use crate::rounding::{MoneyError, Weight, allocate_amount, allocate_money};
 use schemas::decimal::{Amount, DecimalError, Quantity, QuantityTotal};
@@ -13,14 +16,16 @@ use schemas::money::Money;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// How a SKU's cost lines are shared among customers. A price list declares it and every charge prints it.
+/// How a SKU's cost lines are shared among customers. A price list declares it and every charge
+/// prints it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// By quantity: everybody pays the operator's effective average rate.
     Proportional,
     /// The provider prices each customer alone; within a customer, by quantity.
     Direct,
-    /// Equal parts for the customers named, or for those with a binding in force in the billing period.
+    /// Equal parts for the customers named, or for those with a binding in force in the billing
+    /// period.
     Even { among: Option<BTreeSet<CustomerId>> },
     /// By the weights that the price list gives.
     Fixed { shares: BTreeMap<CustomerId, Quantity> },
@@ -136,11 +141,12 @@ pub enum AllocationError {
     Amount { customer: String, reason: DecimalError },
 }
 
-/// The shares of one cost line. `bound` are the customers with a binding in force in the billing period; of a `direct` line,
-/// `usage` is one customer's.
+/// The shares of one cost line. `bound` are the customers with a binding in force in the billing
+/// period; of a `direct` line, `usage` is one customer's.
 ///
 /// # Errors
-/// [`MoneyError::NothingToShareBy`] when there is an amount and no usage to share it by, and overflow.
+/// [`MoneyError::NothingToShareBy`] when there is an amount and no usage to share it by, and
+/// overflow.
 pub fn shares(
     amount: Amount,
     rule: &Rule,
@@ -163,7 +169,10 @@ pub fn shares(
     match rule {
         Rule::Proportional | Rule::Direct => {
             let usage = sum_usage(usage)?;
-            let weights = usage.values().map(|quantity| Weight::of_quantity(*quantity)).collect::<Result<Vec<_>, _>>()?;
+            let weights = usage
+                .values()
+                .map(|quantity| Weight::of_quantity(*quantity))
+                .collect::<Result<Vec<_>, _>>()?;
             let parts = allocate_amount(amount, &weights)?;
             let share = |((place, quantity), amount): ((Place, QuantityTotal), Amount)| Share {
                 kind: Kind::of(place.customer.as_ref(), &is_internal),
@@ -183,28 +192,38 @@ pub fn shares(
             by_customer(customers.iter().map(|customer| (customer, Weight::ONE)).collect())
         }
         Rule::Fixed { shares } => {
-            let weigh = |(customer, share): (_, &Quantity)| Ok((customer, Weight::of_quantity((*share).into())?));
+            let weigh =
+                |(customer, share): (_, &Quantity)| Ok((customer, Weight::of_quantity((*share).into())?));
             by_customer(shares.iter().map(weigh).collect::<Result<Vec<_>, MoneyError>>()?)
         }
     }
 }
 
-/// The statement lines of one cost line: what it settles at, shared by each customer's exact charges.
+/// The statement lines of one cost line: what it settles at, shared by each customer's exact
+/// charges.
 ///
 /// # Errors
 /// [`MoneyError::NothingToShareBy`] when money is settled for charges of nothing, and overflow.
 pub fn statement(settled: Money, shares: &[Share]) -> Result<Vec<StatementShare>, AllocationError> {
     let mut totals: BTreeMap<Place, (Kind, Amount)> = BTreeMap::new();
     for share in shares {
-        let (_, total) = totals.entry(Place::new(&share.customer, None)).or_insert((share.kind, Amount::ZERO));
+        let (_, total) =
+            totals.entry(Place::new(&share.customer, None)).or_insert((share.kind, Amount::ZERO));
         *total = total.checked_add(share.amount).map_err(|reason| AllocationError::Amount {
-            customer: share.customer.as_ref().map_or_else(|| "the unattributed".to_owned(), ToString::to_string),
+            customer: share
+                .customer
+                .as_ref()
+                .map_or_else(|| "the unattributed".to_owned(), ToString::to_string),
             reason,
         })?;
     }
     let weights: Vec<Weight> = totals.values().map(|(_, amount)| Weight::of_magnitude(*amount)).collect();
     let parts = allocate_money(settled, &weights)?;
-    Ok(totals.into_iter().zip(parts).map(|((place, (kind, _)), money)| StatementShare { customer: place.customer, kind, money }).collect())
+    Ok(totals
+        .into_iter()
+        .zip(parts)
+        .map(|((place, (kind, _)), money)| StatementShare { customer: place.customer, kind, money })
+        .collect())
 }
 
 /// Where a share stands: its derived order is the order of ties.
@@ -226,7 +245,9 @@ fn sum_usage(usage: &[Usage]) -> Result<BTreeMap<Place, QuantityTotal>, Allocati
     let mut sums = BTreeMap::new();
     for Usage { customer, subject, quantity } in usage {
         let sum = sums.entry(Place::new(customer, Some(subject))).or_insert(QuantityTotal::ZERO);
-        *sum = sum.checked_add(*quantity).map_err(|reason| AllocationError::Quantity { subject: subject.clone(), reason })?;
+        *sum = sum
+            .checked_add(*quantity)
+            .map_err(|reason| AllocationError::Quantity { subject: subject.clone(), reason })?;
     }
     Ok(sums)
 }
@@ -238,11 +259,13 @@ mod tests {
     use schemas::money::Currency;
 
     fn usage() -> impl Strategy<Value = Vec<Usage>> {
-        let entry = (prop::option::weighted(0.8, 0..4u8), 0..4u8, 0..1_000i128).prop_map(|(customer, subject, units)| Usage {
-            customer: customer.map(|id| CustomerId::new(format!("c{id}")).expect("an id")),
-            subject: Subject::new(format!("s{subject}")).expect("a subject"),
-            quantity: QuantityTotal::from_units(units).expect("a quantity"),
-        });
+        let entry = (prop::option::weighted(0.8, 0..4u8), 0..4u8, 0..1_000i128).prop_map(
+            |(customer, subject, units)| Usage {
+                customer: customer.map(|id| CustomerId::new(format!("c{id}")).expect("an id")),
+                subject: Subject::new(format!("s{subject}")).expect("a subject"),
+                quantity: QuantityTotal::from_units(units).expect("a quantity"),
+            },
+        );
         prop::collection::vec(entry, 1..12)
     }
 

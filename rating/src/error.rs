@@ -12,7 +12,8 @@ pub enum RatingError {
     Money { provider: String, sku: String, detail: String },
     #[error("{path}: {doing} failed: {detail}")]
     File { path: String, doing: &'static str, detail: String },
-    /// An invariant of the run does not hold. The run is discarded; this is a defect or damaged data, never a matter of configuration.
+    /// An invariant of the run does not hold. The run is discarded; this is a defect or damaged
+    /// data, never a matter of configuration.
     #[error("this run was discarded because it cannot be right: {0}")]
     Broken(String),
 }

@@ -1,9 +1,11 @@
-//! Sums in SQL, money in Rust: usage totals, cost lines, allocation to customers, charges and statement lines.
+//! Sums in SQL, money in Rust: usage totals, cost lines, allocation to customers, charges and
+//! statement lines.
 //!
-//! A run is a function of its pins: the period, the ledger's version and the catalog's digest. There is no clock, no network and
-//! no Kafka here.
+//! A run is a function of its pins: the period, the ledger's version and the catalog's digest.
+//! There is no clock, no network and no Kafka here.
 //!
-//! Invariant: what is charged and what is retained add up to what the provider will bill, line by line, or there is no run.
+//! Invariant: what is charged and what is retained add up to what the provider will bill, line by
+//! line, or there is no run.
 
 // Modules in reading order.
 pub mod rounding; // the only rounding and the only sharing of money

@@ -1,15 +1,19 @@
 //! A run as files: four Parquet tables and a manifest, written last.
 //!
-//! The files are derived state: delete them, rate again with the same pins, and the same bytes come back. Writing a run that is already
-//! there checks exactly that. Nothing in them depends on the clock, the machine or the order in which events arrived.
+//! The files are derived state: delete them, rate again with the same pins, and the same bytes come
+//! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
+//! clock, the machine or the order in which events arrived.
 //!
-//! Types: amounts DECIMAL(38,18), quantities DECIMAL(38,9), instants TIMESTAMP in UTC microseconds; a missing value is NULL.
+//! Types: amounts DECIMAL(38,18), quantities DECIMAL(38,9), instants TIMESTAMP in UTC microseconds;
+//! a missing value is NULL.
 
 use crate::allocation::RetainedReason;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use crate::run::{CostLine, ENGINE_VERSION, Pins, Run};
-use arrow::array::{ArrayRef, AsArray as _, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, AsArray as _, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use ledger::read::{LedgerCut, Versions};
 use parquet::arrow::ArrowWriter;
@@ -27,7 +31,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a run depended on, what it holds and what it adds up to. `manifest.json` in the run's folder.
+/// What a run depended on, what it holds and what it adds up to. `manifest.json` in the run's
+/// folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
@@ -62,7 +67,8 @@ pub struct TableEntry {
     pub sha256: String,
 }
 
-/// A sum of money: one decimal, or, where several currencies meet, one decimal per currency. Currencies are never added up.
+/// A sum of money: one decimal, or, where several currencies meet, one decimal per currency.
+/// Currencies are never added up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Total {
@@ -76,7 +82,9 @@ impl Total {
         match (values.next(), values.next()) {
             (None, _) => Self::One("0".to_owned()),
             (Some(only), None) => Self::One(only.to_string()),
-            _ => Self::ByCurrency(amounts.iter().map(|(currency, amount)| (currency.to_string(), amount.to_string())).collect()),
+            _ => Self::ByCurrency(
+                amounts.iter().map(|(currency, amount)| (currency.to_string(), amount.to_string())).collect(),
+            ),
         }
     }
 }
@@ -86,7 +94,8 @@ impl fmt::Display for Total {
         match self {
             Self::One(amount) => formatter.write_str(amount),
             Self::ByCurrency(amounts) => {
-                let amounts: Vec<String> = amounts.iter().map(|(currency, amount)| format!("{amount} {currency}")).collect();
+                let amounts: Vec<String> =
+                    amounts.iter().map(|(currency, amount)| format!("{amount} {currency}")).collect();
                 formatter.write_str(&amounts.join(", "))
             }
         }
@@ -97,7 +106,10 @@ impl Manifest {
     /// The pins, read back; `None` where one is not what this version writes.
     pub fn pins(&self) -> Option<Pins> {
         let month = schemas::time::BillingMonth::parse(&self.period)?;
-        let ledger = LedgerCut { versions: self.ledger_version.clone(), digest: Sha256Digest::from_hex(&self.ledger_digest)? };
+        let ledger = LedgerCut {
+            versions: self.ledger_version.clone(),
+            digest: Sha256Digest::from_hex(&self.ledger_digest)?,
+        };
         Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)? })
     }
 }
@@ -111,7 +123,8 @@ fn period_folder(runs: &Path, pins: &Pins) -> PathBuf {
     runs.join(format!("period={}", pins.month))
 }
 
-/// A folder for what a run makes before it is finished, and its removal when it is not needed any more.
+/// A folder for what a run makes before it is finished, and its removal when it is not needed any
+/// more.
 pub struct Workspace {
     folder: PathBuf,
 }
@@ -124,10 +137,12 @@ impl Workspace {
     pub fn create(runs: &Path, pins: &Pins, process: u32) -> Result<Self, RatingError> {
         let folder = period_folder(runs, pins).join(format!(".run={}.{process}", pins.run_id()));
         if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(|error| RatingError::file(&folder, "removing an unfinished run", &error))?;
+            std::fs::remove_dir_all(&folder)
+                .map_err(|error| RatingError::file(&folder, "removing an unfinished run", &error))?;
         }
         let inputs = folder.join("inputs");
-        std::fs::create_dir_all(&inputs).map_err(|error| RatingError::file(&inputs, "creating the folder", &error))?;
+        std::fs::create_dir_all(&inputs)
+            .map_err(|error| RatingError::file(&inputs, "creating the folder", &error))?;
         Ok(Self { folder })
     }
 
@@ -139,31 +154,47 @@ impl Workspace {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        // Only a hidden, unfinished folder can be left behind; the next run of the same pins removes it.
+        // Only a hidden, unfinished folder can be left behind; the next run of the same pins
+        // removes it.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Writes a run and gives its folder and manifest. A run that is there already must have the same bytes.
+/// Writes a run and gives its folder and manifest. A run that is there already must have the same
+/// bytes.
 ///
 /// # Errors
 /// When files cannot be written, or the run that is there differs.
-pub fn write(run: &Run, catalog: &Catalog, runs: &Path, workspace: &Workspace) -> Result<(PathBuf, Manifest), RatingError> {
+pub fn write(
+    run: &Run,
+    catalog: &Catalog,
+    runs: &Path,
+    workspace: &Workspace,
+) -> Result<(PathBuf, Manifest), RatingError> {
     let staging = workspace.folder.join("run");
-    std::fs::create_dir_all(&staging).map_err(|error| RatingError::file(&staging, "creating the folder", &error))?;
+    std::fs::create_dir_all(&staging)
+        .map_err(|error| RatingError::file(&staging, "creating the folder", &error))?;
     let mut tables = BTreeMap::new();
-    for (name, columns) in
-        [("cost_lines", cost_lines(run, catalog)), ("charges", charges(run)), ("statement_lines", statement_lines(run)), ("unrated", unrated(run))]
-    {
+    for (name, columns) in [
+        ("cost_lines", cost_lines(run, catalog)),
+        ("charges", charges(run)),
+        ("statement_lines", statement_lines(run)),
+        ("unrated", unrated(run)),
+    ] {
         let file = format!("{name}.parquet");
         let bytes = columns.to_parquet();
-        std::fs::write(staging.join(&file), &bytes).map_err(|error| RatingError::file(&staging.join(&file), "writing", &error))?;
-        tables.insert(name.to_owned(), TableEntry { file, rows: columns.rows() as u64, sha256: Sha256Digest::of(&bytes).to_string() });
+        std::fs::write(staging.join(&file), &bytes)
+            .map_err(|error| RatingError::file(&staging.join(&file), "writing", &error))?;
+        tables.insert(
+            name.to_owned(),
+            TableEntry { file, rows: columns.rows() as u64, sha256: Sha256Digest::of(&bytes).to_string() },
+        );
     }
     let manifest = manifest(run, catalog, tables)?;
     let mut text = serde_json::to_string_pretty(&manifest).expect("a manifest is always JSON");
     text.push('\n');
-    std::fs::write(staging.join("manifest.json"), text).map_err(|error| RatingError::file(&staging, "writing the manifest", &error))?;
+    std::fs::write(staging.join("manifest.json"), text)
+        .map_err(|error| RatingError::file(&staging, "writing the manifest", &error))?;
 
     let folder = run_folder(runs, &run.pins);
     if folder.join("manifest.json").exists() {
@@ -176,9 +207,11 @@ pub fn write(run: &Run, catalog: &Catalog, runs: &Path, workspace: &Workspace) -
         }
     }
     if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|error| RatingError::file(&folder, "replacing the run", &error))?;
+        std::fs::remove_dir_all(&folder)
+            .map_err(|error| RatingError::file(&folder, "replacing the run", &error))?;
     }
-    std::fs::rename(&staging, &folder).map_err(|error| RatingError::file(&folder, "putting the run in its place", &error))?;
+    std::fs::rename(&staging, &folder)
+        .map_err(|error| RatingError::file(&folder, "putting the run in its place", &error))?;
     Ok((folder, manifest))
 }
 
@@ -188,7 +221,8 @@ pub fn write(run: &Run, catalog: &Catalog, runs: &Path, workspace: &Workspace) -
 /// When there is none, or it is not one.
 pub fn read_manifest(folder: &Path) -> Result<Manifest, RatingError> {
     let path = folder.join("manifest.json");
-    let bytes = std::fs::read(&path).map_err(|error| RatingError::file(&path, "reading the manifest", &error))?;
+    let bytes =
+        std::fs::read(&path).map_err(|error| RatingError::file(&path, "reading the manifest", &error))?;
     serde_json::from_slice(&bytes).map_err(|error| RatingError::file(&path, "reading the manifest", &error))
 }
 
@@ -198,19 +232,27 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, RatingError> {
 /// When the table cannot be read.
 pub fn charge_ids(folder: &Path) -> Result<Vec<String>, RatingError> {
     let path = folder.join("charges.parquet");
-    let failed = |error: &dyn std::fmt::Display| RatingError::file(&path, "reading the charges", &error.to_string());
+    let failed =
+        |error: &dyn std::fmt::Display| RatingError::file(&path, "reading the charges", &error.to_string());
     let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build).map_err(|error| failed(&error))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| failed(&error))?;
     let mut ids = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|error| failed(&error))?;
-        let column = batch.column_by_name("charge_id").ok_or_else(|| failed(&"there is no column charge_id"))?;
+        let column =
+            batch.column_by_name("charge_id").ok_or_else(|| failed(&"there is no column charge_id"))?;
         ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     Ok(ids)
 }
 
-fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) -> Result<Manifest, RatingError> {
+fn manifest(
+    run: &Run,
+    catalog: &Catalog,
+    tables: BTreeMap<String, TableEntry>,
+) -> Result<Manifest, RatingError> {
     let mut unrated_events = BTreeMap::new();
     for unrated in &run.unrated {
         *unrated_events.entry(unrated.key.reason.as_str().to_owned()).or_insert(0) += unrated.events;
@@ -240,7 +282,10 @@ fn manifest(run: &Run, catalog: &Catalog, tables: BTreeMap<String, TableEntry>) 
         unrated_events,
         cost_total: by_provider(run.cost_totals()?),
         settled_total: by_provider(run.settled_totals()?),
-        customer_total: by_customer.iter().map(|(customer, amounts)| (customer.to_string(), Total::of(amounts))).collect(),
+        customer_total: by_customer
+            .iter()
+            .map(|(customer, amounts)| (customer.to_string(), Total::of(amounts)))
+            .collect(),
         retained_total: Total::of(&run.retained_totals()?),
         tables,
     })
@@ -251,7 +296,12 @@ fn cost_lines(run: &Run, catalog: &Catalog) -> Table {
     let mut table = Table::default();
     table.text("cost_line_id", lines.iter().map(|line| Some(line.id.clone())));
     table.key_columns(&lines);
-    table.text("provider_name", lines.iter().map(|line| catalog.providers.get(&line.key.provider).map(|provider| provider.name.clone())));
+    table.text(
+        "provider_name",
+        lines
+            .iter()
+            .map(|line| catalog.providers.get(&line.key.provider).map(|provider| provider.name.clone())),
+    );
     table.text(
         "sku_name",
         lines.iter().map(|line| {
@@ -268,22 +318,34 @@ fn cost_lines(run: &Run, catalog: &Catalog) -> Table {
     table.quantity("quantity", lines.iter().map(|line| Some(line.quantity)));
     table.text("unit", lines.iter().map(|line| line.unit.clone()));
     table.amount("amount", lines.iter().map(|line| line.amount));
-    table.amount("settled", lines.iter().map(|line| line.settled.to_amount().expect("the run was checked for it")));
+    table.amount(
+        "settled",
+        lines.iter().map(|line| line.settled.to_amount().expect("the run was checked for it")),
+    );
     table.text("catalog", lines.iter().map(|_| Some(run.pins.catalog.to_string())));
     table
 }
 
 fn charges(run: &Run) -> Table {
-    let lines: Vec<(&CostLine, _)> = run.cost_lines.iter().flat_map(|line| line.shares.iter().map(move |charge| (line, charge))).collect();
+    let lines: Vec<(&CostLine, _)> =
+        run.cost_lines.iter().flat_map(|line| line.shares.iter().map(move |charge| (line, charge))).collect();
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();
     table.text("charge_id", lines.iter().map(|(_, charge)| Some(charge.id.clone())));
     table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.id.clone())));
     table.key_columns(&keys);
-    table.text("customer", lines.iter().map(|(_, charge)| charge.customer.as_ref().map(CustomerId::to_string)));
+    table.text(
+        "customer",
+        lines.iter().map(|(_, charge)| charge.customer.as_ref().map(CustomerId::to_string)),
+    );
     table.text("subject", lines.iter().map(|(_, charge)| charge.subject.as_ref().map(Subject::to_string)));
     table.text("kind", lines.iter().map(|(_, charge)| Some(charge.kind.as_str().to_owned())));
-    table.text("retained_reason", lines.iter().map(|(_, charge)| charge.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)));
+    table.text(
+        "retained_reason",
+        lines
+            .iter()
+            .map(|(_, charge)| charge.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)),
+    );
     table.text("rule", lines.iter().map(|(line, _)| Some(line.rule.as_str().to_owned())));
     table.quantity("quantity", lines.iter().map(|(_, charge)| charge.quantity));
     table.text("unit", lines.iter().map(|(line, charge)| charge.quantity.and(line.unit.clone())));
@@ -293,16 +355,31 @@ fn charges(run: &Run) -> Table {
 }
 
 fn statement_lines(run: &Run) -> Table {
-    let lines: Vec<(&CostLine, _)> = run.cost_lines.iter().flat_map(|line| line.statement.iter().map(move |statement| (line, statement))).collect();
+    let lines: Vec<(&CostLine, _)> = run
+        .cost_lines
+        .iter()
+        .flat_map(|line| line.statement.iter().map(move |statement| (line, statement)))
+        .collect();
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();
     table.text("statement_line_id", lines.iter().map(|(_, statement)| Some(statement.id.clone())));
     table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.id.clone())));
     table.key_columns(&keys);
-    table.text("customer", lines.iter().map(|(_, statement)| statement.customer.as_ref().map(CustomerId::to_string)));
+    table.text(
+        "customer",
+        lines.iter().map(|(_, statement)| statement.customer.as_ref().map(CustomerId::to_string)),
+    );
     table.text("kind", lines.iter().map(|(_, statement)| Some(statement.kind.as_str().to_owned())));
-    table.text("retained_reason", lines.iter().map(|(_, statement)| statement.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)));
-    table.amount("amount", lines.iter().map(|(_, statement)| statement.money.to_amount().expect("the run was checked for it")));
+    table.text(
+        "retained_reason",
+        lines.iter().map(|(_, statement)| {
+            statement.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)
+        }),
+    );
+    table.amount(
+        "amount",
+        lines.iter().map(|(_, statement)| statement.money.to_amount().expect("the run was checked for it")),
+    );
     table
 }
 
@@ -310,12 +387,18 @@ fn unrated(run: &Run) -> Table {
     let lines = &run.unrated;
     let mut table = Table::default();
     table.text("reason", lines.iter().map(|line| Some(line.key.reason.as_str().to_owned())));
-    table.text("provider", lines.iter().map(|line| line.key.provider.as_ref().map(schemas::id::ProviderId::to_string)));
+    table.text(
+        "provider",
+        lines.iter().map(|line| line.key.provider.as_ref().map(schemas::id::ProviderId::to_string)),
+    );
     table.text("meter", lines.iter().map(|line| Some(line.key.meter.to_string())));
     table.text("subject", lines.iter().map(|line| Some(line.key.subject.to_string())));
     table.quantity("quantity", lines.iter().map(|line| Some(line.quantity)));
     let events = lines.iter().map(|line| i64::try_from(line.events).expect("fewer than 2^63 events"));
-    table.push(Field::new("events", arrow::datatypes::DataType::Int64, false), Arc::new(Int64Array::from_iter_values(events)));
+    table.push(
+        Field::new("events", arrow::datatypes::DataType::Int64, false),
+        Arc::new(Int64Array::from_iter_values(events)),
+    );
     table
 }
 
@@ -332,11 +415,15 @@ impl Table {
         self.columns.push(column);
     }
 
-    /// provider, billing_account, sub_account, sku, charge_period_start, charge_period_end, currency.
+    /// provider, billing_account, sub_account, sku, charge_period_start, charge_period_end,
+    /// currency.
     fn key_columns(&mut self, lines: &[&CostLine]) {
         self.text("provider", lines.iter().map(|line| Some(line.key.provider.to_string())));
         self.text("billing_account", lines.iter().map(|line| Some(line.key.billing_account.to_string())));
-        self.text("sub_account", lines.iter().map(|line| line.key.sub_account.as_ref().map(CustomerId::to_string)));
+        self.text(
+            "sub_account",
+            lines.iter().map(|line| line.key.sub_account.as_ref().map(CustomerId::to_string)),
+        );
         self.text("sku", lines.iter().map(|line| Some(line.key.sku.to_string())));
         self.instant("charge_period_start", lines.iter().map(|line| line.key.charge_period.start()));
         self.instant("charge_period_end", lines.iter().map(|line| line.key.charge_period.end()));
@@ -349,7 +436,8 @@ impl Table {
     }
 
     fn instant(&mut self, name: &str, values: impl Iterator<Item = Instant>) {
-        let values = TimestampMicrosecondArray::from_iter_values(values.map(Instant::micros)).with_timezone("UTC");
+        let values =
+            TimestampMicrosecondArray::from_iter_values(values.map(Instant::micros)).with_timezone("UTC");
         self.push(Field::new(name, ledger::row::ColumnType::Instant.arrow(), false), Arc::new(values));
     }
 
@@ -363,8 +451,13 @@ impl Table {
 
     fn decimal(&mut self, name: &str, scale: i8, values: impl Iterator<Item = Option<i128>>) {
         let values: Decimal128Array = values.collect();
-        let values = values.with_precision_and_scale(38, scale).expect("38 digits with that scale is a valid decimal type");
-        self.push(Field::new(name, arrow::datatypes::DataType::Decimal128(38, scale), true), Arc::new(values));
+        let values = values
+            .with_precision_and_scale(38, scale)
+            .expect("38 digits with that scale is a valid decimal type");
+        self.push(
+            Field::new(name, arrow::datatypes::DataType::Decimal128(38, scale), true),
+            Arc::new(values),
+        );
     }
 
     fn rows(&self) -> usize {
@@ -373,13 +466,15 @@ impl Table {
 
     fn to_parquet(&self) -> Vec<u8> {
         let schema: SchemaRef = Arc::new(Schema::new(self.fields.clone()));
-        let rows = RecordBatch::try_new(schema.clone(), self.columns.clone()).expect("every column has a value or NULL for each line");
+        let rows = RecordBatch::try_new(schema.clone(), self.columns.clone())
+            .expect("every column has a value or NULL for each line");
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a zstd level")))
             .set_created_by(format!("atcost {ENGINE_VERSION}"))
             .build();
         let mut buffer = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut buffer, schema, Some(properties)).expect("every column type is writable as Parquet");
+        let mut writer = ArrowWriter::try_new(&mut buffer, schema, Some(properties))
+            .expect("every column type is writable as Parquet");
         writer.write(&rows).expect("writing to memory cannot fail");
         writer.close().expect("writing to memory cannot fail");
         buffer

@@ -1,9 +1,11 @@
 //! What a quantity costs: every price model, in one `match`.
 //!
-//! Nothing is rounded here. The steps of a price add up to its exact amount, which `rounding::amount` rounds once; the same steps
-//! are the arithmetic that `explain` prints, so an explanation cannot differ from the charge.
+//! Nothing is rounded here. The steps of a price add up to its exact amount, which
+//! `rounding::amount` rounds once; the same steps are the arithmetic that `explain` prints, so an
+//! explanation cannot differ from the charge.
 //!
-//! Invariant: bounds are inclusive at their upper end; the unit that fills a tier still has that tier's price.
+//! Invariant: bounds are inclusive at their upper end; the unit that fills a tier still has that
+//! tier's price.
 
 use crate::rounding::{Exact, exact};
 use num_traits::{Signed, Zero};
@@ -58,7 +60,9 @@ impl PriceModel {
     pub fn has_negative(&self) -> bool {
         match self {
             Self::PerUnit { unit_price } => unit_price.is_negative(),
-            Self::Graduated(tiers) | Self::Volume(tiers) => tiers.iter().any(|tier| tier.unit_price.is_negative()),
+            Self::Graduated(tiers) | Self::Volume(tiers) => {
+                tiers.iter().any(|tier| tier.unit_price.is_negative())
+            }
             Self::Package { package_price: amount, .. } | Self::Flat { amount, .. } => amount.is_negative(),
             Self::Zero => false,
         }
@@ -70,7 +74,8 @@ impl PriceModel {
 pub struct Step {
     /// What is priced, for a person: `tier 2 of 3`, `packages of 1000`.
     pub label: String,
-    /// The stretch of the period's count that the step prices, `(from, to]`; of a volume price, the bounds of its tier.
+    /// The stretch of the period's count that the step prices, `(from, to]`; of a volume price, the
+    /// bounds of its tier.
     pub from: Option<Exact>,
     pub to: Option<Exact>,
     /// Units, or whole packages.
@@ -80,23 +85,47 @@ pub struct Step {
     pub amount: Exact,
 }
 
-/// What `quantity` costs, step by step; there is always at least one. `counted_before` is what the billing period had already
-/// counted when this price came into force, and `period_total` all that it counts.
+/// What `quantity` costs, step by step; there is always at least one. `counted_before` is what the
+/// billing period had already counted when this price came into force, and `period_total` all that
+/// it counts.
 ///
 /// # Panics
-/// When a quantity is negative: usage is never negative, and a price list says nothing about what that would cost.
-pub fn steps(model: &PriceModel, counted_before: &Exact, quantity: &Exact, period_total: &Exact) -> Vec<Step> {
-    assert!(![counted_before, quantity, period_total].into_iter().any(Signed::is_negative), "usage is never negative");
+/// When a quantity is negative: usage is never negative, and a price list says nothing about what
+/// that would cost.
+pub fn steps(
+    model: &PriceModel,
+    counted_before: &Exact,
+    quantity: &Exact,
+    period_total: &Exact,
+) -> Vec<Step> {
+    assert!(
+        ![counted_before, quantity, period_total].into_iter().any(Signed::is_negative),
+        "usage is never negative"
+    );
     let counted_after = counted_before + quantity;
     match model {
         PriceModel::PerUnit { unit_price } => {
-            vec![Step::new("per unit", Some(counted_before.clone()), Some(counted_after), quantity.clone(), widen(*unit_price))]
+            vec![Step::new(
+                "per unit",
+                Some(counted_before.clone()),
+                Some(counted_after),
+                quantity.clone(),
+                widen(*unit_price),
+            )]
         }
         PriceModel::Graduated(tiers) => {
             let in_tier = |tier: &TierRef| {
                 let from = counted_before.max(&tier.from).clone();
                 let to = tier.to.as_ref().map_or(&counted_after, |to| to.min(&counted_after)).clone();
-                (from < to).then(|| Step::new(tier.label(), Some(from.clone()), Some(to.clone()), to - from, widen(tier.unit_price)))
+                (from < to).then(|| {
+                    Step::new(
+                        tier.label(),
+                        Some(from.clone()),
+                        Some(to.clone()),
+                        to - from,
+                        widen(tier.unit_price),
+                    )
+                })
             };
             let steps: Vec<Step> = tiers.refs().iter().filter_map(in_tier).collect();
             if !steps.is_empty() {
@@ -104,16 +133,34 @@ pub fn steps(model: &PriceModel, counted_before: &Exact, quantity: &Exact, perio
             }
             // No usage: a step of nothing, at the rate that the next unit would have.
             let tier = tiers.first_not_full(counted_before);
-            vec![Step::new(tier.label(), Some(counted_before.clone()), Some(counted_after), Exact::zero(), widen(tier.unit_price))]
+            vec![Step::new(
+                tier.label(),
+                Some(counted_before.clone()),
+                Some(counted_after),
+                Exact::zero(),
+                widen(tier.unit_price),
+            )]
         }
         PriceModel::Volume(tiers) => {
             let tier = tiers.containing(period_total);
-            vec![Step::new(tier.label(), Some(tier.from.clone()), tier.to.clone(), quantity.clone(), widen(tier.unit_price))]
+            vec![Step::new(
+                tier.label(),
+                Some(tier.from.clone()),
+                tier.to.clone(),
+                quantity.clone(),
+                widen(tier.unit_price),
+            )]
         }
         PriceModel::Package { size, package_price } => {
             let begun = |count: &Exact| (count / exact(size.0)).ceil();
             let packages = begun(&counted_after) - begun(counted_before);
-            vec![Step::new(format!("packages of {}", size.0), Some(counted_before.clone()), Some(counted_after), packages, *package_price)]
+            vec![Step::new(
+                format!("packages of {}", size.0),
+                Some(counted_before.clone()),
+                Some(counted_after),
+                packages,
+                *package_price,
+            )]
         }
         PriceModel::Flat { amount, every } => {
             let label = match every {
@@ -122,7 +169,13 @@ pub fn steps(model: &PriceModel, counted_before: &Exact, quantity: &Exact, perio
             };
             vec![Step::new(label, None, None, Exact::from_integer(1.into()), *amount)]
         }
-        PriceModel::Zero => vec![Step::new("free of charge", Some(counted_before.clone()), Some(counted_after), quantity.clone(), Amount::ZERO)],
+        PriceModel::Zero => vec![Step::new(
+            "free of charge",
+            Some(counted_before.clone()),
+            Some(counted_after),
+            quantity.clone(),
+            Amount::ZERO,
+        )],
     }
 }
 
@@ -132,7 +185,13 @@ pub fn total(steps: &[Step]) -> Exact {
 }
 
 impl Step {
-    fn new(label: impl Into<String>, from: Option<Exact>, to: Option<Exact>, quantity: Exact, unit_price: Amount) -> Self {
+    fn new(
+        label: impl Into<String>,
+        from: Option<Exact>,
+        to: Option<Exact>,
+        quantity: Exact,
+        unit_price: Amount,
+    ) -> Self {
         let amount = &quantity * exact(unit_price);
         Self { label: label.into(), from, to, quantity, unit_price, amount }
     }
@@ -229,7 +288,10 @@ impl Tiers {
     }
 
     fn find(&self, accepts: impl Fn(&Exact) -> bool) -> TierRef {
-        self.refs().into_iter().find(|tier| tier.to.as_ref().is_none_or(&accepts)).expect("the last tier is open")
+        self.refs()
+            .into_iter()
+            .find(|tier| tier.to.as_ref().is_none_or(&accepts))
+            .expect("the last tier is open")
     }
 }
 
@@ -264,9 +326,14 @@ mod tests {
     use schemas::decimal::Sign;
 
     fn tiers(bounds: &[i128], prices: &[i128]) -> Tiers {
-        let bounds = bounds.iter().map(|bound| Some(QuantityTotal::from_units(bound * 1_000_000_000).expect("a bound")));
+        let bounds = bounds
+            .iter()
+            .map(|bound| Some(QuantityTotal::from_units(bound * 1_000_000_000).expect("a bound")));
         let prices = prices.iter().map(|units| UnitPrice::from_units(*units).expect("a price"));
-        Tiers::new(bounds.chain([None]).zip(prices).map(|(up_to, unit_price)| Tier { up_to, unit_price }).collect()).expect("tiers")
+        Tiers::new(
+            bounds.chain([None]).zip(prices).map(|(up_to, unit_price)| Tier { up_to, unit_price }).collect(),
+        )
+        .expect("tiers")
     }
 
     fn number(value: i64) -> Exact {
@@ -279,7 +346,8 @@ mod tests {
             up_to: (!up_to.is_empty()).then(|| QuantityTotal::parse(up_to, Sign::Any).expect("a bound")),
             unit_price: UnitPrice::ZERO,
         };
-        let check = |bounds: &[&str]| Tiers::new(bounds.iter().map(|up_to| tier(up_to)).collect()).map(|_| ());
+        let check =
+            |bounds: &[&str]| Tiers::new(bounds.iter().map(|up_to| tier(up_to)).collect()).map(|_| ());
         assert_eq!(check(&["1", "2.5", ""]), Ok(()));
         assert_eq!(check(&[""]), Ok(()));
         assert_eq!(check(&[]), Err(TiersError::Empty));
@@ -298,9 +366,11 @@ mod tests {
         steps(&PriceModel::Zero, &number(0), &number(-1), &number(0));
     }
 
-    /// Bounds that rise, a price per tier (one more than bounds), and the sizes of the parts a period is counted in.
+    /// Bounds that rise, a price per tier (one more than bounds), and the sizes of the parts a
+    /// period is counted in.
     fn case() -> impl Strategy<Value = (Vec<i128>, Vec<i128>, Vec<i64>)> {
-        let rising = prop::collection::btree_set(1..60i128, 0..5).prop_map(|bounds| bounds.into_iter().collect::<Vec<_>>());
+        let rising = prop::collection::btree_set(1..60i128, 0..5)
+            .prop_map(|bounds| bounds.into_iter().collect::<Vec<_>>());
         rising.prop_flat_map(|bounds| {
             let prices = prop::collection::vec(-5..100i128, bounds.len() + 1);
             (Just(bounds), prices, prop::collection::vec(0..40i64, 1..5))

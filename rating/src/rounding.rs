@@ -1,7 +1,8 @@
 //! The only place that rounds and the only place that shares.
 //!
-//! Between here and there numbers are exact rationals, so that a product of quantity, conversion factor and price is rounded
-//! once. This module deliberately knows nothing of prices, customers or files.
+//! Between here and there numbers are exact rationals, so that a product of quantity, conversion
+//! factor and price is rounded once. This module deliberately knows nothing of prices, customers or
+//! files.
 //!
 //! Invariant: the parts of an allocation always add up to what was shared.
 
@@ -54,12 +55,13 @@ pub fn quantity_total(value: &Exact) -> Result<QuantityTotal, MoneyError> {
 /// None for any currency of ISO 4217; the type says so because money never wraps.
 pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<Money, MoneyError> {
     let minor = round(&(exact(amount) * power_of_ten(currency.minor_digits())), mode);
-    let minor_units = i128::try_from(minor).map_err(|_| MoneyError::OverflowMinor { what: "a settled amount" })?;
+    let minor_units =
+        i128::try_from(minor).map_err(|_| MoneyError::OverflowMinor { what: "a settled amount" })?;
     Ok(Money { minor_units, currency })
 }
 
-/// How a number between two neighbours is rounded. A negative number mirrors the positive one, so that a credit note
-/// cancels its invoice.
+/// How a number between two neighbours is rounded. A negative number mirrors the positive one, so
+/// that a credit note cancels its invoice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RoundingMode {
     /// To the nearest; a tie away from zero.
@@ -114,7 +116,8 @@ impl Weight {
         Self::new(quantity.units())
     }
 
-    /// By how large an amount is, whatever its sign: the parts of a credit weigh like the parts of a charge.
+    /// By how large an amount is, whatever its sign: the parts of a credit weigh like the parts of
+    /// a charge.
     pub fn of_magnitude(amount: Amount) -> Self {
         Self(amount.units().abs())
     }
@@ -129,19 +132,25 @@ impl Weight {
 /// # Errors
 /// [`MoneyError::NothingToShareBy`].
 pub fn allocate_amount(total: Amount, weights: &[Weight]) -> Result<Vec<Amount>, MoneyError> {
-    let parts = allocate(total.units(), weights).ok_or_else(|| MoneyError::NothingToShareBy { total: total.to_string() })?;
-    Ok(parts.into_iter().map(|units| Amount::from_units(units).expect("a part is never larger than the total")).collect())
+    let parts = allocate(total.units(), weights)
+        .ok_or_else(|| MoneyError::NothingToShareBy { total: total.to_string() })?;
+    Ok(parts
+        .into_iter()
+        .map(|units| Amount::from_units(units).expect("a part is never larger than the total"))
+        .collect())
 }
 
-/// Shares money in its minor units: each part is the floor of |total| × weight ÷ Σ weights, and what is left goes out one unit
-/// each by largest remainder, ties in the order of `weights`. The sign of the total is restored last, so a negative total mirrors
-/// the positive one. A part without weight gets nothing.
+/// Shares money in its minor units: each part is the floor of |total| × weight ÷ Σ weights, and
+/// what is left goes out one unit each by largest remainder, ties in the order of `weights`. The
+/// sign of the total is restored last, so a negative total mirrors the positive one. A part without
+/// weight gets nothing.
 ///
 /// # Errors
 /// [`MoneyError::NothingToShareBy`] when the total is not zero and no weight is positive.
 pub fn allocate_money(total: Money, weights: &[Weight]) -> Result<Vec<Money>, MoneyError> {
-    let parts = allocate(total.minor_units, weights)
-        .ok_or_else(|| MoneyError::NothingToShareBy { total: format!("{} minor units of {}", total.minor_units, total.currency) })?;
+    let parts = allocate(total.minor_units, weights).ok_or_else(|| MoneyError::NothingToShareBy {
+        total: format!("{} minor units of {}", total.minor_units, total.currency),
+    })?;
     Ok(parts.into_iter().map(|minor_units| Money { minor_units, currency: total.currency }).collect())
 }
 
@@ -152,28 +161,45 @@ fn allocate(total: i128, weights: &[Weight]) -> Option<Vec<i128>> {
         return (total == 0).then(|| vec![0; weights.len()]);
     }
     let magnitude = BigInt::from(total.unsigned_abs());
-    let (mut parts, remainders): (Vec<BigInt>, Vec<BigInt>) = weights.iter().map(|weight| (&magnitude * weight.0).div_rem(&sum)).unzip();
-    // Each remainder is less than one unit, so the units left are fewer than the parts that have a remainder.
-    let left = usize::try_from(&magnitude - parts.iter().sum::<BigInt>()).expect("fewer units are left than there are parts");
+    let (mut parts, remainders): (Vec<BigInt>, Vec<BigInt>) =
+        weights.iter().map(|weight| (&magnitude * weight.0).div_rem(&sum)).unzip();
+    // Each remainder is less than one unit, so the units left are fewer than the parts that have a
+    // remainder.
+    let left = usize::try_from(&magnitude - parts.iter().sum::<BigInt>())
+        .expect("fewer units are left than there are parts");
     let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
     by_remainder.sort_by(|a, b| remainders[*b].cmp(&remainders[*a])); // stable: ties keep the caller's order
     for index in &by_remainder[..left] {
         parts[*index] += 1;
     }
-    assert_eq!(parts.iter().sum::<BigInt>(), magnitude, "the parts of an allocation must add up to its total");
+    assert_eq!(
+        parts.iter().sum::<BigInt>(),
+        magnitude,
+        "the parts of an allocation must add up to its total"
+    );
     let sign = if total < 0 { -1 } else { 1 };
-    Some(parts.into_iter().map(|part| i128::try_from(part * sign).expect("a part is never larger than the total")).collect())
+    Some(
+        parts
+            .into_iter()
+            .map(|part| i128::try_from(part * sign).expect("a part is never larger than the total"))
+            .collect(),
+    )
 }
 
-fn decimal<const PRECISION: u32, const SCALE: u32>(value: &Exact, what: &'static str) -> Result<Decimal<PRECISION, SCALE>, MoneyError> {
+fn decimal<const PRECISION: u32, const SCALE: u32>(
+    value: &Exact,
+    what: &'static str,
+) -> Result<Decimal<PRECISION, SCALE>, MoneyError> {
     let units = round(&(value * power_of_ten(SCALE)), RoundingMode::HalfEven);
-    let units = i128::try_from(units).map_err(|_| MoneyError::Overflow { what, reason: DecimalError::Overflow(PRECISION) })?;
+    let units = i128::try_from(units)
+        .map_err(|_| MoneyError::Overflow { what, reason: DecimalError::Overflow(PRECISION) })?;
     Decimal::from_units(units).map_err(|reason| MoneyError::Overflow { what, reason })
 }
 
 /// To a whole number.
 fn round(value: &Exact, mode: RoundingMode) -> BigInt {
-    // The denominator of a reduced ratio is positive, so quotient and remainder of the magnitude decide alone.
+    // The denominator of a reduced ratio is positive, so quotient and remainder of the magnitude
+    // decide alone.
     let (floor, remainder) = value.numer().abs().div_rem(value.denom());
     let half = (&remainder * 2u32).cmp(value.denom());
     let away = match mode {
@@ -206,7 +232,11 @@ pub fn display(value: &Exact) -> String {
     if rest != BigInt::from(1) {
         return format!("{}/{}", value.numer(), value.denom());
     }
-    let text = format!("{:0>width$}", (value * power_of_ten(digits)).to_integer().abs(), width = digits as usize + 1);
+    let text = format!(
+        "{:0>width$}",
+        (value * power_of_ten(digits)).to_integer().abs(),
+        width = digits as usize + 1
+    );
     let (whole, fraction) = text.split_at(text.len() - digits as usize);
     let sign = if value.is_negative() { "-" } else { "" };
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
@@ -226,10 +256,13 @@ mod tests {
         Amount::parse(text, Sign::Any).expect("an amount")
     }
 
-    /// One row per number of cents: what each mode makes of it, in the order of [`RoundingMode::ALL`].
+    /// One row per number of cents: what each mode makes of it, in the order of
+    /// [`RoundingMode::ALL`].
     #[track_caller]
     fn check(text: &str, expected: [i128; 5]) {
-        let settled = |text: &str| RoundingMode::ALL.map(|mode| settle(parse(text), eur(), mode).expect("money").minor_units);
+        let settled = |text: &str| {
+            RoundingMode::ALL.map(|mode| settle(parse(text), eur(), mode).expect("money").minor_units)
+        };
         assert_eq!(settled(text), expected, "{text}");
         assert_eq!(settled(&format!("-{text}")), expected.map(|units| -units), "-{text} mirrors it");
     }
@@ -246,9 +279,17 @@ mod tests {
 
     #[test]
     fn amounts_round_once_half_to_even() {
-        let at = |numerator: i64, denominator: i64| Exact::new(numerator.into(), BigInt::from(denominator) * power_of_ten(18));
-        for (numerator, denominator, units) in [(1, 2, 0), (3, 2, 2), (5, 2, 2), (-1, 2, 0), (-3, 2, -2), (1, 3, 0), (2, 3, 1), (-2, 3, -1)] {
-            assert_eq!(amount(&at(numerator, denominator)).expect("an amount").units(), units, "{numerator}/{denominator}");
+        let at = |numerator: i64, denominator: i64| {
+            Exact::new(numerator.into(), BigInt::from(denominator) * power_of_ten(18))
+        };
+        for (numerator, denominator, units) in
+            [(1, 2, 0), (3, 2, 2), (5, 2, 2), (-1, 2, 0), (-3, 2, -2), (1, 3, 0), (2, 3, 1), (-2, 3, -1)]
+        {
+            assert_eq!(
+                amount(&at(numerator, denominator)).expect("an amount").units(),
+                units,
+                "{numerator}/{denominator}"
+            );
         }
         let largest = Exact::from_integer(power_of_ten(20));
         assert!(matches!(amount(&largest), Err(MoneyError::Overflow { .. })));
@@ -270,14 +311,24 @@ mod tests {
         assert_eq!(allocate_amount(Amount::ZERO, &weights), Ok(vec![Amount::ZERO; 3]));
         assert_eq!(allocate_amount(Amount::ZERO, &[]), Ok(vec![]));
         for weights in [&weights[..], &[]] {
-            assert!(matches!(allocate_amount(parse("0.01"), weights), Err(MoneyError::NothingToShareBy { .. })));
+            assert!(matches!(
+                allocate_amount(parse("0.01"), weights),
+                Err(MoneyError::NothingToShareBy { .. })
+            ));
         }
         assert_eq!(Weight::new(-1), Err(MoneyError::NegativeWeight(-1)));
     }
 
     #[test]
     fn exact_numbers_print_their_digits() {
-        for (numerator, denominator, text) in [(0, 1, "0"), (47, 1, "47"), (-1, 8, "-0.125"), (1, 3, "1/3"), (21, 20, "1.05"), (-100, 1, "-100")] {
+        for (numerator, denominator, text) in [
+            (0, 1, "0"),
+            (47, 1, "47"),
+            (-1, 8, "-0.125"),
+            (1, 3, "1/3"),
+            (21, 20, "1.05"),
+            (-100, 1, "-100"),
+        ] {
             assert_eq!(display(&Exact::new(numerator.into(), denominator.into())), text);
         }
     }

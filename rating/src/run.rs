@@ -1,6 +1,7 @@
 //! A rating run: pinned inputs, cost lines, charges, statement lines and what could not be rated.
 //!
-//! The run is computed whole, checked whole, and only then handed out. It deliberately does not read invoices or close periods.
+//! The run is computed whole, checked whole, and only then handed out. It deliberately does not
+//! read invoices or close periods.
 //!
 //! Invariants, checked for every cost line before the run exists (`RatingError::Broken` otherwise):
 //! - Σ charges and retained = the cost line's amount, to 10^-18.
@@ -178,7 +179,8 @@ pub struct Run {
 /// Rates a month. `inputs` is a folder for what the plan scans beside the ledger.
 ///
 /// # Errors
-/// When rows cannot be read, a number does not fit, or an invariant does not hold. There is no partial run.
+/// When rows cannot be read, a number does not fit, or an invariant does not hold. There is no
+/// partial run.
 pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
@@ -190,11 +192,17 @@ pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -
             Resolved::OutsideThePeriod => {}
             Resolved::Unrated(key) => {
                 let (quantity, events) = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
-                *quantity = quantity.checked_add(total.quantity).map_err(|error| RatingError::broken(format!("unrated usage: {error}")))?;
+                *quantity = quantity
+                    .checked_add(total.quantity)
+                    .map_err(|error| RatingError::broken(format!("unrated usage: {error}")))?;
                 *events += total.events;
             }
             Resolved::Rated(key) => {
-                pools.entry(key).or_default().push(allocation::Usage { customer: total.customer, subject: total.subject, quantity: total.quantity });
+                pools.entry(key).or_default().push(allocation::Usage {
+                    customer: total.customer,
+                    subject: total.subject,
+                    quantity: total.quantity,
+                });
             }
         }
     }
@@ -213,9 +221,17 @@ pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -
                     }
                 }
                 Some(metered) => {
-                    let first = PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account: None, price: 0 };
-                    let pools = pools.range(first..).take_while(|(key, _)| key.provider == provider.id && key.sku == sku_index);
-                    let mut by_account: BTreeMap<&Option<CustomerId>, Vec<(usize, &Vec<allocation::Usage>)>> = BTreeMap::new();
+                    let first = PoolKey {
+                        provider: provider.id.clone(),
+                        sku: sku_index,
+                        sub_account: None,
+                        price: 0,
+                    };
+                    let pools = pools
+                        .range(first..)
+                        .take_while(|(key, _)| key.provider == provider.id && key.sku == sku_index);
+                    let mut by_account: BTreeMap<&Option<CustomerId>, Vec<(usize, &Vec<allocation::Usage>)>> =
+                        BTreeMap::new();
                     for (key, usage) in pools {
                         by_account.entry(&key.sub_account).or_default().push((key.price, usage));
                     }
@@ -226,13 +242,15 @@ pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -
             }
         }
     }
-    let unrated = unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events }).collect();
+    let unrated =
+        unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events }).collect();
     let run = Run { pins, counts, cost_lines, unrated };
     run.check()?;
     Ok(run)
 }
 
-/// Usage that one price applies to: a SKU of a provider (by its place in the price list), an account, a price (by its place).
+/// Usage that one price applies to: a SKU of a provider (by its place in the price list), an
+/// account, a price (by its place).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct PoolKey {
     provider: ProviderId,
@@ -249,7 +267,8 @@ pub(crate) struct Periods {
 
 impl Periods {
     pub(crate) fn of(month: BillingMonth, catalog: &Catalog) -> Result<Self, RatingError> {
-        let out_of_range = |error: schemas::time::TimeError| RatingError::broken(format!("the period {month}: {error}"));
+        let out_of_range =
+            |error: schemas::time::TimeError| RatingError::broken(format!("the period {month}: {error}"));
         let mut by_provider = BTreeMap::new();
         for provider in catalog.providers.values() {
             by_provider.insert(provider.id.clone(), provider.billing_period(month).map_err(out_of_range)?);
@@ -270,7 +289,12 @@ impl Periods {
         for provider in catalog.providers.values() {
             let period = self.of_provider(&provider.id);
             cuts.extend([period.start(), period.end()]);
-            let bounds = provider.skus.iter().flat_map(|sku| &sku.prices).flat_map(|price| [Some(price.from), price.until]).flatten();
+            let bounds = provider
+                .skus
+                .iter()
+                .flat_map(|sku| &sku.prices)
+                .flat_map(|price| [Some(price.from), price.until])
+                .flatten();
             cuts.extend(bounds.filter(|bound| period.contains(*bound)));
         }
         cuts
@@ -283,7 +307,8 @@ enum Resolved {
     Rated(PoolKey),
 }
 
-/// Finds the price of a usage total, or the reason it has none. Reasons in order: the meter, the provider, the SKU, the price.
+/// Finds the price of a usage total, or the reason it has none. Reasons in order: the meter, the
+/// provider, the SKU, the price.
 fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) -> Resolved {
     let named = total.provider.as_ref();
     let period = named.and_then(|provider| periods.by_provider.get(provider)).copied().unwrap_or(periods.utc);
@@ -291,7 +316,12 @@ fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) -> Resolved
         if !period.contains(total.interval.start()) {
             return Resolved::OutsideThePeriod;
         }
-        Resolved::Unrated(UnratedKey { reason, provider: provider.cloned(), meter: total.meter.clone(), subject: total.subject.clone() })
+        Resolved::Unrated(UnratedKey {
+            reason,
+            provider: provider.cloned(),
+            meter: total.meter.clone(),
+            subject: total.subject.clone(),
+        })
     };
     if !catalog.meters.contains_key(&total.meter) {
         return unrated(UnratedReason::UnknownMeter, named, period);
@@ -301,7 +331,11 @@ fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) -> Resolved
             None => return unrated(UnratedReason::UnknownProvider, Some(named), period),
             Some(provider) => sku_index(provider, total).map(|sku| (provider, sku)).into_iter().collect(),
         },
-        None => catalog.providers.values().filter_map(|provider| Some((provider, sku_index(provider, total)?))).collect(),
+        None => catalog
+            .providers
+            .values()
+            .filter_map(|provider| Some((provider, sku_index(provider, total)?)))
+            .collect(),
     };
     let (provider, sku_index) = match candidates.as_slice() {
         [] => return unrated(UnratedReason::NoSku, named, period),
@@ -341,7 +375,10 @@ impl LineMaker<'_> {
     /// The line of a flat price, if it falls due in this period.
     fn flat(&self, price: &DatedPrice) -> Result<Option<CostLine>, RatingError> {
         let PriceModel::Flat { every, .. } = &price.model else {
-            return Err(RatingError::broken(format!("{} has no meter and a price that needs one", self.sku.id)));
+            return Err(RatingError::broken(format!(
+                "{} has no meter and a price that needs one",
+                self.sku.id
+            )));
         };
         let due = match every {
             Recurrence::Month => price.contains(self.period.start()),
@@ -356,7 +393,8 @@ impl LineMaker<'_> {
         self.line(price, None, self.period, quantity, None, steps, &[], &one).map(Some)
     }
 
-    /// The lines of one account: one per price with usage. Tiers, free units and packages count on from price to price.
+    /// The lines of one account: one per price with usage. Tiers, free units and packages count on
+    /// from price to price.
     fn metered(
         &self,
         metered: &Metered,
@@ -380,15 +418,28 @@ impl LineMaker<'_> {
             let price = &self.sku.prices[*price];
             let steps = price::steps(&price.model, &counted_before, &quantity, &period_total);
             counted_before += &quantity;
-            let charge_period =
-                price.within(self.period).ok_or_else(|| RatingError::broken(format!("{}: a price was used outside its dates", self.sku.id)))?;
+            let charge_period = price.within(self.period).ok_or_else(|| {
+                RatingError::broken(format!("{}: a price was used outside its dates", self.sku.id))
+            })?;
             let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(&error))?;
-            lines.push(self.line(price, sub_account, charge_period, rounded, Some(metered.unit.as_str()), steps, usage, &metered.factor)?);
+            lines.push(self.line(
+                price,
+                sub_account,
+                charge_period,
+                rounded,
+                Some(metered.unit.as_str()),
+                steps,
+                usage,
+                &metered.factor,
+            )?);
         }
         Ok(lines)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call per kind of line; a struct would name each of these twice")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call per kind of line; a struct would name each of these twice"
+    )]
     fn line(
         &self,
         price: &DatedPrice,
@@ -411,18 +462,26 @@ impl LineMaker<'_> {
         };
         let id = key.id();
         let amount = rounding::amount(&price::total(&steps)).map_err(|error| self.money(&error))?;
-        let settled = rounding::settle(amount, provider.currency, provider.rounding).map_err(|error| self.money(&error))?;
+        let settled = rounding::settle(amount, provider.currency, provider.rounding)
+            .map_err(|error| self.money(&error))?;
         let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer);
-        let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal).map_err(|error| self.money(&error))?;
+        let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal)
+            .map_err(|error| self.money(&error))?;
         let statement = allocation::statement(settled, &shares).map_err(|error| self.money(&error))?;
         let statement = statement
             .into_iter()
             .map(|share| {
                 let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
-                StatementLine { id: id_of(&["statement line", &id, customer]), customer: share.customer, kind: share.kind, money: share.money }
+                StatementLine {
+                    id: id_of(&["statement line", &id, customer]),
+                    customer: share.customer,
+                    kind: share.kind,
+                    money: share.money,
+                }
             })
             .collect();
-        let shares = shares.into_iter().map(|share| self.charge(&id, share, factor)).collect::<Result<_, _>>()?;
+        let shares =
+            shares.into_iter().map(|share| self.charge(&id, share, factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
             id,
             key,
@@ -441,7 +500,9 @@ impl LineMaker<'_> {
 
     fn charge(&self, cost_line: &str, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
         let quantity = match share.quantity {
-            Some(quantity) => Some(rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(&error))?),
+            Some(quantity) => Some(
+                rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(&error))?,
+            ),
             None => None,
         };
         let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
@@ -458,7 +519,11 @@ impl LineMaker<'_> {
     }
 
     fn money(&self, error: &impl ToString) -> RatingError {
-        RatingError::Money { provider: self.provider.id.to_string(), sku: self.sku.id.to_string(), detail: error.to_string() }
+        RatingError::Money {
+            provider: self.provider.id.to_string(),
+            sku: self.sku.id.to_string(),
+            detail: error.to_string(),
+        }
     }
 }
 
@@ -472,15 +537,23 @@ impl Run {
             // What settles is written as a decimal too.
             decimal(line.settled)?;
             if charged != line.amount {
-                return Err(RatingError::broken(format!("{name}: charges add up to {charged}, the cost line is {}", line.amount)));
+                return Err(RatingError::broken(format!(
+                    "{name}: charges add up to {charged}, the cost line is {}",
+                    line.amount
+                )));
             }
             let mut settled: i128 = 0;
             for statement in &line.statement {
                 if statement.money.currency != line.currency {
-                    return Err(RatingError::broken(format!("{name}: a statement line is in {}", statement.money.currency)));
+                    return Err(RatingError::broken(format!(
+                        "{name}: a statement line is in {}",
+                        statement.money.currency
+                    )));
                 }
                 decimal(statement.money)?;
-                settled = settled.checked_add(statement.money.minor_units).ok_or_else(|| RatingError::broken(format!("{name}: overflow")))?;
+                settled = settled
+                    .checked_add(statement.money.minor_units)
+                    .ok_or_else(|| RatingError::broken(format!("{name}: overflow")))?;
             }
             if settled != line.settled.minor_units {
                 return Err(RatingError::broken(format!(
@@ -505,8 +578,12 @@ impl Run {
     /// # Errors
     /// When a sum does not fit.
     pub fn cost_totals(&self) -> Result<BTreeMap<ProviderId, (Currency, Amount)>, RatingError> {
-        let lines = self.cost_lines.iter().map(|line| ((line.key.provider.clone(), line.currency), line.amount));
-        Ok(sum_by(lines)?.into_iter().map(|((provider, currency), amount)| (provider, (currency, amount))).collect())
+        let lines =
+            self.cost_lines.iter().map(|line| ((line.key.provider.clone(), line.currency), line.amount));
+        Ok(sum_by(lines)?
+            .into_iter()
+            .map(|((provider, currency), amount)| (provider, (currency, amount)))
+            .collect())
     }
 
     /// Σ settled of the cost lines of each provider.
@@ -518,7 +595,10 @@ impl Run {
         for line in &self.cost_lines {
             lines.push(((line.key.provider.clone(), line.currency), decimal(line.settled)?));
         }
-        Ok(sum_by(lines)?.into_iter().map(|((provider, currency), amount)| (provider, (currency, amount))).collect())
+        Ok(sum_by(lines)?
+            .into_iter()
+            .map(|((provider, currency), amount)| (provider, (currency, amount)))
+            .collect())
     }
 
     /// Σ statement lines that are charged, by customer and currency.
@@ -551,7 +631,9 @@ impl Run {
 }
 
 fn decimal(money: Money) -> Result<Amount, RatingError> {
-    money.to_amount().ok_or_else(|| RatingError::broken("a sum of money does not fit in DECIMAL(38,18)".to_owned()))
+    money
+        .to_amount()
+        .ok_or_else(|| RatingError::broken("a sum of money does not fit in DECIMAL(38,18)".to_owned()))
 }
 
 fn sum_amounts(amounts: impl Iterator<Item = Amount>) -> Result<Amount, RatingError> {

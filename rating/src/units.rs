@@ -1,11 +1,15 @@
-//! Units of measure and exact conversion between them: the part of UCUM that usage is metered and priced in.
+//! Units of measure and exact conversion between them: the part of UCUM that usage is metered and
+//! priced in.
 //!
-//! The grammar is UCUM 2.2 (ucum.org), sections 2.1 and 2.2, without square brackets and parentheses. Two things are stricter
-//! than UCUM, because a bill depends on them:
-//! - `bit` and `By` are a dimension of their own. UCUM (table 22) makes them plain numbers, so that bytes would convert to requests.
-//! - `mo` has no length by itself. UCUM's mean Gregorian month is nobody's billing month, so the price list says how long it is.
+//! The grammar is UCUM 2.2 (ucum.org), sections 2.1 and 2.2, without square brackets and
+//! parentheses. Two things are stricter than UCUM, because a bill depends on them:
+//! - `bit` and `By` are a dimension of their own. UCUM (table 22) makes them plain numbers, so that
+//!   bytes would convert to requests.
+//! - `mo` has no length by itself. UCUM's mean Gregorian month is nobody's billing month, so the
+//!   price list says how long it is.
 //!
-//! `PiBy` and `EiBy` go on where UCUM's table 23 ends (IEC 80000-13). The year is left out: write days.
+//! `PiBy` and `EiBy` go on where UCUM's table 23 ends (IEC 80000-13). The year is left out: write
+//! days.
 //!
 //! Invariant: a factor is an exact rational; nothing is rounded here.
 
@@ -68,14 +72,16 @@ impl Unit {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(malformed("only printable ASCII without blanks is allowed"));
         }
-        // Evaluated from left to right, `.` and `/` alike; a leading `/` inverts what follows it (section 2.2.1).
+        // Evaluated from left to right, `.` and `/` alike; a leading `/` inverts what follows it
+        // (section 2.2.1).
         let (mut rest, mut divides) = match text.strip_prefix('/') {
             Some(rest) => (rest, true),
             None => (text, false),
         };
         let mut unit = Self { text: text.into(), factor: Exact::one(), dimension: Dimension::default() };
         loop {
-            let (component, after) = split_component(rest).ok_or_else(|| malformed("a `{` is never closed"))?;
+            let (component, after) =
+                split_component(rest).ok_or_else(|| malformed("a `{` is never closed"))?;
             let (factor, dimension) = component_value(text, component)?;
             if divides {
                 unit.factor /= factor;
@@ -113,14 +119,18 @@ impl fmt::Display for Unit {
     }
 }
 
-/// By what a quantity in `from` is multiplied to be a quantity in `to`. `month` is the length of a month in seconds; it is needed
-/// only where months do not cancel out.
+/// By what a quantity in `from` is multiplied to be a quantity in `to`. `month` is the length of a
+/// month in seconds; it is needed only where months do not cancel out.
 ///
 /// # Errors
 /// [`UnitError::Dimension`] and [`UnitError::MonthUnknown`], both naming the two units.
 pub fn conversion(from: &Unit, to: &Unit, month: Option<&Exact>) -> Result<Exact, UnitError> {
     let months = from.dimension.months - to.dimension.months;
-    let resolved = |unit: &Unit| Dimension { time: unit.dimension.time + unit.dimension.months, months: 0, ..unit.dimension };
+    let resolved = |unit: &Unit| Dimension {
+        time: unit.dimension.time + unit.dimension.months,
+        months: 0,
+        ..unit.dimension
+    };
     if resolved(from) != resolved(to) {
         return Err(UnitError::Dimension {
             from: from.text.to_string(),
@@ -151,7 +161,8 @@ pub fn duration(text: &str) -> Result<Exact, UnitError> {
     Ok(exact(number) * unit.factor)
 }
 
-/// Splits off the text up to the next operator outside of an annotation. `None` if an annotation is not closed.
+/// Splits off the text up to the next operator outside of an annotation. `None` if an annotation is
+/// not closed.
 fn split_component(text: &str) -> Option<(&str, &str)> {
     let mut in_annotation = false;
     for (index, byte) in text.bytes().enumerate() {
@@ -186,14 +197,20 @@ fn component_value(unit: &str, component: &str) -> Result<(Exact, Dimension), Un
     }
     if symbol.bytes().all(|byte| byte.is_ascii_digit()) {
         // Section 2.2.2. Zero would divide by zero.
-        let number: u64 = if symbol.len() <= MAX_DIGITS { symbol.parse().map_err(|_| malformed("a number is out of range"))? } else { 0 };
+        let number: u64 = if symbol.len() <= MAX_DIGITS {
+            symbol.parse().map_err(|_| malformed("a number is out of range"))?
+        } else {
+            0
+        };
         if number == 0 {
             return Err(malformed("a number in a unit must be from 1 to 999999999"));
         }
         return Ok((Exact::from_integer(number.into()), Dimension::default()));
     }
-    let (symbol, exponent) = split_exponent(symbol).ok_or_else(|| malformed("an exponent must be from -99 to 99 and not 0"))?;
-    let (factor, dimension) = simple_unit(symbol).ok_or_else(|| UnitError::Unknown { unit: unit.to_owned(), symbol: symbol.to_owned() })?;
+    let (symbol, exponent) =
+        split_exponent(symbol).ok_or_else(|| malformed("an exponent must be from -99 to 99 and not 0"))?;
+    let (factor, dimension) = simple_unit(symbol)
+        .ok_or_else(|| UnitError::Unknown { unit: unit.to_owned(), symbol: symbol.to_owned() })?;
     // The prefix is raised to the power together with its atom (section 2.2.3).
     Ok((factor.pow(exponent), Dimension::default().plus(dimension, exponent)))
 }
@@ -214,7 +231,8 @@ fn split_exponent(symbol: &str) -> Option<(&str, i32)> {
     (1..=MAX_EXPONENT).contains(&exponent).then_some((head, sign * exponent))
 }
 
-/// A prefix, if any, and an atom (section 2.1.2). An atom of its own comes first, so `min` is the minute.
+/// A prefix, if any, and an atom (section 2.1.2). An atom of its own comes first, so `min` is the
+/// minute.
 fn simple_unit(symbol: &str) -> Option<(Exact, Dimension)> {
     if let Some((factor, dimension, _)) = atom(symbol) {
         return Some((factor, dimension));
@@ -282,11 +300,16 @@ impl Dimension {
 /// `data × time`, `energy × time^-1`, `a number`.
 impl fmt::Display for Dimension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<String> = [("data", self.data), ("energy", self.energy), ("time", self.time), ("months", self.months)]
-            .into_iter()
-            .filter(|(_, exponent)| *exponent != 0)
-            .map(|(name, exponent)| if exponent == 1 { name.to_owned() } else { format!("{name}^{exponent}") })
-            .collect();
+        let parts: Vec<String> =
+            [("data", self.data), ("energy", self.energy), ("time", self.time), ("months", self.months)]
+                .into_iter()
+                .filter(|(_, exponent)| *exponent != 0)
+                .map(
+                    |(name, exponent)| {
+                        if exponent == 1 { name.to_owned() } else { format!("{name}^{exponent}") }
+                    },
+                )
+                .collect();
         formatter.write_str(if parts.is_empty() { "a number".to_owned() } else { parts.join(" × ") }.as_str())
     }
 }
@@ -339,11 +362,36 @@ mod tests {
         check("GiBy.mo", "By.s", Some("730 h"), "2821793513472000");
         check("GiBy.d", "GiBy.mo", Some("30 d"), "1/30");
         check("By.mo", "GiBy.mo", None, "0.000000000931322574615478515625");
-        check("By.s", "GiBy.mo", None, "`By.s` converts to `GiBy.mo` only when the length of the month is known");
-        check("s", "mo", Some("730"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("0 h"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("1 mo"), "it must be a number above zero, a blank and a unit of time, like `730 h`");
-        check("s", "mo", Some("1e3 h"), "its number is wrong: it must be digits, optionally a point and more digits, and nothing else");
+        check(
+            "By.s",
+            "GiBy.mo",
+            None,
+            "`By.s` converts to `GiBy.mo` only when the length of the month is known",
+        );
+        check(
+            "s",
+            "mo",
+            Some("730"),
+            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+        );
+        check(
+            "s",
+            "mo",
+            Some("0 h"),
+            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+        );
+        check(
+            "s",
+            "mo",
+            Some("1 mo"),
+            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+        );
+        check(
+            "s",
+            "mo",
+            Some("1e3 h"),
+            "its number is wrong: it must be digits, optionally a point and more digits, and nothing else",
+        );
     }
 
     #[test]
@@ -357,9 +405,13 @@ mod tests {
 
     #[test]
     fn what_is_no_unit_is_named() {
-        let refused = |text: &str| Unit::parse(text).map(|unit| unit.to_string()).expect_err("no unit").to_string();
+        let refused =
+            |text: &str| Unit::parse(text).map(|unit| unit.to_string()).expect_err("no unit").to_string();
         assert_eq!(refused("GB"), "`GB` in the unit `GB` is not a unit that is known here");
-        assert_eq!(refused("GBy.months"), "`months` in the unit `GBy.months` is not a unit that is known here");
+        assert_eq!(
+            refused("GBy.months"),
+            "`months` in the unit `GBy.months` is not a unit that is known here"
+        );
         for text in ["kh", "Kimin", "k", "By2x", "a", "-1", "GiB", "hour", "m", "K"] {
             assert!(refused(text).ends_with("not a unit that is known here"), "{text}");
         }

@@ -1,13 +1,19 @@
-//! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. All sums are SQL; no price is known here.
+//! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. All sums are SQL;
+//! no price is known here.
 //!
-//! The plan is an ordinary DataFusion plan: scans of pinned Parquet files, built-in functions, and [`dimension`](Dimension), which is
-//! registered by name. So the same plan can run on any executor that registers it.
+//! The plan is an ordinary DataFusion plan: scans of pinned Parquet files, built-in functions, and
+//! [`dimension`](Dimension), which is registered by name. So the same plan can run on any executor
+//! that registers it.
 //!
 //! Rules, each one SQL expression below:
-//! - The first row of a (`source`, `id`) in ledger order counts; later ones are duplicates, or conflicts where the content differs.
-//! - A correction takes its target out; of several corrections of one target the first counts, the others are conflicts.
-//! - A row belongs to the customer whose binding of its subject contains the row's time, or to nobody.
-//! - Time is cut at every instant where a period or a price begins or ends, so a total never straddles one.
+//! - The first row of a (`source`, `id`) in ledger order counts; later ones are duplicates, or
+//!   conflicts where the content differs.
+//! - A correction takes its target out; of several corrections of one target the first counts, the
+//!   others are conflicts.
+//! - A row belongs to the customer whose binding of its subject contains the row's time, or to
+//!   nobody.
+//! - Time is cut at every instant where a period or a price begins or ends, so a total never
+//!   straddles one.
 
 use crate::catalog::{Binding, Catalog};
 use crate::error::RatingError;
@@ -20,7 +26,9 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use ledger::read::PinnedFiles;
@@ -40,7 +48,8 @@ const MEMORY_LIMIT_BYTES: usize = 512 << 20;
 pub struct UsageTotal {
     pub provider: Option<ProviderId>,
     pub meter: MeterType,
-    /// Values of the dimensions that the catalog matches on; a dimension the event lacks has no entry.
+    /// Values of the dimensions that the catalog matches on; a dimension the event lacks has no
+    /// entry.
     pub dimensions: BTreeMap<String, String>,
     /// `None`: no binding of the subject contains the event's time.
     pub customer: Option<CustomerId>,
@@ -87,8 +96,8 @@ pub struct Usage {
     corrections: String,
 }
 
-/// SQL: ledger order. Within a shard it is (`batch`, `row`); between shards it is the time they received a batch, which never
-/// decreases within one.
+/// SQL: ledger order. Within a shard it is (`batch`, `row`); between shards it is the time they
+/// received a batch, which never decreases within one.
 const ORDER_OF_ONE: &str = r#"batch, "row""#;
 const ORDER_OF_MANY: &str = r#"received_at, shard, batch, "row""#;
 
@@ -106,7 +115,8 @@ ranked AS (
     )
 }
 
-/// SQL: where a record was, for people. `file:line` (the record's number where a file has no lines), or `topic/partition@offset`.
+/// SQL: where a record was, for people. `file:line` (the record's number where a file has no
+/// lines), or `topic/partition@offset`.
 const PLACE: &str = r#"CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
 ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END"#;
 
@@ -151,8 +161,15 @@ impl Usage {
                 ORDER_OF_MANY
             }
         };
-        let [corrections] = counts(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL").await?;
-        Ok(Self { context, corrected: corrections > 0, order, ranked: ranked(order), corrections: self::corrections(order) })
+        let [corrections] =
+            counts(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL").await?;
+        Ok(Self {
+            context,
+            corrected: corrections > 0,
+            order,
+            ranked: ranked(order),
+            corrections: self::corrections(order),
+        })
     }
 
     /// Counts every row by kind, and usage rows that are not the first of their id.
@@ -161,18 +178,28 @@ impl Usage {
     /// When the rows cannot be read.
     pub async fn counts(&self) -> Result<LedgerCounts, RatingError> {
         let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
-        let [received, usage, rejected, gaps] = self::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
+        let [received, usage, rejected, gaps] =
+            self::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
         let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
-        let [duplicates, conflicts] =
-            self::counts(&self.context, &format!("WITH {} SELECT {repeats} FROM ranked WHERE nth > 1", self.ranked)).await?;
+        let [duplicates, conflicts] = self::counts(
+            &self.context,
+            &format!("WITH {} SELECT {repeats} FROM ranked WHERE nth > 1", self.ranked),
+        )
+        .await?;
         let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
         if self.corrected {
-            let sql = format!("WITH {}, {} SELECT COUNT(*) FROM corrections WHERE nth > 1", self.ranked, self.corrections);
+            let sql = format!(
+                "WITH {}, {} SELECT COUNT(*) FROM corrections WHERE nth > 1",
+                self.ranked, self.corrections
+            );
             let [second_corrections] = self::counts(&self.context, &sql).await?;
             counts.conflicts += second_corrections;
         }
         if counts.received != counts.usage + counts.rejected {
-            return Err(RatingError::broken(format!("received {} is not usage {} + rejected {}", counts.received, counts.usage, counts.rejected)));
+            return Err(RatingError::broken(format!(
+                "received {} is not usage {} + rejected {}",
+                counts.received, counts.usage, counts.rejected
+            )));
         }
         Ok(counts)
     }
@@ -199,14 +226,20 @@ impl Usage {
         )
     }
 
-    /// Sums what counts, by provider, meter, matched dimensions, customer, subject and interval between `cuts`.
+    /// Sums what counts, by provider, meter, matched dimensions, customer, subject and interval
+    /// between `cuts`.
     ///
-    /// `inputs` is a folder for the binding table, which the plan scans like any other pinned file. `cuts` are at least two; rows outside the
-    /// first and last are not read.
+    /// `inputs` is a folder for the binding table, which the plan scans like any other pinned file.
+    /// `cuts` are at least two; rows outside the first and last are not read.
     ///
     /// # Errors
     /// When rows cannot be read, or a sum does not fit.
-    pub async fn totals(&self, catalog: &Catalog, cuts: &BTreeSet<Instant>, inputs: &Path) -> Result<Vec<UsageTotal>, RatingError> {
+    pub async fn totals(
+        &self,
+        catalog: &Catalog,
+        cuts: &BTreeSet<Instant>,
+        inputs: &Path,
+    ) -> Result<Vec<UsageTotal>, RatingError> {
         let cuts: Vec<Instant> = cuts.iter().copied().collect();
         let (first, last) = match cuts.as_slice() {
             [first, .., last] => (*first, *last),
@@ -220,7 +253,10 @@ impl Usage {
         let mut grouped = String::new();
         for (index, (name, meters)) in names.iter().enumerate() {
             let meters = meters.iter().map(|meter| literal(meter.as_str())).collect::<Vec<_>>().join(", ");
-            projected.push_str(&format!(", CASE WHEN \"type\" IN ({meters}) THEN dimension(dimensions, {}) END AS d{index}", literal(name)));
+            projected.push_str(&format!(
+                ", CASE WHEN \"type\" IN ({meters}) THEN dimension(dimensions, {}) END AS d{index}",
+                literal(name)
+            ));
             grouped.push_str(&format!(", d{index}"));
         }
         let sql = format!(
@@ -259,7 +295,8 @@ FROM attributed GROUP BY provider, meter, customer, subject, slot{grouped}"#,
         Ok(totals)
     }
 
-    /// The events behind a charge: those that count, of one meter, within a period and, where given, of one subject. Ordered by their coordinates.
+    /// The events behind a charge: those that count, of one meter, within a period and, where
+    /// given, of one subject. Ordered by their coordinates.
     ///
     /// # Errors
     /// When the rows cannot be read.
@@ -270,7 +307,9 @@ FROM attributed GROUP BY provider, meter, customer, subject, slot{grouped}"#,
         period: Period,
         subject: Option<&Subject>,
     ) -> Result<Vec<EventRow>, RatingError> {
-        let subject = subject.map(|subject| format!(" AND subject = {}", literal(subject.as_str()))).unwrap_or_default();
+        let subject = subject
+            .map(|subject| format!(" AND subject = {}", literal(subject.as_str())))
+            .unwrap_or_default();
         let sql = format!(
             r#"WITH {} SELECT {PLACE} AS place, source, id, subject, micros, value, dimensions, provider
 FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER BY {}"#,
@@ -297,12 +336,16 @@ FROM effective WHERE "type" = {} AND micros >= {} AND micros < {}{subject} ORDER
 FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), origin, "partition""#;
         let mut streams = Vec::new();
         for batch in self.context.sql(sql).await?.collect().await? {
-            let number = |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
-            let count = |column: usize, row: usize| u64::try_from(number(column, row)).map_err(|error| RatingError::broken(error.to_string()));
+            let number =
+                |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
+            let count = |column: usize, row: usize| {
+                u64::try_from(number(column, row)).map_err(|error| RatingError::broken(error.to_string()))
+            };
             for row in 0..batch.num_rows() {
                 streams.push(StreamCounts {
                     origin: batch.column(0).as_string::<i32>().value(row).to_owned(),
-                    partition: u32::try_from(number(1, row)).map_err(|error| RatingError::broken(error.to_string()))?,
+                    partition: u32::try_from(number(1, row))
+                        .map_err(|error| RatingError::broken(error.to_string()))?,
                     origin_name: batch.column(2).as_string::<i32>().value(row).to_owned(),
                     usage: count(3, row)?,
                     rejected: count(4, row)?,
@@ -321,7 +364,13 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// When the rows cannot be read.
     pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
         let mut reasons = BTreeMap::new();
-        for batch in self.context.sql("SELECT reason, COUNT(*) FROM ledger WHERE kind = 'rejected' GROUP BY reason").await?.collect().await? {
+        for batch in self
+            .context
+            .sql("SELECT reason, COUNT(*) FROM ledger WHERE kind = 'rejected' GROUP BY reason")
+            .await?
+            .collect()
+            .await?
+        {
             for row in 0..batch.num_rows() {
                 let count = batch.column(1).as_primitive::<Int64Type>().value(row);
                 let count = u64::try_from(count).map_err(|error| RatingError::broken(error.to_string()))?;
@@ -348,7 +397,11 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
-        self.texts(&format!("SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}", self.order)).await
+        self.texts(&format!(
+            "SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}",
+            self.order
+        ))
+        .await
     }
 
     async fn texts(&self, sql: &str) -> Result<Vec<String>, RatingError> {
@@ -409,12 +462,19 @@ fn read_totals(
     let quantities = batch.column(5).as_primitive::<Decimal128Type>();
     let events = batch.column(6).as_primitive::<Int64Type>();
     if *quantities.data_type() != DataType::Decimal128(38, 9) {
-        return Err(RatingError::broken(format!("a sum of quantities is DECIMAL(38,9), not {}", quantities.data_type())));
+        return Err(RatingError::broken(format!(
+            "a sum of quantities is DECIMAL(38,9), not {}",
+            quantities.data_type()
+        )));
     }
     for row in 0..batch.num_rows() {
-        let slot = usize::try_from(slots.value(row)).map_err(|error| RatingError::broken(error.to_string()))?;
-        let dimensions =
-            names.keys().enumerate().filter_map(|(index, name)| Some((name.clone(), optional(text(7 + index), row)?.to_owned()))).collect();
+        let slot =
+            usize::try_from(slots.value(row)).map_err(|error| RatingError::broken(error.to_string()))?;
+        let dimensions = names
+            .keys()
+            .enumerate()
+            .filter_map(|(index, name)| Some((name.clone(), optional(text(7 + index), row)?.to_owned())))
+            .collect();
         totals.push(UsageTotal {
             provider: optional(text(0), row).map(ProviderId::new).transpose().map_err(stored_name)?,
             meter: MeterType::new(text(1).value(row)).map_err(stored_name)?,
@@ -422,8 +482,10 @@ fn read_totals(
             customer: optional(text(2), row).map(CustomerId::new).transpose().map_err(stored_name)?,
             subject: Subject::new(text(3).value(row)).map_err(stored_name)?,
             interval: Period::new(cuts[slot], cuts[slot + 1]).expect("cuts are distinct and ascending"),
-            quantity: QuantityTotal::from_units(quantities.value(row)).map_err(|error| RatingError::broken(error.to_string()))?,
-            events: u64::try_from(events.value(row)).map_err(|error| RatingError::broken(error.to_string()))?,
+            quantity: QuantityTotal::from_units(quantities.value(row))
+                .map_err(|error| RatingError::broken(error.to_string()))?,
+            events: u64::try_from(events.value(row))
+                .map_err(|error| RatingError::broken(error.to_string()))?,
         });
     }
     Ok(())
@@ -454,7 +516,9 @@ fn slot_expression(cuts: &[Instant], low: usize, high: usize) -> String {
 /// Every dimension some SKU matches on, and the meters for which.
 fn matched_dimensions(catalog: &Catalog) -> BTreeMap<String, BTreeSet<MeterType>> {
     let mut names: BTreeMap<String, BTreeSet<MeterType>> = BTreeMap::new();
-    for metered in catalog.providers.values().flat_map(|provider| &provider.skus).filter_map(|sku| sku.metered.as_ref()) {
+    for metered in
+        catalog.providers.values().flat_map(|provider| &provider.skus).filter_map(|sku| sku.metered.as_ref())
+    {
         for name in metered.matches.keys() {
             names.entry(name.clone()).or_default().insert(metered.meter.clone());
         }
@@ -482,11 +546,16 @@ fn write_bindings(catalog: &Catalog, path: &Path) -> Result<(), RatingError> {
         Arc::new(StringArray::from_iter_values(bindings.iter().map(|binding| binding.subject.as_str()))),
         Arc::new(StringArray::from_iter_values(bindings.iter().map(|binding| binding.customer.as_str()))),
         Arc::new(Int64Array::from_iter_values(bindings.iter().map(|binding| binding.from.micros()))),
-        Arc::new(Int64Array::from_iter_values(bindings.iter().map(|binding| binding.until.map_or(i64::MAX, Instant::micros)))),
+        Arc::new(Int64Array::from_iter_values(
+            bindings.iter().map(|binding| binding.until.map_or(i64::MAX, Instant::micros)),
+        )),
     ];
-    let rows = RecordBatch::try_new(binding_schema(), columns).expect("the arrays match the schema one by one");
-    let file = std::fs::File::create(path).map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
-    let mut writer = ArrowWriter::try_new(file, binding_schema(), None).map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
+    let rows =
+        RecordBatch::try_new(binding_schema(), columns).expect("the arrays match the schema one by one");
+    let file = std::fs::File::create(path)
+        .map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
+    let mut writer = ArrowWriter::try_new(file, binding_schema(), None)
+        .map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
     writer.write(&rows).map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
     writer.close().map_err(|error| RatingError::file(path, "writing the bindings", &error))?;
     Ok(())
@@ -494,7 +563,11 @@ fn write_bindings(catalog: &Catalog, path: &Path) -> Result<(), RatingError> {
 
 /// Registers a table that reads exactly these files. No file is an empty table.
 /// Makes the rows of several shards one table, with the number of the shard beside them.
-async fn register_shards(context: &SessionContext, shards: &[Vec<std::path::PathBuf>], schema: &SchemaRef) -> Result<(), RatingError> {
+async fn register_shards(
+    context: &SessionContext,
+    shards: &[Vec<std::path::PathBuf>],
+    schema: &SchemaRef,
+) -> Result<(), RatingError> {
     let mut parts = Vec::new();
     for (number, paths) in shards.iter().enumerate() {
         let name = format!("shard_{number}");
@@ -506,7 +579,12 @@ async fn register_shards(context: &SessionContext, shards: &[Vec<std::path::Path
     Ok(())
 }
 
-fn register_files(context: &SessionContext, name: &str, paths: &[std::path::PathBuf], schema: SchemaRef) -> Result<(), RatingError> {
+fn register_files(
+    context: &SessionContext,
+    name: &str,
+    paths: &[std::path::PathBuf],
+    schema: SchemaRef,
+) -> Result<(), RatingError> {
     context.deregister_table(name)?;
     if paths.is_empty() {
         context.register_table(name, Arc::new(MemTable::try_new(schema, vec![vec![]])?))?;
@@ -514,25 +592,32 @@ fn register_files(context: &SessionContext, name: &str, paths: &[std::path::Path
     }
     let mut urls = Vec::with_capacity(paths.len());
     for path in paths {
-        let absolute = std::path::absolute(path).map_err(|error| RatingError::file(path, "resolving the path", &error))?;
+        let absolute = std::path::absolute(path)
+            .map_err(|error| RatingError::file(path, "resolving the path", &error))?;
         let url = url_of(&absolute)?;
         urls.push(ListingTableUrl::parse(url)?);
     }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
+    let config =
+        ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
     context.register_table(name, Arc::new(ListingTable::try_new(config)?))?;
     Ok(())
 }
 
 fn url_of(path: &Path) -> Result<String, RatingError> {
-    url::Url::from_file_path(path).map(String::from).map_err(|()| RatingError::broken(format!("{} cannot be written as a URL", path.display())))
+    url::Url::from_file_path(path)
+        .map(String::from)
+        .map_err(|()| RatingError::broken(format!("{} cannot be written as a URL", path.display())))
 }
 
 /// The counts in the one row that a query gives.
 async fn counts<const N: usize>(context: &SessionContext, sql: &str) -> Result<[u64; N], RatingError> {
     let no_count = || RatingError::broken(format!("a count gave no number: {sql}"));
     let batches = context.sql(sql).await?.collect().await?;
-    let row = batches.iter().find(|batch| batch.num_rows() == 1 && batch.num_columns() == N).ok_or_else(no_count)?;
+    let row = batches
+        .iter()
+        .find(|batch| batch.num_rows() == 1 && batch.num_columns() == N)
+        .ok_or_else(no_count)?;
     let mut values = [0; N];
     for (value, column) in values.iter_mut().zip(row.columns()) {
         *value = u64::try_from(column.as_primitive::<Int64Type>().value(0)).map_err(|_| no_count())?;
@@ -540,7 +625,8 @@ async fn counts<const N: usize>(context: &SessionContext, sql: &str) -> Result<[
     Ok(values)
 }
 
-/// SQL `dimension(dimensions, name)`: the value of a dimension in a row's JSON object, NULL where it has none.
+/// SQL `dimension(dimensions, name)`: the value of a dimension in a row's JSON object, NULL where
+/// it has none.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Dimension {
     signature: Signature,
@@ -567,7 +653,8 @@ impl ScalarUDFImpl for Dimension {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> datafusion::common::Result<ColumnarValue> {
         let invalid = |detail: String| datafusion::common::DataFusionError::Execution(detail);
-        let [objects, ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = arguments.args.as_slice() else {
+        let [objects, ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = arguments.args.as_slice()
+        else {
             return Err(invalid("dimension(object, name) needs a literal name".to_owned()));
         };
         let objects = objects.to_array(arguments.number_rows)?;
@@ -577,8 +664,9 @@ impl ScalarUDFImpl for Dimension {
                 values.append_null();
                 continue;
             };
-            let dimensions: BTreeMap<String, String> =
-                serde_json::from_str(object).map_err(|error| invalid(format!("stored dimensions are not a JSON object of strings: {error}")))?;
+            let dimensions: BTreeMap<String, String> = serde_json::from_str(object).map_err(|error| {
+                invalid(format!("stored dimensions are not a JSON object of strings: {error}"))
+            })?;
             values.append_option(dimensions.get(name));
         }
         Ok(ColumnarValue::Array(Arc::new(values.finish())))

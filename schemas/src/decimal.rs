@@ -1,8 +1,9 @@
 //! Exact decimals of a fixed precision and scale, held as `i128`.
 //!
-//! They add, compare, read and print. They deliberately do not multiply, divide or round: price arithmetic belongs to the
-//! `rating` crate, rounding to its `rounding` module. Reading is strict: digits, optionally a point and more digits, with
-//! a leading minus only where the caller allows it. An exponent, a plus sign, a blank or a digit too many is an error.
+//! They add, compare, read and print. They deliberately do not multiply, divide or round: price
+//! arithmetic belongs to the `rating` crate, rounding to its `rounding` module. Reading is strict:
+//! digits, optionally a point and more digits, with a leading minus only where the caller allows
+//! it. An exponent, a plus sign, a blank or a digit too many is an error.
 //!
 //! Invariant: `|units| < 10^PRECISION`, checked whenever a value is made.
 
@@ -56,7 +57,11 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     /// # Errors
     /// [`DecimalError::Overflow`] when it needs more than `PRECISION` digits.
     pub fn from_units(units: i128) -> Result<Self, DecimalError> {
-        if units > -Self::LIMIT && units < Self::LIMIT { Ok(Self(units)) } else { Err(DecimalError::Overflow(PRECISION)) }
+        if units > -Self::LIMIT && units < Self::LIMIT {
+            Ok(Self(units))
+        } else {
+            Err(DecimalError::Overflow(PRECISION))
+        }
     }
 
     /// The value as a count of its smallest unit, 10^-SCALE.
@@ -72,10 +77,12 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         self.0 < 0
     }
 
-    /// Reads `digits[.digits]`, with a leading minus where `sign` allows it. The whole text must match.
+    /// Reads `digits[.digits]`, with a leading minus where `sign` allows it. The whole text must
+    /// match.
     ///
     /// # Errors
-    /// Every other text, and a digit more than the type holds, even a zero: what was written is kept or refused, never trimmed.
+    /// Every other text, and a digit more than the type holds, even a zero: what was written is
+    /// kept or refused, never trimmed.
     pub fn parse(text: &str, sign: Sign) -> Result<Self, DecimalError> {
         if text.is_empty() {
             return Err(DecimalError::Empty);
@@ -98,8 +105,8 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         Self::from_digits(negative, whole, fraction, 0)
     }
 
-    /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. An exponent moves the
-    /// point; the digits that then stand after it count as written.
+    /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. An
+    /// exponent moves the point; the digits that then stand after it count as written.
     ///
     /// # Errors
     /// A negative number where `sign` forbids it (also `-0`), and a digit more than the type holds.
@@ -112,7 +119,8 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(DecimalError::Malformed);
         }
-        // Anything beyond four digits of exponent is out of range for every mantissa a record may carry.
+        // Anything beyond four digits of exponent is out of range for every mantissa a record may
+        // carry.
         let magnitude: i32 = match digits.trim_start_matches('0') {
             "" => 0,
             digits if digits.len() <= 4 => digits.parse().map_err(|_| DecimalError::Malformed)?,
@@ -137,7 +145,8 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     /// `whole.fraction × 10^shift`; both parts are ASCII digits.
     fn from_digits(negative: bool, whole: &str, fraction: &str, shift: i32) -> Result<Self, DecimalError> {
         let too_large = DecimalError::TooLarge(Self::INTEGER_DIGITS);
-        let decimals = i64::try_from(fraction.len()).map_err(|_| DecimalError::TooPrecise(SCALE))? - i64::from(shift);
+        let decimals =
+            i64::try_from(fraction.len()).map_err(|_| DecimalError::TooPrecise(SCALE))? - i64::from(shift);
         if decimals > i64::from(SCALE) {
             return Err(DecimalError::TooPrecise(SCALE));
         }
@@ -146,7 +155,10 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         }
         let mut units: i128 = 0;
         for digit in whole.bytes().chain(fraction.bytes()) {
-            units = units.checked_mul(10).and_then(|units| units.checked_add(i128::from(digit - b'0'))).ok_or(too_large)?;
+            units = units
+                .checked_mul(10)
+                .and_then(|units| units.checked_add(i128::from(digit - b'0')))
+                .ok_or(too_large)?;
         }
         let missing = u32::try_from(i64::from(SCALE) - decimals).map_err(|_| too_large)?;
         if units != 0 {
@@ -214,14 +226,17 @@ mod tests {
         check("1.0000000000", Err(DecimalError::TooPrecise(9)));
         check("-5", Err(DecimalError::Negative));
         check("", Err(DecimalError::Empty));
-        for malformed in ["-", "+1", " 1", "1 ", "1.", ".5", "1e3", "0x10", "NaN", "1_000", "1,5", "1.2.3", "--1", "١"] {
+        for malformed in
+            ["-", "+1", " 1", "1 ", "1.", ".5", "1e3", "0x10", "NaN", "1_000", "1,5", "1.2.3", "--1", "١"]
+        {
             check(malformed, Err(DecimalError::Malformed));
         }
     }
 
     #[track_caller]
     fn check_number(literal: &str, expected: Result<&str, DecimalError>) {
-        let read = Quantity::parse_json_number(literal, Sign::NonNegative).map(|quantity| quantity.to_string());
+        let read =
+            Quantity::parse_json_number(literal, Sign::NonNegative).map(|quantity| quantity.to_string());
         assert_eq!(read, expected.map(str::to_owned), "{literal:?}");
     }
 

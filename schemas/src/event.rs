@@ -1,8 +1,9 @@
-//! A usage event: who used how much of what, when. The domain type, whatever encoding it arrived in.
+//! A usage event: who used how much of what, when. The domain type, whatever encoding it arrived
+//! in.
 //!
-//! It says nothing about who pays or what it costs; that is decided at rating. It carries no wire format: decoding lives in the
-//! `ingest` crate, storage in `ledger`. It owns nothing, so that an event goes from the bytes it came in to the columns it is kept in
-//! without a copy on the way.
+//! It says nothing about who pays or what it costs; that is decided at rating. It carries no wire
+//! format: decoding lives in the `ingest` crate, storage in `ledger`. It owns nothing, so that an
+//! event goes from the bytes it came in to the columns it is kept in without a copy on the way.
 
 use crate::decimal::Quantity;
 use crate::digest::Sha256Digest;
@@ -12,7 +13,8 @@ use std::borrow::Cow;
 /// A name and its value.
 pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Names with their values, in byte order of the names, each name once; and the same as canonical bytes, which are made once.
+/// Names with their values, in byte order of the names, each name once; and the same as canonical
+/// bytes, which are made once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapRef<'a> {
     pairs: &'a [Pair<'a>],
@@ -27,7 +29,10 @@ impl<'a> MapRef<'a> {
     /// # Panics
     /// When the names are not in order, or one is there twice.
     pub fn with_canonical(pairs: &'a [Pair<'a>], canonical: &'a [u8]) -> Self {
-        assert!(pairs.is_sorted_by(|(one, _), (other, _)| one < other), "the names of a map are in order, each once");
+        assert!(
+            pairs.is_sorted_by(|(one, _), (other, _)| one < other),
+            "the names of a map are in order, each once"
+        );
         Self { pairs, canonical }
     }
 
@@ -57,11 +62,15 @@ impl KeptMap {
 impl From<MapRef<'_>> for KeptMap {
     fn from(map: MapRef<'_>) -> Self {
         let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
-        Self { pairs: map.pairs.iter().map(|(name, value)| (owned(name), owned(value))).collect(), canonical: map.canonical.to_vec() }
+        Self {
+            pairs: map.pairs.iter().map(|(name, value)| (owned(name), owned(value))).collect(),
+            canonical: map.canonical.to_vec(),
+        }
     }
 }
 
-/// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey [`crate::id::check_name`].
+/// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey
+/// [`crate::id::check_name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {
     /// Who reports. Source and id name the event for ever.
@@ -79,7 +88,8 @@ pub struct EventRef<'a> {
     /// Whose service was used, where the producer knows.
     pub provider: Option<&'a str>,
     pub location: Option<&'a str>,
-    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the producer has.
+    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the
+    /// producer has.
     pub resource: Option<MapRef<'a>>,
     pub producer: Option<ProducerRef<'a>>,
     pub correction: Option<CorrectionRef<'a>>,
@@ -130,12 +140,15 @@ impl CorrectionAction {
 }
 
 impl EventRef<'_> {
-    /// Appends the event as bytes, the same for every encoding it can arrive in. Two events are the same event exactly when these are equal.
+    /// Appends the event as bytes, the same for every encoding it can arrive in. Two events are the
+    /// same event exactly when these are equal.
     ///
-    /// Grammar, all integers big-endian: `"use1"`, then source, id, type, subject as text; time as i64 microseconds; quantity as i128 of
-    /// 10^-9; dimensions as map; provider and location as option of text; resource as option of map; producer as option of (text, i64 epoch, i64 seq);
-    /// correction as option of (u8 1 = void or 2 = replace, source text, id text, reason text). Text is u32 length and UTF-8 bytes; a map is u32
-    /// count and (text, text) in byte order of the names; an option is u8 0, or u8 1 and the value.
+    /// Grammar, all integers big-endian: `"use1"`, then source, id, type, subject as text; time as
+    /// i64 microseconds; quantity as i128 of 10^-9; dimensions as map; provider and location as
+    /// option of text; resource as option of map; producer as option of (text, i64 epoch, i64 seq);
+    /// correction as option of (u8 1 = void or 2 = replace, source text, id text, reason text).
+    /// Text is u32 length and UTF-8 bytes; a map is u32 count and (text, text) in byte order of the
+    /// names; an option is u8 0, or u8 1 and the value.
     pub fn write_canonical(&self, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(b"use1");
         for name in [self.source, self.id, self.meter, self.subject] {

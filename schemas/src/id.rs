@@ -1,18 +1,25 @@
-//! Names of things. Each kind of name is its own type, so that a subject cannot be passed for a customer.
+//! Names of things. Each kind of name is its own type, so that a subject cannot be passed for a
+//! customer.
 //!
-//! Every text, [`check_text`]: not empty, at most [`MAX_BYTES`] bytes of UTF-8, no control characters and no noncharacters (CloudEvents 1.0.2,
-//! "Type System", String), and nothing that cannot be seen or that changes how its neighbours are shown (UAX #44, `Default_Ignorable_Code_Point`;
-//! UAX #9, the bidirectional controls; private use).
+//! Every text, [`check_text`]: not empty, at most [`MAX_BYTES`] bytes of UTF-8, no control
+//! characters and no noncharacters (CloudEvents 1.0.2, "Type System", String), and nothing that
+//! cannot be seen or that changes how its neighbours are shown (UAX #44,
+//! `Default_Ignorable_Code_Point`; UAX #9, the bidirectional controls; private use).
 //!
-//! A name, [`check_name`], must also be told from every other name by eye (UTS #39, "Unicode Security Mechanisms"):
-//! - its letters are of one alphabet among Latin, Greek, Cyrillic, Armenian and Cherokee, which have letters that look the same (section 5.2), and Greek or
-//!   Cyrillic letters are not all ones that look Latin (section 4);
-//! - no letter or digit that Unicode keeps only for compatibility, such as fullwidth or mathematical ones, and no U+FFFD (section 3.1, `Not_NFKC`);
-//! - no combining diacritical mark, because the same letter could be written in two ways: `ü` is one character (section 3.1, NFC);
+//! A name, [`check_name`], must also be told from every other name by eye (UTS #39, "Unicode
+//! Security Mechanisms"):
+//! - its letters are of one alphabet among Latin, Greek, Cyrillic, Armenian and Cherokee, which
+//!   have letters that look the same (section 5.2), and Greek or Cyrillic letters are not all ones
+//!   that look Latin (section 4);
+//! - no letter or digit that Unicode keeps only for compatibility, such as fullwidth or
+//!   mathematical ones, and no U+FFFD (section 3.1, `Not_NFKC`);
+//! - no combining diacritical mark, because the same letter could be written in two ways: `ü` is
+//!   one character (section 3.1, NFC);
 //! - no blank but U+0020, and none at the beginning or end.
 //!
-//! This deliberately says nothing of two names in one other script each, of digits of several scripts, or of punctuation: names compare byte for byte,
-//! nothing is folded or normalised, and whoever reads a bill can see that such names differ.
+//! This deliberately says nothing of two names in one other script each, of digits of several
+//! scripts, or of punctuation: names compare byte for byte, nothing is folded or normalised, and
+//! whoever reads a bill can see that such names differ.
 
 use std::fmt;
 
@@ -70,7 +77,12 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
     let Some(first) = alphabets.next() else { return Ok(()) };
     match alphabets.find(|other| *other != first) {
         Some(other) => Err(NameError::MixedAlphabets(first, other)),
-        None if text.chars().all(|character| !character.is_alphabetic() || LOOK_LATIN.contains(character)) => Err(NameError::LooksLatin(first)),
+        None if text
+            .chars()
+            .all(|character| !character.is_alphabetic() || LOOK_LATIN.contains(character)) =>
+        {
+            Err(NameError::LooksLatin(first))
+        }
         None => Ok(()),
     }
 }
@@ -108,8 +120,11 @@ pub fn check_printable_name(text: &str) -> Result<(), NameError> {
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
-    // A byte's high bit is set where it is no ASCII, below a blank, or DEL. No byte borrows or carries into the next.
-    let outside = |eight: u64| (eight | (eight & !HIGH).wrapping_add(ONES) | !((eight | HIGH).wrapping_sub(ONES * 0x20))) & HIGH;
+    // A byte's high bit is set where it is no ASCII, below a blank, or DEL. No byte borrows or
+    // carries into the next.
+    let outside = |eight: u64| {
+        (eight | (eight & !HIGH).wrapping_add(ONES) | !((eight | HIGH).wrapping_sub(ONES * 0x20))) & HIGH
+    };
     let Some(last) = bytes.last_chunk::<8>() else {
         return bytes.iter().all(|byte| matches!(byte, 0x20..=0x7E));
     };
@@ -118,7 +133,8 @@ fn is_printable_ascii(bytes: &[u8]) -> bool {
     eights.iter().chain([last]).fold(0, |found, eight| found | outside(u64::from_le_bytes(*eight))) == 0
 }
 
-/// Whether a character can be seen, or is a blank, and changes nothing about how others are shown: what may go to a terminal as it is.
+/// Whether a character can be seen, or is a blank, and changes nothing about how others are shown:
+/// what may go to a terminal as it is.
 pub fn is_plain(character: char) -> bool {
     let noncharacter = u32::from(character) & 0xFFFE == 0xFFFE;
     let hidden = matches!(character,
@@ -140,14 +156,16 @@ fn is_look_alike(character: char) -> bool {
     blank || compatibility || combining
 }
 
-/// Greek and Cyrillic letters that look like Latin ones (UTS #39, confusables.txt): a name of nothing else is read as a Latin name.
+/// Greek and Cyrillic letters that look like Latin ones (UTS #39, confusables.txt): a name of
+/// nothing else is read as a Latin name.
 const LOOK_LATIN: &str = concat!("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγινορσυϲϳ", "АВЕЅІЈКМНОРСТУХЬаеѕіјорсухһԁԛԝѵӀӏү");
 
 /// The alphabet of a letter that has a look-alike in another alphabet, by its block.
 fn alphabet(letter: char) -> Option<&'static str> {
     match letter {
         _ if !letter.is_alphabetic() => None,
-        // The micro sign is no letter of the Greek alphabet; the ordinals and modifier letters are Latin.
+        // The micro sign is no letter of the Greek alphabet; the ordinals and modifier letters are
+        // Latin.
         '\u{B5}' => None,
         'A'..='Z'
         | 'a'..='z'
@@ -215,9 +233,19 @@ mod tests {
     #[test]
     fn names_are_short_and_can_be_told_apart() {
         let forbidden = |character: char| Err(NameError::ForbiddenCharacter(u32::from(character)));
-        for name in
-            ["projects/a1", "projekte/größe 3", "größe/٣", "проект-1", "έργο/1", "北京/プロジェクト", "µs", "r/😀", "r/\u{FFEE}", "É", "x\u{10300}"]
-        {
+        for name in [
+            "projects/a1",
+            "projekte/größe 3",
+            "größe/٣",
+            "проект-1",
+            "έργο/1",
+            "北京/プロジェクト",
+            "µs",
+            "r/😀",
+            "r/\u{FFEE}",
+            "É",
+            "x\u{10300}",
+        ] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
         assert_eq!(Subject::new(""), Err(NameError::Empty));

@@ -1,9 +1,11 @@
 //! What things are: identifiers, time, exact numbers, usage events, rejections and positions.
 //!
-//! Everything here is a value. There is no I/O, no clock, no async and no other crate of ours, so that every other crate,
-//! and anyone who writes a second implementation, can agree on these types without agreeing on anything else.
+//! Everything here is a value. There is no I/O, no clock, no async and no other crate of ours, so
+//! that every other crate, and anyone who writes a second implementation, can agree on these types
+//! without agreeing on anything else.
 //!
-//! Invariant: a value that exists is valid. Constructors check; fields that could break a rule are private.
+//! Invariant: a value that exists is valid. Constructors check; fields that could break a rule are
+//! private.
 
 // Modules in reading order.
 pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float

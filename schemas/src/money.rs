@@ -1,7 +1,7 @@
 //! Currencies and amounts of their minor units.
 //!
-//! [`Money`] is what a statement or an invoice may say; [`crate::decimal::Amount`] is what price × quantity yields. Nothing here converts
-//! one into the other: only `rating::rounding` does.
+//! [`Money`] is what a statement or an invoice may say; [`crate::decimal::Amount`] is what price ×
+//! quantity yields. Nothing here converts one into the other: only `rating::rounding` does.
 
 use crate::decimal::Amount;
 use std::fmt;
@@ -11,7 +11,8 @@ use std::fmt;
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
-    /// Reads a three-letter upper-case code. Codes without minor units (gold, funds, test codes) are not currencies one can be billed in.
+    /// Reads a three-letter upper-case code. Codes without minor units (gold, funds, test codes)
+    /// are not currencies one can be billed in.
     pub fn from_code(code: &str) -> Option<Self> {
         if !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return None;

@@ -1,11 +1,12 @@
 //! How far each stream has been read, as algebra, and which shard reads it.
 //!
-//! A stream is a Kafka partition or a file. A position is always the *next* offset to read, so there is no question of "0 or -1".
-//! It belongs to the topic that it was read from: a topic that is deleted and created again has the name of the first, but not
-//! its identity, and its offsets mean other records.
+//! A stream is a Kafka partition or a file. A position is always the *next* offset to read, so
+//! there is no question of "0 or -1". It belongs to the topic that it was read from: a topic that
+//! is deleted and created again has the name of the first, but not its identity, and its offsets
+//! mean other records.
 //!
-//! Invariant: an advance applies only to the very position it starts from, of the very stream it was read from; anything else is
-//! an overlap, a gap or another stream and is refused.
+//! Invariant: an advance applies only to the very position it starts from, of the very stream it
+//! was read from; anything else is an overlap, a gap or another stream and is refused.
 
 use crate::digest::Sha256Digest;
 use base64::Engine as _;
@@ -54,14 +55,16 @@ pub struct Stream {
     pub partition: u32,
 }
 
-/// `kafka/CLUSTER/TOPIC/PARTITION` or `file/SHA256/0`: the application id of the stream's Delta `txn` action.
+/// `kafka/CLUSTER/TOPIC/PARTITION` or `file/SHA256/0`: the application id of the stream's Delta
+/// `txn` action.
 impl fmt::Display for Stream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.origin, self.partition)
     }
 }
 
-/// A record's place in its stream: the Kafka offset, or for a file the 0-based record index (for NDJSON the 0-based line).
+/// A record's place in its stream: the Kafka offset, or for a file the 0-based record index (for
+/// NDJSON the 0-based line).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub i64);
 
@@ -87,8 +90,8 @@ impl fmt::Display for NextOffset {
     }
 }
 
-/// What tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows it. A file has none, because its
-/// name is the digest of what is in it.
+/// What tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows
+/// it. A file has none, because its name is the digest of what is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamIdentity(pub [u8; 16]);
 
@@ -98,7 +101,8 @@ impl fmt::Display for StreamIdentity {
     }
 }
 
-/// What a batch read of one stream: `[from, to)`. Offsets inside may be missing (Kafka's transaction markers, blank lines).
+/// What a batch read of one stream: `[from, to)`. Offsets inside may be missing (Kafka's
+/// transaction markers, blank lines).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
     pub from: NextOffset,
@@ -113,13 +117,19 @@ pub struct Positions(BTreeMap<Stream, (NextOffset, Option<StreamIdentity>)>);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdvanceError {
-    #[error("{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated")]
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated"
+    )]
     Overlap { stream: Stream, from: NextOffset, position: NextOffset },
-    #[error("{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped")]
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped"
+    )]
     Gap { stream: Stream, from: NextOffset, position: NextOffset },
     #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
     Backwards { stream: Stream, from: NextOffset, to: NextOffset },
-    #[error("{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}")]
+    #[error(
+        "{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}"
+    )]
     Other { stream: Stream, read: StreamIdentity, known: StreamIdentity },
 }
 
@@ -152,7 +162,8 @@ impl Positions {
     /// An identity, once known, stays: an advance that cannot tell moves the stream and keeps it.
     ///
     /// # Errors
-    /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known and differ. Nothing moves then.
+    /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known
+    /// and differ. Nothing moves then.
     pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), AdvanceError> {
         let Advance { from, to, identity } = advance;
         if to < from {
@@ -177,7 +188,8 @@ impl Positions {
     }
 }
 
-/// One of several writers that share the streams: `2/8` is the second of eight. Each stream belongs to exactly one.
+/// One of several writers that share the streams: `2/8` is the second of eight. Each stream belongs
+/// to exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -198,7 +210,8 @@ impl Shard {
         self.of
     }
 
-    /// Whether the stream is this shard's: Kafka's partitions go round by their number, files by the first 8 bytes of their digest.
+    /// Whether the stream is this shard's: Kafka's partitions go round by their number, files by
+    /// the first 8 bytes of their digest.
     pub fn takes(self, stream: &Stream) -> bool {
         let number = match &stream.origin {
             Origin::Kafka { .. } => u64::from(stream.partition),
@@ -219,7 +232,9 @@ impl FromStr for Shard {
     type Err = ShardError;
 
     fn from_str(text: &str) -> Result<Self, ShardError> {
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten();
+        let digits = |part: &str| {
+            part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten()
+        };
         let read = text.split_once('/').and_then(|(number, of)| digits(number).zip(digits(of)));
         match read {
             Some((number, of)) if (1..=of).contains(&number) => Ok(Self { index: number - 1, of }),
@@ -240,7 +255,8 @@ mod tests {
 
     #[test]
     fn an_advance_applies_only_where_it_starts() {
-        let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 3 };
+        let stream =
+            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 3 };
         let advance = |from, to| Advance { from: NextOffset(from), to: NextOffset(to), identity: None };
         let mut positions = Positions::default();
         assert_eq!(positions.apply(&stream, advance(40, 50)), Ok(()));
@@ -254,12 +270,18 @@ mod tests {
     }
     #[test]
     fn a_position_belongs_to_the_topic_it_was_read_from() {
-        let stream = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
+        let stream =
+            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 0 };
         let [first, second] = [StreamIdentity([1; 16]), StreamIdentity([2; 16])];
         let advance = |from, to, identity| Advance { from: NextOffset(from), to: NextOffset(to), identity };
         let mut positions = Positions::default();
         // Before anything could tell, nothing is known; then it is, and stays.
-        for (from, identity, known) in [(0, None, None), (1, Some(first), Some(first)), (2, None, Some(first)), (3, Some(first), Some(first))] {
+        for (from, identity, known) in [
+            (0, None, None),
+            (1, Some(first), Some(first)),
+            (2, None, Some(first)),
+            (3, Some(first), Some(first)),
+        ] {
             assert_eq!(positions.apply(&stream, advance(from, from + 1, identity)), Ok(()));
             assert_eq!(positions.identity(&stream), known);
         }
@@ -271,15 +293,26 @@ mod tests {
 
     #[test]
     fn every_stream_belongs_to_one_shard() {
-        let partitions = (0..20).map(|partition| Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition });
-        let files = (0..20).map(|number| Stream { origin: Origin::File { digest: Sha256Digest::of(&[number]) }, partition: 0 });
+        let partitions = (0..20).map(|partition| Stream {
+            origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() },
+            partition,
+        });
+        let files = (0..20).map(|number| Stream {
+            origin: Origin::File { digest: Sha256Digest::of(&[number]) },
+            partition: 0,
+        });
         for stream in partitions.chain(files) {
             for of in 1..9 {
-                let takers = (1..=of).filter(|number| format!("{number}/{of}").parse::<Shard>().expect("a shard").takes(&stream)).count();
+                let takers = (1..=of)
+                    .filter(|number| {
+                        format!("{number}/{of}").parse::<Shard>().expect("a shard").takes(&stream)
+                    })
+                    .count();
                 assert_eq!(takers, 1, "{stream} of {of}");
             }
         }
-        let third = Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 10 };
+        let third =
+            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 10 };
         assert!("3/8".parse::<Shard>().expect("a shard").takes(&third));
         // The first 8 bytes as a number: 0x0102…08, the rest does not matter.
         let mut bytes = [0xFF; 32];
@@ -294,7 +327,21 @@ mod tests {
         let shard: Shard = "2/8".parse().expect("the second of eight");
         assert_eq!((shard.index(), shard.of(), shard.to_string()), (1, 8, "2/8".to_owned()));
         assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
-        for refused in ["0/2", "3/2", "1/0", "0/0", "", "1", "1/", "/1", "1/2/3", "+1/2", "-1/2", " 1/2", "1/99999999999"] {
+        for refused in [
+            "0/2",
+            "3/2",
+            "1/0",
+            "0/0",
+            "",
+            "1",
+            "1/",
+            "/1",
+            "1/2/3",
+            "+1/2",
+            "-1/2",
+            " 1/2",
+            "1/99999999999",
+        ] {
             let error = refused.parse::<Shard>().expect_err(refused).to_string();
             assert!(error.contains("counted from 1"), "{error}");
         }

@@ -1,9 +1,11 @@
 //! Why a record is refused.
 //!
-//! A record is refused only for what can be seen in the record itself. What no meter, price or binding covers is not refused
-//! here: it becomes unrated usage at rating, which fixing the catalog repairs.
+//! A record is refused only for what can be seen in the record itself. What no meter, price or
+//! binding covers is not refused here: it becomes unrated usage at rating, which fixing the catalog
+//! repairs.
 //!
-//! Invariant: reasons are tried in the order of [`Reason`]'s variants, and a record gets the first that applies, whatever its encoding.
+//! Invariant: reasons are tried in the order of [`Reason`]'s variants, and a record gets the first
+//! that applies, whatever its encoding.
 
 use std::fmt;
 
@@ -94,7 +96,8 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     pub reason: Reason,
-    /// One sentence for a person, without the record's secrets: which field, what was wrong. At most [`MAX_DETAIL_BYTES`] and an ellipsis.
+    /// One sentence for a person, without the record's secrets: which field, what was wrong. At
+    /// most [`MAX_DETAIL_BYTES`] and an ellipsis.
     pub detail: String,
 }
 

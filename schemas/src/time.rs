@@ -1,9 +1,10 @@
 //! Instants, half-open periods and calendar months in a time zone.
 //!
-//! Nothing here reads a clock. Time zones come from the tz database compiled into this program, not from the machine, so
-//! the same engine version gives the same periods everywhere.
+//! Nothing here reads a clock. Time zones come from the tz database compiled into this program, not
+//! from the machine, so the same engine version gives the same periods everywhere.
 //!
-//! Invariant: a [`Period`] is `[start, end)` with `start < end`; an instant on a boundary belongs to the later period.
+//! Invariant: a [`Period`] is `[start, end)` with `start < end`; an instant on a boundary belongs
+//! to the later period.
 
 use jiff::civil::Date;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -36,8 +37,9 @@ impl Instant {
         self.0
     }
 
-    /// Reads an RFC 3339 date-time. Digits beyond the microsecond are cut towards the past, so an instant never crosses
-    /// into the next period. A leap second (`:60`) is refused: it has no place of its own in UTC as computers count it.
+    /// Reads an RFC 3339 date-time. Digits beyond the microsecond are cut towards the past, so an
+    /// instant never crosses into the next period. A leap second (`:60`) is refused: it has no
+    /// place of its own in UTC as computers count it.
     ///
     /// # Errors
     /// Anything but a full date, time and offset of the proleptic Gregorian calendar.
@@ -72,16 +74,21 @@ impl Instant {
         if let [_, hour @ .., b':', _, _] = rest
             && (hour > &b"23"[..] || rest[4] > b'5')
         {
-            return Err(TimeError::Invalid("its offset is not of hours up to 23 and minutes up to 59".to_owned()));
+            return Err(TimeError::Invalid(
+                "its offset is not of hours up to 23 and minutes up to 59".to_owned(),
+            ));
         }
         if &bytes[17..19] == b"60" {
-            return Err(TimeError::Invalid("a leap second cannot be placed; report it as second 59".to_owned()));
+            return Err(TimeError::Invalid(
+                "a leap second cannot be placed; report it as second 59".to_owned(),
+            ));
         }
         // Nanoseconds are the most jiff reads; more digits change nothing below a microsecond.
         let fraction_end = bytes.len() - rest.len();
         let kept = fraction_end.min(shape.len() + 1 + 9);
         let text = format!("{}{}", &text[..kept], &text[fraction_end..]);
-        let timestamp: jiff::Timestamp = text.parse().map_err(|error: jiff::Error| TimeError::Invalid(error.to_string()))?;
+        let timestamp: jiff::Timestamp =
+            text.parse().map_err(|error: jiff::Error| TimeError::Invalid(error.to_string()))?;
         Ok(Self::floor(timestamp))
     }
 
@@ -146,12 +153,14 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
-/// The first instant of a date in a time zone. Where midnight does not exist, the first instant after the gap.
+/// The first instant of a date in a time zone. Where midnight does not exist, the first instant
+/// after the gap.
 ///
 /// # Errors
 /// [`TimeError::OutOfRange`] at the edges of the calendar.
 pub fn start_of_day(date: Date, zone: &TimeZone) -> Result<Instant, TimeError> {
-    let zoned = zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().map_err(|_| TimeError::OutOfRange)?;
+    let zoned =
+        zone.to_ambiguous_zoned(date.at(0, 0, 0, 0)).compatible().map_err(|_| TimeError::OutOfRange)?;
     Ok(Instant::floor(zoned.timestamp()))
 }
 
@@ -166,7 +175,8 @@ impl BillingMonth {
     /// Reads `YYYY-MM`.
     pub fn parse(text: &str) -> Option<Self> {
         let (year, month) = text.split_once('-')?;
-        let digits = |text: &str, width: usize| text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str, width: usize| text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(year, 4) || !digits(month, 2) {
             return None;
         }
@@ -174,7 +184,8 @@ impl BillingMonth {
         Some(Self { year: date.year(), month: date.month() })
     }
 
-    /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks change.
+    /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks
+    /// change.
     ///
     /// # Errors
     /// [`TimeError::OutOfRange`] at the edges of the calendar.
@@ -246,7 +257,8 @@ mod tests {
     #[test]
     fn a_month_is_as_long_as_its_zone_says() {
         let month = BillingMonth::parse("2025-10").expect("a month");
-        let period = |zone: &str| month.period_in(&time_zone(zone).expect("a zone")).expect("a period").to_string();
+        let period =
+            |zone: &str| month.period_in(&time_zone(zone).expect("a zone")).expect("a period").to_string();
         assert_eq!(period("UTC"), "[2025-10-01T00:00:00Z, 2025-11-01T00:00:00Z)");
         assert_eq!(period("Europe/Berlin"), "[2025-09-30T22:00:00Z, 2025-10-31T23:00:00Z)");
         assert_eq!(period("Asia/Kathmandu"), "[2025-09-30T18:15:00Z, 2025-10-31T18:15:00Z)");

@@ -1,6 +1,8 @@
-//! Commits whose answer lies: the entry was stored and the answer is an error, or it was not and the answer says that it exists.
+//! Commits whose answer lies: the entry was stored and the answer is an error, or it was not and
+//! the answer says that it exists.
 //!
-//! Invariant under test: an error is *unknown*, decided by reading the log, never by the kind of the error.
+//! Invariant under test: an error is *unknown*, decided by reading the log, never by the kind of
+//! the error.
 
 use crate::campaign::{Campaign, Extent, Trial};
 use crate::work::{Work, behind, new_ledger, open_over, wait};
@@ -10,8 +12,8 @@ use ledger::store::DurableStore;
 use ledger::{ErrorKind, Ledger};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use std::fmt;
 use std::ops::Range;
@@ -110,7 +112,9 @@ fn error(answer: Answer, location: &ObjectPath) -> Error {
     let generic = |what: &str| Error::Generic { store: "lying", source: what.into() };
     match answer {
         Answer::Timeout => generic("the request timed out"),
-        Answer::Exists => Error::AlreadyExists { path: location.to_string(), source: "412 precondition failed".into() },
+        Answer::Exists => {
+            Error::AlreadyExists { path: location.to_string(), source: "412 precondition failed".into() }
+        }
         Answer::Unavailable => generic("503 slow down"),
         Answer::Other => generic("the connection was reset"),
     }
@@ -124,7 +128,12 @@ impl fmt::Display for Lying {
 
 #[async_trait::async_trait]
 impl ObjectStore for Lying {
-    async fn put_opts(&self, location: &ObjectPath, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &ObjectPath,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let Some(fault) = is_entry(location).then(|| self.strike(|fault| &mut fault.times)).flatten() else {
             return self.inner.put_opts(location, payload, opts).await;
         };
@@ -135,7 +144,11 @@ impl ObjectStore for Lying {
         Err(error(fault.answer, location))
     }
 
-    async fn put_multipart_opts(&self, location: &ObjectPath, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &ObjectPath,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.inner.put_multipart_opts(location, opts).await
     }
 
@@ -150,7 +163,10 @@ impl ObjectStore for Lying {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<ObjectPath>>) -> BoxStream<'static, Result<ObjectPath>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<ObjectPath>>,
+    ) -> BoxStream<'static, Result<ObjectPath>> {
         self.inner.delete_stream(locations)
     }
 

@@ -1,6 +1,8 @@
-//! What a fault campaign is: trials of one kind, each in a folder of its own, counted in the same four ways.
+//! What a fault campaign is: trials of one kind, each in a folder of its own, counted in the same
+//! four ways.
 //!
-//! A trial is a function of the seed, the campaign's name and its own number, so any one of them can be run again alone.
+//! A trial is a function of the seed, the campaign's name and its own number, so any one of them
+//! can be run again alone.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -146,7 +148,12 @@ impl Trial {
     }
 
     /// As [`Self::audit`], of a ledger whose head is signed by a key.
-    pub fn audit_signed(&mut self, ledger: &Path, expected: &[(String, Range<i64>)], key: Option<&str>) -> Audit {
+    pub fn audit_signed(
+        &mut self,
+        ledger: &Path,
+        expected: &[(String, Range<i64>)],
+        key: Option<&str>,
+    ) -> Audit {
         let audit = audit(ledger, expected, key);
         self.outcome.lost += audit.lost;
         self.outcome.repeated += audit.repeated;
@@ -182,7 +189,8 @@ pub fn run(campaign: &Campaign, extent: Extent, seed: u64, only: Option<u64>) ->
     outcome
 }
 
-/// In memory where there is such a folder: what is tried is what the program asks of a disk, and not the disk.
+/// In memory where there is such a folder: what is tried is what the program asks of a disk, and
+/// not the disk.
 pub fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let mut named = tempfile::Builder::new();
@@ -215,7 +223,8 @@ fn run_one(campaign: &Campaign, extent: Extent, seed: u64, number: u64) -> Outco
         outcome: Outcome { trials: 1, ..Outcome::default() },
     };
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (campaign.run)(&mut trial))) {
-        let what = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let what =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         trial.failed(format!("panicked: {}", what.unwrap_or("without a text")));
     }
     let Trial { folder, mut outcome, .. } = trial;

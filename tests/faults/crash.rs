@@ -1,9 +1,11 @@
 //! Crashes at every failpoint of the path from a source to a sealed ledger.
 //!
-//! The work is done by a process of its own, this same program started as a worker, because only a process can really be aborted
-//! or killed. It does what `atcost ingest`, `atcost compact` and `atcost sign` do, in turn, and says after each commit that it was told so.
+//! The work is done by a process of its own, this same program started as a worker, because only a
+//! process can really be aborted or killed. It does what `atcost ingest`, `atcost compact` and
+//! `atcost sign` do, in turn, and says after each commit that it was told so.
 //!
-//! The sites are read from the source code, so a failpoint that is added there is tried here, and one that no work reaches is a failure.
+//! The sites are read from the source code, so a failpoint that is added there is tried here, and
+//! one that no work reaches is a failure.
 
 use crate::campaign::{self, Campaign, Extent, Trial};
 use crate::work::{at, ledger_before_checkpoint, new_signer, sign, wait};
@@ -104,8 +106,11 @@ fn tries() -> &'static [Try] {
         let mut tries = Vec::new();
         for (site, returns) in sites() {
             let passed = counted.passed.get(&site).copied().unwrap_or_default();
-            let actions: &[Action] =
-                if returns { &[Action::Abort, Action::Panic, Action::Kill, Action::Error] } else { &[Action::Abort, Action::Panic, Action::Kill] };
+            let actions: &[Action] = if returns {
+                &[Action::Abort, Action::Panic, Action::Kill, Action::Error]
+            } else {
+                &[Action::Abort, Action::Panic, Action::Kill]
+            };
             tries.extend(actions.iter().map(|action| Try { site: site.clone(), action: *action, passed }));
         }
         tries
@@ -114,7 +119,8 @@ fn tries() -> &'static [Try] {
 
 fn run(trial: &mut Trial) {
     let tries = tries();
-    let Try { site, action, passed } = &tries[usize::try_from(trial.number % tries.len() as u64).expect("an index")];
+    let Try { site, action, passed } =
+        &tries[usize::try_from(trial.number % tries.len() as u64).expect("an index")];
     if *passed == 0 {
         return trial.failed(format!("the worker never passes the failpoint {site}"));
     }
@@ -139,13 +145,18 @@ fn run(trial: &mut Trial) {
     let audit = trial.audit(&ledger, &[]);
     let commits = audit.shards.first().map(|shard| shard.commits);
     if commits < crashed.acknowledged {
-        trial.lost(format!("{site}, {name}, pass {hit}: commit {:?} was acknowledged, and there are {commits:?}", crashed.acknowledged));
+        trial.lost(format!(
+            "{site}, {name}, pass {hit}: commit {:?} was acknowledged, and there are {commits:?}",
+            crashed.acknowledged
+        ));
     }
     let recovered = work(&ledger, &input, &[]);
     if !recovered.ended_well {
-        return trial.failed(format!("{site}, {name}, pass {hit}: the next worker fails: {}", recovered.errors));
+        return trial
+            .failed(format!("{site}, {name}, pass {hit}: the next worker fails: {}", recovered.errors));
     }
-    let signed = trial.audit_signed(&ledger, &expected(&input), Some(&key)).shards.first().map(|shard| shard.signed);
+    let signed =
+        trial.audit_signed(&ledger, &expected(&input), Some(&key)).shards.first().map(|shard| shard.signed);
     if signed < audit.shards.first().map(|shard| shard.signed) {
         trial.failed(format!("{site}, {name}, pass {hit}: the signed head went back"));
     }
@@ -165,7 +176,14 @@ struct Worked {
 fn work(ledger: &Path, input: &Path, strike: &[&str]) -> Worked {
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
-    command.arg(WORKER).arg(ledger).arg(input).args(strike).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg(WORKER)
+        .arg(ledger)
+        .arg(input)
+        .args(strike)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("this program starts");
     let output = BufReader::new(child.stdout.take().expect("the output is piped"));
     let mut errors = child.stderr.take().expect("the errors are piped");
@@ -224,7 +242,9 @@ fn records(file: u32) -> String {
 
 fn expected(input: &Path) -> Vec<(String, Range<i64>)> {
     let stream = |file: u32| {
-        let digest = Sha256::digest(std::fs::read(input.join(format!("{}/part-{file}.ndjson", file / 2))).expect("a file"));
+        let digest = Sha256::digest(
+            std::fs::read(input.join(format!("{}/part-{file}.ndjson", file / 2))).expect("a file"),
+        );
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         (format!("file/{digest}/0"), 0..40)
     };
@@ -233,7 +253,9 @@ fn expected(input: &Path) -> Vec<(String, Range<i64>)> {
 
 /// The worker: does all of the work that is not done, and strikes itself where it was told to.
 pub fn worker(arguments: &[String]) -> Result<(), String> {
-    let [ledger, input, strike @ ..] = arguments else { return Err("a worker is given a ledger and an input".to_owned()) };
+    let [ledger, input, strike @ ..] = arguments else {
+        return Err("a worker is given a ledger and an input".to_owned());
+    };
     arm(strike)?;
     // Whoever waits for a worker waits for its output to end.
     std::thread::spawn(|| {
@@ -256,9 +278,10 @@ fn arm(strike: &[String]) -> Result<(), String> {
             let passed = format!("passed {site}");
             fail::cfg_callback(site, move || say(&passed))
         }),
-        [action, site, hit] if action == "error" => {
-            fail::cfg(site.as_str(), &if hit == "0" { "1*return".to_owned() } else { format!("{hit}*off->1*return") })
-        }
+        [action, site, hit] if action == "error" => fail::cfg(
+            site.as_str(),
+            &if hit == "0" { "1*return".to_owned() } else { format!("{hit}*off->1*return") },
+        ),
         [action, site, hit] => {
             let (action, hit) = (action.clone(), hit.parse::<u64>().map_err(|error| error.to_string())?);
             let pass = AtomicU64::new(0);
@@ -280,7 +303,8 @@ fn arm(strike: &[String]) -> Result<(), String> {
     }
 }
 
-/// The version of which the ledger makes a Delta checkpoint, beside the commits. This work is so short that it would be over before.
+/// The version of which the ledger makes a Delta checkpoint, beside the commits. This work is so
+/// short that it would be over before.
 const CHECKPOINT: u64 = 100;
 
 fn wait_for_checkpoint(ledger: &Path) {
@@ -299,7 +323,12 @@ async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error:
         let mut source = FilesSource::new(input.join(part))?;
         let mut decoder = Decoder::new(Box::new(SchemaTable::read(&BTreeMap::new())?), []);
         let policy = BatchPolicy { max_records: 15, ..BatchPolicy::default() };
-        let settings = Settings { policy, until_caught_up: true, rediscover_every: Duration::from_secs(60), metrics: Arc::default() };
+        let settings = Settings {
+            policy,
+            until_caught_up: true,
+            rediscover_every: Duration::from_secs(60),
+            metrics: Arc::default(),
+        };
         let mut version = None;
         let mut told = |progress: &pipeline::Progress| {
             if progress.version != version {
@@ -310,7 +339,16 @@ async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error:
                 }
             }
         };
-        pipeline::run(&mut source, &mut decoder, &mut opened, &settings, &Stop::default(), || at(1_000_000_000), &mut told).await?;
+        pipeline::run(
+            &mut source,
+            &mut decoder,
+            &mut opened,
+            &settings,
+            &Stop::default(),
+            || at(1_000_000_000),
+            &mut told,
+        )
+        .await?;
         drop(opened);
         days += 2;
         compact(ledger, at(days * 24 * 60 * 60 * 1_000_000)).await?;

@@ -37,7 +37,8 @@ fn work() -> Work {
 }
 
 fn failing(trial: &mut Trial) {
-    let variant = if trial.extent == Extent::Full { trial.number / LAST_CALL } else { trial.random.below(VARIANTS) };
+    let variant =
+        if trial.extent == Extent::Full { trial.number / LAST_CALL } else { trial.random.below(VARIANTS) };
     let disk = Arc::new(FailingDisk {
         call: AtomicU64::new(0),
         fails: trial.number % LAST_CALL,
@@ -60,7 +61,9 @@ fn failing(trial: &mut Trial) {
         trial.injected(1);
         match outcome {
             Ok(Ok(())) => trial.tally("the work went on"),
-            Ok(Err(error)) if error.kind() == ErrorKind::Retry => trial.tally("the process stopped and said why"),
+            Ok(Err(error)) if error.kind() == ErrorKind::Retry => {
+                trial.tally("the process stopped and said why")
+            }
             Ok(Err(error)) => trial.failed(format!("it stopped with another error than of storage: {error}")),
             Err(panic) => trial.failed(format!("it panicked: {panic}")),
         }
@@ -76,7 +79,8 @@ fn failing(trial: &mut Trial) {
     recovers(trial, &folder, &work, &acknowledged);
 }
 
-/// The ledger opens as on any other day, has what was acknowledged, and the rest of the work can be done.
+/// The ledger opens as on any other day, has what was acknowledged, and the rest of the work can be
+/// done.
 fn recovers(trial: &mut Trial, folder: &Path, work: &Work, acknowledged: &BTreeMap<String, i64>) {
     let opened = wait(Ledger::open(folder)).map(|ledger| work.reached(&ledger));
     let reached = match opened {
@@ -181,7 +185,8 @@ impl RecordingDisk {
     /// Another process signs what it finds. Nobody has synced the name of the last entry yet.
     fn sign(&self) {
         let disk = self.itself.upgrade().expect("who records is there");
-        let (ledger, folder) = (self.ledger.clone(), self.ledger.parent().expect("a folder around the ledger").to_owned());
+        let (ledger, folder) =
+            (self.ledger.clone(), self.ledger.parent().expect("a folder around the ledger").to_owned());
         let signing = thread::spawn(move || wait(sign(&ledger, &folder, disk)));
         let size = signing.join().expect("a signer does not panic").expect("a whole ledger is signed");
         self.record(Event::Signed(size));
@@ -243,16 +248,24 @@ fn recorded() -> &'static [Event] {
         let ledger = folder.path().join("ledger");
         ledger_before_checkpoint(&ledger);
         new_signer(folder.path());
-        let disk = Arc::new_cyclic(|itself| RecordingDisk { ledger: ledger.clone(), events: Mutex::default(), itself: itself.clone() });
+        let disk = Arc::new_cyclic(|itself| RecordingDisk {
+            ledger: ledger.clone(),
+            events: Mutex::default(),
+            itself: itself.clone(),
+        });
         wait(async {
             let work = work();
-            let mut ledger = open_over(Arc::new(DurableStore::over(disk.clone())), &ledger).await.expect("it opens");
+            let mut ledger =
+                open_over(Arc::new(DurableStore::over(disk.clone())), &ledger).await.expect("it opens");
             while work.step(&mut ledger).await.expect("a whole disk").is_some() {
                 disk.record(Event::Acknowledged(work.reached(&ledger)));
             }
         });
         let events = disk.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert!(events.iter().any(|event| matches!(event, Event::Renamed(..) | Event::Linked(..))), "the recording saw the commits");
+        assert!(
+            events.iter().any(|event| matches!(event, Event::Renamed(..) | Event::Linked(..))),
+            "the recording saw the commits"
+        );
         events
     })
 }
@@ -263,7 +276,8 @@ struct Inode {
     synced: bool,
 }
 
-/// The disk as a machine finds it that was without power: each folder has what was synced, and any part of what was not.
+/// The disk as a machine finds it that was without power: each folder has what was synced, and any
+/// part of what was not.
 fn after_power_loss(events: &[Event], random: &mut Random) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut inodes: Vec<Inode> = Vec::new();
     let mut live: BTreeMap<PathBuf, usize> = BTreeMap::new();
@@ -343,7 +357,11 @@ fn content(inode: &Inode, random: &mut Random) -> Vec<u8> {
 
 fn power_loss(trial: &mut Trial) {
     let events = recorded();
-    let point = if trial.number < events.len() as u64 { trial.number } else { trial.random.below(events.len() as u64 + 1) };
+    let point = if trial.number < events.len() as u64 {
+        trial.number
+    } else {
+        trial.random.below(events.len() as u64 + 1)
+    };
     let happened = &events[..usize::try_from(point).expect("an index")];
     let (folder, work) = (trial.folder().join("ledger"), work());
     ledger_before_checkpoint(&folder);

@@ -1,9 +1,10 @@
 //! One bit of one file of a sealed ledger is another. Is it seen before money is computed from it?
 //!
-//! A flip is caught when rating's way of opening the ledger refuses; or when rating opens exactly what it would have opened without
-//! the flip, and `verify ledger` or the signer names the damage.
+//! A flip is caught when rating's way of opening the ledger refuses; or when rating opens exactly
+//! what it would have opened without the flip, and `verify ledger` or the signer names the damage.
 //!
-//! Delta's `_last_checkpoint` is left out: it is a hint for other programs, nobody here reads it, and nothing says what must be in it.
+//! Delta's `_last_checkpoint` is left out: it is a hint for other programs, nobody here reads it,
+//! and nothing says what must be in it.
 
 use crate::campaign::{Campaign, Extent, Trial, shared_folder};
 use crate::work::{Work, at, copy_folder, ledger_before_checkpoint, new_signer, sign, wait};
@@ -63,7 +64,10 @@ fn sealed() -> &'static Sealed {
             let mut journal = Journal::open(&ledger).await.expect("the journal");
             for body in ["a catalog", "another one"] {
                 let digest = Sha256Digest::of(body.as_bytes());
-                journal.append(EntryKind::CatalogPublished, at(0), digest, Some("why".to_owned()), body.into()).await.expect("an entry");
+                journal
+                    .append(EntryKind::CatalogPublished, at(0), digest, Some("why".to_owned()), body.into())
+                    .await
+                    .expect("an entry");
             }
         });
         signed(&folder).expect("it is signed");
@@ -175,8 +179,11 @@ fn rate(folder: &Path) -> Result<String, String> {
         let pinned = PinnedFiles::of_ledger(&ledger, None).await.map_err(|error| error.to_string())?;
         pinned.verified_paths().map_err(|error| error.to_string())?;
         let journal = Journal::open(&ledger).await.map_err(|error| error.to_string())?;
-        let bodies: Vec<_> =
-            journal.entries().iter().map(|entry| (entry.number, entry.recorded_at, entry.digest, &entry.note, &entry.body)).collect();
+        let bodies: Vec<_> = journal
+            .entries()
+            .iter()
+            .map(|entry| (entry.number, entry.recorded_at, entry.digest, &entry.note, &entry.body))
+            .collect();
         Ok(format!("{:?} {bodies:?}", pinned.cut))
     })
 }

@@ -1,8 +1,9 @@
-//! What can happen around a real broker: processes killed, brokers killed, two owners, full and read-only disks, clocks that jump, topics
-//! created again, records gone before they were read, shards divided anew.
+//! What can happen around a real broker: processes killed, brokers killed, two owners, full and
+//! read-only disks, clocks that jump, topics created again, records gone before they were read,
+//! shards divided anew.
 //!
-//! Every trial ends the same way: what a plain consumer reads of the topic is in the ledger, each record once and at its offset, and every
-//! stream is read up to its end.
+//! Every trial ends the same way: what a plain consumer reads of the topic is in the ledger, each
+//! record once and at its offset, and every stream is read up to its end.
 
 // Modules in reading order.
 mod clock; // the wall clock of a process, moved
@@ -30,7 +31,13 @@ fn trials(extent: Extent, full: u64) -> u64 {
 }
 
 pub const CAMPAIGNS: &[Campaign] = &[
-    Campaign { name: "kafka-kill", what: "kill -9 of ingest under load", trials: |extent| trials(extent, 50), threads: 2, run: kill },
+    Campaign {
+        name: "kafka-kill",
+        what: "kill -9 of ingest under load",
+        trials: |extent| trials(extent, 50),
+        threads: 2,
+        run: kill,
+    },
     Campaign {
         name: "kafka-broker",
         what: "kill -9 of the broker while ingest reads",
@@ -38,9 +45,27 @@ pub const CAMPAIGNS: &[Campaign] = &[
         threads: 1,
         run: broker_killed,
     },
-    Campaign { name: "kafka-owners", what: "two owners of the same partitions", trials: |extent| trials(extent, 10), threads: 1, run: owners },
-    Campaign { name: "kafka-disk-full", what: "a disk that is full", trials: |extent| trials(extent, 10), threads: 1, run: disk_full },
-    Campaign { name: "kafka-read-only", what: "a disk remounted read-only", trials: |extent| trials(extent, 5), threads: 1, run: read_only },
+    Campaign {
+        name: "kafka-owners",
+        what: "two owners of the same partitions",
+        trials: |extent| trials(extent, 10),
+        threads: 1,
+        run: owners,
+    },
+    Campaign {
+        name: "kafka-disk-full",
+        what: "a disk that is full",
+        trials: |extent| trials(extent, 10),
+        threads: 1,
+        run: disk_full,
+    },
+    Campaign {
+        name: "kafka-read-only",
+        what: "a disk remounted read-only",
+        trials: |extent| trials(extent, 5),
+        threads: 1,
+        run: read_only,
+    },
     Campaign {
         name: "kafka-clock",
         what: "a wall clock that jumps by up to 40 days",
@@ -48,7 +73,13 @@ pub const CAMPAIGNS: &[Campaign] = &[
         threads: 1,
         run: clock_jumps,
     },
-    Campaign { name: "kafka-recreated", what: "a topic deleted and created again", trials: |extent| trials(extent, 12), threads: 1, run: recreated },
+    Campaign {
+        name: "kafka-recreated",
+        what: "a topic deleted and created again",
+        trials: |extent| trials(extent, 12),
+        threads: 1,
+        run: recreated,
+    },
     Campaign {
         name: "kafka-retention",
         what: "records deleted before they were read",
@@ -56,7 +87,13 @@ pub const CAMPAIGNS: &[Campaign] = &[
         threads: 1,
         run: retention,
     },
-    Campaign { name: "kafka-shards", what: "the number of shards changed under load", trials: |extent| trials(extent, 8), threads: 1, run: shards },
+    Campaign {
+        name: "kafka-shards",
+        what: "the number of shards changed under load",
+        trials: |extent| trials(extent, 8),
+        threads: 1,
+        run: shards,
+    },
 ];
 
 /// How many faults a trial makes.
@@ -91,7 +128,8 @@ fn finish(trial: &mut Trial, atcost: &Atcost, broker: &Broker, topic: &str) {
     }
 }
 
-/// Whether it ended by itself with exit status 2 and these words. Anything else is a failure of the trial.
+/// Whether it ended by itself with exit status 2 and these words. Anything else is a failure of the
+/// trial.
 fn refused(trial: &mut Trial, output: &Output, words: &str) -> bool {
     let as_expected = output.code == Some(2) && output.stderr.contains(words);
     if !as_expected {
@@ -113,8 +151,10 @@ fn files(folder: &Path, extension: &str) -> usize {
 
 /// The entries of a shard's log, in their order.
 fn log(shard: &Path) -> Vec<String> {
-    let mut entries: Vec<_> =
-        fs::read_dir(shard.join("_delta_log")).expect("a shard has a log").map(|entry| entry.expect("the log can be listed").path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(shard.join("_delta_log"))
+        .expect("a shard has a log")
+        .map(|entry| entry.expect("the log can be listed").path())
+        .collect();
     entries.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     entries.sort();
     entries.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect()
@@ -123,7 +163,10 @@ fn log(shard: &Path) -> Vec<String> {
 /// Files of rows that no commit names.
 fn unnamed(shard: &Path) -> usize {
     let log = log(shard).concat();
-    let listed = fs::read_dir(shard).expect("a shard is a folder").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let listed = fs::read_dir(shard)
+        .expect("a shard is a folder")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
     listed.filter(|name| name.ends_with(".parquet") && !log.contains(name)).count()
 }
 
@@ -138,7 +181,8 @@ fn wait_for_commit(trial: &mut Trial, atcost: &Atcost, running: &mut Running, be
     }
 }
 
-/// The rows of all shards: what is recorded of each offset of each stream, the id of its event, or none where it was refused. Gaps have none.
+/// The rows of all shards: what is recorded of each offset of each stream, the id of its event, or
+/// none where it was refused. Gaps have none.
 fn rows(atcost: &Atcost) -> BTreeMap<(String, i64), Option<String>> {
     let ledger = atcost.folder().join("ledger");
     let mut paths = Vec::new();
@@ -158,12 +202,20 @@ fn rows(atcost: &Atcost) -> BTreeMap<(String, i64), Option<String>> {
     if paths.is_empty() {
         return BTreeMap::new();
     }
-    let statement =
-        format!("SELECT origin || '/' || \"partition\" AS stream, \"offset\", id FROM read_parquet([{}]) WHERE kind <> 'gap'", paths.join(", "));
+    let statement = format!(
+        "SELECT origin || '/' || \"partition\" AS stream, \"offset\", id FROM read_parquet([{}]) WHERE kind <> 'gap'",
+        paths.join(", ")
+    );
     let table = queries(&ledger, &[&statement]).remove(0);
     let row = |row: Vec<Option<String>>| {
         let [stream, offset, id] = <[_; 3]>::try_from(row).expect("three columns were asked for");
-        ((stream.expect("a row has a stream"), offset.expect("a row has an offset").parse().expect("an offset is a number")), id)
+        (
+            (
+                stream.expect("a row has a stream"),
+                offset.expect("a row has an offset").parse().expect("an offset is a number"),
+            ),
+            id,
+        )
     };
     table.rows.into_iter().map(row).collect()
 }
@@ -202,7 +254,8 @@ fn recount(trial: &mut Trial, atcost: &Atcost, broker: &Broker, topic: &str) {
     }
 }
 
-/// Half of the kills fall anywhere, the other half between a file of rows and the commit that names it.
+/// Half of the kills fall anywhere, the other half between a file of rows and the commit that names
+/// it.
 fn kill(trial: &mut Trial) {
     let broker = Broker::shared();
     let (topic, atcost) = (broker.topic(4), ledger(trial.folder(), 150));
@@ -215,7 +268,12 @@ fn kill(trial: &mut Trial) {
             pause(trial, 2_000);
         } else {
             let further = trial.random.below(4);
-            wait_for_commit(trial, &atcost, &mut running, before + usize::try_from(further).expect("a small number"));
+            wait_for_commit(
+                trial,
+                &atcost,
+                &mut running,
+                before + usize::try_from(further).expect("a small number"),
+            );
             let files_before = files(&shard, "parquet");
             while files(&shard, "parquet") <= files_before && begun.elapsed() < PATIENCE {}
         }
@@ -261,7 +319,8 @@ fn broker_killed(trial: &mut Trial) {
     recount(trial, &atcost, &broker, &topic);
 }
 
-/// Now and then one of the two sleeps for a while, so that it wakes with an old view of the ledger and a batch of the past.
+/// Now and then one of the two sleeps for a while, so that it wakes with an old view of the ledger
+/// and a batch of the past.
 fn owners(trial: &mut Trial) {
     let broker = Broker::shared();
     let (topic, atcost) = (broker.topic(1), ledger(trial.folder(), 150));
@@ -351,7 +410,8 @@ fn read_only(trial: &mut Trial) {
     recount(trial, &atcost, broker, &topic);
 }
 
-/// The first jump is always far ahead, so that what follows is a clock that goes back behind what the ledger has.
+/// The first jump is always far ahead, so that what follows is a clock that goes back behind what
+/// the ledger has.
 fn clock_jumps(trial: &mut Trial) {
     const HOUR: i64 = 3_600;
     const FAR: i64 = 40 * 24 * HOUR;
@@ -394,7 +454,8 @@ fn last_timestamp(atcost: &Atcost) -> i64 {
     first_action["commitInfo"]["timestamp"].as_i64().expect("a commit has a time")
 }
 
-/// Whatever the new topic has, and whether or not somebody reads while it comes: it is another one, and the ledger stays as it was.
+/// Whatever the new topic has, and whether or not somebody reads while it comes: it is another one,
+/// and the ledger stays as it was.
 fn recreated(trial: &mut Trial) {
     const FIRST: u64 = 600;
     let broker = Broker::shared();
@@ -402,8 +463,8 @@ fn recreated(trial: &mut Trial) {
     broker.produce(&topic, &load::records(0, FIRST, 2));
     finish(trial, &atcost, broker, &topic);
     let (expected, before) = (whole(&broker.read(&topic)), commits(&atcost));
-    let how =
-        ["while nobody reads", "while the reader sleeps", "while the reader waits for more"][usize::try_from(trial.number % 3).expect("below 3")];
+    let how = ["while nobody reads", "while the reader sleeps", "while the reader waits for more"]
+        [usize::try_from(trial.number % 3).expect("below 3")];
     let reader = (how != "while nobody reads").then(|| start(&atcost, broker, &topic));
     if let Some(reader) = &reader {
         sleep(Duration::from_secs(1));
@@ -477,15 +538,17 @@ fn retention(trial: &mut Trial) {
 /// How often a ledger is divided again that running writers do not leave alone.
 const TRIES: usize = 50;
 
-/// Whoever writes when the ledger is divided anew is fenced; whoever comes with a division of the past is refused. There are never more shards than
-/// partitions: one that has nothing to write is not fenced either.
+/// Whoever writes when the ledger is divided anew is fenced; whoever comes with a division of the
+/// past is refused. There are never more shards than partitions: one that has nothing to write is
+/// not fenced either.
 fn shards(trial: &mut Trial) {
     let broker = Broker::shared();
     let (topic, atcost) = (broker.topic(5), ledger(trial.folder(), 150));
     let load = Load::start(broker, &topic, 5, 0);
     let sequence: &[usize] = if trial.extent == Extent::Full { &[3, 2, 4, 1, 5, 2] } else { &[3, 2] };
     let shard = |number: usize, of: usize| format!("{}/{of}", number + 1);
-    let start = |number: usize, of: usize| atcost.spawn(&ingest(broker, &topic, &["--shard", &shard(number, of)]));
+    let start =
+        |number: usize, of: usize| atcost.spawn(&ingest(broker, &topic, &["--shard", &shard(number, of)]));
     let mut running = vec![start(0, 1)];
     for of in sequence {
         let before = commits(&atcost);
@@ -496,7 +559,8 @@ fn shards(trial: &mut Trial) {
             let killed = trial.random.index(running.len());
             running[killed].kill();
         }
-        // A writer that is faster stops it, perhaps between two shards; asked again it goes on from there.
+        // A writer that is faster stops it, perhaps between two shards; asked again it goes on from
+        // there.
         let mut divided = atcost.run(&["shards", &of.to_string()]);
         for _ in 0..TRIES {
             if !divided.stderr.contains("another writer") {
@@ -527,9 +591,14 @@ fn shards(trial: &mut Trial) {
     }
     load.stop();
     for number in 0..last {
-        let output = atcost.run(&ingest(broker, &topic, &["--shard", &shard(number, last), "--until-caught-up"]));
+        let output =
+            atcost.run(&ingest(broker, &topic, &["--shard", &shard(number, last), "--until-caught-up"]));
         if output.code != Some(0) {
-            trial.failed(format!("shard {} does not reach the end of its partitions: {}", shard(number, last), output.text()));
+            trial.failed(format!(
+                "shard {} does not reach the end of its partitions: {}",
+                shard(number, last),
+                output.text()
+            ));
         }
     }
     recount(trial, &atcost, broker, &topic);

@@ -1,11 +1,13 @@
 //! The fault campaigns: what was promised, under every fault we can produce, counted.
 //!
-//! Without arguments each campaign runs a few minutes' part of itself, as one of the everyday tests. `make faults` runs all of it and
-//! writes the figures into docs/reliability.md. It deliberately has no tolerance: one record lost, repeated or damaged unseen is a failure.
+//! Without arguments each campaign runs a few minutes' part of itself, as one of the everyday
+//! tests. `make faults` runs all of it and writes the figures into docs/reliability.md. It
+//! deliberately has no tolerance: one record lost, repeated or damaged unseen is a failure.
 //!
 //!     cargo test -p tests --test faults -- [CAMPAIGN...] [--full] [--seed N] [--trial N] [--write]
 //!
-//! A campaign is selected by a part of its name. `--seed` changes what is random, `--trial` runs one trial alone, `--write` records the figures.
+//! A campaign is selected by a part of its name. `--seed` changes what is random, `--trial` runs
+//! one trial alone, `--write` records the figures.
 
 // Modules in reading order.
 mod campaign; // what a campaign and a trial are
@@ -22,7 +24,17 @@ use campaign::{Campaign, Extent};
 use std::process::ExitCode;
 
 fn campaigns() -> Vec<&'static Campaign> {
-    [crash::CAMPAIGNS, ambiguous::CAMPAIGNS, disk::CAMPAIGNS, zombies::CAMPAIGNS, flips::CAMPAIGNS, kafka::CAMPAIGNS].into_iter().flatten().collect()
+    [
+        crash::CAMPAIGNS,
+        ambiguous::CAMPAIGNS,
+        disk::CAMPAIGNS,
+        zombies::CAMPAIGNS,
+        flips::CAMPAIGNS,
+        kafka::CAMPAIGNS,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 struct Arguments {
@@ -34,13 +46,23 @@ struct Arguments {
     list: bool,
 }
 
-/// Flags of the test harness that are followed by a value; the others stand alone. Whoever passes them speaks to all tests at once.
-const HARNESS_VALUES: &[&str] = &["-Z", "--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed"];
+/// Flags of the test harness that are followed by a value; the others stand alone. Whoever passes
+/// them speaks to all tests at once.
+const HARNESS_VALUES: &[&str] =
+    &["-Z", "--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed"];
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut arguments = Arguments { selected: Vec::new(), extent: Extent::Small, seed: 1, trial: None, write: false, list: false };
-    let number =
-        |flag: &str, value: Option<String>| value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} is followed by a number"));
+    let mut arguments = Arguments {
+        selected: Vec::new(),
+        extent: Extent::Small,
+        seed: 1,
+        trial: None,
+        write: false,
+        list: false,
+    };
+    let number = |flag: &str, value: Option<String>| {
+        value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} is followed by a number"))
+    };
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--full" => arguments.extent = Extent::Full,
@@ -77,7 +99,9 @@ fn main() -> ExitCode {
         }
     };
     let mut selected = campaigns();
-    selected.retain(|campaign| arguments.selected.is_empty() || arguments.selected.iter().any(|part| campaign.name.contains(part)));
+    selected.retain(|campaign| {
+        arguments.selected.is_empty() || arguments.selected.iter().any(|part| campaign.name.contains(part))
+    });
     if arguments.list {
         selected.iter().for_each(|campaign| println!("{}: test", campaign.name));
         return ExitCode::SUCCESS;
@@ -86,8 +110,14 @@ fn main() -> ExitCode {
     for campaign in selected {
         let outcome = campaign::run(campaign, arguments.extent, arguments.seed, arguments.trial);
         // As the test harness prints it, so that the Makefile finds the slowest among all tests.
-        let (verdict, milliseconds) = (if outcome.is_clean() { "ok" } else { "FAILED" }, outcome.took.as_millis());
-        println!("test faults::{} ... {verdict} <{}.{:03}s>", campaign.name, milliseconds / 1000, milliseconds % 1000);
+        let (verdict, milliseconds) =
+            (if outcome.is_clean() { "ok" } else { "FAILED" }, outcome.took.as_millis());
+        println!(
+            "test faults::{} ... {verdict} <{}.{:03}s>",
+            campaign.name,
+            milliseconds / 1000,
+            milliseconds % 1000
+        );
         outcomes.push((campaign, outcome));
     }
     campaign::clean_up();

@@ -1,6 +1,8 @@
-//! The work that faults interrupt: two streams of made-up records, read into a ledger batch by batch.
+//! The work that faults interrupt: two streams of made-up records, read into a ledger batch by
+//! batch.
 //!
-//! What a batch holds follows from where it begins, so whoever goes on after a crash writes what would have been written without it.
+//! What a batch holds follows from where it begins, so whoever goes on after a crash writes what
+//! would have been written without it.
 
 use crate::campaign;
 use futures::FutureExt as _;
@@ -26,13 +28,22 @@ use tokio::runtime::{Builder, Runtime};
 /// Runs what is asynchronous, for all trials of this process.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")).block_on(future)
+    RUNTIME
+        .get_or_init(|| {
+            Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+        })
+        .block_on(future)
 }
 
 /// As [`wait`]; a panic is an error, as it would end the process.
 pub fn wait_or_panic<T>(future: impl Future<Output = T>) -> Result<T, String> {
-    wait(std::panic::AssertUnwindSafe(future).catch_unwind())
-        .map_err(|panic| panic.downcast_ref::<String>().cloned().or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
+    wait(std::panic::AssertUnwindSafe(future).catch_unwind()).map_err(|panic| {
+        panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_default()
+    })
 }
 
 /// An instant of the day the work is done on, later for larger numbers.
@@ -51,7 +62,12 @@ pub struct Work {
 
 impl Work {
     pub fn new(end: i64, step: i64) -> Self {
-        let stream = |partition| Arc::new(Stream { origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "usage".to_owned() }, partition });
+        let stream = |partition| {
+            Arc::new(Stream {
+                origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "usage".to_owned() },
+                partition,
+            })
+        };
         Self { streams: vec![stream(0), stream(1)], end, step }
     }
 
@@ -63,7 +79,10 @@ impl Work {
     /// How far the ledger says that each stream was read.
     pub fn reached(&self, ledger: &Ledger) -> BTreeMap<String, i64> {
         let positions = ledger.positions(&self.plain());
-        self.streams.iter().filter_map(|stream| Some((stream.to_string(), positions.get(stream)?.0))).collect()
+        self.streams
+            .iter()
+            .filter_map(|stream| Some((stream.to_string(), positions.get(stream)?.0)))
+            .collect()
     }
 
     fn plain(&self) -> Vec<Stream> {
@@ -127,7 +146,13 @@ fn push(batch: &mut BatchBuilder, stream: ledger::row::StreamIndex, offset: i64,
     let outcome = if until > offset + 1 {
         OutcomeRef::Gap { until: Offset(until), detail: "deleted by retention" }
     } else if offset % 5 == 1 {
-        OutcomeRef::Rejected { reason: Reason::JsonInvalid, detail: "expected value", key: None, headers: &[0; 4], value: Some(b"\xff") }
+        OutcomeRef::Rejected {
+            reason: Reason::JsonInvalid,
+            detail: "expected value",
+            key: None,
+            headers: &[0; 4],
+            value: Some(b"\xff"),
+        }
     } else {
         OutcomeRef::Usage(EventRef {
             source: "//edge/ams",
@@ -158,14 +183,21 @@ pub fn ledger_before_checkpoint(folder: &Path) {
     let ledger = LEDGER.get_or_init(|| {
         let ledger = campaign::shared_folder();
         new_ledger(&ledger);
-        let stream = Arc::new(Stream { origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "idle".to_owned() }, partition: 0 });
+        let stream = Arc::new(Stream {
+            origin: Origin::Kafka { cluster: "c1".to_owned(), topic: "idle".to_owned() },
+            partition: 0,
+        });
         wait(async {
             let mut ledger = Ledger::open(&ledger).await.expect("it opens");
-            // Positions alone, so that there are no files that every trial copies and every audit reads.
+            // Positions alone, so that there are no files that every trial copies and every audit
+            // reads.
             for offset in 0..95 {
                 let mut batch = BatchBuilder::default();
                 let index = batch.stream(&stream, "idle");
-                batch.advance(index, Advance { from: NextOffset(offset), to: NextOffset(offset + 1), identity: None });
+                batch.advance(
+                    index,
+                    Advance { from: NextOffset(offset), to: NextOffset(offset + 1), identity: None },
+                );
                 ledger.commit(batch, at(offset)).await.expect("it commits");
             }
         });
@@ -174,12 +206,15 @@ pub fn ledger_before_checkpoint(folder: &Path) {
     copy_folder(ledger, folder);
 }
 
-/// Signs what a ledger has, and gives the size that is signed of its shard. `folder` has the signer's key and state.
+/// Signs what a ledger has, and gives the size that is signed of its shard. `folder` has the
+/// signer's key and state.
 ///
 /// # Errors
 /// When the signer refuses.
 pub async fn sign(ledger: &Path, folder: &Path, files: Arc<dyn FileSystem>) -> Result<u64, String> {
-    let signer = Signer::open(&folder.join("signer.key"), &folder.join("state")).map_err(|error| error.to_string())?.over(files);
+    let signer = Signer::open(&folder.join("signer.key"), &folder.join("state"))
+        .map_err(|error| error.to_string())?
+        .over(files);
     let logs = signer.sign(ledger, true, &mut |_| {}).await.map_err(|error| error.to_string())?;
     match logs.iter().flat_map(|log| &log.findings).next() {
         Some(finding) => Err(finding.what.clone()),
@@ -204,7 +239,8 @@ pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path) -> Result<Led
 pub fn behind(reached: &BTreeMap<String, i64>, acknowledged: &BTreeMap<String, i64>) -> Vec<String> {
     let short = |(stream, next): (&String, &i64)| {
         let found = reached.get(stream).copied();
-        (found.is_none_or(|found| found < *next)).then(|| format!("{stream} was acknowledged up to {next}, and the ledger says {found:?}"))
+        (found.is_none_or(|found| found < *next))
+            .then(|| format!("{stream} was acknowledged up to {next}, and the ledger says {found:?}"))
     };
     acknowledged.iter().filter_map(short).collect()
 }

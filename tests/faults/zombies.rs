@@ -48,7 +48,8 @@ struct Owned {
     fenced: u64,
 }
 
-/// Commits until the work is done, and whenever it is fenced begins anew, as a restarted process does.
+/// Commits until the work is done, and whenever it is fenced begins anew, as a restarted process
+/// does.
 async fn own(folder: &Path, work: &Work) -> Result<Owned, LedgerError> {
     let mut owned = Owned { commits: 0, fenced: 0 };
     let mut ledger = Ledger::open(folder).await?;

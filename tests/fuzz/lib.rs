@@ -1,6 +1,7 @@
 //! What the fuzz targets share: how input becomes records, and what must hold of every outcome.
 //!
-//! A target looks for a panic, for memory or time out of proportion, and for a broken promise of its own, which it asserts.
+//! A target looks for a panic, for memory or time out of proportion, and for a broken promise of
+//! its own, which it asserts.
 
 // The counters of the crates below are libFuzzer's, also in the program that only writes seeds.
 use libfuzzer_sys as _;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 /// When every record was received: 2025-11-03.
 pub const RECEIVED: i64 = 1_762_128_000_000_000;
 
-/// Schemas by their ids. 0 is `usage_event.v1`; 1 is as an older or a newer producer has it, with fields we do not have; 2 contains itself.
+/// Schemas by their ids. 0 is `usage_event.v1`; 1 is as an older or a newer producer has it, with
+/// fields we do not have; 2 contains itself.
 pub fn schemas() -> Vec<Arc<WriterSchema>> {
     let evolved = r#"{"type":"record","name":"UsageEvent","namespace":"atcost.v1","fields":[
         {"name":"tags","type":{"type":"array","items":["null","long",{"type":"map","values":"double"}]}},

@@ -1,6 +1,7 @@
 //! Where the fuzzers begin: the readable cases, one input to a file.
 //!
-//! `seeds TESTS/CASES FOLDER` writes FOLDER/TARGET/NUMBER. It reads only the parts of a case that are bytes as they stand.
+//! `seeds TESTS/CASES FOLDER` writes FOLDER/TARGET/NUMBER. It reads only the parts of a case that
+//! are bytes as they stand.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,6 @@
-//! Who bears a cost line: one file per rule or trap in tests/cases/allocation. Lines that begin with a word (`amount`, `rule`,
-//! `internal`, `bound`, `usage`), a line of `---`, then every share and statement line in order.
+//! Who bears a cost line: one file per rule or trap in tests/cases/allocation. Lines that begin
+//! with a word (`amount`, `rule`, `internal`, `bound`, `usage`), a line of `---`, then every share
+//! and statement line in order.
 
 use crate::cases;
 use rating::allocation::{Kind, Rule, Usage, shares, statement};
@@ -22,13 +23,22 @@ fn check(case: &str) -> String {
 
 fn answer(question: &str) -> Result<String, String> {
     let lines: Vec<Vec<&str>> = question.lines().map(|line| line.split_whitespace().collect()).collect();
-    let all = |word: &str| lines.iter().filter(|words| words.first() == Some(&word)).map(|words| words[1..].to_vec()).collect::<Vec<_>>();
+    let all = |word: &str| {
+        lines
+            .iter()
+            .filter(|words| words.first() == Some(&word))
+            .map(|words| words[1..].to_vec())
+            .collect::<Vec<_>>()
+    };
     let one = |word: &str| all(word).pop().unwrap_or_default();
     let customers = |words: &[&str]| words.iter().map(|id| customer(id)).collect::<BTreeSet<_>>();
 
-    let [amount, currency, mode] = one("amount")[..] else { panic!("an amount has a currency and a rounding mode") };
+    let [amount, currency, mode] = one("amount")[..] else {
+        panic!("an amount has a currency and a rounding mode")
+    };
     let amount = Amount::parse(amount, Sign::Any).expect("an amount");
-    let (currency, mode) = (Currency::from_code(currency).expect("a currency"), RoundingMode::parse(mode).expect("a mode"));
+    let (currency, mode) =
+        (Currency::from_code(currency).expect("a currency"), RoundingMode::parse(mode).expect("a mode"));
     let settled = settle(amount, currency, mode).expect("money");
     let rule = match one("rule")[..] {
         ["proportional"] => Rule::Proportional,
@@ -39,7 +49,9 @@ fn answer(question: &str) -> Result<String, String> {
             shares: shares
                 .iter()
                 .map(|share| share.split_once('=').expect("customer=share"))
-                .map(|(id, share)| (customer(id), Quantity::parse(share, Sign::NonNegative).expect("a share")))
+                .map(|(id, share)| {
+                    (customer(id), Quantity::parse(share, Sign::NonNegative).expect("a share"))
+                })
                 .collect(),
         },
         ref other => panic!("no rule: {other:?}"),
@@ -55,19 +67,31 @@ fn answer(question: &str) -> Result<String, String> {
     let internal = customers(&one("internal"));
 
     let shares =
-        shares(amount, &rule, &usage, &customers(&one("bound")), |customer| internal.contains(customer)).map_err(|error| error.to_string())?;
+        shares(amount, &rule, &usage, &customers(&one("bound")), |customer| internal.contains(customer))
+            .map_err(|error| error.to_string())?;
     let statement = statement(settled, &shares).map_err(|error| error.to_string())?;
     let mut output = String::new();
     for share in &shares {
-        let (subject, quantity) = (share.subject.as_ref().map_or("", Subject::as_str), share.quantity.map(|quantity| quantity.to_string()));
-        let row = format!("{:14}{:12}{:16}{:>12}  {}", kind(share.kind), name(&share.customer), subject, quantity.unwrap_or_default(), share.amount);
+        let (subject, quantity) = (
+            share.subject.as_ref().map_or("", Subject::as_str),
+            share.quantity.map(|quantity| quantity.to_string()),
+        );
+        let row = format!(
+            "{:14}{:12}{:16}{:>12}  {}",
+            kind(share.kind),
+            name(&share.customer),
+            subject,
+            quantity.unwrap_or_default(),
+            share.amount
+        );
         writeln!(output, "{row}").expect("a String takes everything");
     }
     let settled_text = settled.to_amount().expect("money is an amount");
     writeln!(output, "settled at {settled_text} {currency}").expect("a String takes everything");
     for line in &statement {
         let money = line.money.to_amount().expect("money is an amount");
-        writeln!(output, "{:14}{:12}{money}", kind(line.kind), name(&line.customer)).expect("a String takes everything");
+        writeln!(output, "{:14}{:12}{money}", kind(line.kind), name(&line.customer))
+            .expect("a String takes everything");
     }
     Ok(output)
 }

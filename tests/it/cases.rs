@@ -1,4 +1,5 @@
-//! Readable cases: files under tests/cases whose last part is what must come out. `UPDATE_EXPECT=1` rewrites it.
+//! Readable cases: files under tests/cases whose last part is what must come out. `UPDATE_EXPECT=1`
+//! rewrites it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,10 @@ use tests::machine::{case, update_expected};
 
 /// What a folder of tests/cases holds, by name.
 pub fn entries(name: &str) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(case(name)).expect("a folder of cases").map(|entry| entry.expect("a case").path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(case(name))
+        .expect("a folder of cases")
+        .map(|entry| entry.expect("a case").path())
+        .collect();
     paths.sort();
     assert!(!paths.is_empty(), "there are no cases in {name}");
     paths

@@ -1,7 +1,8 @@
-//! What a catalog may not say: one file per refusal in tests/cases/catalog. Each is a patch of the month's catalog, a line of `---`
-//! and what the check says. A patch names files, `@ FILE`, and below them lines with `-` that are replaced by those with `+`; lines
-//! with a blank stay and say where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes it. `now INSTANT`
-//! compares with the month's catalog, published before.
+//! What a catalog may not say: one file per refusal in tests/cases/catalog. Each is a patch of the
+//! month's catalog, a line of `---` and what the check says. A patch names files, `@ FILE`, and
+//! below them lines with `-` that are replaced by those with `+`; lines with a blank stay and say
+//! where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes it. `now
+//! INSTANT` compares with the month's catalog, published before.
 
 use crate::cases;
 use rating::catalog::{Catalog, CatalogFiles, Problem, past_price_changes};
@@ -28,7 +29,8 @@ fn check(case: &str) -> String {
     let mut findings = match Catalog::load(&CatalogFiles::new(files)) {
         Err(problems) => shown(&problems),
         Ok((catalog, warnings)) => {
-            let mut findings: Vec<String> = warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+            let mut findings: Vec<String> =
+                warnings.iter().map(|warning| format!("warning: {warning}")).collect();
             if let Some(now) = now {
                 let now = Instant::parse_rfc3339(now).expect("an instant");
                 findings.extend(shown(&past_price_changes(&load_month(), &catalog, now)));
@@ -57,7 +59,10 @@ fn apply(files: &mut BTreeMap<String, String>, hunk: &str) {
     let mut lines = lines.lines().filter(|line| !line.is_empty()).peekable();
     while let Some(line) = lines.next() {
         let (mark, line) = line.split_at(1);
-        assert!(["-", "+", " "].contains(&mark), "a line of a hunk begins with -, + or a blank: {mark}{line}");
+        assert!(
+            ["-", "+", " "].contains(&mark),
+            "a line of a hunk begins with -, + or a blank: {mark}{line}"
+        );
         if mark != "+" {
             old += &format!("{line}\n");
         }
@@ -86,7 +91,8 @@ fn month() -> BTreeMap<String, String> {
 }
 
 fn load_month() -> Catalog {
-    let (catalog, warnings) = Catalog::load(&CatalogFiles::new(month())).expect("the month's catalog is fine");
+    let (catalog, warnings) =
+        Catalog::load(&CatalogFiles::new(month())).expect("the month's catalog is fine");
     assert_eq!(warnings, []);
     catalog
 }
@@ -94,16 +100,29 @@ fn load_month() -> Catalog {
 #[test]
 fn an_event_finds_its_sku() {
     #[track_caller]
-    fn check(catalog: &Catalog, provider: &str, meter: &str, dimensions: &[(&str, &str)], expected: Option<&str>) {
+    fn check(
+        catalog: &Catalog,
+        provider: &str,
+        meter: &str,
+        dimensions: &[(&str, &str)],
+        expected: Option<&str>,
+    ) {
         let provider = &catalog.providers[&ProviderId::new(provider).expect("an id")];
-        let dimension = |name: &str| dimensions.iter().find(|(dimension, _)| *dimension == name).map(|(_, value)| *value);
+        let dimension =
+            |name: &str| dimensions.iter().find(|(dimension, _)| *dimension == name).map(|(_, value)| *value);
         let sku = provider.sku_for(&MeterType::new(meter).expect("a meter"), dimension);
         assert_eq!(sku.map(|sku| sku.id.as_str()), expected, "{meter} {dimensions:?}");
     }
     let catalog = load_month();
     let hours = "compute.example/instance-hours";
     check(&catalog, "nimbus", hours, &[("class", "gpu")], Some("NB-GPU"));
-    check(&catalog, "nimbus", hours, &[("class", "gpu"), ("region", "eu"), ("unheard-of", "x")], Some("NB-GPU"));
+    check(
+        &catalog,
+        "nimbus",
+        hours,
+        &[("class", "gpu"), ("region", "eu"), ("unheard-of", "x")],
+        Some("NB-GPU"),
+    );
     check(&catalog, "nimbus", hours, &[("class", "GPU")], Some("NB-OTHER"));
     check(&catalog, "nimbus", hours, &[], Some("NB-OTHER"));
     check(&catalog, "lynx", "network.example/egress", &[("destination", "ch")], Some("LX-EU"));
@@ -123,14 +142,19 @@ fn dates_begin_and_end_where_the_contract_says() {
     assert_eq!(price_line("2025-10-14T22:00:00Z"), Some(sku.prices[1].line));
     assert_eq!(price_line("2024-12-31T22:59:59Z"), None);
 
-    let customer = |at: &str| catalog.customer_at(&Subject::new("projects/b1").expect("a subject"), instant(at)).map(ToString::to_string);
+    let customer = |at: &str| {
+        catalog
+            .customer_at(&Subject::new("projects/b1").expect("a subject"), instant(at))
+            .map(ToString::to_string)
+    };
     assert_eq!(customer("2025-10-19T23:59:59.999999Z").as_deref(), Some("birch"));
     assert_eq!(customer("2025-10-20T00:00:00Z").as_deref(), Some("cedar"));
     assert_eq!(customer("2024-12-31T23:59:59Z"), None);
 
     // Dune's only binding ends on 30 October, so it is bound in October and not in November.
     let bound = |month: &str| {
-        let period = provider("lynx").billing_period(BillingMonth::parse(month).expect("a month")).expect("a period");
+        let period =
+            provider("lynx").billing_period(BillingMonth::parse(month).expect("a month")).expect("a period");
         catalog.customers_bound_in(period).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(bound("2025-10"), "acme birch cedar dune ops");

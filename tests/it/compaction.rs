@@ -1,4 +1,5 @@
-//! Many small files into few: the same rows, proved before they are committed, under a writer that goes on.
+//! Many small files into few: the same rows, proved before they are committed, under a writer that
+//! goes on.
 
 use crate::ledger::{batch, instant, stream};
 use ::ledger::compact::compact;
@@ -23,9 +24,15 @@ async fn written(folder: &Path, commits: i64) -> Ledger {
 }
 
 async fn rows(folder: &Path) -> Vec<String> {
-    let files = PinnedFiles::of_ledger(folder, None).await.expect("the ledger is read").verified_paths().expect("whole files").concat();
+    let files = PinnedFiles::of_ledger(folder, None)
+        .await
+        .expect("the ledger is read")
+        .verified_paths()
+        .expect("whole files")
+        .concat();
     let files: Vec<String> = files.iter().map(|path| format!("'{}'", path.display())).collect();
-    query(folder, &format!("SELECT * FROM read_parquet([{}]) ORDER BY batch, \"row\"", files.join(", "))).lines()
+    query(folder, &format!("SELECT * FROM read_parquet([{}]) ORDER BY batch, \"row\"", files.join(", ")))
+        .lines()
 }
 
 #[tokio::test]
@@ -44,10 +51,12 @@ async fn compacting_changes_the_files_and_not_a_row() {
     assert_eq!(rows(folder.path()).await, before, "the same rows, in the same place of ledger order");
 
     // What was pinned before still is what it was, and the writer that knew nothing of it goes on.
-    let pinned = PinnedFiles::of_ledger(folder.path(), Some(&cut.versions)).await.expect("the old cut is read");
+    let pinned =
+        PinnedFiles::of_ledger(folder.path(), Some(&cut.versions)).await.expect("the old cut is read");
     assert_eq!(pinned.cut, cut);
     assert_eq!(pinned.verified_paths().expect("old files are kept").concat().len(), 7);
-    let committed = writer.commit(batch(&[14], 14, 15), instant(NEXT_DAY)).await.expect("it follows the compaction");
+    let committed =
+        writer.commit(batch(&[14], 14, 15), instant(NEXT_DAY)).await.expect("it follows the compaction");
     assert_eq!(committed.version, 9);
     let reopened = Ledger::open(folder.path()).await.expect("it opens");
     assert_eq!(reopened.positions(&[stream()]).get(&stream()), Some(NextOffset(15)));
@@ -62,7 +71,12 @@ async fn compacting_changes_the_files_and_not_a_row() {
 async fn a_row_that_is_not_what_was_sealed_is_never_copied() {
     let folder = tempfile::tempdir().expect("a folder");
     written(folder.path(), 3).await;
-    let paths = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").verified_paths().expect("whole files").concat();
+    let paths = PinnedFiles::of_ledger(folder.path(), None)
+        .await
+        .expect("pinned files")
+        .verified_paths()
+        .expect("whole files")
+        .concat();
     let mut bytes = std::fs::read(&paths[1]).expect("the file");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 4;

@@ -1,9 +1,10 @@
 //! What is read and what is refused: one file per rule in tests/cases/decoding.
 //!
-//! A case says in words what it shows; then how the record is written (`json`, a line of a file; `kafka`, a message's value; `hex`, its bytes;
-//! `every`, an event that is written in every encoding and must come out the same) and its headers; then the record, with `$` where the lines
-//! below `---` are put in, one after the other. `«3×ab»` stands for `ababab`. Below each line is its outcome. Every record was received at
-//! 2025-11-03T00:00:00Z.
+//! A case says in words what it shows; then how the record is written (`json`, a line of a file;
+//! `kafka`, a message's value; `hex`, its bytes; `every`, an event that is written in every
+//! encoding and must come out the same) and its headers; then the record, with `$` where the lines
+//! below `---` are put in, one after the other. `«3×ab»` stands for `ababab`. Below each line is
+//! its outcome. Every record was received at 2025-11-03T00:00:00Z.
 
 use crate::cases;
 use ingest::IngestError;
@@ -73,15 +74,27 @@ fn outcome(form: &str, headers: Vec<(String, Option<Vec<u8>>)>, text: &str) -> S
         "json" => decode(&text_record, Content::Json),
         "kafka" => decode(&text_record, Content::Message),
         "hex" => {
-            let digits: Vec<u8> =
-                text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| u8::try_from(digit).expect("a hexadecimal digit")).collect();
-            decode(&record(Some(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())), Content::Message)
+            let digits: Vec<u8> = text
+                .chars()
+                .filter_map(|digit| digit.to_digit(16))
+                .map(|digit| u8::try_from(digit).expect("a hexadecimal digit"))
+                .collect();
+            decode(
+                &record(Some(digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect())),
+                Content::Message,
+            )
         }
         "tombstone" => decode(&record(None), Content::Message),
         "every" => {
             let event = serde_json::from_str(text).expect("an event");
-            let encodings = [Encoding::Structured, Encoding::Binary, Encoding::Confluent { schema_id: 1 }, Encoding::SingleObject];
-            let outcomes = encodings.map(|encoding| decode(&encode::record(encoding, 0, &event), Content::Message));
+            let encodings = [
+                Encoding::Structured,
+                Encoding::Binary,
+                Encoding::Confluent { schema_id: 1 },
+                Encoding::SingleObject,
+            ];
+            let outcomes =
+                encodings.map(|encoding| decode(&encode::record(encoding, 0, &event), Content::Message));
             let first = decode(&Record { headers: Vec::new(), ..text_record }, Content::Json);
             match outcomes.iter().find(|outcome| **outcome != first) {
                 None => first,
@@ -93,7 +106,8 @@ fn outcome(form: &str, headers: Vec<(String, Option<Vec<u8>>)>, text: &str) -> S
 }
 
 fn decode(record: &Record, content: Content<'_>) -> String {
-    let headers: Vec<Header<'_>> = record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
+    let headers: Vec<Header<'_>> =
+        record.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref())).collect();
     let raw = RawRef { key: record.key.as_deref(), headers: &headers, value: record.value.as_deref() };
     let mut as_stored = Vec::new();
     write_headers(&mut as_stored, &headers);
@@ -107,9 +121,14 @@ fn decode(record: &Record, content: Content<'_>) -> String {
         }
         OutcomeRef::Gap { .. } => panic!("a record is no gap"),
     };
-    let outcome = |decoder: &mut Decoder| decoder.decode(&raw, content, received_at, &Stop::default(), shown).expect("every record has an outcome");
+    let outcome = |decoder: &mut Decoder| {
+        decoder
+            .decode(&raw, content, received_at, &Stop::default(), shown)
+            .expect("every record has an outcome")
+    };
     let first = outcome(&mut Decoder::new(Box::new(TwoSchemas), []));
-    // A decoder that has seen every case before this one knows their maps, and this one's once it has come twice.
+    // A decoder that has seen every case before this one knows their maps, and this one's once it
+    // has come twice.
     thread_local! {
         static EXPERIENCED: RefCell<Decoder> = RefCell::new(Decoder::new(Box::new(TwoSchemas), []));
     }
@@ -121,23 +140,42 @@ fn decode(record: &Record, content: Content<'_>) -> String {
 
 /// The event without what it has not.
 fn shown(event: &EventRef<'_>) -> String {
-    let mut text = format!("usage {} {} {} {} {} {}", event.source, event.id, event.meter, event.subject, event.time, event.quantity);
-    let map = |map: MapRef<'_>| map.pairs().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",");
+    let mut text = format!(
+        "usage {} {} {} {} {} {}",
+        event.source, event.id, event.meter, event.subject, event.time, event.quantity
+    );
+    let map = |map: MapRef<'_>| {
+        map.pairs().iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    };
     let parts = [
         (!event.dimensions.pairs().is_empty()).then(|| format!("dimensions({})", map(event.dimensions))),
         event.provider.map(|provider| format!("provider({provider})")),
         event.location.map(|location| format!("location({location})")),
         event.resource.map(|resource| format!("resource({})", map(resource))),
-        event.producer.map(|producer| format!("producer({} {} {})", producer.id, producer.epoch, producer.seq)),
         event
-            .correction
-            .map(|correction| format!("correction({} {} {}: {})", correction.action.as_str(), correction.source, correction.id, correction.reason)),
+            .producer
+            .map(|producer| format!("producer({} {} {})", producer.id, producer.epoch, producer.seq)),
+        event.correction.map(|correction| {
+            format!(
+                "correction({} {} {}: {})",
+                correction.action.as_str(),
+                correction.source,
+                correction.id,
+                correction.reason
+            )
+        }),
     ];
     for part in parts.into_iter().flatten() {
         write!(text, " {part}").expect("a String takes everything");
     }
     // A long name is told by its length.
-    let shorten = |word: &str| if word.chars().count() > 300 { format!("({} characters)", word.chars().count()) } else { word.to_owned() };
+    let shorten = |word: &str| {
+        if word.chars().count() > 300 {
+            format!("({} characters)", word.chars().count())
+        } else {
+            word.to_owned()
+        }
+    };
     text.split(' ').map(shorten).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,7 +1,9 @@
-//! The documents are what a stranger types and relies on: `console` blocks run in an empty folder, one document after the other, and
-//! print what is shown; the tables of docs/operations.md name every event and every alarm that there is.
+//! The documents are what a stranger types and relies on: `console` blocks run in an empty folder,
+//! one document after the other, and print what is shown; the tables of docs/operations.md name
+//! every event and every alarm that there is.
 //!
-//! `UPDATE_EXPECT=1` writes what the commands print. Folders and run ids, which differ from run to run, are shown as fixed ones.
+//! `UPDATE_EXPECT=1` writes what the commands print. Folders and run ids, which differ from run to
+//! run, are shown as fixed ones.
 
 use jobs::log::ALARMS;
 use std::collections::BTreeSet;
@@ -55,7 +57,10 @@ fn check(path: &Path) -> usize {
         let Some(command) = line.strip_prefix("$ ").filter(|_| in_console) else { continue };
         if let Some(goals) = command.strip_prefix("make ") {
             let makefile = fs::read_to_string(workspace().join("Makefile")).expect("the Makefile");
-            assert!(goals.split(' ').all(|goal| makefile.contains(&format!("\n{goal}:"))), "the Makefile has no {goals}");
+            assert!(
+                goals.split(' ').all(|goal| makefile.contains(&format!("\n{goal}:"))),
+                "the Makefile has no {goals}"
+            );
             continue;
         }
         let printed = run(&atcost, command, path);
@@ -66,7 +71,11 @@ fn check(path: &Path) -> usize {
     if update_expected() {
         fs::write(path, &actual).expect("the document can be written");
     } else {
-        assert!(actual == text, "{} shows something else than its commands print; UPDATE_EXPECT=1 writes this:\n{actual}", path.display());
+        assert!(
+            actual == text,
+            "{} shows something else than its commands print; UPDATE_EXPECT=1 writes this:\n{actual}",
+            path.display()
+        );
     }
     commands
 }
@@ -74,12 +83,17 @@ fn check(path: &Path) -> usize {
 /// What a command prints, which must succeed.
 fn run(atcost: &Atcost, command: &str, path: &Path) -> String {
     if let Some(arguments) = command.strip_prefix("atcost ") {
-        let arguments: Vec<String> = arguments.split(' ').map(|word| word.replace(CLONE, utf8(workspace()))).collect();
+        let arguments: Vec<String> =
+            arguments.split(' ').map(|word| word.replace(CLONE, utf8(workspace()))).collect();
         return atcost.ok(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     }
     let tool = command.split(' ').next().unwrap_or_default();
     assert!(TOOLS.contains(&tool), "{} says {command:?}, which nothing runs", path.display());
-    let output = Command::new("sh").args(["-c", command]).current_dir(atcost.folder()).output().expect("sh is a command");
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(atcost.folder())
+        .output()
+        .expect("sh is a command");
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("a tool prints text")
 }
@@ -113,13 +127,29 @@ fn every_event_is_listed_and_every_listed_event_is_logged() {
         }
     }
     let operations = fs::read_to_string(workspace().join("docs/operations.md")).expect("docs/operations.md");
-    let rows = operations.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|row| row.split_once("` | "));
-    let listed: BTreeSet<(String, String)> =
-        rows.filter_map(|(name, rest)| Some((name.to_owned(), rest.split(' ').next().filter(|level| LEVELS.contains(level))?.to_owned()))).collect();
-    assert_eq!(logged, listed, "left what is logged, right the table `Events` of docs/operations.md: event and level");
-    let alarms: BTreeSet<&str> =
-        logged.iter().filter(|(_, level)| matches!(level.as_str(), "warn" | "error")).map(|(name, _)| name.as_str()).collect();
-    assert_eq!(alarms, ALARMS.iter().copied().collect(), "left the warnings and errors that are logged, right jobs::log::ALARMS");
+    let rows = operations
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once("` | "));
+    let listed: BTreeSet<(String, String)> = rows
+        .filter_map(|(name, rest)| {
+            Some((name.to_owned(), rest.split(' ').next().filter(|level| LEVELS.contains(level))?.to_owned()))
+        })
+        .collect();
+    assert_eq!(
+        logged, listed,
+        "left what is logged, right the table `Events` of docs/operations.md: event and level"
+    );
+    let alarms: BTreeSet<&str> = logged
+        .iter()
+        .filter(|(_, level)| matches!(level.as_str(), "warn" | "error"))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        alarms,
+        ALARMS.iter().copied().collect(),
+        "left the warnings and errors that are logged, right jobs::log::ALARMS"
+    );
 }
 
 fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
@@ -147,9 +177,15 @@ fn events(text: &str) -> Result<Vec<(String, String)>, String> {
         for (at, start) in text.match_indices(&format!("tracing::{level}!(")) {
             let rest = text[at + start.len()..].trim_start();
             // A target stands before the fields.
-            let fields = rest.strip_prefix("target:").and_then(|target| target.split_once(',')).map_or(rest, |(_, fields)| fields.trim_start());
+            let fields = rest
+                .strip_prefix("target:")
+                .and_then(|target| target.split_once(','))
+                .map_or(rest, |(_, fields)| fields.trim_start());
             let name = fields.strip_prefix("event = \"").and_then(|name| name.split('"').next());
-            let dotted = |name: &&str| name.split('.').count() == 2 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'.');
+            let dotted = |name: &&str| {
+                name.split('.').count() == 2
+                    && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'.')
+            };
             match name.filter(dotted) {
                 Some(name) => events.push((name.to_owned(), (*level).to_owned())),
                 None => return Err(format!("no event = \"noun.verb\" in {:?}", rest.lines().next())),
@@ -164,7 +200,11 @@ fn events_are_found() {
     let text = "tracing::warn!(\n    event = \"a.b\",\n    \"text\");\ntracing::debug!(target: \"x\", event = \"c.d\", \"text\");\n#[cfg(test)]\ntracing::info!(\"y\")";
     let expected = [("a.b".to_owned(), "warn".to_owned()), ("c.d".to_owned(), "debug".to_owned())];
     assert_eq!(events(text), Ok(expected.to_vec()));
-    for wrong in ["tracing::warn!(\"text\")", "tracing::warn!(%error, event = \"a.b\")", "tracing::info!(event = \"a\", \"x\")"] {
+    for wrong in [
+        "tracing::warn!(\"text\")",
+        "tracing::warn!(%error, event = \"a.b\")",
+        "tracing::info!(event = \"a\", \"x\")",
+    ] {
         assert!(events(wrong).is_err(), "{wrong}");
     }
     assert!(events("use tracing::{warn, info};\nfn f() { warn!(\"x\") }").is_err());

@@ -1,4 +1,5 @@
-//! The exports as an analyst reads them: DuckDB alone, without this workspace's code, over the Parquet files of a run.
+//! The exports as an analyst reads them: DuckDB alone, without this workspace's code, over the
+//! Parquet files of a run.
 
 use std::path::PathBuf;
 use tests::atcost::{Atcost, utf8};
@@ -55,15 +56,23 @@ fn statement_lines_are_in_minor_units_and_charges_settle_by_customer() {
 #[test]
 fn ids_are_unique_and_keys_lead_somewhere() {
     let (_atcost, folder) = rated();
-    for (table, id) in [("cost_lines", "cost_line_id"), ("charges", "charge_id"), ("statement_lines", "statement_line_id")] {
-        let twice = query(&folder, &format!("SELECT {id} FROM '{table}.parquet' GROUP BY ALL HAVING count(*) > 1 OR {id} IS NULL"));
+    for (table, id) in
+        [("cost_lines", "cost_line_id"), ("charges", "charge_id"), ("statement_lines", "statement_line_id")]
+    {
+        let twice = query(
+            &folder,
+            &format!("SELECT {id} FROM '{table}.parquet' GROUP BY ALL HAVING count(*) > 1 OR {id} IS NULL"),
+        );
         assert_eq!(twice.lines(), Vec::<String>::new(), "{table}");
     }
-    let keys = "provider, billing_account, sub_account, sku, charge_period_start, charge_period_end, currency";
+    let keys =
+        "provider, billing_account, sub_account, sku, charge_period_start, charge_period_end, currency";
     for table in ["charges", "statement_lines"] {
         let strayed = query(
             &folder,
-            &format!("SELECT DISTINCT cost_line_id, {keys} FROM '{table}.parquet' EXCEPT SELECT cost_line_id, {keys} FROM 'cost_lines.parquet'"),
+            &format!(
+                "SELECT DISTINCT cost_line_id, {keys} FROM '{table}.parquet' EXCEPT SELECT cost_line_id, {keys} FROM 'cost_lines.parquet'"
+            ),
         );
         assert_eq!(strayed.lines(), Vec::<String>::new(), "{table} disagrees with its cost lines");
     }

@@ -1,4 +1,5 @@
-//! Which crate may use what: the table of ARCHITECTURE.md, checked against the manifests and the lock file.
+//! Which crate may use what: the table of ARCHITECTURE.md, checked against the manifests and the
+//! lock file.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,9 +17,26 @@ const OURS: &[(&str, &[&str])] = &[
     ("tests", &["schemas", "ledger", "ingest", "rating", "jobs"]),
 ];
 
-/// What must not be linked into a crate, not even through another. A name stands for itself and for what begins with it and a hyphen.
+/// What must not be linked into a crate, not even through another. A name stands for itself and for
+/// what begins with it and a hyphen.
 const NOT_IN: &[(&str, &[&str], &str)] = &[
-    ("schemas", &["tokio", "async-trait", "futures", "arrow", "deltalake", "parquet", "rdkafka", "reqwest", "ureq", "rand", "uuid"], "it has no I/O"),
+    (
+        "schemas",
+        &[
+            "tokio",
+            "async-trait",
+            "futures",
+            "arrow",
+            "deltalake",
+            "parquet",
+            "rdkafka",
+            "reqwest",
+            "ureq",
+            "rand",
+            "uuid",
+        ],
+        "it has no I/O",
+    ),
     ("ledger", &["rdkafka", "datafusion", "ureq"], "it knows neither Kafka nor SQL"),
     ("ingest", &["datafusion"], "it never consults the catalog"),
     ("rating", &["rdkafka", "ureq"], "a run is a function of its pins"),
@@ -26,21 +44,42 @@ const NOT_IN: &[(&str, &[&str], &str)] = &[
 
 /// What a crate must not name itself, though something below it may use it.
 const NOT_NAMED_BY: &[(&str, &[&str], &str)] = &[
-    ("rating", &["deltalake", "object_store", "reqwest", "uuid", "rand"], "it reads the ledger through the ledger crate"),
+    (
+        "rating",
+        &["deltalake", "object_store", "reqwest", "uuid", "rand"],
+        "it reads the ledger through the ledger crate",
+    ),
     ("ingest", &["deltalake", "parquet", "object_store"], "it writes the ledger through the ledger crate"),
-    ("schemas", &["jiff-tzdb-platform", "time", "chrono"], "jiff carries its own time zones, the same on every machine"),
+    (
+        "schemas",
+        &["jiff-tzdb-platform", "time", "chrono"],
+        "jiff carries its own time zones, the same on every machine",
+    ),
 ];
 
 /// What is there once, or one crate's record batch is no record batch to another.
-const ONCE: &[&str] = &["arrow", "arrow-array", "arrow-schema", "parquet", "datafusion", "deltalake", "object_store", "apache-avro", "rdkafka"];
+const ONCE: &[&str] = &[
+    "arrow",
+    "arrow-array",
+    "arrow-schema",
+    "parquet",
+    "datafusion",
+    "deltalake",
+    "object_store",
+    "apache-avro",
+    "rdkafka",
+];
 
 /// What is not there at all.
 const NEVER: &[(&str, &str)] = &[("rust_decimal", "amounts need more digits than it has")];
 
 /// The normal dependencies that each crate of ours names.
 fn named() -> BTreeMap<String, BTreeSet<String>> {
-    let output =
-        Command::new(env!("CARGO")).args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(workspace()).output().expect("cargo starts");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let text = |value: &Value| value.as_str().expect("a name is a string").to_owned();
@@ -50,7 +89,9 @@ fn named() -> BTreeMap<String, BTreeSet<String>> {
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("a package has dependencies");
             // What only a crate's own tests use is in no program.
-            let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null() || package["name"] == "tests");
+            let normal = dependencies
+                .iter()
+                .filter(|dependency| dependency["kind"].is_null() || package["name"] == "tests");
             (text(&package["name"]), normal.map(|dependency| text(&dependency["name"])).collect())
         })
         .collect()
@@ -69,7 +110,11 @@ fn locked() -> BTreeMap<Package, Vec<Dependency>> {
         line.map(|value| value.trim_matches('"').to_owned())
     };
     let dependencies = |block: &str| {
-        let listed = block.lines().skip_while(|line| *line != "dependencies = [").skip(1).take_while(|line| *line != "]");
+        let listed = block
+            .lines()
+            .skip_while(|line| *line != "dependencies = [")
+            .skip(1)
+            .take_while(|line| *line != "]");
         let entry = |line: &str| {
             let mut words = line.trim().trim_matches([',', '"']).split(' ').map(str::to_owned);
             (words.next().expect("a dependency has a name"), words.next())
@@ -79,7 +124,13 @@ fn locked() -> BTreeMap<Package, Vec<Dependency>> {
     let blocks = lock.split("[[package]]").skip(1);
     blocks
         .map(|block| {
-            ((value(block, "name").expect("a package has a name"), value(block, "version").expect("a package has a version")), dependencies(block))
+            (
+                (
+                    value(block, "name").expect("a package has a name"),
+                    value(block, "version").expect("a package has a version"),
+                ),
+                dependencies(block),
+            )
         })
         .collect()
 }
@@ -88,13 +139,19 @@ fn locked() -> BTreeMap<Package, Vec<Dependency>> {
 fn linked(name: &str) -> BTreeSet<String> {
     let (named, locked) = (named(), locked());
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut queue: VecDeque<(String, Option<String>)> = named[name].iter().map(|dependency| (dependency.clone(), None)).collect();
+    let mut queue: VecDeque<(String, Option<String>)> =
+        named[name].iter().map(|dependency| (dependency.clone(), None)).collect();
     while let Some((name, version)) = queue.pop_front() {
-        let matching = locked.keys().filter(|package| package.0 == name && version.as_ref().is_none_or(|version| *version == package.1));
+        let matching = locked.keys().filter(|package| {
+            package.0 == name && version.as_ref().is_none_or(|version| *version == package.1)
+        });
         for package in matching {
             if seen.insert(package.clone()) {
-                // The lock file does not say which dependencies of our crates are only for their tests; the manifests do.
-                let used = locked[package].iter().filter(|dependency| named.get(&name).is_none_or(|normal| normal.contains(&dependency.0)));
+                // The lock file does not say which dependencies of our crates are only for their
+                // tests; the manifests do.
+                let used = locked[package].iter().filter(|dependency| {
+                    named.get(&name).is_none_or(|normal| normal.contains(&dependency.0))
+                });
                 queue.extend(used.cloned());
             }
         }
@@ -110,9 +167,16 @@ fn is(package: &str, forbidden: &str) -> bool {
 fn a_crate_of_ours_uses_only_those_below_it() {
     let named = named();
     let ours: BTreeSet<&str> = OURS.iter().map(|(name, _)| *name).collect();
-    assert_eq!(named.keys().map(String::as_str).collect::<BTreeSet<_>>(), ours, "a crate without a place in the order");
+    assert_eq!(
+        named.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        ours,
+        "a crate without a place in the order"
+    );
     for (name, allowed) in OURS {
-        let forbidden: Vec<_> = named[*name].iter().filter(|other| ours.contains(other.as_str()) && !allowed.contains(&other.as_str())).collect();
+        let forbidden: Vec<_> = named[*name]
+            .iter()
+            .filter(|other| ours.contains(other.as_str()) && !allowed.contains(&other.as_str()))
+            .collect();
         assert!(forbidden.is_empty(), "{name} must not depend on {forbidden:?}: it may use {allowed:?}");
     }
 }
@@ -120,14 +184,21 @@ fn a_crate_of_ours_uses_only_those_below_it() {
 #[test]
 fn a_crate_stays_free_of_what_it_must_not_know() {
     for (name, forbidden, reason) in NOT_IN {
-        let found: Vec<_> = linked(name).into_iter().filter(|package| forbidden.iter().any(|forbidden| is(package, forbidden))).collect();
+        let found: Vec<_> = linked(name)
+            .into_iter()
+            .filter(|package| forbidden.iter().any(|forbidden| is(package, forbidden)))
+            .collect();
         // Arrow's schema types are values without I/O.
-        let found: Vec<_> = found.into_iter().filter(|package| !(*name == "schemas" && package == "arrow-schema")).collect();
+        let found: Vec<_> =
+            found.into_iter().filter(|package| !(*name == "schemas" && package == "arrow-schema")).collect();
         assert!(found.is_empty(), "{found:?} is linked into {name}, but {reason}");
     }
     let named = named();
     for (name, forbidden, reason) in NOT_NAMED_BY {
-        let found: Vec<_> = named[*name].iter().filter(|package| forbidden.iter().any(|forbidden| is(package, forbidden))).collect();
+        let found: Vec<_> = named[*name]
+            .iter()
+            .filter(|package| forbidden.iter().any(|forbidden| is(package, forbidden)))
+            .collect();
         assert!(found.is_empty(), "{name} depends on {found:?}, but {reason}");
     }
 }
@@ -135,7 +206,13 @@ fn a_crate_stays_free_of_what_it_must_not_know() {
 #[test]
 fn what_must_be_there_once_is_there_once() {
     let locked = locked();
-    let versions = |wanted: &str| locked.keys().filter(|(name, _)| name == wanted).map(|(_, version)| version.clone()).collect::<Vec<_>>();
+    let versions = |wanted: &str| {
+        locked
+            .keys()
+            .filter(|(name, _)| name == wanted)
+            .map(|(_, version)| version.clone())
+            .collect::<Vec<_>>()
+    };
     for name in ONCE {
         assert_eq!(versions(name).len(), 1, "Cargo.lock has {name} {:?}", versions(name));
     }

@@ -1,4 +1,5 @@
-//! The index of ids against a map that forgets nothing: through crashes, deleted and damaged files, older ledgers; and against what rating counts.
+//! The index of ids against a map that forgets nothing: through crashes, deleted and damaged files,
+//! older ledgers; and against what rating counts.
 
 use ledger::index::{Class, Classified, Entries, Index, IndexError, Limits, Mark, Totals};
 use proptest::prelude::*;
@@ -40,7 +41,13 @@ impl Rows {
     fn of(versions: &[Vec<(u16, u8)>]) -> Self {
         let mut rows = Self::default();
         for version in versions {
-            rows.push((0..).step_by(3).zip(version).map(|(row, (id, content))| row_of(row, *id, *content)).collect());
+            rows.push(
+                (0..)
+                    .step_by(3)
+                    .zip(version)
+                    .map(|(row, (id, content))| row_of(row, *id, *content))
+                    .collect(),
+            );
         }
         rows
     }
@@ -82,14 +89,18 @@ impl Rows {
         Index::open(folder, limits, |mark| self.holds(mark)).expect("the folder can be read and written")
     }
 
-    /// Adds what the index lacks and compares every answer; the index is opened again where it finds itself damaged. Returns how often it was.
+    /// Adds what the index lacks and compares every answer; the index is opened again where it
+    /// finds itself damaged. Returns how often it was.
     #[track_caller]
     fn catch_up(&self, index: &mut Option<Index>, folder: &Path, limits: Limits) -> u32 {
         let (expected, totals) = self.expected();
         let mut damaged = 0;
         loop {
             let open = index.get_or_insert_with(|| self.open(folder, limits));
-            let Some(version) = self.versions.get(usize::try_from(open.complete_to()).expect("few versions")) else { break };
+            let Some(version) = self.versions.get(usize::try_from(open.complete_to()).expect("few versions"))
+            else {
+                break;
+            };
             let at = usize::try_from(open.complete_to()).expect("few versions");
             let mut entries = Entries::new(open.hasher());
             for row in version {
@@ -113,12 +124,20 @@ impl Rows {
 
 fn row_of(row: u32, id: u16, content: u8) -> Row {
     // Joined, some pairs of source and id are the same text.
-    Row { row, source: format!("//edge/{}", "1".repeat(usize::from(id % 3))), id: format!("{:04}", id / 3), content: [content; 32] }
+    Row {
+        row,
+        source: format!("//edge/{}", "1".repeat(usize::from(id % 3))),
+        id: format!("{:04}", id / 3),
+        content: [content; 32],
+    }
 }
 
 /// Files of the index but its lock, in the order of their names.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it can be listed").path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
     files.retain(|path| !path.ends_with("lock"));
     files.sort();
     files
@@ -127,7 +146,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("the machine has room for a folder");
     for file in files(from) {
-        fs::copy(&file, to.join(file.file_name().expect("a listed file has a name"))).expect("the file can be copied");
+        fs::copy(&file, to.join(file.file_name().expect("a listed file has a name")))
+            .expect("the file can be copied");
     }
 }
 
@@ -171,7 +191,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Damages one of the files, after a crash.
 fn damage(folder: &Path, step: &Step) {
     let files = files(folder);
-    let (Step::Flip(file, ..) | Step::Cut(file, _) | Step::Lose(file) | Step::Zeros(file, _)) = step else { return };
+    let (Step::Flip(file, ..) | Step::Cut(file, _) | Step::Lose(file) | Step::Zeros(file, _)) = step else {
+        return;
+    };
     if files.is_empty() {
         return;
     }
@@ -250,7 +272,11 @@ fn versions(count: u64) -> Rows {
         let mut version = Vec::new();
         for _ in 0..random(40) {
             let again = next > 0 && random(3) == 0;
-            let id = if again { u16::try_from(random(next)).expect("few ids") } else { u16::try_from(next).expect("few ids") };
+            let id = if again {
+                u16::try_from(random(next)).expect("few ids")
+            } else {
+                u16::try_from(next).expect("few ids")
+            };
             next += u64::from(!again);
             version.push((id, u8::from(again && random(4) == 0)));
         }
@@ -266,7 +292,8 @@ fn a_crash_at_any_step_costs_nothing_but_work() {
     let scenario = fail::FailScenario::setup();
     let copies = Arc::new(Mutex::new(Vec::new()));
     for step in ["index.file-created", "index.file-written", "index.file-named", "index.file-removed"] {
-        let (from, to, copies, thread) = (live.path().to_owned(), kept.path().to_owned(), copies.clone(), std::thread::current().id());
+        let (from, to, copies, thread) =
+            (live.path().to_owned(), kept.path().to_owned(), copies.clone(), std::thread::current().id());
         let keep = move || {
             // Other tests pass here too.
             if std::thread::current().id() == thread {
@@ -321,11 +348,18 @@ fn every_flipped_bit_is_found_or_without_effect() {
             let index = more.open(damaged.path(), Limits { filter_bytes: 0, ..Limits::default() });
             tried += 1;
             at_open += u32::from(index.complete_to() == 0);
-            later += more.catch_up(&mut Some(index), damaged.path(), Limits { filter_bytes: 0, ..Limits::default() });
+            later += more.catch_up(
+                &mut Some(index),
+                damaged.path(),
+                Limits { filter_bytes: 0, ..Limits::default() },
+            );
         }
     }
     // A bit of an entry's page that no id leads to changes nothing.
-    assert!(at_open > 0 && later > tried / 2, "of {tried} flips {at_open} were found at open and {later} later");
+    assert!(
+        at_open > 0 && later > tried / 2,
+        "of {tried} flips {at_open} were found at open and {later} later"
+    );
 }
 
 #[test]
@@ -338,7 +372,8 @@ fn one_process_at_a_time() {
     rows.catch_up(&mut None, folder.path(), SMALL);
 }
 
-/// What the index says of rows that `atcost` ingested is what rating counts: neither knows the other.
+/// What the index says of rows that `atcost` ingested is what rating counts: neither knows the
+/// other.
 #[test]
 fn index_and_rating_count_the_same() {
     let atcost = Atcost::initialised();
@@ -363,9 +398,14 @@ fn index_and_rating_count_the_same() {
     let stored = atcost.ledger(r#"SELECT batch, "row", source, id, hex(content_digest) FROM ledger WHERE kind = 'usage' ORDER BY batch, "row""#);
     let mut by_version: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
     for row in &stored.rows {
-        let text = |column: usize| row[column].as_deref().expect("usage has a value in each of these columns");
-        let digits: Vec<u32> = text(4).chars().map(|digit| digit.to_digit(16).expect("a hexadecimal digit")).collect();
-        let bytes: Vec<u8> = digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits are a byte")).collect();
+        let text =
+            |column: usize| row[column].as_deref().expect("usage has a value in each of these columns");
+        let digits: Vec<u32> =
+            text(4).chars().map(|digit| digit.to_digit(16).expect("a hexadecimal digit")).collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits are a byte"))
+            .collect();
         by_version.entry(text(0).parse().expect("a version")).or_default().push(Row {
             row: text(1).parse().expect("a row"),
             source: text(2).to_owned(),
@@ -384,7 +424,10 @@ fn index_and_rating_count_the_same() {
         rows.catch_up(&mut index, folder.path(), limits);
         let totals = index.expect("it is open").totals();
         let doctor = atcost.doctor();
-        assert_eq!((doctor["duplicates"].as_u64(), doctor["conflicts"].as_u64()), (Some(totals.duplicates), Some(totals.conflicts)));
+        assert_eq!(
+            (doctor["duplicates"].as_u64(), doctor["conflicts"].as_u64()),
+            (Some(totals.duplicates), Some(totals.conflicts))
+        );
         assert_eq!(doctor["usage"].as_u64(), Some(totals.keys + totals.duplicates + totals.conflicts));
         assert!(totals.duplicates > 500 && totals.conflicts > 500, "{totals:?}");
     }

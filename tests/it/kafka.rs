@@ -1,4 +1,5 @@
-//! The month through a real Kafka broker in every encoding, and what goes wrong between a broker and a ledger.
+//! The month through a real Kafka broker in every encoding, and what goes wrong between a broker
+//! and a ledger.
 
 use serde_json::{Value, json};
 use std::thread::sleep;
@@ -46,7 +47,11 @@ fn event(id: &str) -> Value {
 
 /// `count` events with ids `NAME-0`, `NAME-1`, …, spread over the partitions.
 fn events(name: &str, count: usize, partitions: usize) -> Vec<Record> {
-    (0..count).map(|index| record(Encoding::Structured, partition(index, partitions), &event(&format!("{name}-{index}")))).collect()
+    (0..count)
+        .map(|index| {
+            record(Encoding::Structured, partition(index, partitions), &event(&format!("{name}-{index}")))
+        })
+        .collect()
 }
 
 fn partition(number: usize, partitions: usize) -> i32 {
@@ -57,14 +62,24 @@ fn partition(number: usize, partitions: usize) -> i32 {
 #[track_caller]
 fn assert_counts(atcost: &Atcost, usage: usize, rejected: usize, gaps: usize) {
     let doctor = atcost.doctor();
-    let count = |name: &str| doctor[name].as_u64().unwrap_or_else(|| panic!("the doctor counts `{name}`: {doctor}"));
-    let expected = [usage + rejected, usage, rejected, gaps].map(|count| u64::try_from(count).expect("a small count"));
-    assert_eq!([count("received"), count("usage"), count("rejected"), count("gaps")], expected, "received, usage, rejected, gaps of the doctor");
+    let count =
+        |name: &str| doctor[name].as_u64().unwrap_or_else(|| panic!("the doctor counts `{name}`: {doctor}"));
+    let expected =
+        [usage + rejected, usage, rejected, gaps].map(|count| u64::try_from(count).expect("a small count"));
+    assert_eq!(
+        [count("received"), count("usage"), count("rejected"), count("gaps")],
+        expected,
+        "received, usage, rejected, gaps of the doctor"
+    );
     let rows = atcost.ledger(
         "SELECT count(*) FILTER (kind = 'usage') AS usage, count(*) FILTER (kind = 'rejected') AS rejected, count(*) FILTER (kind = 'gap') AS gaps,
          count(*) - count(DISTINCT (origin, \"partition\", \"offset\")) AS repeated FROM ledger",
     );
-    assert_eq!(rows.lines(), [format!("usage={usage} rejected={rejected} gaps={gaps} repeated=0")], "rows of the ledger");
+    assert_eq!(
+        rows.lines(),
+        [format!("usage={usage} rejected={rejected} gaps={gaps} repeated=0")],
+        "rows of the ledger"
+    );
 }
 
 /// The reason of every rejected row, in the order of the topic's only partition.
@@ -76,8 +91,9 @@ fn reasons(atcost: &Atcost) -> Vec<String> {
 
 // The month.
 
-/// The month's records, the event of each in the encoding that `choose` gives its number; what must be refused stays the bytes it was. Records with
-/// the same id share a partition, because Kafka orders only within one.
+/// The month's records, the event of each in the encoding that `choose` gives its number; what must
+/// be refused stays the bytes it was. Records with the same id share a partition, because Kafka
+/// orders only within one.
 fn month_in(choose: impl Fn(usize) -> Encoding, partitions: usize) -> Vec<Record> {
     let lines = month::lines();
     let encode = |(number, line): (usize, &month::Line)| match &line.event {
@@ -96,7 +112,10 @@ fn the_month_in(choose: impl Fn(usize) -> Encoding, partitions: usize) {
     let topic = broker.topic(i32::try_from(partitions).expect("a topic has few partitions"));
     broker.produce(&topic, &month_in(choose, partitions));
     let summary = ingest(&atcost, broker, &topic);
-    assert_eq!([&summary["received"], &summary["usage"], &summary["rejected"], &summary["gaps"]], [70, 45, 25, 0]);
+    assert_eq!(
+        [&summary["received"], &summary["usage"], &summary["rejected"], &summary["gaps"]],
+        [70, 45, 25, 0]
+    );
     month::assert_figures(&atcost);
     assert_counts(&atcost, 45, 25, 0);
     assert_eq!(ingest(&atcost, broker, &topic)["received"], 0, "reading a topic that was read adds nothing");
@@ -126,7 +145,12 @@ fn the_month_as_single_object_avro() {
 /// An event that is sent again in another encoding is the same event.
 #[test]
 fn the_month_in_all_encodings_at_once() {
-    let all = [Encoding::SingleObject, Encoding::Structured, Encoding::Confluent { schema_id: SCHEMA_ID }, Encoding::Binary];
+    let all = [
+        Encoding::SingleObject,
+        Encoding::Structured,
+        Encoding::Confluent { schema_id: SCHEMA_ID },
+        Encoding::Binary,
+    ];
     the_month_in(|number| all[number % all.len()], 4);
 }
 
@@ -189,7 +213,8 @@ fn records_that_are_gone_leave_a_gap() {
     assert_eq!(gap.lines(), ["offset=3 gap_until=6"]);
 }
 
-/// A topic that was deleted and made again starts at 0: its offsets are not those that the ledger knows.
+/// A topic that was deleted and made again starts at 0: its offsets are not those that the ledger
+/// knows.
 #[test]
 fn a_position_beyond_the_end_of_a_partition_is_refused() {
     let (mut broker, atcost) = (Broker::start(), Atcost::initialised());
@@ -198,14 +223,16 @@ fn a_position_beyond_the_end_of_a_partition_is_refused() {
     ingest(&atcost, &broker, &topic);
     broker.recreate(&topic, 1);
     broker.produce(&topic, &events("second", 3, 1));
-    let output = atcost.run(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
+    let output =
+        atcost.run(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
     assert_eq!(output.code, Some(2), "{}", output.text());
     assert!(output.stderr.contains(&topic), "it does not name the topic: {}", output.text());
     assert_counts(&atcost, 10, 0, 0);
     broker.stop();
 }
 
-/// One with more records than before is not told by its offsets, only by the id that the ledger keeps.
+/// One with more records than before is not told by its offsets, only by the id that the ledger
+/// keeps.
 #[test]
 fn a_topic_that_is_created_again_is_another_topic() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
@@ -215,10 +242,15 @@ fn a_topic_that_is_created_again_is_another_topic() {
     let first = broker.topic_id(&topic);
     broker.recreate(&topic, 1);
     broker.produce(&topic, &events("second", 30, 1));
-    let output = atcost.run(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
+    let output =
+        atcost.run(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
     assert_eq!(output.code, Some(2), "{}", output.text());
     let words = [first, broker.topic_id(&topic), "created again".to_owned()];
-    assert!(words.iter().all(|words| output.stderr.contains(words)), "it does not say {words:?}: {}", output.text());
+    assert!(
+        words.iter().all(|words| output.stderr.contains(words)),
+        "it does not say {words:?}: {}",
+        output.text()
+    );
     assert_counts(&atcost, 10, 0, 0);
 }
 
@@ -281,7 +313,10 @@ fn poison_stays_with_itself() {
     ];
     let mut records = Vec::new();
     for (index, (record, _)) in poison.iter().enumerate() {
-        records.extend([record.clone(), tests::encode::record(Encoding::Binary, 0, &event(&format!("good-{index}")))]);
+        records.extend([
+            record.clone(),
+            tests::encode::record(Encoding::Binary, 0, &event(&format!("good-{index}"))),
+        ]);
     }
     broker.produce(&topic, &records);
     let summary = ingest(&atcost, broker, &topic);
@@ -290,14 +325,21 @@ fn poison_stays_with_itself() {
     assert_eq!(reasons(&atcost), poison.iter().map(|(_, reason)| *reason).collect::<Vec<_>>());
     let kept = atcost
         .ledger("SELECT octet_length(raw_value) AS bytes FROM ledger WHERE kind = 'rejected' AND reason <> 'json-too-deep' ORDER BY \"offset\"");
-    let sent =
-        poison.iter().filter(|(_, reason)| *reason != "json-too-deep").map(|(record, _)| record.value.as_ref().map(|value| value.len().to_string()));
-    assert_eq!(kept.rows, sent.map(|bytes| vec![bytes]).collect::<Vec<_>>(), "a refused record is kept as it came");
+    let sent = poison
+        .iter()
+        .filter(|(_, reason)| *reason != "json-too-deep")
+        .map(|(record, _)| record.value.as_ref().map(|value| value.len().to_string()));
+    assert_eq!(
+        kept.rows,
+        sent.map(|bytes| vec![bytes]).collect::<Vec<_>>(),
+        "a refused record is kept as it came"
+    );
 }
 
 #[test]
 fn a_writers_schema_is_resolved_to_ours() {
-    // As an older or a newer producer has it: another order, a field that we do not have, defaults left out, a provider that is never null.
+    // As an older or a newer producer has it: another order, a field that we do not have, defaults
+    // left out, a provider that is never null.
     let evolved = json!({"type": "record", "name": "UsageEvent", "namespace": "atcost.v1", "fields": [
         {"name": "note", "type": "string"},
         {"name": "value", "type": {"type": "bytes", "logicalType": "decimal", "precision": 28, "scale": 9}},
@@ -306,7 +348,12 @@ fn a_writers_schema_is_resolved_to_ours() {
         {"name": "source", "type": "string"}, {"name": "id", "type": "string"}, {"name": "type", "type": "string"}, {"name": "subject", "type": "string"},
     ]});
     let without_subject = json!({"type": "record", "name": "UsageEvent", "namespace": "atcost.v1", "fields": [{"name": "source", "type": "string"}]});
-    let registry = Registry::start(&[(1, &evolved.to_string()), (2, &without_subject.to_string()), (3, r#""int""#), (4, "no schema")]);
+    let registry = Registry::start(&[
+        (1, &evolved.to_string()),
+        (2, &without_subject.to_string()),
+        (3, r#""int""#),
+        (4, "no schema"),
+    ]);
     let (broker, atcost) = (Broker::shared(), ledger(&registry));
     let topic = broker.topic(1);
     let mut datum = Vec::new();
@@ -335,7 +382,8 @@ fn a_schema_is_asked_for_once() {
     let atcost = ledger(&registry);
     let topic = broker.topic(3);
     let encoding = Encoding::Confluent { schema_id: SCHEMA_ID };
-    let records: Vec<_> = (0..300).map(|index| record(encoding, partition(index, 3), &event(&format!("e-{index}")))).collect();
+    let records: Vec<_> =
+        (0..300).map(|index| record(encoding, partition(index, 3), &event(&format!("e-{index}")))).collect();
     broker.produce(&topic, &records);
     ingest(&atcost, broker, &topic);
     assert_counts(&atcost, 300, 0, 0);
@@ -347,15 +395,21 @@ fn a_registry_that_is_down_is_waited_for_and_rejects_nothing() {
     let registry = Registry::down(&[(SCHEMA_ID, schemas::USAGE_EVENT_V1_AVSC)]);
     let (broker, atcost) = (Broker::shared(), ledger(&registry));
     let topic = broker.topic(1);
-    let records: Vec<_> = (0..20).map(|index| record(Encoding::Confluent { schema_id: SCHEMA_ID }, 0, &event(&format!("e-{index}")))).collect();
+    let records: Vec<_> = (0..20)
+        .map(|index| record(Encoding::Confluent { schema_id: SCHEMA_ID }, 0, &event(&format!("e-{index}"))))
+        .collect();
     broker.produce(&topic, &records);
-    let mut running = atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
+    let mut running =
+        atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
     // First nothing listens, then what listens fails.
     sleep(Duration::from_secs(1));
     assert!(running.is_running(), "{}", running.wait().text());
     registry.fail(true);
     registry.listen();
-    assert!(wait_for(PATIENCE, || (registry.requests() > 0).then_some(())).is_some(), "the registry is not asked again");
+    assert!(
+        wait_for(PATIENCE, || (registry.requests() > 0).then_some(())).is_some(),
+        "the registry is not asked again"
+    );
     assert!(running.is_running(), "{}", running.wait().text());
     assert_eq!(atcost.doctor()["received"], 0);
     registry.fail(false);
@@ -416,13 +470,15 @@ fn interrupted_by(signal: &str, moments: &[u64]) {
     let topic = broker.topic(4);
     broker.produce(&topic, &events("e", 20_000, 4));
     for moment in moments {
-        let mut running = atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
+        let mut running =
+            atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
         sleep(Duration::from_millis(*moment));
         if running.is_running() {
             running.signal(signal);
         }
         let output = running.wait();
-        // A signal that comes before the process listens for it ends it at once, with nothing begun.
+        // A signal that comes before the process listens for it ends it at once, with nothing
+        // begun.
         assert!(matches!(output.code, Some(0) | None), "{}", output.text());
     }
     ingest(&atcost, broker, &topic);
@@ -486,7 +542,9 @@ fn a_broker_that_restarts_is_waited_for() {
 fn what_cannot_be_read_is_named() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
     let nobody = format!("127.0.0.1:{}", free_port());
-    for (brokers, topic, named) in [(broker.address(), "no-such-topic", "no-such-topic"), (&nobody, "usage", &nobody)] {
+    for (brokers, topic, named) in
+        [(broker.address(), "no-such-topic", "no-such-topic"), (&nobody, "usage", &nobody)]
+    {
         let output = atcost.run(&["ingest", "--brokers", brokers, "--topic", topic, "--until-caught-up"]);
         assert_eq!(output.code, Some(2), "{}", output.text());
         assert!(output.stderr.contains(named), "it does not name {named}: {}", output.text());

@@ -1,4 +1,5 @@
-//! The ledger by itself: what a commit holds, who may commit, and what is refused at open and at read.
+//! The ledger by itself: what a commit holds, who may commit, and what is refused at open and at
+//! read.
 
 use ledger::read::PinnedFiles;
 use ledger::row::{BatchBuilder, OutcomeRef, RowRef, StoredRows, write_headers};
@@ -58,7 +59,12 @@ fn full_event() -> EventRef<'static> {
         location: Some("ams"),
         resource: Some(map(&[("uid", "7")])),
         producer: Some(ProducerRef { id: "node-1", epoch: 3, seq: -1 }),
-        correction: Some(CorrectionRef { action: CorrectionAction::Replace, source: "//edge/ams", id: "e-0", reason: "meter was wrong" }),
+        correction: Some(CorrectionRef {
+            action: CorrectionAction::Replace,
+            source: "//edge/ams",
+            id: "e-0",
+            reason: "meter was wrong",
+        }),
         ..event("e-1")
     }
 }
@@ -70,7 +76,8 @@ pub fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
     batch.advance(stream, Advance { from: NextOffset(from), to: NextOffset(to), identity: None });
     for offset in offsets {
         let id = format!("e-{offset}");
-        let (produced_at, received_at) = (instant("2025-10-02T08:00:01Z"), instant("2025-10-02T08:00:02.000003Z"));
+        let (produced_at, received_at) =
+            (instant("2025-10-02T08:00:01Z"), instant("2025-10-02T08:00:02.000003Z"));
         batch.push(stream, Offset(*offset), Some(produced_at), received_at, &OutcomeRef::Usage(event(&id)));
     }
     batch
@@ -94,7 +101,13 @@ fn rows(check: impl FnOnce(&[(&str, RowRef<'_>)])) {
         headers: &headers,
         value: Some(&[0, 255]),
     };
-    let tombstone = OutcomeRef::Rejected { reason: Reason::Empty, detail: "the record has no value", key: None, headers: &no_headers, value: None };
+    let tombstone = OutcomeRef::Rejected {
+        reason: Reason::Empty,
+        detail: "the record has no value",
+        key: None,
+        headers: &no_headers,
+        value: None,
+    };
     let awkward = map(&[("a", "\u{1}\"\\\n\u{7f}\u{2028}/é"), ("b\t", "")]);
     let in_json = EventRef { dimensions: awkward, resource: Some(MapRef::EMPTY), ..event("e-6") };
     let file = Origin::File { digest: Sha256Digest::of(b"") }.to_string();
@@ -107,7 +120,12 @@ fn rows(check: impl FnOnce(&[(&str, RowRef<'_>)])) {
         received_at: instant("2025-10-02T08:00:02.000003Z"),
         outcome,
     };
-    let from_file = RowRef { origin: &file, origin_name: "2025/10.ndjson", produced_at: None, ..row(5, OutcomeRef::Usage(event("e-5"))) };
+    let from_file = RowRef {
+        origin: &file,
+        origin_name: "2025/10.ndjson",
+        produced_at: None,
+        ..row(5, OutcomeRef::Usage(event("e-5")))
+    };
     check(&[
         ("usage, required fields only", row(0, OutcomeRef::Usage(event("e-0")))),
         ("usage, every field", row(1, OutcomeRef::Usage(full_event()))),
@@ -127,7 +145,11 @@ fn the_bytes_of_a_row_are_as_published() {
         for (name, row) in rows {
             let mut content = Vec::new();
             row.outcome.write_content(&mut content);
-            let lines = [("content", hex(&content)), ("sha256", Sha256Digest::of(&content).to_string()), ("row", hex(&row.bytes()))];
+            let lines = [
+                ("content", hex(&content)),
+                ("sha256", Sha256Digest::of(&content).to_string()),
+                ("row", hex(&row.bytes())),
+            ];
             writeln!(text, "{name}").expect("writing to a string");
             for (what, line) in lines {
                 writeln!(text, "  {what:7} {line}").expect("writing to a string");
@@ -137,7 +159,11 @@ fn the_bytes_of_a_row_are_as_published() {
         if update_expected() {
             std::fs::write(&path, &text).expect("the vectors can be written");
         }
-        assert_eq!(text, std::fs::read_to_string(&path).expect("the vectors"), "the bytes of a row have changed");
+        assert_eq!(
+            text,
+            std::fs::read_to_string(&path).expect("the vectors"),
+            "the bytes of a row have changed"
+        );
         let different: std::collections::BTreeSet<_> = rows.iter().map(|(_, row)| row.bytes()).collect();
         assert_eq!(different.len(), rows.len(), "different rows have different bytes");
     });
@@ -153,7 +179,8 @@ async fn rows_are_read_back_as_they_were_written() {
     rows(|rows| {
         for (_, row) in rows {
             let origin = Origin::parse(row.origin).expect("an origin");
-            let stream = batch.stream(&Arc::new(Stream { origin, partition: row.partition }), row.origin_name);
+            let stream =
+                batch.stream(&Arc::new(Stream { origin, partition: row.partition }), row.origin_name);
             let until = match row.outcome {
                 OutcomeRef::Gap { until, .. } => NextOffset(until.0),
                 _ => row.offset.next(),
@@ -172,10 +199,20 @@ async fn rows_are_read_back_as_they_were_written() {
     });
     ledger.commit(batch, instant("2025-10-02T08:00:03Z")).await.expect("it commits");
 
-    let paths = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").verified_paths().expect("whole files").concat();
+    let paths = PinnedFiles::of_ledger(folder.path(), None)
+        .await
+        .expect("pinned files")
+        .verified_paths()
+        .expect("whole files")
+        .concat();
     let file = File::open(&paths[0]).expect("the file");
     let mut found = Vec::new();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").with_batch_size(3).build().expect("a reader") {
+    for batch in ParquetRecordBatchReaderBuilder::try_new(file)
+        .expect("Parquet")
+        .with_batch_size(3)
+        .build()
+        .expect("a reader")
+    {
         let batch = batch.expect("rows");
         for row in StoredRows::read(&batch).expect("columns").iter() {
             let row = row.expect("a row");
@@ -196,11 +233,15 @@ fn hex(bytes: &[u8]) -> String {
 async fn rows_and_positions_are_one_commit() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
-    let committed = ledger.commit(batch(&[0, 2], 0, 3), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+    let committed =
+        ledger.commit(batch(&[0, 2], 0, 3), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
     assert_eq!((committed.version, committed.usage, committed.rejected), (1, 2, 0));
     // The same batch again, a hole, and a batch that begins later are refused; nothing moves.
     for (from, to) in [(0, 3), (2, 3), (4, 5)] {
-        let error = ledger.commit(batch(&[], from, to), instant("2025-10-02T08:00:03Z")).await.expect_err("a batch must start where the ledger ends");
+        let error = ledger
+            .commit(batch(&[], from, to), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect_err("a batch must start where the ledger ends");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
     let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
@@ -209,7 +250,10 @@ async fn rows_and_positions_are_one_commit() {
     assert_eq!(reopened.version(), 1);
     // A batch without rows moves positions too: offsets can be holes.
     reopened.commit(batch(&[], 3, 9), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    assert_eq!(Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()), Some(NextOffset(9)));
+    assert_eq!(
+        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()),
+        Some(NextOffset(9))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,11 +261,17 @@ async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
     for offset in 0..103 {
-        ledger.commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        ledger
+            .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect("it commits");
     }
     ledger.settle().await;
     let log = folder.path().join("shards/0/_delta_log");
-    assert!(log.join("00000000000000000100.checkpoint.parquet").is_file(), "a checkpoint is written every 100 commits");
+    assert!(
+        log.join("00000000000000000100.checkpoint.parquet").is_file(),
+        "a checkpoint is written every 100 commits"
+    );
     assert!(log.join("00000000000000000000.json").is_file(), "history is never deleted");
     let reopened = Ledger::open(folder.path()).await.expect("it opens");
     assert_eq!(reopened.version(), 103);
@@ -229,7 +279,8 @@ async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
     let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
     assert_eq!(files.verified_paths().expect("whole files").concat().len(), 103);
     // Without the checkpoint, the log alone says the same.
-    std::fs::remove_file(log.join("00000000000000000100.checkpoint.parquet")).expect("the checkpoint is removed");
+    std::fs::remove_file(log.join("00000000000000000100.checkpoint.parquet"))
+        .expect("the checkpoint is removed");
     std::fs::remove_file(log.join("_last_checkpoint")).expect("its pointer is removed");
     assert_eq!(PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").cut, files.cut);
 }
@@ -241,7 +292,10 @@ async fn a_second_writer_is_fenced_and_repeats_nothing() {
     let mut second = Ledger::open(folder.path()).await.expect("it opens");
     second.positions(&[stream()]);
     first.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("the first writer commits");
-    let error = second.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect_err("the second writer is too late");
+    let error = second
+        .commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z"))
+        .await
+        .expect_err("the second writer is too late");
     assert!(matches!(error, LedgerError::Fenced { expected: 1, .. }), "{error}");
     assert_eq!(Ledger::open(folder.path()).await.expect("it opens").version(), 1);
     first.commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:03Z")).await.expect("the first writer goes on");
@@ -304,7 +358,10 @@ async fn dangerous_table_properties_are_refused_at_open() {
             lines.push(action.to_string());
         }
         std::fs::write(&entry, lines.join("\n")).expect("the property is changed");
-        let error = Ledger::open(folder.path()).await.err().unwrap_or_else(|| panic!("{name} = {value} must be refused"));
+        let error = Ledger::open(folder.path())
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{name} = {value} must be refused"));
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
@@ -328,16 +385,23 @@ async fn what_another_program_committed_is_named_and_not_followed() {
     std::fs::write(&entry, foreign).expect("another program commits");
     let error = Ledger::open(folder.path()).await.err().expect("it is refused");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    assert!(error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"), "{error}");
+    assert!(
+        error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"),
+        "{error}"
+    );
 }
 
-/// Every bit of every log entry but the first is checked by rendering the entry again; the first is named by the second.
+/// Every bit of every log entry but the first is checked by rendering the entry again; the first is
+/// named by the second.
 #[tokio::test]
 async fn no_bit_of_the_log_can_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut ledger = created(folder.path()).await;
     for offset in 0..3 {
-        ledger.commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        ledger
+            .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect("it commits");
     }
     let mut flips = 0;
     for version in 0..4 {
@@ -348,7 +412,11 @@ async fn no_bit_of_the_log_can_change() {
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&entry, &bytes).expect("a bit is flipped");
             let read = PinnedFiles::of_ledger(folder.path(), None).await;
-            assert!(read.is_err(), "bit {} of byte {at} of entry {version} is flipped, and nobody noticed", at % 8);
+            assert!(
+                read.is_err(),
+                "bit {} of byte {at} of entry {version} is flipped, and nobody noticed",
+                at % 8
+            );
             flips += 1;
         }
         std::fs::write(&entry, &whole).expect("the entry is whole again");
@@ -401,11 +469,17 @@ impl object_store::ObjectStore for Overwriting {
         self.0.delete_stream(locations)
     }
 
-    fn list(&self, prefix: Option<&object_store::path::Path>) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
+    fn list(
+        &self,
+        prefix: Option<&object_store::path::Path>,
+    ) -> futures::stream::BoxStream<'static, object_store::Result<object_store::ObjectMeta>> {
         self.0.list(prefix)
     }
 
-    async fn list_with_delimiter(&self, prefix: Option<&object_store::path::Path>) -> object_store::Result<object_store::ListResult> {
+    async fn list_with_delimiter(
+        &self,
+        prefix: Option<&object_store::path::Path>,
+    ) -> object_store::Result<object_store::ListResult> {
         self.0.list_with_delimiter(prefix).await
     }
 

@@ -23,7 +23,8 @@ struct Scrape {
 impl Scrape {
     #[track_caller]
     fn number(&self, sample: &str) -> u64 {
-        let value = self.samples.get(sample).unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples));
+        let value =
+            self.samples.get(sample).unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples));
         value.parse().unwrap_or_else(|_| panic!("{sample} is {value}"))
     }
 }
@@ -45,7 +46,8 @@ fn get(port: u16, target: &str) -> Option<(String, String, String)> {
 /// A scrape, once the endpoint answers.
 #[track_caller]
 fn scrape(port: u16) -> Scrape {
-    let answer = wait_for(PATIENCE, || get(port, "/metrics").filter(|(status, ..)| status == "HTTP/1.1 200 OK"));
+    let answer =
+        wait_for(PATIENCE, || get(port, "/metrics").filter(|(status, ..)| status == "HTTP/1.1 200 OK"));
     let (_, headers, body) = answer.expect("the endpoint answers");
     assert!(headers.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8"), "{headers}");
     parse(&body).unwrap_or_else(|error| panic!("{error} in:\n{body}"))
@@ -66,7 +68,8 @@ fn scrape_until(port: u16, done: impl Fn(&Scrape) -> bool) -> Scrape {
     last
 }
 
-/// Prometheus' text format 0.0.4, strictly: every family has its help, its type and then its samples, all of them together.
+/// Prometheus' text format 0.0.4, strictly: every family has its help, its type and then its
+/// samples, all of them together.
 fn parse(body: &str) -> Result<Scrape, String> {
     let mut scrape = Scrape::default();
     let mut family: Option<(String, String)> = None;
@@ -97,14 +100,22 @@ fn parse(body: &str) -> Result<Scrape, String> {
             family = Some((name.to_owned(), kind.to_owned()));
         } else {
             let Some((key, value)) = line.rsplit_once(' ') else { return wrong("no sample") };
-            let (name, labels) = key.split_once('{').map_or((key, None), |(name, labels)| (name, Some(labels)));
+            let (name, labels) =
+                key.split_once('{').map_or((key, None), |(name, labels)| (name, Some(labels)));
             let Some((family, kind)) = &family else { return wrong("a sample of no family") };
             let suffix = name.strip_prefix(family.as_str());
-            let fits = if kind == "histogram" { matches!(suffix, Some("_bucket" | "_sum" | "_count")) } else { suffix == Some("") };
+            let fits = if kind == "histogram" {
+                matches!(suffix, Some("_bucket" | "_sum" | "_count"))
+            } else {
+                suffix == Some("")
+            };
             if !fits || labels.is_some_and(|labels| !are_labels(labels)) {
                 return wrong("a bad sample");
             }
-            if !value.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())) {
+            if !value
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+            {
                 return wrong("not a number as these are");
             }
             if scrape.samples.insert(key.to_owned(), value.to_owned()).is_some() {
@@ -114,11 +125,18 @@ fn parse(body: &str) -> Result<Scrape, String> {
     }
     for (name, _) in scrape.kinds.iter().filter(|(_, kind)| *kind == "histogram") {
         let prefix = format!("{name}_bucket{{le=\"");
-        let mut counts: Vec<u64> =
-            scrape.samples.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(_, value)| value.parse().expect("a count")).collect();
+        let mut counts: Vec<u64> = scrape
+            .samples
+            .iter()
+            .filter(|(key, _)| key.starts_with(&prefix))
+            .map(|(_, value)| value.parse().expect("a count"))
+            .collect();
         counts.sort_unstable();
         let whole = scrape.number(&format!("{name}_bucket{{le=\"+Inf\"}}"));
-        if whole != scrape.number(&format!("{name}_count")) || counts.last() != Some(&whole) || !scrape.samples.contains_key(&format!("{name}_sum")) {
+        if whole != scrape.number(&format!("{name}_count"))
+            || counts.last() != Some(&whole)
+            || !scrape.samples.contains_key(&format!("{name}_sum"))
+        {
             return Err(format!("{name} does not add up"));
         }
     }
@@ -127,7 +145,9 @@ fn parse(body: &str) -> Result<Scrape, String> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().enumerate().all(|(index, byte)| byte.is_ascii_lowercase() || byte == b'_' || (index > 0 && byte.is_ascii_digit()))
+        && name.bytes().enumerate().all(|(index, byte)| {
+            byte.is_ascii_lowercase() || byte == b'_' || (index > 0 && byte.is_ascii_digit())
+        })
 }
 
 /// `name="value",name="value"}` with backslash, quote and line feed escaped.
@@ -181,7 +201,9 @@ fn event(id: &str) -> Value {
 
 /// `count` events of one partition.
 fn events(name: &str, partition: i32, count: usize) -> Vec<Record> {
-    (0..count).map(|index| record(Encoding::Structured, partition, &event(&format!("{name}-{partition}-{index}")))).collect()
+    (0..count)
+        .map(|index| record(Encoding::Structured, partition, &event(&format!("{name}-{partition}-{index}"))))
+        .collect()
 }
 
 /// A ledger that commits at once.
@@ -205,13 +227,19 @@ fn a_running_ingest_tells_what_the_ledger_then_holds() {
     let running = atcost.spawn(&[&kafka[..], &["--metrics", &format!("127.0.0.1:{port}")]].concat());
     scrape_until(port, |scrape| scrape.number("atcost_records_received_total") == 3);
     broker.produce(&topic, &events("third", 1, 40));
-    broker.produce(&topic, &[Record::bare(1, b"{".to_vec()), Record::bare(1, b"[]".to_vec()), Record::bare(1, b"{".to_vec())]);
+    broker.produce(
+        &topic,
+        &[Record::bare(1, b"{".to_vec()), Record::bare(1, b"[]".to_vec()), Record::bare(1, b"{".to_vec())],
+    );
     let scrape = scrape_until(port, |scrape| {
         // Storage is looked at now and then, and the broker asked.
         let settled = ["atcost_log_size", "atcost_table_files"].map(|name| scrape.samples.get(name))
             == ["atcost_ledger_version"; 2].map(|name| scrape.samples.get(name));
-        let position = scrape.samples.get(&format!("atcost_partition_position_offset{{topic=\"{topic}\",partition=\"1\"}}"));
-        let high = scrape.samples.get(&format!("atcost_partition_high_offset{{topic=\"{topic}\",partition=\"1\"}}"));
+        let position = scrape
+            .samples
+            .get(&format!("atcost_partition_position_offset{{topic=\"{topic}\",partition=\"1\"}}"));
+        let high =
+            scrape.samples.get(&format!("atcost_partition_high_offset{{topic=\"{topic}\",partition=\"1\"}}"));
         settled && position == high && position.map(String::as_str) == Some("53")
     });
     let (status, _, body) = get(port, "/healthz").expect("an answer");
@@ -227,7 +255,11 @@ fn a_running_ingest_tells_what_the_ledger_then_holds() {
     assert_eq!(scrape.number("atcost_gaps_total"), since("gaps"));
     assert_eq!(scrape.number("atcost_records_lost_total"), 5);
     for (reason, count) in after["rejected_by_reason"].as_object().expect("counts by reason") {
-        assert_eq!(scrape.number(&format!("atcost_records_rejected_total{{reason=\"{reason}\"}}")), count.as_u64().expect("a count"), "{reason}");
+        assert_eq!(
+            scrape.number(&format!("atcost_records_rejected_total{{reason=\"{reason}\"}}")),
+            count.as_u64().expect("a count"),
+            "{reason}"
+        );
     }
     let rejected: u64 = scrape
         .samples
@@ -241,16 +273,32 @@ fn a_running_ingest_tells_what_the_ledger_then_holds() {
     assert_eq!(scrape.number("atcost_commit_seconds_count"), since("version"));
     assert_eq!(scrape.number("atcost_ledger_version"), after["version"].as_u64().expect("a version"));
     assert_eq!(scrape.number("atcost_table_orphans"), 0);
-    let expected = [("position", 0, 18), ("low", 0, 15), ("high", 0, 18), ("position", 1, 53), ("low", 1, 0), ("high", 1, 53)];
+    let expected = [
+        ("position", 0, 18),
+        ("low", 0, 15),
+        ("high", 0, 18),
+        ("position", 1, 53),
+        ("low", 1, 0),
+        ("high", 1, 53),
+    ];
     for (what, partition, offset) in expected {
         let sample = format!("atcost_partition_{what}_offset{{topic=\"{topic}\",partition=\"{partition}\"}}");
         assert_eq!(scrape.number(&sample), offset, "{sample}");
     }
     for partition in [0, 1] {
-        assert_eq!(scrape.number(&format!("atcost_partition_lag_records{{topic=\"{topic}\",partition=\"{partition}\"}}")), 0);
+        assert_eq!(
+            scrape.number(&format!(
+                "atcost_partition_lag_records{{topic=\"{topic}\",partition=\"{partition}\"}}"
+            )),
+            0
+        );
     }
     for event in ALARMS {
-        assert_eq!(scrape.number(&format!("atcost_events_total{{event=\"{event}\"}}")), u64::from(*event == "kafka.gap"), "{event}");
+        assert_eq!(
+            scrape.number(&format!("atcost_events_total{{event=\"{event}\"}}")),
+            u64::from(*event == "kafka.gap"),
+            "{event}"
+        );
     }
     assert!(scrape.number("process_resident_memory_bytes") > 1 << 20);
 }
@@ -259,9 +307,18 @@ fn a_running_ingest_tells_what_the_ledger_then_holds() {
 fn an_unanswered_client_harms_nobody() {
     let (broker, atcost, port) = (Broker::shared(), ledger(), free_port());
     let topic = broker.topic(1);
-    let running = atcost.spawn(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--metrics", &format!("127.0.0.1:{port}")]);
+    let running = atcost.spawn(&[
+        "ingest",
+        "--brokers",
+        broker.address(),
+        "--topic",
+        &topic,
+        "--metrics",
+        &format!("127.0.0.1:{port}"),
+    ]);
     scrape(port);
-    // More than are served at a time: some that say half of a request, some that say nothing, some that never read.
+    // More than are served at a time: some that say half of a request, some that say nothing, some
+    // that never read.
     let requests = ["GET /metrics HTTP/1.1\r\n", "", "GET /metrics HTTP/1.1\r\n\r\n"];
     let idle: Vec<TcpStream> = (0..30)
         .map(|number| {
@@ -293,7 +350,11 @@ fn an_address_that_is_taken_stops_before_anything_is_read() {
     for address in [address.as_str(), "127.0.0.1", "nowhere.invalid:9464"] {
         let output = atcost.run(&[&ingest[..], &["--metrics", address]].concat());
         assert_eq!(output.code, Some(2), "{}", output.text());
-        assert!(output.stderr.contains(address) && output.stderr.contains("like 127.0.0.1:9464"), "{}", output.text());
+        assert!(
+            output.stderr.contains(address) && output.stderr.contains("like 127.0.0.1:9464"),
+            "{}",
+            output.text()
+        );
     }
     assert_eq!(atcost.doctor()["received"], 0);
 }
@@ -303,11 +364,21 @@ fn the_configuration_may_say_where_and_the_log_tells_the_port() {
     let atcost = Atcost::initialised();
     atcost.set("metrics", "listen = \"127.0.0.1:0\"");
     let files = tests::machine::case("month/events");
-    let output = atcost.run(&["ingest", "--files", tests::atcost::utf8(&files), "--until-caught-up", "--log-format", "json"]);
+    let output = atcost.run(&[
+        "ingest",
+        "--files",
+        tests::atcost::utf8(&files),
+        "--until-caught-up",
+        "--log-format",
+        "json",
+    ]);
     assert_eq!(output.code, Some(0), "{}", output.text());
-    let lines: Vec<Value> = output.stderr.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
-    let listening = lines.iter().find(|line| line["event"] == "metrics.listening").expect("the address is logged");
-    let address: std::net::SocketAddr = listening["address"].as_str().expect("an address").parse().expect("an address");
+    let lines: Vec<Value> =
+        output.stderr.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
+    let listening =
+        lines.iter().find(|line| line["event"] == "metrics.listening").expect("the address is logged");
+    let address: std::net::SocketAddr =
+        listening["address"].as_str().expect("an address").parse().expect("an address");
     assert!(address.ip().is_loopback() && address.port() != 0, "{address}");
 }
 
@@ -317,11 +388,18 @@ fn a_failure_is_a_line_of_json_too() {
     assert_eq!(output.code, Some(2), "{}", output.text());
     let line: Value = serde_json::from_str(&output.stderr).expect("one line of JSON");
     assert_eq!((&line["event"], &line["level"]), (&json!("command.failed"), &json!("ERROR")));
-    assert!(line["message"].as_str().is_some_and(|message| message.contains("atcost.toml cannot be read")), "{line}");
+    assert!(
+        line["message"].as_str().is_some_and(|message| message.contains("atcost.toml cannot be read")),
+        "{line}"
+    );
 }
 
-/// Alarms stand in a set for the test of docs/operations.md; this one keeps them in order and each once.
+/// Alarms stand in a set for the test of docs/operations.md; this one keeps them in order and each
+/// once.
 #[test]
 fn alarms_are_a_set() {
-    assert_eq!(ALARMS.iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(), ALARMS.iter().collect::<Vec<_>>());
+    assert_eq!(
+        ALARMS.iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>(),
+        ALARMS.iter().collect::<Vec<_>>()
+    );
 }

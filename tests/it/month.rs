@@ -1,4 +1,5 @@
-//! The month of tests/cases/month from files: its README is the contract for commands, columns and rules.
+//! The month of tests/cases/month from files: its README is the contract for commands, columns and
+//! rules.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +55,10 @@ fn ingesting_twice_changes_nothing() {
     let atcost = ingested();
     let before = (files(&atcost.folder().join("ledger")), month::rate(&atcost).0);
     ingest(&atcost, &case("month/events"));
-    assert_eq!(files(&atcost.folder().join("ledger")).keys().collect::<Vec<_>>(), before.0.keys().collect::<Vec<_>>());
+    assert_eq!(
+        files(&atcost.folder().join("ledger")).keys().collect::<Vec<_>>(),
+        before.0.keys().collect::<Vec<_>>()
+    );
     assert_eq!(month::rate(&atcost).0, before.1);
     assert_figures(&atcost);
 }
@@ -107,7 +111,8 @@ fn compressed_files_are_the_same_usage() {
     assert_figures(&atcost);
 }
 
-/// A second delivery of the same events under another name is a duplicate of each, and bills nothing.
+/// A second delivery of the same events under another name is a duplicate of each, and bills
+/// nothing.
 #[test]
 fn the_same_events_in_another_file_are_duplicates() {
     let atcost = ingested();
@@ -123,15 +128,21 @@ fn the_same_events_in_another_file_are_duplicates() {
 fn avro_containers_are_the_same_usage() {
     let lines = month::lines();
     let folder = repacked(|_, name, bytes| {
-        let events: Vec<_> = lines.iter().filter(|line| line.place.starts_with(name)).map(|line| line.event.clone()).collect();
+        let events: Vec<_> =
+            lines.iter().filter(|line| line.place.starts_with(name)).map(|line| line.event.clone()).collect();
         if events.iter().any(Option::is_none) {
             // What must be refused has no Avro form.
             return (name.to_owned(), bytes.to_vec());
         }
         let data: Vec<_> = events.iter().flatten().map(encode::datum).collect();
-        let schema = fs::read_to_string(machine::workspace().join("schemas/usage_event.v1.avsc")).expect("the schema is in the repository");
+        let schema = fs::read_to_string(machine::workspace().join("schemas/usage_event.v1.avsc"))
+            .expect("the schema is in the repository");
         let container = encode::container(&schema, &data);
-        if name.starts_with("02") { (name.replace("ndjson", "avro.gz"), gzip(&container)) } else { (name.replace("ndjson", "avro"), container) }
+        if name.starts_with("02") {
+            (name.replace("ndjson", "avro.gz"), gzip(&container))
+        } else {
+            (name.replace("ndjson", "avro"), container)
+        }
     });
     let atcost = month::ledger();
     ingest(&atcost, folder.path());
@@ -152,7 +163,9 @@ fn files_that_arrive_later_are_read_by_the_next_run() {
 #[test]
 fn every_row_of_the_ledger_has_its_own_place() {
     let atcost = ingested();
-    let table = atcost.ledger("SELECT count(*) AS rows, count(DISTINCT (origin, \"partition\", \"offset\")) AS places FROM ledger");
+    let table = atcost.ledger(
+        "SELECT count(*) AS rows, count(DISTINCT (origin, \"partition\", \"offset\")) AS places FROM ledger",
+    );
     assert_eq!(table.lines(), ["rows=70 places=70"]);
 }
 
@@ -160,7 +173,8 @@ fn every_row_of_the_ledger_has_its_own_place() {
 fn paths_are_relative_to_the_configuration() {
     let (atcost, elsewhere) = (ingested(), Atcost::empty());
     let config = atcost.folder().join("atcost.toml");
-    let output = elsewhere.run(&["rate", "--config", utf8(&config), "--period", "2025-10", "--format", "json"]);
+    let output =
+        elsewhere.run(&["rate", "--config", utf8(&config), "--period", "2025-10", "--format", "json"]);
     assert_eq!(json(&output.stdout)["received"], 70, "{}", output.text());
     assert!(atcost.folder().join("runs/period=2025-10").is_dir());
     assert!(files(elsewhere.folder()).is_empty());
@@ -231,7 +245,10 @@ fn a_charge_is_explained_by_the_newest_run_that_has_it() {
     let run = second["run"].as_str().expect("the run has an id");
     assert_eq!(atcost.json(&["explain", charge, "--run", run])["run"], run);
     // A newer ledger version decides it, whatever the older runs are called.
-    ingest(&atcost, repacked(|number, name, bytes| (format!("{number}-{name}"), [bytes, b"\n"].concat())).path());
+    ingest(
+        &atcost,
+        repacked(|number, name, bytes| (format!("{number}-{name}"), [bytes, b"\n"].concat())).path(),
+    );
     let (third, _) = month::rate(&atcost);
     assert_eq!(atcost.json(&["explain", charge])["run"], third["run"]);
 }

@@ -1,6 +1,8 @@
-//! Random months, computed twice: by `atcost`, and by tests/python/oracle.py, which knows the rules and none of this code.
+//! Random months, computed twice: by `atcost`, and by tests/python/oracle.py, which knows the rules
+//! and none of this code.
 //!
-//! A month of a seed is always the same, so the seed in a failure is all that is needed to see it again. Other seeds are tried by adding them here.
+//! A month of a seed is always the same, so the seed in a failure is all that is needed to see it
+//! again. Other seeds are tried by adding them here.
 
 use std::path::Path;
 use std::process::Command;
@@ -18,14 +20,26 @@ const RECORDS: u32 = 700;
 #[track_caller]
 fn python(script: &str, arguments: &[&str]) -> String {
     let python = provided("ATCOST_PYTHON", "python/bin/python");
-    let output = Command::new(python).arg("-B").arg(workspace().join("tests/python").join(script)).args(arguments).output().expect("Python starts");
-    assert!(output.status.success(), "{script} {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(workspace().join("tests/python").join(script))
+        .args(arguments)
+        .output()
+        .expect("Python starts");
+    assert!(
+        output.status.success(),
+        "{script} {}:\n{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).expect("the script prints UTF-8")
 }
 
 /// The table that the oracle wrote to `folder`.
 fn expected(folder: &Path, table: &str) -> Table {
-    Table::from_csv(&std::fs::read_to_string(folder.join(format!("{table}.csv"))).expect("the oracle wrote every table"))
+    Table::from_csv(
+        &std::fs::read_to_string(folder.join(format!("{table}.csv"))).expect("the oracle wrote every table"),
+    )
 }
 
 fn agrees(seed: u32) {
@@ -39,14 +53,21 @@ fn agrees(seed: u32) {
     atcost.ok(&["ingest", "--files", utf8(&at("events")), "--until-caught-up"]);
     let summary = atcost.json(&["rate", "--period", period]);
 
-    let figures = json(&std::fs::read_to_string(at("expected/summary.json")).expect("the oracle wrote its summary"));
+    let figures =
+        json(&std::fs::read_to_string(at("expected/summary.json")).expect("the oracle wrote its summary"));
     for name in ["received", "usage", "duplicates", "conflicts", "rejected", "cost_total", "settled_total"] {
         assert_eq!(plain(&summary[name]), plain(&figures[name]), "seed {seed}: `{name}` of the summary");
     }
-    assert_eq!(strings(&summary["refused"]), strings(&figures["refused"]), "seed {seed}: the records that are refused");
+    assert_eq!(
+        strings(&summary["refused"]),
+        strings(&figures["refused"]),
+        "seed {seed}: the records that are refused"
+    );
 
     let wanted: Vec<_> = TABLES.iter().map(|table| expected(&at("expected"), table)).collect();
-    let select = |(table, wanted): (&&str, &Table)| format!("SELECT {} FROM '{table}.parquet'", wanted.columns.join(", "));
+    let select = |(table, wanted): (&&str, &Table)| {
+        format!("SELECT {} FROM '{table}.parquet'", wanted.columns.join(", "))
+    };
     let statements: Vec<_> = TABLES.iter().zip(&wanted).map(select).collect();
     let folder = atcost.folder().join(summary["folder"].as_str().expect("the summary names the folder"));
     let tables = queries(&folder, &statements.iter().map(String::as_str).collect::<Vec<_>>());
@@ -71,7 +92,9 @@ fn the_oracle_knows_the_month() {
     for table in TABLES {
         assert_same_rows(table, &expected(folder.path(), table), &tests::month::expected(table));
     }
-    let figures = json(&std::fs::read_to_string(folder.path().join("summary.json")).expect("the oracle wrote its summary"));
+    let figures = json(
+        &std::fs::read_to_string(folder.path().join("summary.json")).expect("the oracle wrote its summary"),
+    );
     for (name, value) in tests::month::summary().as_object().expect("the summary is an object") {
         assert_eq!(plain(&figures[name]), plain(value), "`{name}` of the summary");
     }

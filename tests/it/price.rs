@@ -1,6 +1,6 @@
-//! What a quantity costs: one file per model in tests/cases/price. The price as a catalog writes it, a line of `---`, then
-//! paragraphs: `quantity`, optionally `after COUNT` (what the period had counted before) and `of TOTAL` (all that it counts); below
-//! it the steps and their sum.
+//! What a quantity costs: one file per model in tests/cases/price. The price as a catalog writes
+//! it, a line of `---`, then paragraphs: `quantity`, optionally `after COUNT` (what the period had
+//! counted before) and `of TOTAL` (all that it counts); below it the steps and their sum.
 
 use crate::cases;
 use rating::catalog::{Catalog, CatalogFiles};
@@ -30,7 +30,8 @@ fn check(case: &str) -> String {
 fn answer(model: &PriceModel, question: &str) -> String {
     let words: Vec<&str> = question.split(' ').collect();
     let number = |text: &str| exact(QuantityTotal::parse(text, Sign::NonNegative).expect("a quantity"));
-    let word_after = |word: &str| words.iter().position(|other| *other == word).map(|index| number(words[index + 1]));
+    let word_after =
+        |word: &str| words.iter().position(|other| *other == word).map(|index| number(words[index + 1]));
     let quantity = number(words[0]);
     let before = word_after("after").unwrap_or_else(|| Exact::from_integer(0.into()));
     let period_total = word_after("of").unwrap_or_else(|| &before + &quantity);
@@ -44,7 +45,13 @@ fn answer(model: &PriceModel, question: &str) -> String {
         .iter()
         .map(|step| {
             let bounds = bounds(&step.from, &step.to);
-            format!("  {}{bounds}: {} × {} = {}", step.label, display(&step.quantity), step.unit_price, display(&step.amount))
+            format!(
+                "  {}{bounds}: {} × {} = {}",
+                step.label,
+                display(&step.quantity),
+                step.unit_price,
+                display(&step.amount)
+            )
         })
         .collect();
     lines.push(match rounding::amount(&price::total(&steps)) {
@@ -57,8 +64,13 @@ fn answer(model: &PriceModel, question: &str) -> String {
 /// The price of a catalog that holds nothing else.
 fn load(price: &str) -> PriceModel {
     let flat = price.contains("\"flat\"");
-    let usage = if flat { "allocation = \"even\"" } else { "meter = \"m\"\nunit = \"1\"\nallocation = \"proportional\"" };
-    let prices = format!("[[sku]]\nid = \"S\"\nname = \"S\"\n{usage}\n[[sku.price]]\nfrom = \"2025-01-01\"\n{price}");
+    let usage = if flat {
+        "allocation = \"even\""
+    } else {
+        "meter = \"m\"\nunit = \"1\"\nallocation = \"proportional\""
+    };
+    let prices =
+        format!("[[sku]]\nid = \"S\"\nname = \"S\"\n{usage}\n[[sku.price]]\nfrom = \"2025-01-01\"\n{price}");
     let files = [
         ("catalog.toml", "operator = \"o\"\nname = \"O\"\n"),
         ("meters.toml", "[[meter]]\ntype = \"m\"\nunit = \"1\"\naggregation = \"sum\"\ndimensions = []\n"),
@@ -70,7 +82,8 @@ fn load(price: &str) -> PriceModel {
         ),
         ("providers/p/prices.toml", &prices),
     ];
-    let files = CatalogFiles::new(files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
+    let files =
+        CatalogFiles::new(files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
     let (catalog, _) = Catalog::load(&files).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let provider = catalog.providers.into_values().next().expect("the provider");
     provider.skus[0].prices[0].model.clone()

@@ -1,4 +1,5 @@
-//! What must not matter to a charge: how records were batched, in which order they arrived, and how often.
+//! What must not matter to a charge: how records were batched, in which order they arrived, and how
+//! often.
 
 use crate::ledger::map;
 use ledger::Ledger;
@@ -38,7 +39,8 @@ fn id(number: u32) -> String {
     format!("e-{number}")
 }
 
-/// Meter, dimension and value; subject; microseconds; units of quantity; whether it names its provider.
+/// Meter, dimension and value; subject; microseconds; units of quantity; whether it names its
+/// provider.
 type Drawn = ((&'static str, &'static str, &'static str), &'static str, i64, i128, bool);
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -53,10 +55,23 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         ("network.example/port-hours", "destination", "eu"),
         ("network.example/unknown", "destination", "eu"),
     ]);
-    let subjects =
-        prop::sample::select(vec!["projects/a1", "projects/a2", "projects/b1", "projects/c1", "projects/d1", "projects/i1", "projects/x9"]);
+    let subjects = prop::sample::select(vec![
+        "projects/a1",
+        "projects/a2",
+        "projects/b1",
+        "projects/c1",
+        "projects/d1",
+        "projects/i1",
+        "projects/x9",
+    ]);
     // From a few days before October to a few days after it.
-    let event = (kinds, subjects, 1_758_900_000_000_000..1_762_300_000_000_000_i64, 0..10_i128.pow(18), any::<bool>());
+    let event = (
+        kinds,
+        subjects,
+        1_758_900_000_000_000..1_762_300_000_000_000_i64,
+        0..10_i128.pow(18),
+        any::<bool>(),
+    );
     prop::collection::vec(event, 1..40).prop_map(|drawn| {
         let make = |(index, drawn): (usize, Drawn)| {
             let ((meter, dimension, value), subject, micros, units, named) = drawn;
@@ -80,7 +95,8 @@ async fn rated(events: &[Event], size: usize) -> Run {
     let folder = tempfile::tempdir().expect("a folder");
     Ledger::create(folder.path()).await.expect("a ledger");
     let mut ledger = Ledger::open(folder.path()).await.expect("it opens");
-    let stream = Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 };
+    let stream =
+        Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 };
     let stream = Arc::new(stream);
     let mut next = 0;
     for chunk in events.chunks(size) {
@@ -107,21 +123,35 @@ async fn rated(events: &[Event], size: usize) -> Run {
                 }),
             };
             let received_at = Instant::from_micros(1_763_000_000_000_000).expect("an instant");
-            batch.advance(stream, Advance { from: NextOffset(next), to: NextOffset(next + 1), identity: None });
+            batch.advance(
+                stream,
+                Advance { from: NextOffset(next), to: NextOffset(next + 1), identity: None },
+            );
             batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage));
             next += 1;
         }
-        ledger.commit(batch, Instant::parse_rfc3339("2025-11-01T00:00:00Z").expect("an instant")).await.expect("it commits");
+        ledger
+            .commit(batch, Instant::parse_rfc3339("2025-11-01T00:00:00Z").expect("an instant"))
+            .await
+            .expect("it commits");
     }
     let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
     let usage = Usage::open(&files).await.expect("rows");
-    let pins = Pins { month: BillingMonth::parse("2025-10").expect("a month"), ledger: files.cut, catalog: CATALOG.digest };
+    let pins = Pins {
+        month: BillingMonth::parse("2025-10").expect("a month"),
+        ledger: files.cut,
+        catalog: CATALOG.digest,
+    };
     let inputs = tempfile::tempdir().expect("a folder");
     rate(pins, &usage, &CATALOG, inputs.path()).await.expect("a run")
 }
 
 fn run(events: &[Event], size: usize) -> Run {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(rated(events, size))
 }
 
@@ -177,11 +207,31 @@ fn corrections_count_whatever_the_order() {
         let (hours, conflicts) = charged(events);
         assert_eq!((hours.as_str(), conflicts), expected, "{name}");
     };
-    check("a void takes its target out", &[hours(1, "5", None), hours(2, "3", None), hours(3, "0", Some((Void, 1)))], ("3", 0));
-    check("a replacement counts in its target's place", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1)))], ("7", 0));
-    check("a correction may arrive first", &[hours(2, "7", Some((Replace, 1))), hours(1, "5", None)], ("7", 0));
-    check("a replacement may be replaced", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 2)))], ("8", 0));
-    check("a replacement may be voided", &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Void, 2)))], ("none", 0));
+    check(
+        "a void takes its target out",
+        &[hours(1, "5", None), hours(2, "3", None), hours(3, "0", Some((Void, 1)))],
+        ("3", 0),
+    );
+    check(
+        "a replacement counts in its target's place",
+        &[hours(1, "5", None), hours(2, "7", Some((Replace, 1)))],
+        ("7", 0),
+    );
+    check(
+        "a correction may arrive first",
+        &[hours(2, "7", Some((Replace, 1))), hours(1, "5", None)],
+        ("7", 0),
+    );
+    check(
+        "a replacement may be replaced",
+        &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Replace, 2)))],
+        ("8", 0),
+    );
+    check(
+        "a replacement may be voided",
+        &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(3, "8", Some((Void, 2)))],
+        ("none", 0),
+    );
     check(
         "a correction that is repeated counts once",
         &[hours(1, "5", None), hours(2, "7", Some((Replace, 1))), hours(2, "7", Some((Replace, 1)))],

@@ -1,5 +1,5 @@
-//! Hashes, trees and proofs: the published vectors of RFC 6962 implementations, a second implementation, and everything that a
-//! proof about a subject's rows must not survive.
+//! Hashes, trees and proofs: the published vectors of RFC 6962 implementations, a second
+//! implementation, and everything that a proof about a subject's rows must not survive.
 
 #![expect(clippy::unwrap_used, reason = "what a test unwraps is its own, and it fails with the line")]
 
@@ -8,7 +8,8 @@ use ct_merkle::{ConsistencyProof, InclusionProof, digest};
 use ledger::lanes;
 use ledger::merkle::{self, Frontier, Hash, Head, Tree, check_consistency, check_inclusion};
 use ledger::proof::{
-    Neighbour, ProofError, Roots, Side, SubjectProof, check_batch, check_growth, check_subject, prove_batch, prove_growth, prove_subject,
+    Neighbour, ProofError, Roots, Side, SubjectProof, check_batch, check_growth, check_subject, prove_batch,
+    prove_growth, prove_subject,
 };
 use ledger::seal::{LeafKey, RowHeader, Rows, leaf, leaves, seal};
 use ledger::{ErrorKind, LedgerError};
@@ -26,15 +27,21 @@ fn noise(length: usize, seed: usize) -> Vec<u8> {
 }
 
 fn hash(hex: &str) -> Hash {
-    let digits: Vec<u8> = hex.bytes().map(|digit| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap()).collect();
+    let digits: Vec<u8> =
+        hex.bytes().map(|digit| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap()).collect();
     digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect::<Vec<_>>().try_into().unwrap()
 }
 
 fn fixed_is_sha256<const LEN: usize>() {
     for count in 0..70 {
-        let messages: Vec<[u8; LEN]> = (0..count).map(|number| noise(LEN, number * 7919).try_into().unwrap()).collect();
+        let messages: Vec<[u8; LEN]> =
+            (0..count).map(|number| noise(LEN, number * 7919).try_into().unwrap()).collect();
         let expected: Vec<Hash> = messages.iter().map(|message| sha256(message)).collect();
-        assert_eq!(lanes::fixed::<LEN>(count, |number, message| *message = messages[number]), expected, "{count} messages of {LEN} bytes");
+        assert_eq!(
+            lanes::fixed::<LEN>(count, |number, message| *message = messages[number]),
+            expected,
+            "{count} messages of {LEN} bytes"
+        );
     }
 }
 
@@ -57,7 +64,8 @@ fn messages_of_every_length_are_hashed_as_sha2_does() {
     assert_eq!(variable(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
 }
 
-/// Around the number of blocks from which messages are no longer put together with those that have exactly as many.
+/// Around the number of blocks from which messages are no longer put together with those that have
+/// exactly as many.
 #[test]
 fn messages_of_many_blocks_are_hashed_as_sha2_does() {
     let messages: Vec<Vec<u8>> = (0..150).map(|number| noise(1800 + number * 67 % 500, number)).collect();
@@ -82,7 +90,8 @@ proptest! {
         prop_assert_eq!(variable(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
     }
 
-    /// One long message among short ones is not hashed sixteen times slower than alone; here only that it is hashed right.
+    /// One long message among short ones is not hashed sixteen times slower than alone; here only
+    /// that it is hashed right.
     #[test]
     fn a_long_message_among_short_ones(long in 5_000usize..20_000, place in 0usize..40) {
         let mut messages: Vec<Vec<u8>> = (0..40).map(|number| noise(number, number)).collect();
@@ -200,7 +209,10 @@ fn another_implementation_agrees_up_to_200_leaves() {
         let head = Head { size, root };
         for index in 0..size {
             let path = ours.inclusion(index, size);
-            assert_eq!(path.as_flattened(), theirs.prove_inclusion(usize::try_from(index).unwrap()).as_bytes());
+            assert_eq!(
+                path.as_flattened(),
+                theirs.prove_inclusion(usize::try_from(index).unwrap()).as_bytes()
+            );
             assert_eq!(check_inclusion(&head, index, &merkle::leaf(&data(index)), &path), Ok(()));
         }
         frontier.push(merkle::leaf(&data(size)));
@@ -263,7 +275,10 @@ fn every_log_begins_with_the_empty_one() {
     let empty = Tree::new(Vec::new()).head();
     assert_eq!(empty, Head { size: 0, root: hash(ROOTS[0]) });
     assert_eq!(check_consistency(&empty, &log.head(), &prove_growth(&log, 0, 5)), Ok(()));
-    assert_eq!(check_growth(&Head { root: [0; 32], ..empty }, &log.head(), &[]), Err(ProofError::HistoryChanged));
+    assert_eq!(
+        check_growth(&Head { root: [0; 32], ..empty }, &log.head(), &[]),
+        Err(ProofError::HistoryChanged)
+    );
     assert_eq!(check_growth(&empty, &log.head(), &[[0; 32]]), Err(ProofError::HistoryChanged));
 }
 
@@ -287,12 +302,17 @@ impl Commit {
             let produced = if index.is_multiple_of(3) { (0, 0) } else { (1, 1_700_000_000_000_000i64) };
             let offset = i64::try_from(index).unwrap().to_be_bytes();
             let received = 1_700_000_000_000_001i64.to_be_bytes();
-            [&b"row2\x01"[..], &stream, &offset, &[produced.0], &produced.1.to_be_bytes(), &received].concat().try_into().unwrap()
+            [&b"row2\x01"[..], &stream, &offset, &[produced.0], &produced.1.to_be_bytes(), &received]
+                .concat()
+                .try_into()
+                .unwrap()
         };
         Self {
             headers: (0..subject_of.len()).map(row).collect(),
             contents: (0..subject_of.len()).map(|index| sha256(&data(index as u64))).collect(),
-            subjects: std::iter::once(None).chain((1..subjects).map(|number| Some(format!("projects/{number}")))).collect(),
+            subjects: std::iter::once(None)
+                .chain((1..subjects).map(|number| Some(format!("projects/{number}"))))
+                .collect(),
             subject_of,
         }
     }
@@ -350,10 +370,25 @@ fn leaves_and_groups_are_those_of_the_format() {
         .map(|index| {
             let pair = sha256(&[&batch_key[..], &(index / 2).to_be_bytes()].concat());
             let nonce = if index % 2 == 0 { &pair[..16] } else { &pair[16..] };
-            let produced =
-                if index % 3 == 0 { [&[0][..], &0i64.to_be_bytes()].concat() } else { [&[1][..], &1_700_000_000_000_000i64.to_be_bytes()].concat() };
+            let produced = if index % 3 == 0 {
+                [&[0][..], &0i64.to_be_bytes()].concat()
+            } else {
+                [&[1][..], &1_700_000_000_000_000i64.to_be_bytes()].concat()
+            };
             let received = 1_700_000_000_000_001i64.to_be_bytes();
-            sha256(&[&[0], nonce, b"row2\x01", &stream, &index.to_be_bytes(), &produced, &received, &sha256(&data(index))].concat())
+            sha256(
+                &[
+                    &[0],
+                    nonce,
+                    b"row2\x01",
+                    &stream,
+                    &index.to_be_bytes(),
+                    &produced,
+                    &received,
+                    &sha256(&data(index)),
+                ]
+                .concat(),
+            )
         })
         .collect();
     let sealed = commit.with(|rows| seal(&key(), rows));
@@ -382,7 +417,10 @@ fn leaves_and_groups_are_those_of_the_format() {
 #[test]
 fn a_commit_without_rows_has_two_empty_trees() {
     let sealed = Commit::new(Vec::new(), 4).with(|rows| seal(&key(), rows));
-    assert_eq!((sealed.rows_root, sealed.subjects, sealed.subjects_root), (hash(ROOTS[0]), 0, hash(ROOTS[0])));
+    assert_eq!(
+        (sealed.rows_root, sealed.subjects, sealed.subjects_root),
+        (hash(ROOTS[0]), 0, hash(ROOTS[0]))
+    );
     let nothing = Commit::new(Vec::new(), 4);
     assert_eq!(nothing.check(2, &nothing.proof(2)), Ok(()));
 }
@@ -401,7 +439,10 @@ fn leaves_of_copied_rows_stay_what_they_are() {
     let sealed = commit.with(|rows| seal(&key(), rows));
     assert_eq!(commit.with(|rows| leaves(&key(), rows)), sealed.leaves);
     let elsewhere = commit.with(|rows| leaves(&key(), &Rows { version: VERSION + 1, ..*rows }));
-    assert!(sealed.leaves.iter().zip(&elsewhere).all(|(here, there)| here != there), "every commit has its own nonces");
+    assert!(
+        sealed.leaves.iter().zip(&elsewhere).all(|(here, there)| here != there),
+        "every commit has its own nonces"
+    );
 }
 
 fn commits() -> impl Strategy<Value = Commit> {
@@ -517,7 +558,12 @@ fn absence_is_shown_for_one_commit_only() {
         .flat_map(|subject| (1..20).map(move |later| (subject, later)))
         .filter(|(subject, later)| {
             let roots = Roots { version: VERSION + later, ..commit.roots() };
-            check_subject(&roots, &key().subject_key(commit.subjects[*subject as usize].as_deref()), &commit.proof(*subject)).is_err()
+            check_subject(
+                &roots,
+                &key().subject_key(commit.subjects[*subject as usize].as_deref()),
+                &commit.proof(*subject),
+            )
+            .is_err()
         })
         .count();
     // A label falls between the same two neighbours by chance now and then.
@@ -556,8 +602,14 @@ fn the_leaf_key_is_made_once_and_kept_from_others() {
     assert!(!format!("{made:?}").contains(text.trim_end()), "a secret is not printed");
     assert_ne!(LeafKey::create(tempfile::tempdir().unwrap().path()).unwrap().id(), made.id());
 
-    for damaged in [text.trim_end().to_owned(), text.to_uppercase(), format!("{text}\n"), text[1..].to_owned(), String::new(), "g".repeat(64) + "\n"]
-    {
+    for damaged in [
+        text.trim_end().to_owned(),
+        text.to_uppercase(),
+        format!("{text}\n"),
+        text[1..].to_owned(),
+        String::new(),
+        "g".repeat(64) + "\n",
+    ] {
         std::fs::write(&path, &damaged).unwrap();
         assert_eq!(refusal(LeafKey::read(folder.path())).0, ErrorKind::Corrupt, "{damaged:?}");
     }

@@ -1,8 +1,11 @@
-//! Small months told event by event: who pays for what, and the mistakes of other systems, each as a named case.
+//! Small months told event by event: who pays for what, and the mistakes of other systems, each as
+//! a named case.
 //!
-//! A case has a sentence, the events, a line of dashes, and what must come out. An event is `id time subject meter value [dimension=value]
-//! [provider=…]`, with `source=…` where it is not `//edge`; a line that begins with `{` is a record as it is. `rate` before more events rates the month in between.
-//! The catalog is the month's; lines `binding …` take the place of its bindings, and `catalog FILE: OLD => NEW` changes a line of it.
+//! A case has a sentence, the events, a line of dashes, and what must come out. An event is `id
+//! time subject meter value [dimension=value] [provider=…]`, with `source=…` where it is not
+//! `//edge`; a line that begins with `{` is a record as it is. `rate` before more events rates the
+//! month in between. The catalog is the month's; lines `binding …` take the place of its bindings,
+//! and `catalog FILE: OLD => NEW` changes a line of it.
 
 use crate::cases::for_each_file;
 use serde_json::{Map, Value, json};
@@ -49,8 +52,11 @@ fn tell(text: &str) -> String {
         }
     }
     if !bindings.is_empty() {
-        fs::write(catalog.path().join("bindings.csv"), format!("subject,customer,from,until\n{}\n", bindings.join("\n")))
-            .expect("the bindings can be written");
+        fs::write(
+            catalog.path().join("bindings.csv"),
+            format!("subject,customer,from,until\n{}\n", bindings.join("\n")),
+        )
+        .expect("the bindings can be written");
     }
     let atcost = Atcost::with_catalog(catalog.path());
     let mut told = format!("{}\n---\n", story.trim_end());
@@ -70,7 +76,8 @@ fn tell(text: &str) -> String {
 
 fn write(told: &mut String, summary: &Value) {
     let number = |name: &str| summary[name].as_u64().expect("a count");
-    let counts = ["received", "usage", "rejected", "duplicates", "conflicts"].map(|name| format!("{name} {}", number(name)));
+    let counts = ["received", "usage", "rejected", "duplicates", "conflicts"]
+        .map(|name| format!("{name} {}", number(name)));
     writeln!(told, "{}", counts.join(", ")).expect("writing to a string");
     let folder = summary["folder"].as_str().expect("a folder");
     // The support fee and the cross-connect are there whatever was used.

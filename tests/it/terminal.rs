@@ -1,4 +1,5 @@
-//! What is printed cannot steer a terminal: names, paths and details from data are shown escaped, and JSON stays JSON.
+//! What is printed cannot steer a terminal: names, paths and details from data are shown escaped,
+//! and JSON stays JSON.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -15,17 +16,28 @@ const HOSTILE: &[&str] = &[
     "\u{2028}\u{e0041}",
 ];
 
-/// Whether `text` has nothing in it that a terminal obeys or that cannot be seen. A list of its own, so that it shares no mistake with the program.
+/// Whether `text` has nothing in it that a terminal obeys or that cannot be seen. A list of its
+/// own, so that it shares no mistake with the program.
 #[track_caller]
 fn assert_harmless(what: &str, output: &Output) {
     for text in [&output.stdout, &output.stderr] {
         let harmful = |character: &char| {
             let code = u32::from(*character);
-            let ranges =
-                [0..=9, 11..=31, 0x7F..=0x9F, 0xAD..=0xAD, 0x61C..=0x61C, 0x200B..=0x200F, 0x2028..=0x202E, 0x2060..=0x206F, 0xFEFF..=0xFEFF];
+            let ranges = [
+                0..=9,
+                11..=31,
+                0x7F..=0x9F,
+                0xAD..=0xAD,
+                0x61C..=0x61C,
+                0x200B..=0x200F,
+                0x2028..=0x202E,
+                0x2060..=0x206F,
+                0xFEFF..=0xFEFF,
+            ];
             ranges.iter().any(|range| range.contains(&code)) || code >= 0xE_0000
         };
-        let found: Vec<String> = text.chars().filter(harmful).map(|character| format!("U+{:04X}", u32::from(character))).collect();
+        let found: Vec<String> =
+            text.chars().filter(harmful).map(|character| format!("U+{:04X}", u32::from(character))).collect();
         assert!(found.is_empty(), "{what} prints {found:?}: {}", output.text().escape_debug());
     }
 }
@@ -37,7 +49,8 @@ fn event(id: &str, value: &str, dimensions: &Value) -> String {
     .to_string()
 }
 
-/// Everything a stranger can bring in: names of files, names and values of dimensions, refused records that a detail quotes, and a conflict.
+/// Everything a stranger can bring in: names of files, names and values of dimensions, refused
+/// records that a detail quotes, and a conflict.
 #[test]
 fn nothing_a_stranger_sends_reaches_the_terminal_as_it_is() {
     let atcost = Atcost::with_catalog(&case("month/catalog"));
@@ -66,14 +79,26 @@ fn nothing_a_stranger_sends_reaches_the_terminal_as_it_is() {
     assert!(ingested.stderr.contains("\\u{202e}"), "the copy is not named: {}", ingested.text());
     let tables = run(&["doctor"]).stdout + &run(&["rate", "--period", "2025-10"]).stdout;
     assert!(tables.contains("\\u{1b}[2J"), "the names of the files are not shown: {tables}");
-    let json =
-        |arguments: &[&str]| -> Value { serde_json::from_str(&run(&[arguments, &["--format", "json"]].concat()).stdout).expect("this is JSON") };
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&run(&[arguments, &["--format", "json"]].concat()).stdout).expect("this is JSON")
+    };
     let doctor = json(&["doctor"]);
-    let names: Vec<&str> = doctor["partitions"].as_array().expect("a list").iter().filter_map(|file| file["name"].as_str()).collect();
-    assert!(HOSTILE.iter().all(|hostile| names.iter().any(|name| name.starts_with(hostile))), "JSON says what the names are: {names:?}");
+    let names: Vec<&str> = doctor["partitions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|file| file["name"].as_str())
+        .collect();
+    assert!(
+        HOSTILE.iter().all(|hostile| names.iter().any(|name| name.starts_with(hostile))),
+        "JSON says what the names are: {names:?}"
+    );
     let rated = json(&["rate", "--period", "2025-10"]);
     assert_eq!(rated["conflicts"], HOSTILE.len());
-    let charges = tests::duckdb::query(atcost.folder(), "SELECT charge_id FROM 'runs/*/*/charges.parquet' WHERE subject = 'projects/a1'");
+    let charges = tests::duckdb::query(
+        atcost.folder(),
+        "SELECT charge_id FROM 'runs/*/*/charges.parquet' WHERE subject = 'projects/a1'",
+    );
     for row in &charges.rows {
         let charge = row[0].as_deref().expect("a charge has an id");
         let explained = run(&["explain", charge]).stdout;
@@ -101,7 +126,8 @@ fn errors_are_escaped_too() {
         }
     }
     // librdkafka says what it could not resolve, in its own words.
-    let output = atcost.run(&["doctor", "--brokers", &format!("{}.invalid:9", HOSTILE.concat()), "--topic", "usage"]);
+    let output =
+        atcost.run(&["doctor", "--brokers", &format!("{}.invalid:9", HOSTILE.concat()), "--topic", "usage"]);
     assert_eq!(output.code, Some(1), "{}", output.text().escape_debug());
     assert_harmless("doctor", &output);
 }

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use tests::machine::workspace;
 
-/// Crates in which a number is a quantity, a price or an amount until it is shown to be something else.
+/// Crates in which a number is a quantity, a price or an amount until it is shown to be something
+/// else.
 const EXACT: &[&str] = &["schemas/src/", "ledger/src/", "rating/src/"];
 /// Lines of these crates that may name a float all the same: (file, a part of the line).
 const FLOATS: &[(&str, &str)] = &[];
@@ -53,7 +54,8 @@ fn sources() -> Vec<Source> {
 
 fn walk(folder: &Path, sources: &mut Vec<Source>) {
     // What git ignores was made, not written: by a build, by `make demo`.
-    const FOREIGN: &[&str] = &[".git", "target", ".venv", "__pycache__", "atcost-demo", "LICENSE", "Cargo.lock"];
+    const FOREIGN: &[&str] =
+        &[".git", "target", ".venv", "__pycache__", "atcost-demo", "LICENSE", "Cargo.lock"];
     for entry in fs::read_dir(folder).expect("the workspace can be read") {
         let path = entry.expect("the workspace can be read").path();
         let name = path.file_name().expect("a listed file has a name").to_string_lossy().into_owned();
@@ -63,7 +65,11 @@ fn walk(folder: &Path, sources: &mut Vec<Source>) {
         if path.is_dir() {
             walk(&path, sources);
         } else if let Ok(text) = fs::read_to_string(&path) {
-            let path = path.strip_prefix(workspace()).expect("the walk stays in the workspace").to_string_lossy().replace('\\', "/");
+            let path = path
+                .strip_prefix(workspace())
+                .expect("the walk stays in the workspace")
+                .to_string_lossy()
+                .replace('\\', "/");
             sources.push(Source { path, text });
         }
     }
@@ -76,8 +82,12 @@ fn nothing(findings: impl Iterator<Item = String>, rule: &str) {
 
 /// Whether `word` stands in `line` and is no part of a longer word.
 fn has_word(line: &str, word: &str) -> bool {
-    let part_of_word = |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
-    line.match_indices(word).any(|(at, _)| !part_of_word(line[..at].chars().next_back()) && !part_of_word(line[at + word.len()..].chars().next()))
+    let part_of_word = |character: Option<char>| {
+        character.is_some_and(|character| character.is_alphanumeric() || character == '_')
+    };
+    line.match_indices(word).any(|(at, _)| {
+        !part_of_word(line[..at].chars().next_back()) && !part_of_word(line[at + word.len()..].chars().next())
+    })
 }
 
 fn is_comment(line: &str) -> bool {
@@ -89,10 +99,18 @@ fn money_is_never_a_float() {
     let sources = sources();
     let exact = sources.iter().filter(|source| source.is_rust() && source.is_in(EXACT));
     let findings = exact.flat_map(|source| {
-        let allowed = move |line: &str| FLOATS.iter().any(|(path, part)| source.path == *path && line.contains(part));
-        source.lines(move |line| !is_comment(line) && ["f64", "f32", "Float64", "Float32"].iter().any(|word| has_word(line, word)) && !allowed(line))
+        let allowed =
+            move |line: &str| FLOATS.iter().any(|(path, part)| source.path == *path && line.contains(part));
+        source.lines(move |line| {
+            !is_comment(line)
+                && ["f64", "f32", "Float64", "Float32"].iter().any(|word| has_word(line, word))
+                && !allowed(line)
+        })
     });
-    nothing(findings, "a float near money: use schemas::decimal, or list the line in tests/it/tidy.rs with the reason beside it");
+    nothing(
+        findings,
+        "a float near money: use schemas::decimal, or list the line in tests/it/tidy.rs with the reason beside it",
+    );
 }
 
 #[test]
@@ -110,16 +128,33 @@ fn nothing_is_unfinished_or_defaulted() {
     ];
     let sources = sources();
     let written = sources.iter().filter(|source| !source.path.starts_with("tests/cases/"));
-    nothing(written.flat_map(|source| source.lines(|line| banned.iter().any(|word| line.contains(word)))), "finish it, or say what is missing");
+    nothing(
+        written.flat_map(|source| source.lines(|line| banned.iter().any(|word| line.contains(word)))),
+        "finish it, or say what is missing",
+    );
 }
 
 #[test]
 fn pure_crates_ask_neither_the_clock_nor_the_environment() {
-    let banned = ["SystemTime", "Instant::now", "Timestamp::now", "Zoned::now", "std::env", "thread_rng", "HashMap", "HashSet"];
+    let banned = [
+        "SystemTime",
+        "Instant::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "std::env",
+        "thread_rng",
+        "HashMap",
+        "HashSet",
+    ];
     let sources = sources();
     let pure = sources.iter().filter(|source| source.is_rust() && source.is_in(PURE));
-    let findings = pure.flat_map(|source| source.lines(|line| !is_comment(line) && banned.iter().any(|word| has_word(line, word))));
-    nothing(findings, "the same pins must give the same bytes: take it as an argument; BTreeMap and BTreeSet have an order");
+    let findings = pure.flat_map(|source| {
+        source.lines(|line| !is_comment(line) && banned.iter().any(|word| has_word(line, word)))
+    });
+    nothing(
+        findings,
+        "the same pins must give the same bytes: take it as an argument; BTreeMap and BTreeSet have an order",
+    );
 }
 
 /// A `matches!` whose answer nobody takes checks nothing.
@@ -156,17 +191,29 @@ fn unasked(path: &str, text: &str) -> Vec<String> {
 fn an_unasked_matches_is_found() {
     let name = concat!("match", "es!");
     let bare = format!("fn f() {{\n    {name}(x, Some(_));\n}}");
-    let broken_over_lines = format!("fn f() {{\n    g();\n    {name}(\n        x,\n        Some(')'.len())\n    );\n}}").replace("')'", "1");
-    let asked = format!("fn f() -> bool {{\n    assert!({name}(x, A));\n    let a = {name}(x, A);\n    {name}(x, B(_))\n}}");
-    assert_eq!([unasked("a", &bare).len(), unasked("a", &broken_over_lines).len(), unasked("a", &asked).len()], [1, 1, 0]);
+    let broken_over_lines =
+        format!("fn f() {{\n    g();\n    {name}(\n        x,\n        Some(')'.len())\n    );\n}}")
+            .replace("')'", "1");
+    let asked = format!(
+        "fn f() -> bool {{\n    assert!({name}(x, A));\n    let a = {name}(x, A);\n    {name}(x, B(_))\n}}"
+    );
+    assert_eq!(
+        [unasked("a", &bare).len(), unasked("a", &broken_over_lines).len(), unasked("a", &asked).len()],
+        [1, 1, 0]
+    );
 }
 
 #[test]
 fn files_are_short() {
     let sources = sources();
     let rust = sources.iter().filter(|source| source.is_rust());
-    let long = rust.map(|source| (&source.path, source.text.lines().count())).filter(|(_, lines)| *lines > LONGEST_FILE);
-    nothing(long.map(|(path, lines)| format!("{path}: {lines} lines")), "a file longer than 1000 lines has more than one subject");
+    let long = rust
+        .map(|source| (&source.path, source.text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST_FILE);
+    nothing(
+        long.map(|(path, lines)| format!("{path}: {lines} lines")),
+        "a file longer than 1000 lines has more than one subject",
+    );
 }
 
 #[test]
@@ -175,7 +222,9 @@ fn every_module_is_reachable() {
     let paths: BTreeSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
     let declares = |path: &str, module: &str| {
         let parent = sources.iter().find(|source| source.path == path);
-        parent.is_some_and(|source| source.text.lines().any(|line| !is_comment(line) && line.contains(&format!("mod {module};"))))
+        parent.is_some_and(|source| {
+            source.text.lines().any(|line| !is_comment(line) && line.contains(&format!("mod {module};")))
+        })
     };
     let modules = sources.iter().filter(|source| source.is_module());
     let orphans = modules.filter(|source| {
@@ -188,10 +237,18 @@ fn every_module_is_reachable() {
         if folder.ends_with("/src/bin") {
             return false;
         }
-        let parents = [format!("{folder}/lib.rs"), format!("{folder}/main.rs"), format!("{folder}/mod.rs"), format!("{folder}.rs")];
+        let parents = [
+            format!("{folder}/lib.rs"),
+            format!("{folder}/main.rs"),
+            format!("{folder}/mod.rs"),
+            format!("{folder}.rs"),
+        ];
         !parents.iter().any(|parent| paths.contains(parent.as_str()) && declares(parent, module))
     });
-    nothing(orphans.map(|source| source.path.clone()), "no `mod` line leads to it: cargo does not compile it");
+    nothing(
+        orphans.map(|source| source.path.clone()),
+        "no `mod` line leads to it: cargo does not compile it",
+    );
 }
 
 #[test]
@@ -199,8 +256,12 @@ fn every_module_says_what_it_is_for() {
     let sources = sources();
     let modules = sources.iter().filter(|source| source.is_module());
     // A module's own tests stand in a file only because they are long.
-    let silent = modules.filter(|source| !source.text.starts_with("//!") && !source.path.ends_with("/tests.rs"));
-    nothing(silent.map(|source| source.path.clone()), "begin with a //! comment: what it is for, what it deliberately does not do, its invariant");
+    let silent =
+        modules.filter(|source| !source.text.starts_with("//!") && !source.path.ends_with("/tests.rs"));
+    nothing(
+        silent.map(|source| source.path.clone()),
+        "begin with a //! comment: what it is for, what it deliberately does not do, its invariant",
+    );
 }
 
 #[test]
@@ -209,9 +270,14 @@ fn text_is_clean() {
     let written: Vec<_> = sources.iter().filter(|source| !source.path.starts_with("tests/cases/")).collect();
     let blanks = written.iter().flat_map(|source| source.lines(|line| line.ends_with([' ', '\t', '\r'])));
     nothing(blanks, "blanks at the end of a line");
-    let tabs = written.iter().filter(|source| source.path != "Makefile").flat_map(|source| source.lines(|line| line.contains('\t')));
+    let tabs = written
+        .iter()
+        .filter(|source| source.path != "Makefile")
+        .flat_map(|source| source.lines(|line| line.contains('\t')));
     nothing(tabs, "a tab");
-    let unended = written.iter().filter(|source| !source.text.is_empty() && (!source.text.ends_with('\n') || source.text.ends_with("\n\n")));
+    let unended = written.iter().filter(|source| {
+        !source.text.is_empty() && (!source.text.ends_with('\n') || source.text.ends_with("\n\n"))
+    });
     nothing(unended.map(|source| source.path.clone()), "a file ends with one line break");
 }
 
@@ -230,6 +296,7 @@ fn text_knows_no_machine() {
         concat!("repo", ".maven.apache.org"),
     ];
     let sources = sources();
-    let findings = sources.iter().flat_map(|source| source.lines(|line| banned.iter().any(|part| line.contains(part))));
+    let findings =
+        sources.iter().flat_map(|source| source.lines(|line| banned.iter().any(|part| line.contains(part))));
     nothing(findings, "a path of one machine, or a host that a build does not choose");
 }

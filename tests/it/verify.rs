@@ -1,4 +1,5 @@
-//! `atcost verify ledger` and `atcost sign`: a fine ledger passes, every flipped bit is found, and the signer signs one history only.
+//! `atcost verify ledger` and `atcost sign`: a fine ledger passes, every flipped bit is found, and
+//! the signer signs one history only.
 
 #![expect(clippy::unwrap_used, reason = "what a test unwraps is its own, and it fails with the line")]
 
@@ -62,11 +63,17 @@ impl Made {
     /// Adds commits `from` up to `to`, whose events are named with `name`.
     async fn add(&self, from: i64, to: i64, name: &str) {
         let mut ledger = Ledger::open(&self.ledger()).await.unwrap();
-        let stream = Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() }, partition: 0 });
+        let stream = Arc::new(Stream {
+            origin: Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() },
+            partition: 0,
+        });
         for commit in from..to {
             let mut batch = BatchBuilder::default();
             let index = batch.stream(&stream, "usage");
-            batch.advance(index, Advance { from: NextOffset(commit * 3), to: NextOffset(commit * 3 + 3), identity: None });
+            batch.advance(
+                index,
+                Advance { from: NextOffset(commit * 3), to: NextOffset(commit * 3 + 3), identity: None },
+            );
             let at = instant("2025-10-02T08:00:00Z");
             for (offset, subject) in [(commit * 3, "projects/a"), (commit * 3 + 1, "projects/b")] {
                 let id = format!("{name}-{offset}");
@@ -86,11 +93,18 @@ impl Made {
                 };
                 batch.push(index, Offset(offset), Some(at), at, &OutcomeRef::Usage(event));
             }
-            let refused = OutcomeRef::Rejected { reason: Reason::JsonInvalid, detail: "not JSON", key: None, headers: &[0; 4], value: Some(b"{") };
+            let refused = OutcomeRef::Rejected {
+                reason: Reason::JsonInvalid,
+                detail: "not JSON",
+                key: None,
+                headers: &[0; 4],
+                value: Some(b"{"),
+            };
             batch.push(index, Offset(commit * 3 + 2), None, at, &refused);
             ledger.commit(batch, at).await.unwrap();
             if (commit + 1) % 100 == 0 {
-                // The Delta checkpoint is made beside; the next commit names it if it is there by then.
+                // The Delta checkpoint is made beside; the next commit names it if it is there by
+                // then.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -187,7 +201,11 @@ async fn a_fine_ledger_has_no_findings() {
     assert_eq!(made.sign(false).await, (7, 8));
     let report = made.verify().await.unwrap();
     assert_eq!(report.findings().count(), 0);
-    assert_eq!((report.logs[0].commits, report.logs[0].files, report.logs[0].rows), (8, 8, 42), "the copies and what was copied");
+    assert_eq!(
+        (report.logs[0].commits, report.logs[0].files, report.logs[0].rows),
+        (8, 8, 42),
+        "the copies and what was copied"
+    );
 }
 
 #[tokio::test]
@@ -197,7 +215,10 @@ async fn every_flipped_bit_is_found() {
     let mut ledger = ledger::journal::Journal::open(&made.ledger()).await.unwrap();
     let digest = schemas::digest::Sha256Digest::of(b"catalog");
     let kind = ledger::journal::EntryKind::CatalogPublished;
-    ledger.append(kind, instant("2025-10-02T08:00:00Z"), digest, Some("why".to_owned()), b"a catalog".to_vec()).await.unwrap();
+    ledger
+        .append(kind, instant("2025-10-02T08:00:00Z"), digest, Some("why".to_owned()), b"a catalog".to_vec())
+        .await
+        .unwrap();
     ledger::compact::compact(&made.ledger(), instant("2025-10-09T00:00:00Z")).await.unwrap();
     made.add(102, 103, "e").await;
     made.try_sign(true).await.unwrap();
@@ -207,7 +228,8 @@ async fn every_flipped_bit_is_found() {
     for (number, (path, bytes)) in everything(&made.ledger()).iter().enumerate() {
         let name = path.file_name().unwrap().to_str().unwrap();
         let kind = match name {
-            // Delta's own note of its last checkpoint: nothing here reads it, and the log says nothing about it.
+            // Delta's own note of its last checkpoint: nothing here reads it, and the log says
+            // nothing about it.
             "_last_checkpoint" => continue,
             _ if name.contains(".checkpoint.") => "Delta checkpoint",
             _ if name.starts_with("rows-") => "rows",
@@ -230,20 +252,28 @@ async fn every_flipped_bit_is_found() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(path, flipped).unwrap();
             let told = match made.verify().await {
-                Ok(report) => report.findings().map(|finding| format!("{} {}", finding.file.display(), finding.what)).collect::<Vec<_>>(),
+                Ok(report) => report
+                    .findings()
+                    .map(|finding| format!("{} {}", finding.file.display(), finding.what))
+                    .collect::<Vec<_>>(),
                 Err(error) => vec![error.to_string()],
             };
             // What the first entry says is vouched for by the one after it.
             let follower = path.with_file_name("00000000000000000001.json");
-            let named =
-                told.iter().any(|told| told.contains(utf8(path)) || (name.starts_with("00000000000000000000") && told.contains(utf8(&follower))));
+            let named = told.iter().any(|told| {
+                told.contains(utf8(path))
+                    || (name.starts_with("00000000000000000000") && told.contains(utf8(&follower)))
+            });
             // The journal's first entry has no successor's word in a young ledger.
             assert!(named, "bit {bit} of {}: {told:?}", path.display());
         }
         fs::write(path, bytes).unwrap();
     }
     let kinds: Vec<&str> = kinds.into_keys().collect();
-    assert_eq!(kinds, ["Delta checkpoint", "compacted rows", "head", "leaf key", "log entry", "rows", "tile"]);
+    assert_eq!(
+        kinds,
+        ["Delta checkpoint", "compacted rows", "head", "leaf key", "log entry", "rows", "tile"]
+    );
     assert_eq!(made.findings().await, Vec::new());
 }
 
@@ -252,7 +282,10 @@ async fn what_is_missing_is_found() {
     let made = Made::with(3).await;
     made.sign(true).await;
     let whole = everything(&made.ledger());
-    for (path, _) in whole.iter().filter(|(path, _)| !path.ends_with("leaf.key") && !path.ends_with("00000000000000000000.json")) {
+    for (path, _) in whole
+        .iter()
+        .filter(|(path, _)| !path.ends_with("leaf.key") && !path.ends_with("00000000000000000000.json"))
+    {
         fs::remove_file(path).unwrap();
         let findings = made.findings().await;
         // A head that is not published is no discrepancy; nor is a journal without entries.
@@ -279,7 +312,13 @@ async fn heads_and_tiles_are_what_others_read() {
             8
         }
         fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
-            Ok(tiles.iter().map(|tile| fs::read(self.0.join(tile.path().replacen("tile/8/", "tile/", 1))).expect("the tile is there")).collect())
+            Ok(tiles
+                .iter()
+                .map(|tile| {
+                    fs::read(self.0.join(tile.path().replacen("tile/8/", "tile/", 1)))
+                        .expect("the tile is there")
+                })
+                .collect())
         }
         fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
     }
@@ -331,7 +370,11 @@ async fn the_signer_signs_one_history() {
     made.add(5, 6, "other").await;
     made.refused("history was changed").await;
     let findings = made.findings().await;
-    assert_eq!(findings, Vec::new(), "by itself this ledger is fine: only who remembers the head knows better");
+    assert_eq!(
+        findings,
+        Vec::new(),
+        "by itself this ledger is fine: only who remembers the head knows better"
+    );
 
     // The state is put back to an older copy.
     put_back(&made.ledger(), &newest);
@@ -352,9 +395,11 @@ async fn a_state_that_is_damaged_or_gone_is_named() {
     assert_eq!(kind, ErrorKind::Invalid);
     assert!(why.contains("--first"), "{why}");
     made.sign(true).await;
-    let states: Vec<_> = everything(&made.state()).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
+    let states: Vec<_> =
+        everything(&made.state()).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
     assert_eq!(states.len(), 2, "the shard's and the journal's");
-    let (path, bytes) = states.iter().find(|(_, bytes)| String::from_utf8_lossy(bytes).contains("\n3\n")).unwrap();
+    let (path, bytes) =
+        states.iter().find(|(_, bytes)| String::from_utf8_lossy(bytes).contains("\n3\n")).unwrap();
 
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
@@ -398,7 +443,10 @@ async fn a_shard_each_has_its_own_log() {
     Ledger::open_shard(&made.ledger(), "2/2".parse().unwrap()).await.unwrap();
     SignerKey::create(&made.key(), "atcost.example").unwrap();
     let logs = made.try_sign(true).await.unwrap();
-    assert_eq!(logs.iter().map(|log| (log.shard, log.size)).collect::<Vec<_>>(), [(0, 1), (1, 1), (JOURNAL, 0)]);
+    assert_eq!(
+        logs.iter().map(|log| (log.shard, log.size)).collect::<Vec<_>>(),
+        [(0, 1), (1, 1), (JOURNAL, 0)]
+    );
     let report = made.verify().await.unwrap();
     assert_eq!(report.findings().count(), 0);
     assert_ne!(report.logs[0].root, report.logs[1].root);
@@ -434,15 +482,26 @@ fn the_commands_say_what_was_signed_and_what_is_wrong() {
     ingest(&atcost, "one");
     assert_eq!(atcost.run(&["sign"]).code, Some(2), "a first head is asked for");
     let signed = atcost.json(&["sign", "--first"]);
-    let sizes: Vec<_> =
-        signed["logs"].as_array().unwrap().iter().map(|log| (log["log"].as_str().unwrap(), log["signed"].as_u64().unwrap())).collect();
+    let sizes: Vec<_> = signed["logs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|log| (log["log"].as_str().unwrap(), log["signed"].as_u64().unwrap()))
+        .collect();
     assert_eq!(sizes, [("shard 1", 1), ("journal", 1)]);
-    assert_eq!(atcost.run(&["signer", "new-key", "atcost.example", "--key", "signer.key"]).code, Some(2), "a key is never overwritten");
+    assert_eq!(
+        atcost.run(&["signer", "new-key", "atcost.example", "--key", "signer.key"]).code,
+        Some(2),
+        "a key is never overwritten"
+    );
 
     let text = atcost.ok(&["verify", "ledger"]);
     assert!(text.contains("everything that is stored is what was sealed"), "{text}");
     let verified = atcost.json(&["verify", "ledger", "--key", signed["verifier"].as_str().unwrap()]);
-    assert_eq!((verified["logs"][0]["signed"].as_u64(), verified["logs"][0]["signature_checked"].as_bool()), (Some(1), Some(true)));
+    assert_eq!(
+        (verified["logs"][0]["signed"].as_u64(), verified["logs"][0]["signature_checked"].as_bool()),
+        (Some(1), Some(true))
+    );
     let other = SignerKey::create(&atcost.folder().join("other.key"), "other.example").unwrap().to_string();
     let output = atcost.run(&["verify", "ledger", "--key", &other]);
     assert_eq!(output.code, Some(1));
@@ -467,7 +526,14 @@ fn rows_that_were_not_sealed_are_not_signed() {
     let folder = atcost.folder().join("two");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("events.ndjson"), "{}\n").unwrap();
-    assert_eq!(with_failpoint(&atcost, "seal.skip=return", &["ingest", "--files", utf8(&folder), "--until-caught-up"]), Some(0));
+    assert_eq!(
+        with_failpoint(
+            &atcost,
+            "seal.skip=return",
+            &["ingest", "--files", utf8(&folder), "--until-caught-up"]
+        ),
+        Some(0)
+    );
     for command in [&["verify", "ledger"][..], &["sign"]] {
         let output = atcost.run(command);
         assert_eq!(output.code, Some(1), "{}", output.text());
@@ -478,7 +544,9 @@ fn rows_that_were_not_sealed_are_not_signed() {
 #[test]
 fn a_crash_of_the_signer_is_repaired_by_signing_again() {
     // The last two break off writing the state.
-    for point in ["signer.verified", "signer.persisted", "signer.tiles-published", "file.written", "file.synced"] {
+    for point in
+        ["signer.verified", "signer.persisted", "signer.tiles-published", "file.written", "file.synced"]
+    {
         let atcost = with_signer();
         ingest(&atcost, "one");
         atcost.ok(&["sign", "--first"]);
@@ -497,7 +565,14 @@ fn a_signer_that_follows_signs_what_comes() {
     let atcost = with_signer();
     ingest(&atcost, "one");
     let running = atcost.spawn(&["sign", "--first", "--follow", "1"]);
-    let size = || fs::read_to_string(atcost.folder().join("ledger/shards/0/log/checkpoint")).ok()?.lines().nth(1)?.parse::<u64>().ok();
+    let size = || {
+        fs::read_to_string(atcost.folder().join("ledger/shards/0/log/checkpoint"))
+            .ok()?
+            .lines()
+            .nth(1)?
+            .parse::<u64>()
+            .ok()
+    };
     let reaches = |wanted| wait_for(Duration::from_secs(30), || size().filter(|size| *size == wanted));
     assert_eq!(reaches(1), Some(1));
     ingest(&atcost, "two");

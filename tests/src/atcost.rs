@@ -1,6 +1,7 @@
 //! The binary, run in a folder of its own.
 //!
-//! Every run has a limit, so that a test of something that hangs fails and says what it printed. Only the processes started here are stopped.
+//! Every run has a limit, so that a test of something that hangs fails and says what it printed.
+//! Only the processes started here are stopped.
 
 use crate::duckdb::{Table, queries};
 use crate::machine::wait_for;
@@ -84,7 +85,11 @@ impl Atcost {
         let path = self.folder().join("atcost.toml");
         let text = fs::read_to_string(&path).expect("`atcost init` wrote the configuration");
         let header = format!("\n[{table}]\n");
-        let text = if text.contains(&header) { text.replace(&header, &format!("{header}{line}\n")) } else { format!("{text}{header}{line}\n") };
+        let text = if text.contains(&header) {
+            text.replace(&header, &format!("{header}{line}\n"))
+        } else {
+            format!("{text}{header}{line}\n")
+        };
         fs::write(&path, text).expect("the configuration can be written");
     }
 
@@ -116,18 +121,25 @@ impl Atcost {
         json(&output.stdout)
     }
 
-    /// What SQL says about the rows of the ledger, the table `ledger`. Only files that the Delta log names are read.
+    /// What SQL says about the rows of the ledger, the table `ledger`. Only files that the Delta
+    /// log names are read.
     #[track_caller]
     pub fn ledger(&self, statement: &str) -> Table {
         let shard = self.folder().join("ledger/shards/0");
-        let mut versions: Vec<_> =
-            fs::read_dir(shard.join("_delta_log")).expect("a ledger has a log").map(|entry| entry.expect("it can be listed").path()).collect();
+        let mut versions: Vec<_> = fs::read_dir(shard.join("_delta_log"))
+            .expect("a ledger has a log")
+            .map(|entry| entry.expect("it can be listed").path())
+            .collect();
         versions.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         versions.sort();
-        let log: Vec<_> = versions.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect();
-        let actions =
-            log.iter().flat_map(|version| version.lines()).map(|line| serde_json::from_str::<Value>(line).expect("a line of the log is JSON"));
-        let files: Vec<_> = actions.filter_map(|action| Some(format!("'{}'", action["add"]["path"].as_str()?))).collect();
+        let log: Vec<_> =
+            versions.iter().map(|path| fs::read_to_string(path).expect("the log can be read")).collect();
+        let actions = log
+            .iter()
+            .flat_map(|version| version.lines())
+            .map(|line| serde_json::from_str::<Value>(line).expect("a line of the log is JSON"));
+        let files: Vec<_> =
+            actions.filter_map(|action| Some(format!("'{}'", action["add"]["path"].as_str()?))).collect();
         let view = format!("CREATE VIEW ledger AS SELECT * FROM read_parquet([{}])", files.join(", "));
         queries(&shard, &[&view, statement]).remove(1)
     }
@@ -143,7 +155,12 @@ impl Atcost {
     pub fn spawn_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let mut command = Command::new(binary());
         command.envs(environment.iter().copied());
-        command.args(arguments).current_dir(self.folder()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stdout = collect(child.stdout.take().expect("stdout is piped"));
         let stderr = collect(child.stderr.take().expect("stderr is piped"));
@@ -162,7 +179,10 @@ pub struct Running {
 impl Running {
     /// Sends a signal by its name, as `kill -s` takes it: TERM, INT, STOP, CONT, KILL.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill is a command");
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .expect("kill is a command");
         assert!(status.success(), "{} is gone: it could not be sent {name}", self.command);
     }
 
@@ -192,7 +212,8 @@ impl Running {
         output
     }
 
-    /// Like [`Self::wait`], and the most memory it ever had, in bytes: what the kernel had counted when it was last asked, a moment before the end.
+    /// Like [`Self::wait`], and the most memory it ever had, in bytes: what the kernel had counted
+    /// when it was last asked, a moment before the end.
     #[track_caller]
     pub fn wait_with_peak(mut self) -> (Output, u64) {
         let status = format!("/proc/{}/status", self.child.id());
@@ -200,7 +221,9 @@ impl Running {
         while self.is_running() {
             // A process that has just ended has no memory.
             let text = fs::read_to_string(&status).unwrap_or_default();
-            let kibibytes = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            let kibibytes = text.lines().find_map(|line| {
+                line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+            });
             peak = kibibytes.map_or(peak, |kibibytes| peak.max(kibibytes << 10));
             sleep(Duration::from_millis(5));
         }
@@ -243,15 +266,24 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// The binary beside this program or, for a test, beside the folder it is in, which `make test` builds first. A test does not build it: a build inside a build
-/// compiles what both share a second time.
+/// The binary beside this program or, for a test, beside the folder it is in, which `make test`
+/// builds first. A test does not build it: a build inside a build compiles what both share a second
+/// time.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let executable = std::env::current_exe().expect("a test knows its executable");
-        let folder = executable.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("an executable is in a folder");
+        let folder = executable
+            .ancestors()
+            .skip(1)
+            .find(|folder| !folder.ends_with("deps"))
+            .expect("an executable is in a folder");
         let binary = folder.join("atcost");
-        assert!(binary.is_file(), "{} is missing: run `cargo build --workspace --bins` first, or `make test`, which does", binary.display());
+        assert!(
+            binary.is_file(),
+            "{} is missing: run `cargo build --workspace --bins` first, or `make test`, which does",
+            binary.display()
+        );
         binary
     })
 }

@@ -1,6 +1,8 @@
-//! The independent auditor, tests/python/audit.py: it knows docs/format.md and nothing of atcost, and recounts a ledger from its files.
+//! The independent auditor, tests/python/audit.py: it knows docs/format.md and nothing of atcost,
+//! and recounts a ledger from its files.
 //!
-//! Python and DuckDB start once and answer one ledger after the other. There are as many of them as threads that ask at the same time.
+//! Python and DuckDB start once and answer one ledger after the other. There are as many of them as
+//! threads that ask at the same time.
 
 use crate::machine::{provided, workspace};
 use serde_json::{Value, json};
@@ -54,12 +56,15 @@ impl Audit {
     }
 }
 
-/// Audits a ledger. Of each stream in `expected`, every offset of the range must be there exactly once. With `key`, a verifier key in the
-/// notation of signed notes, the head must be signed by it.
+/// Audits a ledger. Of each stream in `expected`, every offset of the range must be there exactly
+/// once. With `key`, a verifier key in the notation of signed notes, the head must be signed by it.
 pub fn audit(ledger: &Path, expected: &[(String, Range<i64>)], key: Option<&str>) -> Audit {
     static IDLE: Mutex<Vec<Auditor>> = Mutex::new(Vec::new());
     let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    let expect: Value = expected.iter().map(|(stream, range)| (stream.clone(), json!({"from": range.start, "next": range.end}))).collect();
+    let expect: Value = expected
+        .iter()
+        .map(|(stream, range)| (stream.clone(), json!({"from": range.start, "next": range.end})))
+        .collect();
     let free = idle().pop();
     let mut auditor = free.unwrap_or_else(Auditor::start);
     let answer = auditor.ask(&json!({"ledger": ledger, "expect": expect, "vkey": key}));
@@ -78,10 +83,19 @@ struct Auditor {
 impl Auditor {
     fn start() -> Self {
         let python = provided("ATCOST_PYTHON", "python/bin/python");
-        assert!(python.exists(), "DuckDB is missing: there is no {}. `make test` sets it up and runs the tests.", python.display());
+        assert!(
+            python.exists(),
+            "DuckDB is missing: there is no {}. `make test` sets it up and runs the tests.",
+            python.display()
+        );
         let script = workspace().join("tests/python/audit.py");
-        let mut process =
-            Command::new(python).arg(script).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
+        let mut process = Command::new(python)
+            .arg(script)
+            .arg("--serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python starts");
         let input = process.stdin.take().expect("the input is piped");
         let output = BufReader::new(process.stdout.take().expect("the output is piped"));
         Self { _process: process, input, output }
@@ -97,7 +111,8 @@ impl Auditor {
 
 fn read(answer: &Value) -> Audit {
     let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("the auditor counts in {answer}"));
-    let list = |value: &Value| value.as_array().unwrap_or_else(|| panic!("the auditor lists in {answer}")).clone();
+    let list =
+        |value: &Value| value.as_array().unwrap_or_else(|| panic!("the auditor lists in {answer}")).clone();
     let shard = |shard: &Value| Shard {
         number: number(&shard["shard"]),
         commits: number(&shard["commits"]),
@@ -114,7 +129,10 @@ fn read(answer: &Value) -> Audit {
             .collect(),
     };
     let audit = Audit {
-        problems: list(&answer["problems"]).iter().map(|problem| problem.as_str().expect("a problem is a sentence").to_owned()).collect(),
+        problems: list(&answer["problems"])
+            .iter()
+            .map(|problem| problem.as_str().expect("a problem is a sentence").to_owned())
+            .collect(),
         lost: number(&answer["lost"]),
         repeated: number(&answer["repeated"]),
         shards: list(&answer["shards"]).iter().map(shard).collect(),

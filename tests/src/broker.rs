@@ -1,7 +1,9 @@
-//! Apache Kafka in KRaft mode: one node, controller and broker, in a folder of its own on free ports.
+//! Apache Kafka in KRaft mode: one node, controller and broker, in a folder of its own on free
+//! ports.
 //!
-//! Invariant: no broker outlives the test process, however that ends. Between the two stands a shell that does nothing but wait for its input to
-//! close, which the kernel sees to, and then kills the one process it started.
+//! Invariant: no broker outlives the test process, however that ends. Between the two stands a
+//! shell that does nothing but wait for its input to close, which the kernel sees to, and then
+//! kills the one process it started.
 
 use crate::encode::Record;
 use crate::machine::{free_port, provided, wait_for};
@@ -26,8 +28,8 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(90);
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// What stands between the test process and the broker. `stop` on the input asks for a clean stop, `kill` for one that is not; the end of the input is
-/// the end of the tests.
+/// What stands between the test process and the broker. `stop` on the input asks for a clean stop,
+/// `kill` for one that is not; the end of the input is the end of the tests.
 const GUARD: &str = r#"
 folder=$1; shift
 "$@" </dev/null >>"$folder/broker.log" 2>&1 &
@@ -71,16 +73,29 @@ impl Broker {
 
     /// A broker for one test, which may stop it.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("atcost-kafka-").tempdir().map(TempDir::keep).expect("the machine has room for a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("atcost-kafka-")
+            .tempdir()
+            .map(TempDir::keep)
+            .expect("the machine has room for a folder");
         let (port, controller_port) = (free_port(), free_port());
         // From here on the folder goes with the broker, also when it does not start.
         let mut broker = Self { address: format!("127.0.0.1:{port}"), folder, guard: None };
         let configuration = broker.folder.join("server.properties");
-        fs::write(&configuration, properties(&broker.folder, port, controller_port)).expect("the folder can be written");
-        // Any 22 digits of base64 are a cluster id; this one differs between brokers that live at the same time.
+        fs::write(&configuration, properties(&broker.folder, port, controller_port))
+            .expect("the folder can be written");
+        // Any 22 digits of base64 are a cluster id; this one differs between brokers that live at
+        // the same time.
         let cluster = format!("atcost{port:05}{:010}A", std::process::id());
-        let format = java(&["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"]).arg(&configuration).output().expect("Java starts");
-        assert!(format.status.success(), "Kafka's storage could not be formatted:\n{}", String::from_utf8_lossy(&format.stderr));
+        let format = java(&["kafka.tools.StorageTool", "format", "-t", &cluster, "-c"])
+            .arg(&configuration)
+            .output()
+            .expect("Java starts");
+        assert!(
+            format.status.success(),
+            "Kafka's storage could not be formatted:\n{}",
+            String::from_utf8_lossy(&format.stderr)
+        );
         broker.start_again();
         broker
     }
@@ -111,8 +126,18 @@ impl Broker {
         assert!(self.guard.is_none(), "the broker is running");
         let java = java(&["kafka.Kafka"]);
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(&self.folder).arg(java.get_program()).args(java.get_args()).arg(self.folder.join("server.properties"));
-        let mut guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh is a command");
+        guard
+            .args(["-c", GUARD, "guard"])
+            .arg(&self.folder)
+            .arg(java.get_program())
+            .args(java.get_args())
+            .arg(self.folder.join("server.properties"));
+        let mut guard = guard
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh is a command");
         let input = guard.stdin.take().expect("the input is piped");
         self.guard = Some((guard, input));
         let consumer: BaseConsumer = self.client().create().expect("the configuration is valid");
@@ -120,14 +145,22 @@ impl Broker {
             let metadata = consumer.fetch_metadata(None, Duration::from_secs(1)).ok()?;
             (!metadata.brokers().is_empty()).then_some(())
         });
-        assert!(answer.is_some(), "Kafka does not answer at {}:\n{}", self.address, tail(&self.folder.join("broker.log")));
+        assert!(
+            answer.is_some(),
+            "Kafka does not answer at {}:\n{}",
+            self.address,
+            tail(&self.folder.join("broker.log"))
+        );
     }
 
     /// A new topic with a name that no other test has.
     pub fn topic(&self, partitions: i32) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("usage-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let created = block_on(self.admin().create_topics(&[NewTopic::new(&name, partitions, TopicReplication::Fixed(1))], &options()));
+        let created = block_on(
+            self.admin()
+                .create_topics(&[NewTopic::new(&name, partitions, TopicReplication::Fixed(1))], &options()),
+        );
         created.expect("the broker answers").remove(0).expect("the topic can be created");
         name
     }
@@ -135,16 +168,25 @@ impl Broker {
     /// Lets a topic take messages of that many bytes.
     pub fn set_max_message(&self, topic: &str, bytes: &str) {
         let setting = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
-        block_on(self.admin().alter_configs(&[setting], &options())).expect("the broker answers").remove(0).expect("the topic can be configured");
+        block_on(self.admin().alter_configs(&[setting], &options()))
+            .expect("the broker answers")
+            .remove(0)
+            .expect("the topic can be configured");
     }
 
     /// Deletes a topic with all its records and makes it anew.
     pub fn recreate(&self, topic: &str, partitions: i32) {
-        block_on(self.admin().delete_topics(&[topic], &options())).expect("the broker answers").remove(0).expect("the topic can be deleted");
+        block_on(self.admin().delete_topics(&[topic], &options()))
+            .expect("the broker answers")
+            .remove(0)
+            .expect("the topic can be deleted");
         // The old topic goes in its own time; until then the name is taken.
         let created = wait_for(REQUEST_LIMIT, || {
             let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-            block_on(self.admin().create_topics(&[new], &options())).expect("the broker answers").remove(0).ok()
+            block_on(self.admin().create_topics(&[new], &options()))
+                .expect("the broker answers")
+                .remove(0)
+                .ok()
         });
         assert!(created.is_some(), "{topic} cannot be made again");
     }
@@ -152,8 +194,15 @@ impl Broker {
     /// The id that Kafka gave the topic, from what it keeps about it on its disk.
     pub fn topic_id(&self, topic: &str) -> String {
         let path = self.folder.join("data").join(format!("{topic}-0")).join("partition.metadata");
-        let id =
-            wait_for(REQUEST_LIMIT, || Some(fs::read_to_string(&path).ok()?.lines().find_map(|line| line.strip_prefix("topic_id: "))?.to_owned()));
+        let id = wait_for(REQUEST_LIMIT, || {
+            Some(
+                fs::read_to_string(&path)
+                    .ok()?
+                    .lines()
+                    .find_map(|line| line.strip_prefix("topic_id: "))?
+                    .to_owned(),
+            )
+        });
         id.unwrap_or_else(|| panic!("{} does not tell the id of the topic", path.display()))
     }
 
@@ -167,7 +216,8 @@ impl Broker {
         send(&self.producer(settings), topic, records);
     }
 
-    /// Sends records in a transaction that is committed or aborted. Either ends with a marker that takes an offset of each partition.
+    /// Sends records in a transaction that is committed or aborted. Either ends with a marker that
+    /// takes an offset of each partition.
     pub fn produce_in_transaction(&self, topic: &str, records: &[Record], commit: bool) {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let id = format!("transaction-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -175,7 +225,11 @@ impl Broker {
         producer.init_transactions(REQUEST_LIMIT).expect("the broker coordinates transactions");
         producer.begin_transaction().expect("no transaction is open");
         send(&producer, topic, records);
-        let ended = if commit { producer.commit_transaction(REQUEST_LIMIT) } else { producer.abort_transaction(REQUEST_LIMIT) };
+        let ended = if commit {
+            producer.commit_transaction(REQUEST_LIMIT)
+        } else {
+            producer.abort_transaction(REQUEST_LIMIT)
+        };
         ended.expect("the transaction ends");
     }
 
@@ -183,30 +237,46 @@ impl Broker {
     pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
-        let deleted = block_on(self.admin().delete_records(&offsets, &options())).expect("the broker answers");
+        let deleted =
+            block_on(self.admin().delete_records(&offsets, &options())).expect("the broker answers");
         assert_eq!(deleted.elements()[0].offset(), Offset::Offset(offset), "{topic}/{partition}");
     }
 
     /// Everything that can be read of a topic now, by a plain consumer.
     pub fn read(&self, topic: &str) -> Vec<Partition> {
         let mut config = self.client();
-        config.set("group.id", "reader").set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        config
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error");
         let consumer: BaseConsumer = config.create().expect("the configuration is valid");
         let metadata = consumer.fetch_metadata(Some(topic), REQUEST_LIMIT).expect("the broker answers");
         let cluster = consumer.client().fetch_cluster_id(REQUEST_LIMIT).expect("a cluster has an id");
         let (mut partitions, mut assigned) = (Vec::new(), TopicPartitionList::new());
-        for number in 0..i32::try_from(metadata.topics()[0].partitions().len()).expect("a topic has few partitions") {
-            let (low, high) = consumer.fetch_watermarks(topic, number, REQUEST_LIMIT).expect("the broker answers");
+        for number in
+            0..i32::try_from(metadata.topics()[0].partitions().len()).expect("a topic has few partitions")
+        {
+            let (low, high) =
+                consumer.fetch_watermarks(topic, number, REQUEST_LIMIT).expect("the broker answers");
             assigned.add_partition_offset(topic, number, Offset::Offset(low)).expect("the offset is valid");
-            partitions.push(Partition { stream: format!("kafka/{cluster}/{topic}/{number}"), low, high, records: BTreeMap::new() });
+            partitions.push(Partition {
+                stream: format!("kafka/{cluster}/{topic}/{number}"),
+                low,
+                high,
+                records: BTreeMap::new(),
+            });
         }
         consumer.assign(&assigned).expect("the partitions can be assigned");
         let mut ended = 0;
         while ended < partitions.len() {
             match consumer.poll(REQUEST_LIMIT).expect("the broker answers") {
                 Ok(message) => {
-                    let partition = usize::try_from(message.partition()).expect("partitions are counted from 0");
-                    partitions[partition].records.insert(message.offset(), message.payload().map(<[u8]>::to_vec).unwrap_or_default());
+                    let partition =
+                        usize::try_from(message.partition()).expect("partitions are counted from 0");
+                    partitions[partition]
+                        .records
+                        .insert(message.offset(), message.payload().map(<[u8]>::to_vec).unwrap_or_default());
                 }
                 Err(KafkaError::PartitionEOF(_)) => ended += 1,
                 Err(error) => panic!("{topic} cannot be read: {error}"),
@@ -227,8 +297,12 @@ impl Broker {
 
     fn producer(&self, settings: &[(&str, &str)]) -> FutureProducer {
         let mut config = self.client();
-        // Retries may neither repeat nor reorder; records that are sent together are compressed together.
-        config.set("enable.idempotence", "true").set("linger.ms", "20").set("queue.buffering.max.messages", "1000000");
+        // Retries may neither repeat nor reorder; records that are sent together are compressed
+        // together.
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "20")
+            .set("queue.buffering.max.messages", "1000000");
         for (name, value) in settings {
             config.set(*name, *value);
         }
@@ -253,8 +327,9 @@ fn send(producer: &FutureProducer, topic: &str, records: &[Record]) {
     let deliveries: Vec<_> = records
         .iter()
         .map(|record| {
-            let headers =
-                record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: value.as_ref() }));
+            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_ref() })
+            });
             let message = FutureRecord {
                 topic,
                 partition: Some(record.partition),
@@ -268,7 +343,10 @@ fn send(producer: &FutureProducer, topic: &str, records: &[Record]) {
         .collect();
     producer.flush(REQUEST_LIMIT).expect("the broker takes the records");
     for delivery in deliveries {
-        block_on(delivery).expect("the producer is alive").map_err(|(error, _)| error).expect("the broker took the record");
+        block_on(delivery)
+            .expect("the producer is alive")
+            .map_err(|(error, _)| error)
+            .expect("the broker took the record");
     }
 }
 
@@ -279,9 +357,21 @@ fn options() -> AdminOptions {
 /// Java with the broker's jars, tuned for a short life on a small machine.
 fn java(arguments: &[&str]) -> Command {
     let jars = provided("ATCOST_KAFKA_LIBS", "kafka-4.1.1");
-    assert!(jars.is_dir(), "Kafka is missing: there is no folder {}. `make test` sets it up and runs the tests.", jars.display());
+    assert!(
+        jars.is_dir(),
+        "Kafka is missing: there is no folder {}. `make test` sets it up and runs the tests.",
+        jars.display()
+    );
     let mut command = Command::new("java");
-    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &format!("{}/*", jars.display())]).args(arguments);
+    command
+        .args([
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            &format!("{}/*", jars.display()),
+        ])
+        .args(arguments);
     command
 }
 

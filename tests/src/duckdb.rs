@@ -1,4 +1,5 @@
-//! SQL over what was written, by DuckDB in the virtual environment of `make test`: what an analyst sees.
+//! SQL over what was written, by DuckDB in the virtual environment of `make test`: what an analyst
+//! sees.
 
 use crate::machine::{provided, workspace};
 use serde_json::Value;
@@ -22,21 +23,34 @@ impl Table {
         assert!(!text.contains('"'), "the case has no quoted fields");
         let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
         let columns = lines.next().expect("a CSV file has a header");
-        let rows = lines.map(|row| row.into_iter().map(|value| (!value.is_empty()).then_some(value)).collect()).collect();
+        let rows = lines
+            .map(|row| row.into_iter().map(|value| (!value.is_empty()).then_some(value)).collect())
+            .collect();
         Self { columns, types: Vec::new(), rows }
     }
 
-    /// The rows as lines of `name=value`, sorted: two tables hold the same rows exactly when these are equal.
+    /// The rows as lines of `name=value`, sorted: two tables hold the same rows exactly when these
+    /// are equal.
     pub fn lines(&self) -> Vec<String> {
-        let cell = |(name, value): (&String, &Option<String>)| format!("{name}={}", value.as_deref().unwrap_or("NULL"));
-        let mut lines: Vec<_> = self.rows.iter().map(|row| self.columns.iter().zip(row).map(cell).collect::<Vec<_>>().join(" ")).collect();
+        let cell = |(name, value): (&String, &Option<String>)| {
+            format!("{name}={}", value.as_deref().unwrap_or("NULL"))
+        };
+        let mut lines: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| self.columns.iter().zip(row).map(cell).collect::<Vec<_>>().join(" "))
+            .collect();
         lines.sort();
         lines
     }
 
     /// The type of each column by its name.
     pub fn type_of(&self, column: &str) -> &str {
-        let index = self.columns.iter().position(|name| name == column).unwrap_or_else(|| panic!("the table has a column {column}"));
+        let index = self
+            .columns
+            .iter()
+            .position(|name| name == column)
+            .unwrap_or_else(|| panic!("the table has a column {column}"));
         &self.types[index]
     }
 
@@ -54,7 +68,9 @@ pub fn assert_same_rows(what: &str, actual: &Table, expected: &Table) {
     if actual != expected {
         let only = |these: &[String], those: &[String]| {
             let mut rest = those.to_vec();
-            let unmatched = these.iter().filter(|line| rest.iter().position(|other| other == *line).map(|index| rest.swap_remove(index)).is_none());
+            let unmatched = these.iter().filter(|line| {
+                rest.iter().position(|other| other == *line).map(|index| rest.swap_remove(index)).is_none()
+            });
             unmatched.map(|line| format!("\n    {line}")).collect::<String>()
         };
         panic!("{what}\n  missing:{}\n  not expected:{}", only(&expected, &actual), only(&actual, &expected));
@@ -71,16 +87,35 @@ pub fn query(folder: &Path, statement: &str) -> Table {
 #[track_caller]
 pub fn queries(folder: &Path, statements: &[&str]) -> Vec<Table> {
     let python = provided("ATCOST_PYTHON", "python/bin/python");
-    assert!(python.exists(), "DuckDB is missing: there is no {}. `make test` sets it up and runs the tests.", python.display());
+    assert!(
+        python.exists(),
+        "DuckDB is missing: there is no {}. `make test` sets it up and runs the tests.",
+        python.display()
+    );
     let mut command = Command::new(python);
-    command.arg(workspace().join("tests/python/query.py")).current_dir(folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg(workspace().join("tests/python/query.py"))
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("Python starts");
     // The script reads all of its input before it writes, so that neither side waits for the other.
-    child.stdin.take().expect("the input is piped").write_all(statements.join("\n;\n").as_bytes()).expect("Python reads its input");
+    child
+        .stdin
+        .take()
+        .expect("the input is piped")
+        .write_all(statements.join("\n;\n").as_bytes())
+        .expect("Python reads its input");
     let output = child.wait_with_output().expect("Python ends");
-    assert!(output.status.success(), "DuckDB refused {statements:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "DuckDB refused {statements:?}:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let results: Value = serde_json::from_slice(&output.stdout).expect("the script prints JSON");
-    let tables: Vec<_> = results.as_array().expect("one result for each statement").iter().map(table).collect();
+    let tables: Vec<_> =
+        results.as_array().expect("one result for each statement").iter().map(table).collect();
     assert_eq!(tables.len(), statements.len());
     tables
 }
@@ -92,7 +127,8 @@ fn table(result: &Value) -> Table {
         Value::String(text) => Some(text.clone()),
         nested => Some(nested.to_string()),
     };
-    let texts = |value: &Value| list(value).iter().map(|item| text(item).expect("a name is not null")).collect();
+    let texts =
+        |value: &Value| list(value).iter().map(|item| text(item).expect("a name is not null")).collect();
     let rows = list(&result["rows"]).iter().map(|row| list(row).iter().map(text).collect()).collect();
     Table { columns: texts(&result["columns"]), types: texts(&result["types"]), rows }
 }
@@ -106,7 +142,10 @@ mod tests {
         let sql = "SELECT 0.100000000000000001::DECIMAL(38,18) AS a, TIMESTAMPTZ '2025-10-01 02:00:00+02' AS b, NULL::VARCHAR AS c, '' AS d";
         let table = query(Path::new("."), sql);
         let text = |value: &str| Some(value.to_owned());
-        assert_eq!(table.rows, [[text("0.100000000000000001"), text("2025-10-01T00:00:00Z"), None, text("")]]);
+        assert_eq!(
+            table.rows,
+            [[text("0.100000000000000001"), text("2025-10-01T00:00:00Z"), None, text("")]]
+        );
         assert_eq!([table.type_of("a"), table.type_of("b")], ["DECIMAL(38,18)", "TIMESTAMP WITH TIME ZONE"]);
     }
 

@@ -1,7 +1,8 @@
 //! One event in each encoding that is accepted.
 //!
-//! The Avro here is written by hand from the specification (1.12, "Binary encoding", "Single-object encoding", "Object container files"), so that
-//! it cannot share a mistake with the library that decodes.
+//! The Avro here is written by hand from the specification (1.12, "Binary encoding", "Single-object
+//! encoding", "Object container files"), so that it cannot share a mistake with the library that
+//! decodes.
 
 use serde_json::Value;
 use std::io::Write as _;
@@ -39,7 +40,10 @@ pub enum Encoding {
 /// The CloudEvents JSON `event` as a Kafka record.
 pub fn record(encoding: Encoding, partition: i32, event: &Value) -> Record {
     let (headers, value) = match encoding {
-        Encoding::Structured => (vec![header("content-type", "application/cloudevents+json; charset=UTF-8")], event.to_string().into_bytes()),
+        Encoding::Structured => (
+            vec![header("content-type", "application/cloudevents+json; charset=UTF-8")],
+            event.to_string().into_bytes(),
+        ),
         Encoding::Binary => (binary_headers(event), event["data"].to_string().into_bytes()),
         Encoding::Confluent { schema_id } => (Vec::new(), confluent(schema_id, &datum(event))),
         Encoding::SingleObject => (Vec::new(), single_object(USAGE_EVENT_V1_CANONICAL, &datum(event))),
@@ -47,13 +51,19 @@ pub fn record(encoding: Encoding, partition: i32, event: &Value) -> Record {
     Record { partition, key: event["subject"].as_str().map(Into::into), headers, value: Some(value) }
 }
 
-/// CloudEvents' Kafka protocol binding, 3.2: `datacontenttype` is `content-type`, every other attribute has the prefix `ce_`.
+/// CloudEvents' Kafka protocol binding, 3.2: `datacontenttype` is `content-type`, every other
+/// attribute has the prefix `ce_`.
 fn binary_headers(event: &Value) -> Vec<(String, Option<Vec<u8>>)> {
-    let attributes = event.as_object().expect("an event is an object").iter().filter(|(name, _)| *name != "data");
+    let attributes =
+        event.as_object().expect("an event is an object").iter().filter(|(name, _)| *name != "data");
     attributes
         .map(|(name, value)| {
             let value = value.as_str().expect("an attribute is a string");
-            if name == "datacontenttype" { header("content-type", value) } else { header(&format!("ce_{name}"), value) }
+            if name == "datacontenttype" {
+                header("content-type", value)
+            } else {
+                header(&format!("ce_{name}"), value)
+            }
         })
         .collect()
 }
@@ -72,8 +82,8 @@ pub fn single_object(canonical_schema: &str, datum: &[u8]) -> Vec<u8> {
     [&[0xC3, 0x01], rabin(canonical_schema.as_bytes()).to_le_bytes().as_slice(), datum].concat()
 }
 
-/// `usage_event.v1` in Avro's parsing canonical form. Written out, because producers in the field have its fingerprint: a change to the schema that
-/// changes this text is a new version.
+/// `usage_event.v1` in Avro's parsing canonical form. Written out, because producers in the field
+/// have its fingerprint: a change to the schema that changes this text is a new version.
 pub const USAGE_EVENT_V1_CANONICAL: &str = concat!(
     r#"{"name":"atcost.v1.UsageEvent","type":"record","fields":["#,
     r#"{"name":"source","type":"string"},{"name":"id","type":"string"},{"name":"type","type":"string"},{"name":"subject","type":"string"},"#,
@@ -91,7 +101,9 @@ pub const USAGE_EVENT_V1_CANONICAL: &str = concat!(
 fn rabin(bytes: &[u8]) -> u64 {
     const EMPTY: u64 = 0xC15D_213A_A4D7_A795;
     bytes.iter().fold(EMPTY, |fingerprint, byte| {
-        let shifted = (0..8).fold((fingerprint ^ u64::from(*byte)) & 0xFF, |entry, _| (entry >> 1) ^ (EMPTY & 0u64.wrapping_sub(entry & 1)));
+        let shifted = (0..8).fold((fingerprint ^ u64::from(*byte)) & 0xFF, |entry, _| {
+            (entry >> 1) ^ (EMPTY & 0u64.wrapping_sub(entry & 1))
+        });
         (fingerprint >> 8) ^ shifted
     })
 }
@@ -107,8 +119,12 @@ pub fn datum(event: &Value) -> Vec<u8> {
     let data = &event["data"];
     push_bytes(&mut bytes, &decimal(&data["value"], 9));
     push_map(&mut bytes, data.get("dimensions"));
-    push_option(&mut bytes, data.get("provider"), |bytes, value| push_text(bytes, value.as_str().expect("a provider is a string")));
-    push_option(&mut bytes, data.get("location"), |bytes, value| push_text(bytes, value.as_str().expect("a location is a string")));
+    push_option(&mut bytes, data.get("provider"), |bytes, value| {
+        push_text(bytes, value.as_str().expect("a provider is a string"))
+    });
+    push_option(&mut bytes, data.get("location"), |bytes, value| {
+        push_text(bytes, value.as_str().expect("a location is a string"))
+    });
     push_option(&mut bytes, data.get("resource"), |bytes, value| push_map(bytes, Some(value)));
     push_option(&mut bytes, data.get("producer"), |bytes, value| {
         push_text(bytes, text(value, "id"));
@@ -149,7 +165,8 @@ pub fn container_in(codec: &str, schema: &str, data: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A block that says it has `count` data, packed as null, deflate or zstandard; a codec that is none of these packs nothing.
+/// A block that says it has `count` data, packed as null, deflate or zstandard; a codec that is
+/// none of these packs nothing.
 pub fn push_block(bytes: &mut Vec<u8>, codec: &str, count: i64, data: &[u8]) {
     let packed = match codec {
         "deflate" => {
@@ -210,14 +227,18 @@ fn push_option(bytes: &mut Vec<u8>, value: Option<&Value>, push: impl FnOnce(&mu
     }
 }
 
-/// The digits of a JSON string or number as a big-endian two's complement number of `10^-scale`, in as few bytes as hold it.
+/// The digits of a JSON string or number as a big-endian two's complement number of `10^-scale`, in
+/// as few bytes as hold it.
 fn decimal(value: &Value, scale: usize) -> Vec<u8> {
     let digits = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
     let units: i128 = format!("{whole}{fraction:0<scale$}").parse().expect("the value is a decimal");
     let bytes = units.to_be_bytes();
     // A byte of sign is dropped as long as the next one still shows the sign.
-    let redundant = bytes.windows(2).take_while(|pair| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xFF && pair[1] >= 0x80)).count();
+    let redundant = bytes
+        .windows(2)
+        .take_while(|pair| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xFF && pair[1] >= 0x80))
+        .count();
     bytes[redundant..].to_vec()
 }
 
@@ -240,7 +261,10 @@ mod tests {
             push_long(&mut bytes, value);
             bytes
         };
-        assert_eq!([long(0), long(-1), long(1), long(-64), long(64)], [vec![0], vec![1], vec![2], vec![0x7F], vec![0x80, 1]]);
+        assert_eq!(
+            [long(0), long(-1), long(1), long(-64), long(64)],
+            [vec![0], vec![1], vec![2], vec![0x7F], vec![0x80, 1]]
+        );
         assert_eq!(long(i64::MIN).len(), 10);
         assert_eq!(rabin(br#""int""#), 0x7275_D51A_3F39_5C8F);
         assert_eq!(rabin(USAGE_EVENT_V1_CANONICAL.as_bytes()), 0xD174_3F7F_C57D_4084);

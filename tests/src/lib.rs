@@ -1,7 +1,9 @@
-//! What the end-to-end tests stand on: the real binary, a real Kafka broker, a schema registry, and DuckDB.
+//! What the end-to-end tests stand on: the real binary, a real Kafka broker, a schema registry, and
+//! DuckDB.
 //!
-//! It deliberately shares no code with what it tests: it encodes events with its own few lines of Avro, and reads what was written with another
-//! database. What a machine lacks is a failed test that says what to run, never a skipped one.
+//! It deliberately shares no code with what it tests: it encodes events with its own few lines of
+//! Avro, and reads what was written with another database. What a machine lacks is a failed test
+//! that says what to run, never a skipped one.
 
 // Modules in reading order.
 pub mod month; // the month of tests/cases/month: its events, and what must come out

@@ -6,14 +6,20 @@ use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The folder that holds the workspace, in or below which this program was started. Where it was compiled says nothing: clones
-/// may share one target folder.
+/// The folder that holds the workspace, in or below which this program was started. Where it was
+/// compiled says nothing: clones may share one target folder.
 pub fn workspace() -> &'static Path {
     static WORKSPACE: LazyLock<PathBuf> = LazyLock::new(|| {
-        #[expect(clippy::disallowed_methods, reason = "the tests' support looks for the clone here and nowhere else")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the tests' support looks for the clone here and nowhere else"
+        )]
         let here = std::env::current_dir().expect("this program was started in a folder");
         let holds_it = |folder: &&Path| folder.join("tests/cases").is_dir();
-        here.ancestors().find(holds_it).expect("start this program in the clone or in a folder of it").to_owned()
+        here.ancestors()
+            .find(holds_it)
+            .expect("start this program in the clone or in a folder of it")
+            .to_owned()
     });
     &WORKSPACE
 }
@@ -23,8 +29,12 @@ pub fn case(path: &str) -> PathBuf {
     workspace().join("tests/cases").join(path)
 }
 
-/// The path in the environment variable `name`, or `default` below the folder that the Makefile keeps its downloads in.
-#[expect(clippy::disallowed_methods, reason = "the tests' support reads the environment here and nowhere else")]
+/// The path in the environment variable `name`, or `default` below the folder that the Makefile
+/// keeps its downloads in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' support reads the environment here and nowhere else"
+)]
 pub fn provided(name: &str, default: &str) -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set(name).unwrap_or_else(|| {
@@ -34,14 +44,18 @@ pub fn provided(name: &str, default: &str) -> PathBuf {
 }
 
 /// Whether `UPDATE_EXPECT=1` asks to write what is, in place of what was expected.
-#[expect(clippy::disallowed_methods, reason = "the tests' support reads the environment here and nowhere else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' support reads the environment here and nowhere else"
+)]
 pub fn update_expected() -> bool {
     std::env::var_os("UPDATE_EXPECT").is_some_and(|value| value == "1")
 }
 
 /// A port of the loopback interface that nothing listened on a moment ago.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback interface has a free port");
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback interface has a free port");
     listener.local_addr().expect("a bound listener has an address").port()
 }
 

@@ -1,4 +1,5 @@
-//! The month of `tests/cases/month`: its events as they lie there, and the figures that must come out.
+//! The month of `tests/cases/month`: its events as they lie there, and the figures that must come
+//! out.
 
 use crate::atcost::Atcost;
 use crate::duckdb::{Table, assert_same_rows, queries};
@@ -38,16 +39,21 @@ pub struct Line {
 /// All lines in the order in which a file source reads them.
 pub fn lines() -> Vec<Line> {
     let refused: BTreeSet<String> = strings(&summary()["refused"]);
-    let mut files: Vec<_> =
-        fs::read_dir(case("month/events")).expect("the case is there").map(|entry| entry.expect("it can be listed").path()).collect();
+    let mut files: Vec<_> = fs::read_dir(case("month/events"))
+        .expect("the case is there")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
     files.sort();
     let mut lines = Vec::new();
     for file in files {
         let name = file.file_name().expect("a listed file has a name").to_string_lossy().into_owned();
         let bytes = fs::read(&file).expect("the case can be read");
-        for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
+        for (index, line) in
+            bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty())
+        {
             let place = format!("{name}:{}", index + 1);
-            let event = (!refused.contains(&place)).then(|| serde_json::from_slice(line).expect("a line that is not refused is JSON"));
+            let event = (!refused.contains(&place))
+                .then(|| serde_json::from_slice(line).expect("a line that is not refused is JSON"));
             lines.push(Line { place, bytes: line.to_vec(), event });
         }
     }
@@ -56,19 +62,24 @@ pub fn lines() -> Vec<Line> {
 
 /// `expected/summary.json`.
 pub fn summary() -> Value {
-    serde_json::from_slice(&fs::read(case("month/expected/summary.json")).expect("the case is there")).expect("the summary is JSON")
+    serde_json::from_slice(&fs::read(case("month/expected/summary.json")).expect("the case is there"))
+        .expect("the summary is JSON")
 }
 
 /// `expected/TABLE.csv`.
 pub fn expected(table: &str) -> Table {
-    let text = fs::read_to_string(case("month/expected").join(format!("{table}.csv"))).expect("the case is there");
+    let text =
+        fs::read_to_string(case("month/expected").join(format!("{table}.csv"))).expect("the case is there");
     Table::from_csv(&text)
 }
 
 /// The strings of a JSON array.
 pub fn strings(array: &Value) -> BTreeSet<String> {
     let items = array.as_array().unwrap_or_else(|| panic!("an array of strings, not {array}"));
-    items.iter().map(|item| item.as_str().unwrap_or_else(|| panic!("a string, not {item}")).to_owned()).collect()
+    items
+        .iter()
+        .map(|item| item.as_str().unwrap_or_else(|| panic!("a string, not {item}")).to_owned())
+        .collect()
 }
 
 /// A ledger with the month's catalog and nothing else.
@@ -76,7 +87,8 @@ pub fn ledger() -> Atcost {
     Atcost::with_catalog(&case("month/catalog"))
 }
 
-/// What `atcost rate --period 2025-10 --format json` says, and the folder it wrote. Unrated usage is for the catalog to cover, no failure of the command.
+/// What `atcost rate --period 2025-10 --format json` says, and the folder it wrote. Unrated usage
+/// is for the catalog to cover, no failure of the command.
 #[track_caller]
 pub fn rate(atcost: &Atcost) -> (Value, PathBuf) {
     let summary = atcost.json(&["rate", "--period", "2025-10"]);
@@ -85,18 +97,23 @@ pub fn rate(atcost: &Atcost) -> (Value, PathBuf) {
     (summary, folder)
 }
 
-/// Rates the month and compares every table, to the last place, with what is expected. Returns the summary of the run.
+/// Rates the month and compares every table, to the last place, with what is expected. Returns the
+/// summary of the run.
 #[track_caller]
 pub fn assert_tables(atcost: &Atcost) -> Value {
     let (summary, folder) = rate(atcost);
-    let select = |(table, columns): &(&str, &str)| format!("SELECT {} FROM '{table}.parquet'", columns.replace(' ', ", "));
+    let select = |(table, columns): &(&str, &str)| {
+        format!("SELECT {} FROM '{table}.parquet'", columns.replace(' ', ", "))
+    };
     let statements: Vec<_> = TABLES.iter().map(select).collect();
     let tables = queries(&folder, &statements.iter().map(String::as_str).collect::<Vec<_>>());
     for ((name, _), mut actual) in TABLES.iter().zip(tables) {
         assert_types(name, &actual);
         let expected = expected(name);
         let shared: Vec<_> = actual.columns.iter().map(|column| expected.columns.contains(column)).collect();
-        let keep = |row: Vec<Option<String>>| row.into_iter().zip(&shared).filter(|(_, shared)| **shared).map(|(value, _)| value).collect();
+        let keep = |row: Vec<Option<String>>| {
+            row.into_iter().zip(&shared).filter(|(_, shared)| **shared).map(|(value, _)| value).collect()
+        };
         actual.rows = actual.rows.into_iter().map(keep).collect();
         actual.columns.retain(|column| expected.columns.contains(column));
         assert_same_rows(name, &actual, &expected);
@@ -108,7 +125,9 @@ pub fn assert_tables(atcost: &Atcost) -> Value {
 #[track_caller]
 pub fn assert_figures(atcost: &Atcost) {
     let (actual, expected) = (assert_tables(atcost), summary());
-    for (name, expected) in expected.as_object().expect("the summary is an object").iter().filter(|(name, _)| *name != "refused") {
+    for (name, expected) in
+        expected.as_object().expect("the summary is an object").iter().filter(|(name, _)| *name != "refused")
+    {
         assert_eq!(plain(&actual[name]), plain(expected), "`{name}` of the summary");
     }
 }

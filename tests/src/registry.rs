@@ -34,7 +34,11 @@ impl Registry {
     /// A registry that knows these schemas and does not listen yet: connections to it are refused.
     pub fn down(schemas: &[(u32, &str)]) -> Self {
         let schemas = schemas.iter().map(|(id, schema)| (*id, (*schema).to_owned())).collect();
-        let state = State { schemas: Mutex::new(schemas), failing: AtomicBool::new(false), requests: AtomicUsize::new(0) };
+        let state = State {
+            schemas: Mutex::new(schemas),
+            failing: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+        };
         Self { port: free_port(), state: Arc::new(state) }
     }
 
@@ -78,13 +82,17 @@ fn answer(state: &State, connection: TcpStream) -> std::io::Result<()> {
     let id = path.and_then(|path| path.strip_prefix("/schemas/ids/")).and_then(|id| id.parse().ok());
     let schema = id.and_then(|id: u32| state.schemas.lock().expect("no holder panics").get(&id).cloned());
     let (status, body) = match schema {
-        _ if state.failing.load(Ordering::SeqCst) => {
-            ("503 Service Unavailable", json!({"error_code": 50001, "message": "Error in the backend data store"}))
-        }
+        _ if state.failing.load(Ordering::SeqCst) => (
+            "503 Service Unavailable",
+            json!({"error_code": 50001, "message": "Error in the backend data store"}),
+        ),
         Some(schema) => ("200 OK", json!({"schema": schema})),
         None => ("404 Not Found", json!({"error_code": 40403, "message": "Schema not found"})),
     };
     let body = body.to_string();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     write!(reader.into_inner(), "{head}Connection: close\r\n\r\n{body}")
 }

@@ -1,4 +1,5 @@
-//! Messages that no client library sends, byte by byte in Kafka's own protocol: a record batch of version 2 in a Produce request of version 3.
+//! Messages that no client library sends, byte by byte in Kafka's own protocol: a record batch of
+//! version 2 in a Produce request of version 3.
 
 use crate::encode::push_long;
 use std::io::{Read as _, Write as _};
@@ -11,7 +12,8 @@ pub type RawHeader<'a> = (&'a [u8], Option<&'a [u8]>);
 pub fn produce(broker: &str, topic: &str, headers: &[RawHeader<'_>], value: &[u8]) {
     let batch = batch(&record(headers, value));
     let mut request = Vec::new();
-    // Produce, version 3, a correlation id, no client id; no transaction, all acknowledgements, within 30 s; one topic, one partition.
+    // Produce, version 3, a correlation id, no client id; no transaction, all acknowledgements,
+    // within 30 s; one topic, one partition.
     request.extend([0i16.to_be_bytes(), 3i16.to_be_bytes()].concat());
     request.extend(7i32.to_be_bytes());
     request.extend([(-1i16).to_be_bytes(), (-1i16).to_be_bytes(), (-1i16).to_be_bytes()].concat());
@@ -56,7 +58,8 @@ fn record(headers: &[RawHeader<'_>], value: &[u8]) -> Vec<u8> {
 fn batch(record: &[u8]) -> Vec<u8> {
     const TIME: i64 = 1_759_305_600_000;
     let mut checked = Vec::new();
-    // Attributes, last offset, first and last time, no producer's id, epoch and sequence, one record.
+    // Attributes, last offset, first and last time, no producer's id, epoch and sequence, one
+    // record.
     checked.extend(0i16.to_be_bytes());
     checked.extend(0i32.to_be_bytes());
     checked.extend([TIME.to_be_bytes(), TIME.to_be_bytes(), (-1i64).to_be_bytes()].concat());
@@ -74,7 +77,11 @@ fn length(bytes: &[u8]) -> [u8; 4] {
 
 /// CRC-32C (Castagnoli), a bit at a time.
 fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| (crc >> 1) ^ (0x82F6_3B78 & 0u32.wrapping_sub(crc & 1))))
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc: u32, _| {
+            (crc >> 1) ^ (0x82F6_3B78 & 0u32.wrapping_sub(crc & 1))
+        })
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Avro: a writer's schema, resolved to `usage_event.v1` by Avro's rules (specification 1.12, "Schema Resolution"), and its data.
+//! Avro: a writer's schema, resolved to `usage_event.v1` by Avro's rules (specification 1.12,
+//! "Schema Resolution"), and its data.
 //!
-//! A schema is checked once, when it is first seen, and compiled to a small tree; data are then read straight from the bytes, and
-//! what the reader does not know is skipped. Nothing is allocated for what is skipped, every length is checked against the bytes
-//! that remain, and recursion is limited, so hostile data cost no more than their own size.
+//! A schema is checked once, when it is first seen, and compiled to a small tree; data are then
+//! read straight from the bytes, and what the reader does not know is skipped. Nothing is allocated
+//! for what is skipped, every length is checked against the bytes that remain, and recursion is
+//! limited, so hostile data cost no more than their own size.
 //!
-//! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our scale and precision, and a
-//! timestamp our unit, because resolving one as the other would be wrong by a power of ten without an error.
+//! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our
+//! scale and precision, and a timestamp our unit, because resolving one as the other would be wrong
+//! by a power of ten without an error.
 
 use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value};
 use super::known::{Encoded, KnownMaps};
@@ -70,7 +73,8 @@ enum Node {
     Record(Vec<Field>),
 }
 
-/// A field of a writer's record, and what it is to us where the record is an event, a producer sequence or a correction.
+/// A field of a writer's record, and what it is to us where the record is an event, a producer
+/// sequence or a correction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Field {
     name: String,
@@ -155,13 +159,14 @@ impl WriterSchema {
         Self::parse(schemas::USAGE_EVENT_V1_AVSC, &[])
     }
 
-    /// Reads a schema; `references` are schemas of the named types it uses. A schema that cannot be read or resolved is kept with the reason,
-    /// which every datum of it then gets.
+    /// Reads a schema; `references` are schemas of the named types it uses. A schema that cannot be
+    /// read or resolved is kept with the reason, which every datum of it then gets.
     pub fn parse(json: &str, references: &[String]) -> Self {
         let parsed = parse(json, references);
         let fingerprints = parsed.as_ref().map_or_else(|_| Vec::new(), |_| fingerprints(json, references));
-        let plan =
-            parsed.and_then(|(schema, others)| plan(&schema, &others)).map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
+        let plan = parsed
+            .and_then(|(schema, others)| plan(&schema, &others))
+            .map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
         let incompatible = match &plan {
             Ok((nodes, root)) => resolve_event(nodes, *root).err(),
             Err(detail) => Some(detail.clone()),
@@ -171,13 +176,20 @@ impl WriterSchema {
 
     /// Stands for a schema that is known but cannot be used.
     pub(crate) fn unusable(detail: String) -> Self {
-        Self { number: next_number(), fingerprints: Vec::new(), plan: Err(detail.clone()), incompatible: Some(detail) }
+        Self {
+            number: next_number(),
+            fingerprints: Vec::new(),
+            plan: Err(detail.clone()),
+            incompatible: Some(detail),
+        }
     }
 
-    /// What producers put before their data in single-object encoding: CRC-64-AVRO of the schema's parsing canonical form.
+    /// What producers put before their data in single-object encoding: CRC-64-AVRO of the schema's
+    /// parsing canonical form.
     ///
-    /// There may be two. The specification's form has neither logical types nor precision and scale; that of Rust's apache-avro keeps the latter,
-    /// and producers that use it are in the field.
+    /// There may be two. The specification's form has neither logical types nor precision and
+    /// scale; that of Rust's apache-avro keeps the latter, and producers that use it are in the
+    /// field.
     pub fn fingerprints(&self) -> &[u64] {
         &self.fingerprints
     }
@@ -196,7 +208,13 @@ impl WriterSchema {
     ///
     /// # Errors
     /// [`Failure`].
-    pub(super) fn read<'a>(&self, bytes: &'a [u8], known: &'a KnownMaps, arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Failure> {
+    pub(super) fn read<'a>(
+        &self,
+        bytes: &'a [u8],
+        known: &'a KnownMaps,
+        arena: &'a Bump,
+        candidate: &mut Candidate<'a>,
+    ) -> Result<(), Failure> {
         if let Some(detail) = &self.incompatible {
             return Err(Failure::Incompatible(detail.clone()));
         }
@@ -235,15 +253,20 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Logical types that only annotate are dropped first: apache-avro forgets for some of them what lies beneath.
+/// Logical types that only annotate are dropped first: apache-avro forgets for some of them what
+/// lies beneath.
 fn parse(json: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), String> {
-    parse_without(json, references, &|name, value| name == "logicalType" && matches!(value.as_str(), Some("uuid" | "duration" | "big-decimal")))
+    parse_without(json, references, &|name, value| {
+        name == "logicalType" && matches!(value.as_str(), Some("uuid" | "duration" | "big-decimal"))
+    })
 }
 
 fn fingerprints(json: &str, references: &[String]) -> Vec<u64> {
-    let plain = parse_without(json, references, &|name, _| matches!(name, "logicalType" | "precision" | "scale"));
+    let plain =
+        parse_without(json, references, &|name, _| matches!(name, "logicalType" | "precision" | "scale"));
     let kept = parse_without(json, references, &|_, _| false);
-    let mut fingerprints: Vec<u64> = [plain, kept].into_iter().flatten().map(|(schema, _)| fingerprint(&schema)).collect();
+    let mut fingerprints: Vec<u64> =
+        [plain, kept].into_iter().flatten().map(|(schema, _)| fingerprint(&schema)).collect();
     fingerprints.dedup();
     fingerprints
 }
@@ -255,7 +278,11 @@ fn fingerprint(schema: &Schema) -> u64 {
 
 type Annotation<'a> = &'a dyn Fn(&str, &serde_json::Value) -> bool;
 
-fn parse_without(json: &str, references: &[String], annotation: Annotation<'_>) -> Result<(Schema, Vec<Schema>), String> {
+fn parse_without(
+    json: &str,
+    references: &[String],
+    annotation: Annotation<'_>,
+) -> Result<(Schema, Vec<Schema>), String> {
     let plain = |text: &str| -> Result<String, String> {
         let mut value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         drop_annotations(&mut value, annotation);
@@ -271,7 +298,9 @@ fn drop_annotations(value: &mut serde_json::Value, annotation: Annotation<'_>) {
             members.retain(|name, value| !annotation(name, value));
             members.values_mut().for_each(|value| drop_annotations(value, annotation));
         }
-        serde_json::Value::Array(values) => values.iter_mut().for_each(|value| drop_annotations(value, annotation)),
+        serde_json::Value::Array(values) => {
+            values.iter_mut().for_each(|value| drop_annotations(value, annotation))
+        }
         _ => {}
     }
 }
@@ -313,13 +342,20 @@ impl<'a> Compiler<'a> {
     }
 
     fn compile(&mut self, schema: &Schema) -> Result<usize, String> {
-        // A named type gets its place before its fields are compiled, so that it may contain itself.
+        // A named type gets its place before its fields are compiled, so that it may contain
+        // itself.
         let name = schema.name().cloned();
         if let Some(index) = name.as_ref().and_then(|name| self.done.get(name)) {
             return Ok(*index);
         }
-        if let (Schema::Ref { name }, Some(target)) = (schema, name.as_ref().and_then(|name| self.named.get(name))) {
-            return if matches!(target, Schema::Ref { .. }) { Err(format!("the type {name} is not defined")) } else { self.compile(target) };
+        if let (Schema::Ref { name }, Some(target)) =
+            (schema, name.as_ref().and_then(|name| self.named.get(name)))
+        {
+            return if matches!(target, Schema::Ref { .. }) {
+                Err(format!("the type {name} is not defined"))
+            } else {
+                self.compile(target)
+            };
         }
         let index = self.nodes.len();
         self.nodes.push(Node::Null);
@@ -357,13 +393,20 @@ impl<'a> Compiler<'a> {
             Schema::Enum(one) => Node::Enum(one.symbols.clone()),
             Schema::Array(array) => Node::Array(self.compile(&array.items)?),
             Schema::Map(map) => Node::Map(self.compile(&map.types)?),
-            Schema::Union(union) => Node::Union(union.variants().iter().map(|schema| self.compile(schema)).collect::<Result<_, _>>()?),
+            Schema::Union(union) => Node::Union(
+                union.variants().iter().map(|schema| self.compile(schema)).collect::<Result<_, _>>()?,
+            ),
             Schema::Record(record) => {
-                let fields = record.fields.iter().map(|field| Ok(Field::new(&field.name, self.compile(&field.schema)?)));
+                let fields = record
+                    .fields
+                    .iter()
+                    .map(|field| Ok(Field::new(&field.name, self.compile(&field.schema)?)));
                 Node::Record(fields.collect::<Result<_, String>>()?)
             }
             Schema::Ref { name } => return Err(format!("the type {name} is not defined")),
-            Schema::BigDecimal | Schema::Uuid | Schema::Duration => unreachable!("these logical types were dropped before the schema was parsed"),
+            Schema::BigDecimal | Schema::Uuid | Schema::Duration => {
+                unreachable!("these logical types were dropped before the schema was parsed")
+            }
         };
         self.nodes[index] = node;
         Ok(index)
@@ -400,7 +443,11 @@ const EVENT: Fields = &[
     ("producer", Target::Producer, true, false),
     ("correction", Target::Correction, true, false),
 ];
-const PRODUCER: Fields = &[("id", Target::Text, false, true), ("epoch", Target::Long, false, true), ("seq", Target::Long, false, true)];
+const PRODUCER: Fields = &[
+    ("id", Target::Text, false, true),
+    ("epoch", Target::Long, false, true),
+    ("seq", Target::Long, false, true),
+];
 const CORRECTION: Fields = &[
     ("action", Target::Action, false, true),
     ("source", Target::Text, false, true),
@@ -408,16 +455,21 @@ const CORRECTION: Fields = &[
     ("reason", Target::Text, false, true),
 ];
 
-/// Whether some datum of the writer's schema can be an event; what a union holds is only known datum by datum.
+/// Whether some datum of the writer's schema can be an event; what a union holds is only known
+/// datum by datum.
 fn resolve_event(nodes: &[Node], root: usize) -> Result<(), String> {
     let branches = match &nodes[root] {
         Node::Union(branches) => branches.clone(),
         _ => vec![root],
     };
-    let resolved = branches.iter().map(|branch| resolve_record(nodes, *branch, "", EVENT)).collect::<Vec<_>>();
+    let resolved =
+        branches.iter().map(|branch| resolve_record(nodes, *branch, "", EVENT)).collect::<Vec<_>>();
     match resolved.iter().any(Result::is_ok) {
         true => Ok(()),
-        false => resolved.into_iter().next().unwrap_or_else(|| Err("the writer's schema is a union of nothing".to_owned())),
+        false => resolved
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err("the writer's schema is a union of nothing".to_owned())),
     }
 }
 
@@ -433,7 +485,11 @@ fn resolve_record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Re
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         match written.iter().find(|field| field.name == *name) {
             Some(field) => resolve(nodes, field.node, &path, *target, *nullable)?,
-            None if *required => return Err(format!("the writer's schema has no field {path}, and usage_event.v1 has no default for it")),
+            None if *required => {
+                return Err(format!(
+                    "the writer's schema has no field {path}, and usage_event.v1 has no default for it"
+                ));
+            }
             None => {}
         }
     }
@@ -443,10 +499,14 @@ fn resolve_record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Re
 fn resolve(nodes: &[Node], node: usize, path: &str, target: Target, nullable: bool) -> Result<(), String> {
     let fits = match (&nodes[node], target) {
         (Node::Union(branches), _) => {
-            let results = branches.iter().map(|branch| resolve(nodes, *branch, path, target, nullable)).collect::<Vec<_>>();
+            let results = branches
+                .iter()
+                .map(|branch| resolve(nodes, *branch, path, target, nullable))
+                .collect::<Vec<_>>();
             // A union resolves if one branch does. Null alone is no sign that the rest fits too.
             let is_null = |branch: &usize| nodes[*branch] == Node::Null;
-            let something = branches.iter().zip(&results).any(|(branch, result)| !is_null(branch) && result.is_ok());
+            let something =
+                branches.iter().zip(&results).any(|(branch, result)| !is_null(branch) && result.is_ok());
             let nothing = branches.iter().all(is_null);
             return match results.into_iter().zip(branches).find(|(_, branch)| !is_null(branch)) {
                 Some((result, _)) if !something => result,
@@ -465,7 +525,15 @@ fn resolve(nodes: &[Node], node: usize, path: &str, target: Target, nullable: bo
         (Node::Record(_), Target::Correction) => return resolve_record(nodes, node, path, CORRECTION),
         _ => false,
     };
-    if fits { Ok(()) } else { Err(format!("the writer's schema has {} for {path}; usage_event.v1 has {}", nodes[node].what(), target.what())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "the writer's schema has {} for {path}; usage_event.v1 has {}",
+            nodes[node].what(),
+            target.what()
+        ))
+    }
 }
 
 impl Target {
@@ -564,8 +632,12 @@ impl<'a, 'n> Reader<'a, 'n> {
         for Field { node, producer, .. } in self.fields(node, "producer")? {
             match producer {
                 ProducerField::Id => found.id = self.text(*node, "producer.id", false)?,
-                ProducerField::Epoch => found.epoch = Found::Is(Integer::Is(self.integer(*node, "producer.epoch")?)),
-                ProducerField::Seq => found.seq = Found::Is(Integer::Is(self.integer(*node, "producer.seq")?)),
+                ProducerField::Epoch => {
+                    found.epoch = Found::Is(Integer::Is(self.integer(*node, "producer.epoch")?))
+                }
+                ProducerField::Seq => {
+                    found.seq = Found::Is(Integer::Is(self.integer(*node, "producer.seq")?))
+                }
                 ProducerField::NotOurs => self.skip(*node, 0)?,
             }
         }
@@ -647,7 +719,9 @@ impl<'a, 'n> Reader<'a, 'n> {
             Some(symbol) if symbol == "void" => Ok(Found::Is("void")),
             Some(symbol) if symbol == "replace" => Ok(Found::Is("replace")),
             Some(symbol) => {
-                let detail = format!("the record has {symbol:?} for correction.action; usage_event.v1 has void and replace");
+                let detail = format!(
+                    "the record has {symbol:?} for correction.action; usage_event.v1 has void and replace"
+                );
                 Err(Box::new(Failure::Incompatible(detail)))
             }
             None => invalid(format!("an enum has no symbol {index}")),
@@ -683,7 +757,8 @@ impl<'a, 'n> Reader<'a, 'n> {
         Ok(())
     }
 
-    /// The bytes of the value that comes next. Nothing is said of what cannot be read: reading it says what is wrong.
+    /// The bytes of the value that comes next. Nothing is said of what cannot be read: reading it
+    /// says what is wrong.
     fn measure(&mut self, node: usize) -> Option<&'a [u8]> {
         let (start, steps) = (self.at, self.steps);
         let skipped = self.skip(node, 0);
@@ -707,11 +782,16 @@ impl<'a, 'n> Reader<'a, 'n> {
         if depth > MAX_DEPTH {
             return invalid(format!("values are nested more than {MAX_DEPTH} deep"));
         }
-        self.steps = self.steps.checked_sub(1).ok_or_else(|| Box::new(Failure::Invalid("far more values than bytes".to_owned())))?;
+        self.steps = self
+            .steps
+            .checked_sub(1)
+            .ok_or_else(|| Box::new(Failure::Invalid("far more values than bytes".to_owned())))?;
         match &self.nodes[node] {
             Node::Null => Ok(()),
             Node::Boolean => self.take(1).map(drop),
-            Node::Int | Node::Long | Node::TimestampMicros | Node::OtherTime | Node::Enum(_) => self.long().map(drop),
+            Node::Int | Node::Long | Node::TimestampMicros | Node::OtherTime | Node::Enum(_) => {
+                self.long().map(drop)
+            }
             Node::Float => self.take(4).map(drop),
             Node::Double => self.take(8).map(drop),
             Node::Bytes | Node::String | Node::Decimal { fixed: None } => self.bytes().map(drop),
@@ -741,8 +821,8 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    /// The count of the next block of an array or map; `None` at its end. A count beyond the bytes that remain is refused,
-    /// also for items that take no bytes: they would only burn time.
+    /// The count of the next block of an array or map; `None` at its end. A count beyond the bytes
+    /// that remain is refused, also for items that take no bytes: they would only burn time.
     fn block(&mut self) -> Read<Option<u64>> {
         let count = self.long()?;
         if count < 0 {
@@ -790,7 +870,10 @@ impl<'a, 'n> Reader<'a, 'n> {
 
     #[cold]
     fn too_short<T>(&self, length: usize) -> Read<T> {
-        invalid(format!("the record ends at byte {} where {length} more bytes should follow", self.bytes.len()))
+        invalid(format!(
+            "the record ends at byte {} where {length} more bytes should follow",
+            self.bytes.len()
+        ))
     }
 
     fn int(&mut self) -> Read<i64> {
@@ -823,7 +906,8 @@ impl<'a, 'n> Reader<'a, 'n> {
                 // The highest bit of the last byte, and all below it.
                 let sevens = eight & (last ^ (last - 1)) & 0x7F7F_7F7F_7F7F_7F7F;
                 let fourteens = (sevens & 0x007F_007F_007F_007F) | (sevens & 0x7F00_7F00_7F00_7F00) >> 1;
-                let twenty_eights = (fourteens & 0x0000_3FFF_0000_3FFF) | (fourteens & 0x3FFF_0000_3FFF_0000) >> 2;
+                let twenty_eights =
+                    (fourteens & 0x0000_3FFF_0000_3FFF) | (fourteens & 0x3FFF_0000_3FFF_0000) >> 2;
                 let bits = (twenty_eights & 0x0FFF_FFFF) | (twenty_eights & 0x0FFF_FFFF_0000_0000) >> 4;
                 self.at += last.trailing_zeros() as usize / 8 + 1;
                 return Ok(zigzag(bits));
@@ -867,5 +951,8 @@ fn other_text<'a>(bytes: &'a [u8], field: &str) -> Read<&'a str> {
 
 #[cold]
 fn mismatch(found: &Node, field: &str, wanted: &str) -> Box<Failure> {
-    Box::new(Failure::Incompatible(format!("the record has {} for {field}; usage_event.v1 has {wanted}", found.what())))
+    Box::new(Failure::Incompatible(format!(
+        "the record has {} for {field}; usage_event.v1 has {wanted}",
+        found.what()
+    )))
 }

@@ -1,7 +1,8 @@
-//! An event as it was found, before anything about it is judged. The one shape all encodings are read into.
+//! An event as it was found, before anything about it is judged. The one shape all encodings are
+//! read into.
 //!
-//! It owns nothing: what does not stand in the record as it is, such as a text with escapes, stands in the arena of the decoder. So there is
-//! nothing to be dropped either.
+//! It owns nothing: what does not stand in the record as it is, such as a text with escapes, stands
+//! in the arena of the decoder. So there is nothing to be dropped either.
 
 use super::known::Encoded;
 use schemas::event::KeptMap;
@@ -20,7 +21,8 @@ pub type Map<'a> = Found<Entries<'a>>;
 
 #[derive(Debug, Clone, Copy)]
 pub enum Entries<'a> {
-    /// Pairs in the order they were written; a name may still be there twice. Where they can be known again, the bytes they were read from.
+    /// Pairs in the order they were written; a name may still be there twice. Where they can be
+    /// known again, the bytes they were read from.
     Written { pairs: &'a [(&'a str, Text<'a>)], encoded: Option<Encoded<'a>> },
     /// What such bytes were judged to be before.
     Known(&'a KeptMap),
@@ -28,7 +30,8 @@ pub enum Entries<'a> {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Candidate<'a> {
-    /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need look again. False where nobody looked.
+    /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need
+    /// look again. False where nobody looked.
     pub printable: bool,
     /// Absent where the encoding has no such attribute, which Avro has not.
     pub specversion: Option<Text<'a>>,

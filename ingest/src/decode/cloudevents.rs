@@ -1,8 +1,12 @@
-//! CloudEvents 1.0.2: the JSON format (structured mode), and the Kafka protocol binding's binary mode.
+//! CloudEvents 1.0.2: the JSON format (structured mode), and the Kafka protocol binding's binary
+//! mode.
 //!
-//! Members and extension attributes that are not ours are ignored; they were checked as JSON all the same.
+//! Members and extension attributes that are not ours are ignored; they were checked as JSON all
+//! the same.
 
-use super::candidate::{Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{
+    Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value,
+};
 use super::json::{self, Json, Members};
 use crate::source::Header;
 use base64::Engine as _;
@@ -14,10 +18,19 @@ use schemas::time::Instant;
 type Headers<'a> = [Header<'a>];
 
 /// A CloudEvent in the JSON format.
-pub fn structured<'a>(value: &'a [u8], arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+pub fn structured<'a>(
+    value: &'a [u8],
+    arena: &'a Bump,
+    candidate: &mut Candidate<'a>,
+) -> Result<(), Rejection> {
     let members = match json::parse(value, arena)? {
         Json::Object(members) => members,
-        other => return Err(Rejection::new(Reason::NotAnObject, format!("the JSON is {}, not an object", other.what()))),
+        other => {
+            return Err(Rejection::new(
+                Reason::NotAnObject,
+                format!("the JSON is {}, not an object", other.what()),
+            ));
+        }
     };
     candidate.specversion = Some(Found::Absent);
     let mut base64 = None;
@@ -47,7 +60,9 @@ pub fn structured<'a>(value: &'a [u8], arena: &'a Bump, candidate: &mut Candidat
 
 /// JSON data may also be given in base64 (CloudEvents JSON format, section 3.1.1).
 fn data_base64<'a>(base64: &str, arena: &'a Bump) -> Found<Data<'a>> {
-    let Ok(decoded) = STANDARD.decode(base64) else { return Found::Wrong("in data_base64, which is not base64") };
+    let Ok(decoded) = STANDARD.decode(base64) else {
+        return Found::Wrong("in data_base64, which is not base64");
+    };
     match json::parse(arena.alloc_slice_copy(&decoded), arena) {
         Ok(json) => data(json, arena),
         Err(_) => Found::Wrong("in data_base64, which does not hold JSON this program reads"),
@@ -55,7 +70,12 @@ fn data_base64<'a>(base64: &str, arena: &'a Bump) -> Found<Data<'a>> {
 }
 
 /// Attributes from `ce_` headers, data from the value.
-pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+pub fn binary<'a>(
+    headers: &Headers<'a>,
+    value: &'a [u8],
+    arena: &'a Bump,
+    candidate: &mut Candidate<'a>,
+) -> Result<(), Rejection> {
     candidate.specversion = Some(header(headers, "ce_specversion"));
     candidate.id = header(headers, "ce_id");
     candidate.source = header(headers, "ce_source");
@@ -63,7 +83,8 @@ pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], arena: &'a Bump, candi
     candidate.subject = header(headers, "ce_subject");
     candidate.time = Time::Text(header(headers, "ce_time"));
     candidate.content_type = header(headers, "content-type");
-    // A value of another content type is not JSON and is not read; the content type is refused in its turn.
+    // A value of another content type is not JSON and is not read; the content type is refused in
+    // its turn.
     let is_json = match &candidate.content_type {
         Found::Is(content_type) => is_json(content_type),
         Found::Absent => true,
@@ -77,14 +98,23 @@ pub fn binary<'a>(headers: &Headers<'a>, value: &'a [u8], arena: &'a Bump, candi
 
 /// An Avro event that came with `ce_` headers: they must say the same.
 pub fn with_headers<'a>(candidate: &mut Candidate<'a>, headers: &Headers<'a>) {
-    let pairs = [("ce_id", &candidate.id), ("ce_source", &candidate.source), ("ce_type", &candidate.kind), ("ce_subject", &candidate.subject)];
+    let pairs = [
+        ("ce_id", &candidate.id),
+        ("ce_source", &candidate.source),
+        ("ce_type", &candidate.kind),
+        ("ce_subject", &candidate.subject),
+    ];
     let texts = pairs.into_iter().find_map(|(name, inside)| {
         let outside = header(headers, name);
         (outside != Found::Absent && outside != *inside).then_some(name)
     });
     let time = match (header(headers, "ce_time"), &candidate.time) {
         (Found::Absent, _) => None,
-        (Found::Is(text), Time::Micros(micros)) if Instant::parse_rfc3339(text).is_ok_and(|time| time.micros() == *micros) => None,
+        (Found::Is(text), Time::Micros(micros))
+            if Instant::parse_rfc3339(text).is_ok_and(|time| time.micros() == *micros) =>
+        {
+            None
+        }
         _ => Some("ce_time"),
     };
     candidate.contradiction = texts.or(time);
@@ -116,19 +146,26 @@ fn media_type(content_type: &str) -> String {
 /// `application/json` or anything with the suffix `+json` (RFC 6839), with any parameters.
 pub fn is_json(content_type: &str) -> bool {
     let media_type = media_type(content_type);
-    media_type == "application/json" || media_type.split_once('/').is_some_and(|(kind, subtype)| !kind.is_empty() && subtype.ends_with("+json"))
+    media_type == "application/json"
+        || media_type
+            .split_once('/')
+            .is_some_and(|(kind, subtype)| !kind.is_empty() && subtype.ends_with("+json"))
 }
 
 pub fn is_avro(media_type: &str) -> bool {
-    matches!(media_type, "application/avro" | "avro/binary" | "application/vnd.apache.avro") || media_type.ends_with("+avro")
+    matches!(media_type, "application/avro" | "avro/binary" | "application/vnd.apache.avro")
+        || media_type.ends_with("+avro")
 }
 
 fn header<'a>(headers: &Headers<'a>, wanted: &str) -> Text<'a> {
-    let mut values = headers.iter().filter(|(name, _)| *name == wanted.as_bytes()).filter_map(|(_, value)| *value);
+    let mut values =
+        headers.iter().filter(|(name, _)| *name == wanted.as_bytes()).filter_map(|(_, value)| *value);
     match (values.next(), values.next()) {
         (None, _) => Found::Absent,
         (Some(_), Some(_)) => Found::Wrong("a header that is there twice"),
-        (Some(value), None) => std::str::from_utf8(value).map_or(Found::Wrong("bytes that are no UTF-8"), Found::Is),
+        (Some(value), None) => {
+            std::str::from_utf8(value).map_or(Found::Wrong("bytes that are no UTF-8"), Found::Is)
+        }
     }
 }
 
@@ -195,7 +232,9 @@ fn text(json: Json<'_>) -> Text<'_> {
 }
 
 fn map<'a>(json: Json<'a>, arena: &'a Bump) -> Map<'a> {
-    let pairs = |members: Members<'a>| arena.alloc_slice_fill_iter(members.into_iter().map(|(name, value)| (name, text(value))));
+    let pairs = |members: Members<'a>| {
+        arena.alloc_slice_fill_iter(members.into_iter().map(|(name, value)| (name, text(value))))
+    };
     object(json, |members| Entries::Written { pairs: pairs(members), encoded: None })
 }
 

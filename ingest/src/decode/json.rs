@@ -1,8 +1,9 @@
 //! Strict JSON (RFC 8259, with the unique names of RFC 7493): what a bill may be computed from.
 //!
-//! Numbers stay the text they were written as, so nothing ever passes through a float. The parser keeps its own stack, so
-//! nesting cannot exhaust the thread's; it reads the whole text even when it has found a repeated name or too much nesting,
-//! because a text that is not JSON at all is refused for that first.
+//! Numbers stay the text they were written as, so nothing ever passes through a float. The parser
+//! keeps its own stack, so nesting cannot exhaust the thread's; it reads the whole text even when
+//! it has found a repeated name or too much nesting, because a text that is not JSON at all is
+//! refused for that first.
 //!
 //! It deliberately does not keep the elements of arrays: no field of an event is an array.
 
@@ -44,15 +45,27 @@ impl Json<'_> {
 /// # Errors
 /// `Utf8Invalid`, `JsonInvalid`, `JsonDuplicateName`, `JsonTooDeep`, in this order.
 pub fn parse<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Json<'a>, Rejection> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Rejection::new(Reason::Utf8Invalid, format!("the bytes are not UTF-8 from byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Rejection::new(
+            Reason::Utf8Invalid,
+            format!("the bytes are not UTF-8 from byte {}", error.valid_up_to()),
+        )
+    })?;
     let mut parser = Parser { text, arena, at: 0, duplicate: None, too_deep: false };
-    let json = parser.document().map_err(|detail| Rejection::new(Reason::JsonInvalid, format!("{detail} at byte {}", parser.at)))?;
+    let json = parser
+        .document()
+        .map_err(|detail| Rejection::new(Reason::JsonInvalid, format!("{detail} at byte {}", parser.at)))?;
     if let Some(name) = parser.duplicate {
-        return Err(Rejection::new(Reason::JsonDuplicateName, format!("an object has the name {name:?} twice")));
+        return Err(Rejection::new(
+            Reason::JsonDuplicateName,
+            format!("an object has the name {name:?} twice"),
+        ));
     }
     if parser.too_deep {
-        return Err(Rejection::new(Reason::JsonTooDeep, format!("objects and arrays are nested more than {MAX_DEPTH} deep")));
+        return Err(Rejection::new(
+            Reason::JsonTooDeep,
+            format!("objects and arrays are nested more than {MAX_DEPTH} deep"),
+        ));
     }
     Ok(json)
 }
@@ -79,7 +92,8 @@ impl<'a> Parser<'a> {
         let mut open: Vec<Open<'a>> = Vec::new();
         loop {
             let Some(mut value) = self.value(&mut open)? else { continue };
-            // A value is complete: hand it to the container around it, which may complete that, and so on.
+            // A value is complete: hand it to the container around it, which may complete that, and
+            // so on.
             loop {
                 self.blank();
                 match open.last_mut() {
@@ -100,8 +114,10 @@ impl<'a> Parser<'a> {
                             Some(_) => {
                                 let members = std::mem::take(members);
                                 self.find_duplicate(&members);
-                                // What is too deep is only checked, not kept, so that dropping the tree cannot recurse far.
-                                value = if open.len() > MAX_DEPTH { Json::Null } else { Json::Object(members) };
+                                // What is too deep is only checked, not kept, so that dropping the
+                                // tree cannot recurse far.
+                                value =
+                                    if open.len() > MAX_DEPTH { Json::Null } else { Json::Object(members) };
                             }
                             None => return Err("neither a comma nor the end of the object"),
                         }
@@ -112,7 +128,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Reads a scalar or an empty container; `None` when a container was opened and its first value is next.
+    /// Reads a scalar or an empty container; `None` when a container was opened and its first value
+    /// is next.
     fn value(&mut self, open: &mut Vec<Open<'a>>) -> Result<Option<Json<'a>>, &'static str> {
         self.blank();
         let start = self.at;
@@ -221,7 +238,8 @@ impl<'a> Parser<'a> {
                     });
                 }
                 Some(b'\\') => {
-                    let text = decoded.get_or_insert_with(|| bumpalo::collections::String::new_in(self.arena));
+                    let text =
+                        decoded.get_or_insert_with(|| bumpalo::collections::String::new_in(self.arena));
                     text.push_str(&self.text[start..self.at]);
                     self.at += 1;
                     text.push(self.escape()?);
@@ -267,7 +285,10 @@ impl<'a> Parser<'a> {
     fn unit(&mut self) -> Result<u32, &'static str> {
         let mut unit = 0;
         for _ in 0..4 {
-            let digit = self.take().and_then(|byte| char::from(byte).to_digit(16)).ok_or("fewer than four hexadecimal digits")?;
+            let digit = self
+                .take()
+                .and_then(|byte| char::from(byte).to_digit(16))
+                .ok_or("fewer than four hexadecimal digits")?;
             unit = unit * 16 + digit;
         }
         Ok(unit)
@@ -386,8 +407,8 @@ mod tests {
             "1\u{0}",
         ];
         for text in texts {
-            let theirs =
-                serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok() && serde_json::from_str::<serde_json::Value>(text).is_ok();
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
+                && serde_json::from_str::<serde_json::Value>(text).is_ok();
             check(text.as_bytes(), if theirs { Ok(()) } else { Err(Reason::JsonInvalid) });
         }
     }
@@ -425,7 +446,9 @@ mod tests {
     #[test]
     fn strings_and_numbers_are_kept_as_written() {
         let arena = Bump::new();
-        let Ok(Json::Object(members)) = parse(br#"{"n":123456789012345678901234567890.10,"t":"a\u00e9\ud83d\ude00b"}"#, &arena) else {
+        let Ok(Json::Object(members)) =
+            parse(br#"{"n":123456789012345678901234567890.10,"t":"a\u00e9\ud83d\ude00b"}"#, &arena)
+        else {
             panic!("an object")
         };
         assert_eq!(members[0].1, Json::Number("123456789012345678901234567890.10"));

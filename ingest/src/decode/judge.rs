@@ -1,9 +1,11 @@
 //! The rules for an event, once for all encodings, in the order of [`Reason`].
 //!
-//! Read from the top: each block is one reason, and the first that applies is the answer. A detail names the field and what is
-//! wrong with it, not its content, which may be anything.
+//! Read from the top: each block is one reason, and the first that applies is the answer. A detail
+//! names the field and what is wrong with it, not its content, which may be anything.
 
-use super::candidate::{Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value};
+use super::candidate::{
+    Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value,
+};
 use super::cloudevents;
 use bumpalo::Bump;
 use ledger::row::OutcomeRef;
@@ -17,7 +19,8 @@ use std::borrow::Cow;
 /// How far a producer's clock may be ahead.
 const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// What is right, or the way out. `Result::map_err` is a call that moves its argument, and here are ten of them for every event.
+/// What is right, or the way out. `Result::map_err` is a call that moves its argument, and here are
+/// ten of them for every event.
 macro_rules! or_refuse {
     ($judged:expr, $reason:expr, $detail:expr) => {
         match $judged {
@@ -31,9 +34,26 @@ macro_rules! or_refuse {
 ///
 /// # Errors
 /// The first reason that applies.
-pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bump) -> Result<OutcomeRef<'a>, Rejection> {
-    let Candidate { printable, specversion, source, id, kind, subject, time, content_type, contradiction, found_data, data } = candidate;
-    let check_name = |text: &str| if *printable { id::check_printable_name(text) } else { id::check_name(text) };
+pub fn judge<'a>(
+    candidate: &Candidate<'a>,
+    received_at: Instant,
+    arena: &'a Bump,
+) -> Result<OutcomeRef<'a>, Rejection> {
+    let Candidate {
+        printable,
+        specversion,
+        source,
+        id,
+        kind,
+        subject,
+        time,
+        content_type,
+        contradiction,
+        found_data,
+        data,
+    } = candidate;
+    let check_name =
+        |text: &str| if *printable { id::check_printable_name(text) } else { id::check_name(text) };
     let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
 
     let time_text = match time {
@@ -52,7 +72,10 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
 
     // Nearly every event has nothing to be refused for here.
     let fine = |found: &Text<'_>| matches!(found, Found::Is(text) if check_name(text).is_ok());
-    let usual = specversion.is_none() && time_text.is_none() && *content_type == Found::Absent && contradiction.is_none();
+    let usual = specversion.is_none()
+        && time_text.is_none()
+        && *content_type == Found::Absent
+        && contradiction.is_none();
     let usual = usual && fine(source) && fine(id) && fine(kind) && fine(subject);
 
     for (name, found) in attributes().take_while(|_| !usual) {
@@ -65,7 +88,9 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
 
     for (name, found) in attributes().chain([("datacontenttype", content_type)]).take_while(|_| !usual) {
         match found {
-            Found::Wrong(what) => return refuse(Reason::AttributeInvalid, format!("{name} is {what}; it must be a string")),
+            Found::Wrong(what) => {
+                return refuse(Reason::AttributeInvalid, format!("{name} is {what}; it must be a string"));
+            }
             Found::Is(text) => {
                 if let Err(error) = check_name(text) {
                     return refuse(Reason::AttributeInvalid, format!("{name}: {error}"));
@@ -87,7 +112,10 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
     if let Found::Is(content_type) = content_type
         && !cloudevents::is_json(content_type)
     {
-        return refuse(Reason::ContentTypeUnsupported, format!("datacontenttype is {content_type:?}; application/json is read"));
+        return refuse(
+            Reason::ContentTypeUnsupported,
+            format!("datacontenttype is {content_type:?}; application/json is read"),
+        );
     }
 
     let time = match time {
@@ -97,20 +125,31 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
     let time = or_refuse!(time, |_: &_| Reason::TimeInvalid, |error| format!("time: {error}"));
 
     if time.micros() > received_at.micros().saturating_add(CLOCK_SKEW_MICROS) {
-        return refuse(Reason::TimeInFuture, format!("time is {time}, more than five minutes after the record was received at {received_at}"));
+        return refuse(
+            Reason::TimeInFuture,
+            format!("time is {time}, more than five minutes after the record was received at {received_at}"),
+        );
     }
 
     match found_data {
         Found::Is(()) => {}
         Found::Absent => return refuse(Reason::DataInvalid, "data is missing".to_owned()),
-        Found::Wrong(what) => return refuse(Reason::DataInvalid, format!("data is {what}; it must be an object")),
+        Found::Wrong(what) => {
+            return refuse(Reason::DataInvalid, format!("data is {what}; it must be an object"));
+        }
     }
     let Data { value, dimensions, provider, location, resource, producer, correction } = data;
 
     let quantity = match value {
         Found::Absent => return refuse(Reason::ValueMissing, "data.value is missing".to_owned()),
-        Found::Wrong(what) => return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal")),
-        Found::Is(value) => or_refuse!(quantity(value), |error: &DecimalError| value_reason(*error), |error| format!("data.value: {error}")),
+        Found::Wrong(what) => {
+            return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal"));
+        }
+        Found::Is(value) => {
+            or_refuse!(quantity(value), |error: &DecimalError| value_reason(*error), |error| format!(
+                "data.value: {error}"
+            ))
+        }
     };
 
     let dimensions = match map("data.dimensions", dimensions, arena) {
@@ -120,23 +159,43 @@ pub fn judge<'a>(candidate: &Candidate<'a>, received_at: Instant, arena: &'a Bum
     };
 
     let optional = |_: &String| Reason::OptionalFieldInvalid;
-    let provider = or_refuse!(optional_text("data.provider", provider, check_name), optional, |detail| detail);
-    let location = or_refuse!(optional_text("data.location", location, check_name), optional, |detail| detail);
+    let provider =
+        or_refuse!(optional_text("data.provider", provider, check_name), optional, |detail| detail);
+    let location =
+        or_refuse!(optional_text("data.location", location, check_name), optional, |detail| detail);
     let resource = or_refuse!(map("data.resource", resource, arena), optional, |detail| detail);
     let producer = or_refuse!(self::producer(producer, check_name), optional, |detail| detail);
 
     let (source, id) = (checked(source), checked(id));
-    let correction = or_refuse!(self::correction(correction, source, id), |_: &_| Reason::CorrectionInvalid, |detail| detail);
+    let correction =
+        or_refuse!(self::correction(correction, source, id), |_: &_| Reason::CorrectionInvalid, |detail| {
+            detail
+        });
 
     let (meter, subject) = (checked(kind), checked(subject));
-    Ok(OutcomeRef::Usage(EventRef { source, id, meter, subject, time, quantity, dimensions, provider, location, resource, producer, correction }))
+    Ok(OutcomeRef::Usage(EventRef {
+        source,
+        id,
+        meter,
+        subject,
+        time,
+        quantity,
+        dimensions,
+        provider,
+        location,
+        resource,
+        producer,
+        correction,
+    }))
 }
 
 /// The text of an attribute that has passed the first two rules.
 fn checked<'a>(found: &Text<'a>) -> &'a str {
     match found {
         Found::Is(text) => text,
-        Found::Absent | Found::Wrong(_) => unreachable!("an attribute that is absent or no text was refused above"),
+        Found::Absent | Found::Wrong(_) => {
+            unreachable!("an attribute that is absent or no text was refused above")
+        }
     }
 }
 
@@ -150,7 +209,8 @@ fn quantity(value: &Value<'_>) -> Result<Quantity, DecimalError> {
     }
 }
 
-/// Reads two's complement, big-endian, of any length: leading bytes that only repeat the sign are allowed by Avro.
+/// Reads two's complement, big-endian, of any length: leading bytes that only repeat the sign are
+/// allowed by Avro.
 fn units(bytes: &[u8]) -> Result<Quantity, DecimalError> {
     let first = bytes.first().ok_or(DecimalError::Empty)?;
     if first & 0x80 != 0 {
@@ -159,7 +219,9 @@ fn units(bytes: &[u8]) -> Result<Quantity, DecimalError> {
     let too_large = DecimalError::TooLarge(Quantity::INTEGER_DIGITS);
     let units = match bytes {
         // Nearly all of them, and much faster than in 128 bits.
-        short if short.len() < 8 => i128::from(short.iter().fold(0, |units: i64, byte| units << 8 | i64::from(*byte))),
+        short if short.len() < 8 => {
+            i128::from(short.iter().fold(0, |units: i64, byte| units << 8 | i64::from(*byte)))
+        }
         long => {
             let start = long.iter().position(|byte| *byte != 0).unwrap_or(long.len());
             let mut wide = [0; 16];
@@ -181,7 +243,11 @@ fn value_reason(error: DecimalError) -> Reason {
 }
 
 #[inline(always)] // see `producer`
-fn optional_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<&'a str>, String> {
+fn optional_text<'a>(
+    field: &str,
+    found: &Text<'a>,
+    check: impl Fn(&str) -> Result<(), NameError>,
+) -> Result<Option<&'a str>, String> {
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("{field} is {what}, not a string")),
@@ -192,7 +258,11 @@ fn optional_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Resu
     }
 }
 
-fn required_text<'a>(field: &str, found: &Text<'a>, check: impl Fn(&str) -> Result<(), NameError>) -> Result<&'a str, String> {
+fn required_text<'a>(
+    field: &str,
+    found: &Text<'a>,
+    check: impl Fn(&str) -> Result<(), NameError>,
+) -> Result<&'a str, String> {
     optional_text(field, found, check)?.ok_or_else(|| format!("{field} is missing"))
 }
 
@@ -206,9 +276,11 @@ fn map<'a>(field: &str, found: &Map<'a>, arena: &'a Bump) -> Result<Option<MapRe
     }
 }
 
-/// Names and values are any text of a name's length; they are kept, shown escaped, and never stand for somebody.
+/// Names and values are any text of a name's length; they are kept, shown escaped, and never stand
+/// for somebody.
 fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> Result<MapRef<'a>, String> {
-    let mut ordered: bumpalo::collections::Vec<'a, Pair<'a>> = bumpalo::collections::Vec::with_capacity_in(pairs.len(), arena);
+    let mut ordered: bumpalo::collections::Vec<'a, Pair<'a>> =
+        bumpalo::collections::Vec::with_capacity_in(pairs.len(), arena);
     let mut in_order = true;
     for (name, value) in pairs {
         if name.len() > id::MAX_BYTES {
@@ -225,7 +297,8 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
         in_order &= ordered.last().is_none_or(|(before, _)| **before < **name);
         ordered.push((Cow::Borrowed(name), Cow::Borrowed(value)));
     }
-    // Producers write names in order or a few in any; sorting once costs a hostile record no more than its own size.
+    // Producers write names in order or a few in any; sorting once costs a hostile record no more
+    // than its own size.
     if !in_order {
         ordered.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         if let Some(twice) = ordered.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -237,14 +310,20 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
     Ok(MapRef::with_canonical(ordered.into_bump_slice(), arena.alloc_slice_copy(&canonical)))
 }
 
-/// Not a call, like `map`: its result would be written to memory in halves and at once read back as wholes, which a processor waits for.
+/// Not a call, like `map`: its result would be written to memory in halves and at once read back as
+/// wholes, which a processor waits for.
 #[inline(always)]
-fn producer<'a>(found: &Found<Producer<'a>>, check_name: impl Fn(&str) -> Result<(), NameError>) -> Result<Option<ProducerRef<'a>>, String> {
+fn producer<'a>(
+    found: &Found<Producer<'a>>,
+    check_name: impl Fn(&str) -> Result<(), NameError>,
+) -> Result<Option<ProducerRef<'a>>, String> {
     let integer = |field, found: &Found<Integer<'_>>| match found {
         Found::Absent => Err(format!("{field} is missing")),
         Found::Wrong(what) => Err(format!("{field} is {what}, not an integer")),
         Found::Is(Integer::Is(value)) => Ok(*value),
-        Found::Is(Integer::Literal(literal)) => literal.parse().map_err(|_| format!("{field} is not an integer of 64 bits")),
+        Found::Is(Integer::Literal(literal)) => {
+            literal.parse().map_err(|_| format!("{field} is not an integer of 64 bits"))
+        }
     };
     match found {
         Found::Absent => Ok(None),
@@ -257,14 +336,19 @@ fn producer<'a>(found: &Found<Producer<'a>>, check_name: impl Fn(&str) -> Result
     }
 }
 
-fn correction<'a>(found: &Found<Correction<'a>>, own_source: &str, own_id: &str) -> Result<Option<CorrectionRef<'a>>, String> {
+fn correction<'a>(
+    found: &Found<Correction<'a>>,
+    own_source: &str,
+    own_id: &str,
+) -> Result<Option<CorrectionRef<'a>>, String> {
     let Correction { action, source, id, reason } = match found {
         Found::Absent => return Ok(None),
         Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
         Found::Is(correction) => correction,
     };
     let action = required_text("data.correction.action", action, id::check_name)?;
-    let action = CorrectionAction::parse(action).ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
+    let action = CorrectionAction::parse(action)
+        .ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
     let source = required_text("data.correction.source", source, id::check_name)?;
     let id = required_text("data.correction.id", id, id::check_name)?;
     let reason = required_text("data.correction.reason", reason, id::check_text)?;

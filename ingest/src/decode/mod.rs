@@ -5,10 +5,12 @@
 //!          json, avro   (what was found)       (the rules, once, for all encodings)
 //! ```
 //!
-//! An encoding only finds fields; [`judge`] alone decides about them, in the order of [`Reason`], so that the same mistake has
-//! the same reason in JSON, in Kafka headers and in Avro. Neither copies what it need not: an event borrows from its record.
+//! An encoding only finds fields; [`judge`] alone decides about them, in the order of [`Reason`],
+//! so that the same mistake has the same reason in JSON, in Kafka headers and in Avro. Neither
+//! copies what it need not: an event borrows from its record.
 //!
-//! Invariant: decoding a record depends on that record, its schema and the time it was received, never on its neighbours.
+//! Invariant: decoding a record depends on that record, its schema and the time it was received,
+//! never on its neighbours.
 
 // Modules in reading order.
 mod candidate; // what was found, not yet judged
@@ -32,7 +34,8 @@ use schemas::time::Instant;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The largest record: key, headers and value together, a header as large as `source::header_size` says.
+/// The largest record: key, headers and value together, a header as large as `source::header_size`
+/// says.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// How much of a record that is too large is kept.
 pub const KEPT_BYTES: usize = 64 << 10;
@@ -70,18 +73,26 @@ enum SchemaName {
 }
 
 impl Decoder {
-    /// Reads single-object encoding of the schemas this program ships and of `more`; asks `by_id` for Confluent schema ids.
+    /// Reads single-object encoding of the schemas this program ships and of `more`; asks `by_id`
+    /// for Confluent schema ids.
     pub fn new(by_id: Box<dyn SchemaLookup>, more: impl IntoIterator<Item = Arc<WriterSchema>>) -> Self {
         let shipped = Arc::new(WriterSchema::usage_event_v1());
-        let pairs = |schema: Arc<WriterSchema>| schema.fingerprints().to_vec().into_iter().map(move |fingerprint| (fingerprint, schema.clone()));
+        let pairs = |schema: Arc<WriterSchema>| {
+            schema.fingerprints().to_vec().into_iter().map(move |fingerprint| (fingerprint, schema.clone()))
+        };
         let by_fingerprint = more.into_iter().chain([shipped]).flat_map(pairs).collect();
-        Self { schemas: Schemas { by_fingerprint, by_id, last: None }, known: KnownMaps::default(), arena: Bump::new() }
+        Self {
+            schemas: Schemas { by_fingerprint, by_id, last: None },
+            known: KnownMaps::default(),
+            arena: Bump::new(),
+        }
     }
 
     /// Gives what became of a record to `take`, and what that makes of it back.
     ///
     /// # Errors
-    /// Only what is not the record's fault: a stop was asked for while waiting for the schema registry.
+    /// Only what is not the record's fault: a stop was asked for while waiting for the schema
+    /// registry.
     pub fn decode<T>(
         &mut self,
         raw: &RawRef<'_>,
@@ -115,9 +126,10 @@ impl Decoder {
         let taken = take(outcome);
         let Data { dimensions, resource, .. } = &candidate.data;
         let new = match outcome {
-            OutcomeRef::Usage(event) => {
-                [self.known.new_map(dimensions, event.dimensions), event.resource.and_then(|map| self.known.new_map(resource, map))]
-            }
+            OutcomeRef::Usage(event) => [
+                self.known.new_map(dimensions, event.dimensions),
+                event.resource.and_then(|map| self.known.new_map(resource, map)),
+            ],
             _ => [None, None],
         };
         for new in new.into_iter().flatten() {
@@ -141,7 +153,9 @@ impl Schemas {
         let value = match raw.value {
             Some(value) if !value.is_empty() => value,
             Some(_) => return Ok(Err(Rejection::new(Reason::Empty, "the record has no bytes"))),
-            None => return Ok(Err(Rejection::new(Reason::Empty, "the record is a tombstone: it has no value"))),
+            None => {
+                return Ok(Err(Rejection::new(Reason::Empty, "the record is a tombstone: it has no value")));
+            }
         };
         if raw.size() > MAX_RECORD_BYTES {
             return Ok(Err(too_large(raw.size(), &Sha256Digest::of(value).to_string())));
@@ -154,7 +168,9 @@ impl Schemas {
                 Ok(Encoding::Structured(value)) => cloudevents::structured(value, arena, candidate),
                 Ok(Encoding::Binary(value)) => cloudevents::binary(raw.headers, value, arena, candidate),
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
-                    let found = self.schema(schema, stop)?.and_then(|schema| datum(schema, bytes, known, arena, candidate));
+                    let found = self
+                        .schema(schema, stop)?
+                        .and_then(|schema| datum(schema, bytes, known, arena, candidate));
                     if found.is_ok() && !raw.headers.is_empty() {
                         cloudevents::with_headers(candidate, raw.headers);
                     }
@@ -164,7 +180,11 @@ impl Schemas {
         })
     }
 
-    fn schema(&mut self, name: SchemaName, stop: &Stop) -> Result<Result<&WriterSchema, Rejection>, IngestError> {
+    fn schema(
+        &mut self,
+        name: SchemaName,
+        stop: &Stop,
+    ) -> Result<Result<&WriterSchema, Rejection>, IngestError> {
         if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
             let found = match name {
                 SchemaName::Id(id) => self.by_id.by_id(id, stop)?,
@@ -177,7 +197,10 @@ impl Schemas {
             let detail = match name {
                 SchemaName::Id(id) => format!("schema id {id} is not known to {}", self.by_id.name()),
                 SchemaName::Fingerprint(fingerprint) => {
-                    format!("no schema has the fingerprint {} (CRC-64-AVRO, little-endian)", hex::encode(fingerprint.to_le_bytes()))
+                    format!(
+                        "no schema has the fingerprint {} (CRC-64-AVRO, little-endian)",
+                        hex::encode(fingerprint.to_le_bytes())
+                    )
                 }
             };
             Rejection::new(Reason::SchemaUnknown, detail)
@@ -185,17 +208,34 @@ impl Schemas {
     }
 }
 
-/// Tells a Kafka message's encoding: by Avro's first bytes, else by its headers, else by its first byte.
+/// Tells a Kafka message's encoding: by Avro's first bytes, else by its headers, else by its first
+/// byte.
 fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>, Rejection> {
     match value {
-        [0x00, a, b, c, d, datum @ ..] => return Ok(Encoding::Avro { schema: SchemaName::Id(u32::from_be_bytes([*a, *b, *c, *d])), datum }),
+        [0x00, a, b, c, d, datum @ ..] => {
+            return Ok(Encoding::Avro {
+                schema: SchemaName::Id(u32::from_be_bytes([*a, *b, *c, *d])),
+                datum,
+            });
+        }
         [0xC3, 0x01, rest @ ..] => {
             let Some((fingerprint, datum)) = rest.split_first_chunk::<8>() else {
-                return Err(Rejection::new(Reason::AvroInvalid, "the record ends inside the schema fingerprint of its single-object encoding"));
+                return Err(Rejection::new(
+                    Reason::AvroInvalid,
+                    "the record ends inside the schema fingerprint of its single-object encoding",
+                ));
             };
-            return Ok(Encoding::Avro { schema: SchemaName::Fingerprint(u64::from_le_bytes(*fingerprint)), datum });
+            return Ok(Encoding::Avro {
+                schema: SchemaName::Fingerprint(u64::from_le_bytes(*fingerprint)),
+                datum,
+            });
         }
-        [0x00, ..] => return Err(Rejection::new(Reason::AvroInvalid, "the record ends inside the schema id of its Confluent framing")),
+        [0x00, ..] => {
+            return Err(Rejection::new(
+                Reason::AvroInvalid,
+                "the record ends inside the schema id of its Confluent framing",
+            ));
+        }
         _ => {}
     }
     let unknown = |detail: String| Err(Rejection::new(Reason::EncodingUnknown, detail));
@@ -217,7 +257,13 @@ fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>,
     }
 }
 
-fn datum<'a>(schema: &WriterSchema, bytes: &'a [u8], known: &'a KnownMaps, arena: &'a Bump, candidate: &mut Candidate<'a>) -> Result<(), Rejection> {
+fn datum<'a>(
+    schema: &WriterSchema,
+    bytes: &'a [u8],
+    known: &'a KnownMaps,
+    arena: &'a Bump,
+    candidate: &mut Candidate<'a>,
+) -> Result<(), Rejection> {
     match schema.read(bytes, known, arena, candidate) {
         Ok(()) => Ok(()),
         Err(Failure::Incompatible(detail)) => Err(Rejection::new(Reason::SchemaIncompatible, detail)),
@@ -244,10 +290,17 @@ fn refused<T>(rejection: &Rejection, raw: &RawRef<'_>, take: impl FnOnce(&Outcom
     };
     let mut headers = Vec::new();
     write_headers(&mut headers, raw.headers);
-    take(&OutcomeRef::Rejected { reason: rejection.reason, detail: &rejection.detail, key: raw.key, headers: &headers, value: raw.value })
+    take(&OutcomeRef::Rejected {
+        reason: rejection.reason,
+        detail: &rejection.detail,
+        key: raw.key,
+        headers: &headers,
+        value: raw.value,
+    })
 }
 
-/// A record cut down to about [`KEPT_BYTES`]: the value first, then the key, then the headers that still fit.
+/// A record cut down to about [`KEPT_BYTES`]: the value first, then the key, then the headers that
+/// still fit.
 fn cut<'a>(raw: &RawRef<'a>, headers: &'a [Header<'a>]) -> RawRef<'a> {
     let value = raw.value.map(|value| &value[..value.len().min(KEPT_BYTES)]);
     let left = KEPT_BYTES - value.map_or(0, <[u8]>::len);

@@ -1,4 +1,5 @@
-//! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is resolved to ours.
+//! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is
+//! resolved to ours.
 
 use super::avro::{Failure, WriterSchema};
 use super::candidate::Candidate;
@@ -22,7 +23,8 @@ fn schema(more: &[serde_json::Value]) -> String {
         fields.retain(|own| own["name"] != field["name"]);
         fields.push(field.clone());
     }
-    json!({"type": "record", "name": "UsageEvent", "namespace": "somewhere.else", "fields": fields}).to_string()
+    json!({"type": "record", "name": "UsageEvent", "namespace": "somewhere.else", "fields": fields})
+        .to_string()
 }
 
 fn fields(more: Vec<(&str, Value)>) -> Value {
@@ -43,7 +45,12 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 }
 
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
-    WriterSchema::parse(writer, &[]).read(bytes, &KnownMaps::default(), &Bump::new(), &mut Candidate::default())
+    WriterSchema::parse(writer, &[]).read(
+        bytes,
+        &KnownMaps::default(),
+        &Bump::new(),
+        &mut Candidate::default(),
+    )
 }
 
 /// What `shown` makes of the event.
@@ -52,7 +59,9 @@ fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String)
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
     let (known, arena, mut candidate) = (KnownMaps::default(), Bump::new(), Candidate::default());
-    WriterSchema::parse(writer, &[]).read(&bytes, &known, &arena, &mut candidate).map_err(|failure| format!("{failure:?}"))?;
+    WriterSchema::parse(writer, &[])
+        .read(&bytes, &known, &arena, &mut candidate)
+        .map_err(|failure| format!("{failure:?}"))?;
     match judge(&candidate, received_at, &arena) {
         Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),
         Ok(outcome) => panic!("{outcome:?}"),
@@ -126,7 +135,8 @@ fn what_the_reader_does_not_know_is_skipped_whatever_it_is() {
         more.push((name.as_str(), value));
     }
     let writer = schema(&extra);
-    let encoded = to_avro_datum(&Schema::parse_str(&writer).expect("a schema"), fields(more.clone())).expect("a datum");
+    let encoded =
+        to_avro_datum(&Schema::parse_str(&writer).expect("a schema"), fields(more.clone())).expect("a datum");
     check_same(&writer, fields(more));
     // The same bytes where the writer really has floats.
     let floats = writer
@@ -141,10 +151,19 @@ fn what_the_reader_does_not_know_is_skipped_whatever_it_is() {
 
 #[test]
 fn types_are_promoted_as_avro_says() {
-    check_same(&schema(&[json!({"name": "source", "type": "bytes"})]), fields(vec![("source", Value::Bytes(b"//node".to_vec()))]));
-    check_same(&schema(&[json!({"name": "time", "type": "long"})]), fields(vec![("time", Value::Long(1_759_276_800_000_000))]));
+    check_same(
+        &schema(&[json!({"name": "source", "type": "bytes"})]),
+        fields(vec![("source", Value::Bytes(b"//node".to_vec()))]),
+    );
+    check_same(
+        &schema(&[json!({"name": "time", "type": "long"})]),
+        fields(vec![("time", Value::Long(1_759_276_800_000_000))]),
+    );
     let union = json!({"name": "id", "type": ["null", "string"]});
-    check_same(&schema(std::slice::from_ref(&union)), fields(vec![("id", Value::Union(1, Box::new(Value::String("e-1".to_owned()))))]));
+    check_same(
+        &schema(std::slice::from_ref(&union)),
+        fields(vec![("id", Value::Union(1, Box::new(Value::String("e-1".to_owned()))))]),
+    );
     let null = fields(vec![("id", Value::Union(0, Box::new(Value::Null)))]);
     let error = event(&schema(&[union]), null, |event| format!("{event:?}")).expect_err("no id");
     assert!(error.contains("Incompatible") && error.contains("null for id"), "{error}");
@@ -153,7 +172,12 @@ fn types_are_promoted_as_avro_says() {
     check_same(&schema(&[fixed]), fields(vec![("value", Value::Decimal(units.into()))]));
     let producer = json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [
         {"name": "seq", "type": "int"}, {"name": "id", "type": "string"}, {"name": "zone", "type": "string"}, {"name": "epoch", "type": "long"}]}});
-    let value = [("seq", Value::Int(5)), ("id", Value::String("n".to_owned())), ("zone", Value::String("z".to_owned())), ("epoch", Value::Long(-1))];
+    let value = [
+        ("seq", Value::Int(5)),
+        ("id", Value::String("n".to_owned())),
+        ("zone", Value::String("z".to_owned())),
+        ("epoch", Value::Long(-1)),
+    ];
     let value = Value::Record(value.map(|(name, value)| (name.to_owned(), value)).into());
     let read = event(&schema(&[producer]), fields(vec![("producer", value)]), |event| {
         let producer = event.producer.expect("a producer");
@@ -169,7 +193,11 @@ fn a_number_of_any_length_is_read_wherever_it_stands() {
         let long = |name| json!({"name": name, "type": "long"});
         // Once with many bytes after it, once with none.
         let producer = json!({"type": "record", "name": "P", "fields": [long("epoch"), {"name": "id", "type": "string"}, long("seq")]});
-        let value = [("epoch", Value::Long(number)), ("id", Value::String("a long name".to_owned())), ("seq", Value::Long(number))];
+        let value = [
+            ("epoch", Value::Long(number)),
+            ("id", Value::String("a long name".to_owned())),
+            ("seq", Value::Long(number)),
+        ];
         let value = Value::Record(value.map(|(name, value)| (name.to_owned(), value)).into());
         let writer = schema(&[json!({"name": "producer", "type": producer})]);
         let read = event(&writer, fields(vec![("producer", value)]), |event| {
@@ -189,16 +217,30 @@ fn what_would_change_a_number_without_an_error_is_incompatible() {
     check_incompatible(json!({"name": "value", "type": "string"}), "a string for value");
     check_incompatible(json!({"name": "value", "type": "double"}), "a double for value");
     check_incompatible(json!({"name": "value", "type": "long"}), "a long for value");
-    check_incompatible(json!({"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}}), "a time of another unit for time");
-    check_incompatible(json!({"name": "time", "type": {"type": "long", "logicalType": "local-timestamp-micros"}}), "a time of another unit for time");
+    check_incompatible(
+        json!({"name": "time", "type": {"type": "long", "logicalType": "timestamp-millis"}}),
+        "a time of another unit for time",
+    );
+    check_incompatible(
+        json!({"name": "time", "type": {"type": "long", "logicalType": "local-timestamp-micros"}}),
+        "a time of another unit for time",
+    );
     check_incompatible(json!({"name": "time", "type": "string"}), "a string for time");
-    check_incompatible(json!({"name": "dimensions", "type": {"type": "map", "values": "int"}}), "an int for dimensions");
+    check_incompatible(
+        json!({"name": "dimensions", "type": {"type": "map", "values": "int"}}),
+        "an int for dimensions",
+    );
     check_incompatible(json!({"name": "subject", "type": ["null", "int"]}), "an int for subject");
     check_incompatible(
         json!({"name": "producer", "type": {"type": "record", "name": "P", "fields": [{"name": "id", "type": "string"}]}}),
         "no field producer.epoch",
     );
-    for not_ours in [r#""int""#, "no schema", r#"{"type":"record","name":"R","fields":[{"name":"a","type":"Unknown"}]}"#, "[]"] {
+    for not_ours in [
+        r#""int""#,
+        "no schema",
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":"Unknown"}]}"#,
+        "[]",
+    ] {
         assert!(WriterSchema::parse(not_ours, &[]).problem().is_some(), "{not_ours}");
     }
 }
@@ -206,7 +248,8 @@ fn what_would_change_a_number_without_an_error_is_incompatible() {
 #[test]
 fn a_schema_may_refer_to_others() {
     let dimensions = json!({"name": "resource", "type": ["null", "other.Resource"]});
-    let resource = json!({"type": "record", "name": "Resource", "namespace": "other", "fields": []}).to_string();
+    let resource =
+        json!({"type": "record", "name": "Resource", "namespace": "other", "fields": []}).to_string();
     assert!(
         WriterSchema::parse(&schema(std::slice::from_ref(&dimensions)), std::slice::from_ref(&resource))
             .problem()
@@ -226,14 +269,18 @@ fn a_schema_that_makes_very_much_of_nothing_ends() {
         inner = json!({"type": "record", "name": name, "fields": [{"name": "a", "type": inner}, {"name": "b", "type": second}]});
     }
     let writer = schema(&[json!({"name": "bomb", "type": inner})]);
-    let bytes = to_avro_datum(&Schema::parse_str(&schema(&[])).expect("a schema"), fields(Vec::new())).expect("a datum");
+    let bytes = to_avro_datum(&Schema::parse_str(&schema(&[])).expect("a schema"), fields(Vec::new()))
+        .expect("a datum");
     assert!(matches!(read(&writer, &bytes), Err(Failure::Invalid(_))));
 }
 
 #[test]
 fn our_fingerprints_are_known_to_producers_in_the_field() {
     // By the specification, computed elsewhere; and as Rust's apache-avro writes it.
-    let theirs = apache_avro::GenericSingleObjectWriter::new_with_capacity(&Schema::parse_str(schemas::USAGE_EVENT_V1_AVSC).expect("our schema"), 0);
+    let theirs = apache_avro::GenericSingleObjectWriter::new_with_capacity(
+        &Schema::parse_str(schemas::USAGE_EVENT_V1_AVSC).expect("our schema"),
+        0,
+    );
     let mut bytes = Vec::new();
     theirs.expect("a writer").write_value_ref(&event_value(), &mut bytes).expect("an event of our schema");
     let theirs = u64::from_le_bytes(bytes[2..10].try_into().expect("eight bytes"));

@@ -1,7 +1,8 @@
 //! Avro object container files (specification 1.12, "Object Container Files"), block by block.
 //!
-//! Read here rather than by a library, because a record that is refused is kept with its own bytes, one bad record must not take
-//! its neighbours along, and a block must not unpack to more than memory holds.
+//! Read here rather than by a library, because a record that is refused is kept with its own bytes,
+//! one bad record must not take its neighbours along, and a block must not unpack to more than
+//! memory holds.
 
 use super::{Content, Item, Records};
 use crate::decode::avro::WriterSchema;
@@ -84,7 +85,10 @@ impl Container {
         let mut magic = [0; 4];
         bytes.read_exact(&mut magic)?;
         if magic != *b"Obj\x01" {
-            return Err(Broken { detail: "the file does not begin like an Avro object container".to_owned(), bytes: magic.to_vec() });
+            return Err(Broken {
+                detail: "the file does not begin like an Avro object container".to_owned(),
+                bytes: magic.to_vec(),
+            });
         }
         let mut bytes = bytes.take(MAX_HEADER_BYTES);
         let mut schema = None;
@@ -109,7 +113,9 @@ impl Container {
         }
         let mut sync = [0; 16];
         bytes.read_exact(&mut sync)?;
-        let Some(Ok(text)) = schema.map(String::from_utf8) else { return broken("the file's header has no schema") };
+        let Some(Ok(text)) = schema.map(String::from_utf8) else {
+            return broken("the file's header has no schema");
+        };
         let schema = WriterSchema::parse(&text, &[]);
         match schema.problem() {
             Some(problem) if !schema.is_schema() => broken(problem),
@@ -123,18 +129,29 @@ impl Container {
             let count = long(&mut self.bytes)?;
             let size = long(&mut self.bytes)?;
             let end = self.index.checked_add(count).filter(|_| count >= 0);
-            let (Some(end), Some(size)) = (end, u64::try_from(size).ok().filter(|size| *size <= MAX_BLOCK_BYTES)) else {
-                return broken(format!("a block of {count} records in {size} bytes; at most {MAX_BLOCK_BYTES} bytes are read"));
+            let (Some(end), Some(size)) =
+                (end, u64::try_from(size).ok().filter(|size| *size <= MAX_BLOCK_BYTES))
+            else {
+                return broken(format!(
+                    "a block of {count} records in {size} bytes; at most {MAX_BLOCK_BYTES} bytes are read"
+                ));
             };
             let mut packed = Vec::new();
             (&mut self.bytes).take(size).read_to_end(&mut packed)?;
             let mut sync = [0; 16];
             let whole = packed.len() as u64 == size;
-            if let Err(error) = if whole { self.bytes.read_exact(&mut sync) } else { Err(io::ErrorKind::UnexpectedEof.into()) } {
+            if let Err(error) = if whole {
+                self.bytes.read_exact(&mut sync)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } {
                 return Err(Broken { bytes: packed, ..error.into() });
             }
             if sync != header.sync {
-                return Err(Broken { detail: "a block does not end with the file's sync marker".to_owned(), bytes: packed });
+                return Err(Broken {
+                    detail: "a block does not end with the file's sync marker".to_owned(),
+                    bytes: packed,
+                });
             }
             // A block of no records must have no bytes; that is seen when it is unpacked.
             if end <= self.from && count > 0 {
@@ -143,7 +160,9 @@ impl Container {
             }
             return Ok(Some(match header.codec.unpack(&packed) {
                 // Every record takes a byte at least; a larger count would be an endless file.
-                Ok(data) if usize::try_from(count).is_ok_and(|count| count <= data.len()) => Ok(Block { data, at: 0, end }),
+                Ok(data) if usize::try_from(count).is_ok_and(|count| count <= data.len()) => {
+                    Ok(Block { data, at: 0, end })
+                }
                 Ok(data) => Err(self.lost(end, data, "a block has fewer bytes than records")),
                 Err(detail) => Err(self.lost(end, packed, &format!("a block cannot be unpacked: {detail}"))),
             }));
@@ -151,7 +170,8 @@ impl Container {
         Ok(None)
     }
 
-    /// One refusal for the records from here to `end`. The block's end is certain, so the next block is read again.
+    /// One refusal for the records from here to `end`. The block's end is certain, so the next
+    /// block is read again.
     fn lost(&mut self, end: i64, mut bytes: Vec<u8>, detail: &str) -> Item {
         let offset = self.index;
         self.index = end;
@@ -204,7 +224,10 @@ impl Container {
                     return Ok(Some(item));
                 }
                 State::Inside(_, block) if block.at < block.data.len() => {
-                    return broken(format!("{} bytes are left over after the last record of a block", block.data.len() - block.at));
+                    return broken(format!(
+                        "{} bytes are left over after the last record of a block",
+                        block.data.len() - block.at
+                    ));
                 }
                 State::Inside(header, _) => self.state = State::Between(header),
             }
@@ -216,7 +239,12 @@ impl Records for Container {
     fn next(&mut self) -> Option<Item> {
         self.step().unwrap_or_else(|Broken { detail, bytes }| {
             self.state = State::Over;
-            Some(Item::broken(self.index, bytes, Reason::AvroInvalid, format!("{detail}; the rest of the file is not read")))
+            Some(Item::broken(
+                self.index,
+                bytes,
+                Reason::AvroInvalid,
+                format!("{detail}; the rest of the file is not read"),
+            ))
         })
     }
 }
@@ -230,7 +258,12 @@ impl Codec {
             b"zstandard" => Self::Zstandard,
             b"bzip2" => Self::Bzip2,
             b"xz" => Self::Xz,
-            other => return broken(format!("the codec {:?} is not one of Avro's", String::from_utf8_lossy(other))),
+            other => {
+                return broken(format!(
+                    "the codec {:?} is not one of Avro's",
+                    String::from_utf8_lossy(other)
+                ));
+            }
         })
     }
 
@@ -239,7 +272,9 @@ impl Codec {
             Self::Null => Ok(packed.to_vec()),
             Self::Deflate => limited(flate2::read::DeflateDecoder::new(packed)),
             Self::Snappy => snappy(packed),
-            Self::Zstandard => zstd::Decoder::new(packed).map_err(|error| error.to_string()).and_then(limited),
+            Self::Zstandard => {
+                zstd::Decoder::new(packed).map_err(|error| error.to_string()).and_then(limited)
+            }
             Self::Bzip2 => limited(bzip2::read::BzDecoder::new(packed)),
             Self::Xz => limited(liblzma::read::XzDecoder::new(packed)),
         }
@@ -249,7 +284,11 @@ impl Codec {
 fn limited(reader: impl Read) -> Result<Vec<u8>, String> {
     let mut data = Vec::new();
     reader.take(MAX_BLOCK_BYTES + 1).read_to_end(&mut data).map_err(|error| error.to_string())?;
-    if data.len() as u64 > MAX_BLOCK_BYTES { Err(format!("it has more than {MAX_BLOCK_BYTES} bytes")) } else { Ok(data) }
+    if data.len() as u64 > MAX_BLOCK_BYTES {
+        Err(format!("it has more than {MAX_BLOCK_BYTES} bytes"))
+    } else {
+        Ok(data)
+    }
 }
 
 /// Avro appends the CRC-32 of the unpacked data, big-endian.
@@ -260,7 +299,11 @@ fn snappy(packed: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("it has more than {MAX_BLOCK_BYTES} bytes"));
     }
     let data = snap::raw::Decoder::new().decompress_vec(packed).map_err(|error| error.to_string())?;
-    if crc32fast::hash(&data) == u32::from_be_bytes(*checksum) { Ok(data) } else { Err("its checksum is wrong".to_owned()) }
+    if crc32fast::hash(&data) == u32::from_be_bytes(*checksum) {
+        Ok(data)
+    } else {
+        Err("its checksum is wrong".to_owned())
+    }
 }
 
 /// A zig-zag varint.
@@ -288,5 +331,9 @@ fn field(reader: &mut impl Read) -> Result<Vec<u8>, Broken> {
     };
     let mut field = Vec::new();
     reader.take(length).read_to_end(&mut field)?;
-    if field.len() as u64 == length { Ok(field) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) }
+    if field.len() as u64 == length {
+        Ok(field)
+    } else {
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+    }
 }

@@ -1,6 +1,7 @@
 //! Bytes from a disk, digested while they are read.
 //!
-//! Decompressors report a failing disk and damaged data alike; the disk keeps its own failure, so that the two are told apart.
+//! Decompressors report a failing disk and damaged data alike; the disk keeps its own failure, so
+//! that the two are told apart.
 
 use schemas::digest::Sha256Digest;
 use sha2::{Digest as _, Sha256};

@@ -1,11 +1,13 @@
-//! A folder of files, or one file, as a source: NDJSON, JSON and Avro object containers, each optionally gzip or zstd.
+//! A folder of files, or one file, as a source: NDJSON, JSON and Avro object containers, each
+//! optionally gzip or zstd.
 //!
-//! A file is named by the digest of its bytes as stored, so moving or renaming it changes nothing, reading it twice adds nothing,
-//! and two copies are one. A file must be complete when it appears under its name: hidden files and `*.tmp` and `*.part` are
-//! skipped, so write there and rename. A file that grows later is another file, whose events are then duplicates of the first's.
+//! A file is named by the digest of its bytes as stored, so moving or renaming it changes nothing,
+//! reading it twice adds nothing, and two copies are one. A file must be complete when it appears
+//! under its name: hidden files and `*.tmp` and `*.part` are skipped, so write there and rename. A
+//! file that grows later is another file, whose events are then duplicates of the first's.
 //!
-//! Invariant: every record of a file is handed out once, in order. Where the rest of a file cannot be read, one rejected record at
-//! the next offset says so; the records before it are kept.
+//! Invariant: every record of a file is handed out once, in order. Where the rest of a file cannot
+//! be read, one rejected record at the next offset says so; the records before it are kept.
 
 mod container; // Avro object container files
 mod disk; // bytes from a disk, digested while they are read
@@ -99,7 +101,8 @@ struct Opened {
     records: Box<dyn Records>,
 }
 
-/// What is compared to see whether a path still has the same file, before its bytes are: device, inode, length, and when it was written.
+/// What is compared to see whether a path still has the same file, before its bytes are: device,
+/// inode, length, and when it was written.
 type Identity = (u64, u64, u64, i64, i64);
 
 pub struct FilesSource {
@@ -144,7 +147,8 @@ impl FilesSource {
             return Err(no_file(&self.root));
         }
         if kind.is_file() {
-            let name = self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name =
+                self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             files.push((self.root.clone(), name));
         } else {
             let mut folders = vec![(self.root.clone(), String::new())];
@@ -156,7 +160,8 @@ impl FilesSource {
                 }
                 for entry in fs::read_dir(&folder).map_err(|error| retry(&folder, &error))? {
                     let path = entry.map_err(|error| retry(&folder, &error))?.path();
-                    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                    let name =
+                        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                     if name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part") {
                         continue;
                     }
@@ -203,21 +208,34 @@ impl Source for FilesSource {
         let mut streams = Vec::new();
         let files = self.walk()?;
         if files.is_empty() && self.seen.is_empty() {
-            tracing::warn!(event = "files.empty", "{}: there is no file to read yet ({SUPPORTED} are read)", self.root.display());
+            tracing::warn!(
+                event = "files.empty",
+                "{}: there is no file to read yet ({SUPPORTED} are read)",
+                self.root.display()
+            );
         }
         for file in files {
             let metadata = fs::metadata(&file.path).map_err(|error| retry(&file.path, &error))?;
-            let now = (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+            let now =
+                (metadata.dev(), metadata.ino(), metadata.len(), metadata.mtime(), metadata.mtime_nsec());
             if self.seen.get(&file.path) == Some(&now) {
                 continue;
             }
             let digest = digest(&file.path, stop)?;
             if self.seen.insert(file.path.clone(), now).is_some() {
-                tracing::warn!(event = "files.changed", "{}: it has changed since it was read and is now read as another file", file.path.display());
+                tracing::warn!(
+                    event = "files.changed",
+                    "{}: it has changed since it was read and is now read as another file",
+                    file.path.display()
+                );
             }
             if let Some(name) = self.by_digest.get(&digest) {
                 if *name != file.name {
-                    tracing::warn!(event = "files.duplicate", "{}: skipped, because {name} has the same content", file.path.display());
+                    tracing::warn!(
+                        event = "files.duplicate",
+                        "{}: skipped, because {name} has the same content",
+                        file.path.display()
+                    );
                 }
                 continue;
             }
@@ -240,7 +258,12 @@ impl Source for FilesSource {
         Ok(())
     }
 
-    fn next(&mut self, policy: &BatchPolicy, stop: &Stop, sink: &mut dyn Sink) -> Result<SourceEvent, IngestError> {
+    fn next(
+        &mut self,
+        policy: &BatchPolicy,
+        stop: &Stop,
+        sink: &mut dyn Sink,
+    ) -> Result<SourceEvent, IngestError> {
         let begun = Instant::now();
         let mut batch = Batch::new(sink);
         while !batch.is_full(policy) && !stop.is_requested() && begun.elapsed() < policy.max_age {
@@ -253,7 +276,8 @@ impl Source for FilesSource {
             };
             let item = opened.records.next();
             let path = &opened.planned.file.path;
-            // A disk that fails looks like a damaged file to the readers; it must not become a rejected record.
+            // A disk that fails looks like a damaged file to the readers; it must not become a
+            // rejected record.
             if let Some(error) = opened.disk.failure() {
                 return Err(retry(path, &error));
             }
@@ -305,7 +329,9 @@ impl Opened {
         let disk = open(path).map_err(|error| retry(path, &error))?;
         let bytes: Box<dyn BufRead + Send> = match planned.file.compression {
             Compression::None => Box::new(BufReader::with_capacity(1 << 16, disk.clone())),
-            Compression::Gzip => Box::new(BufReader::with_capacity(1 << 16, flate2::read::MultiGzDecoder::new(disk.clone()))),
+            Compression::Gzip => {
+                Box::new(BufReader::with_capacity(1 << 16, flate2::read::MultiGzDecoder::new(disk.clone())))
+            }
             Compression::Zstd => {
                 let decoder = zstd::Decoder::new(disk.clone()).map_err(|error| retry(path, &error))?;
                 Box::new(BufReader::with_capacity(1 << 16, decoder))
@@ -324,7 +350,8 @@ impl Opened {
 fn digest(path: &Path, stop: &Stop) -> Result<Sha256Digest, IngestError> {
     let mut disk = open(path).map_err(|error| retry(path, &error))?;
     while !stop.is_requested() {
-        let read = io::copy(&mut io::Read::take(&mut disk, DIGESTED_AT_ONCE), &mut io::sink()).map_err(|error| retry(path, &error))?;
+        let read = io::copy(&mut io::Read::take(&mut disk, DIGESTED_AT_ONCE), &mut io::sink())
+            .map_err(|error| retry(path, &error))?;
         if read < DIGESTED_AT_ONCE {
             return disk.finish().map_err(|error| retry(path, &error));
         }
@@ -337,7 +364,10 @@ fn open(path: &Path) -> io::Result<Disk> {
 }
 
 fn invalid(path: &Path, error: &io::Error) -> IngestError {
-    IngestError::Invalid(format!("cannot read {}: {error}; give a file or a folder of files ({SUPPORTED})", path.display()))
+    IngestError::Invalid(format!(
+        "cannot read {}: {error}; give a file or a folder of files ({SUPPORTED})",
+        path.display()
+    ))
 }
 
 /// A pipe would be waited for without an end, a device has none.
@@ -349,7 +379,10 @@ fn no_file(path: &Path) -> IngestError {
 }
 
 fn retry(path: &Path, error: &io::Error) -> IngestError {
-    IngestError::Retry(format!("cannot read {}: {error}; what was committed before stays, run again when it can be read", path.display()))
+    IngestError::Retry(format!(
+        "cannot read {}: {error}; what was committed before stays, run again when it can be read",
+        path.display()
+    ))
 }
 
 #[cfg(test)]

@@ -46,11 +46,16 @@ impl Sink for Shown {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
         let received_at = schemas::time::Instant::parse_rfc3339(RECEIVED).expect("a time");
         self.positions.apply(record.stream, record.advance).expect("records follow each other");
-        let outcome = self.decoder.decode(&record.raw, record.content, received_at, &Stop::default(), |outcome| match outcome {
-            OutcomeRef::Usage(event) => event.id.to_owned(),
-            OutcomeRef::Rejected { reason, value, .. } => format!("{reason} ({} bytes kept)", value.map_or(0, <[u8]>::len)),
-            OutcomeRef::Gap { .. } => "gap".to_owned(),
-        })?;
+        let outcome =
+            self.decoder.decode(&record.raw, record.content, received_at, &Stop::default(), |outcome| {
+                match outcome {
+                    OutcomeRef::Usage(event) => event.id.to_owned(),
+                    OutcomeRef::Rejected { reason, value, .. } => {
+                        format!("{reason} ({} bytes kept)", value.map_or(0, <[u8]>::len))
+                    }
+                    OutcomeRef::Gap { .. } => "gap".to_owned(),
+                }
+            })?;
         self.lines.push(format!("{} {} {outcome}", record.origin_name, record.offset));
         Ok(())
     }
@@ -63,12 +68,19 @@ fn read(folder: &TempDir, positions: &mut Positions, max_records: usize) -> Resu
     let policy = BatchPolicy { max_records, ..BatchPolicy::default() };
     source.discover(&stop)?;
     source.assign(positions, &stop)?;
-    let mut shown = Shown { decoder: Decoder::new(Box::new(SchemaTable::default()), []), lines: Vec::new(), positions: std::mem::take(positions) };
+    let mut shown = Shown {
+        decoder: Decoder::new(Box::new(SchemaTable::default()), []),
+        lines: Vec::new(),
+        positions: std::mem::take(positions),
+    };
     loop {
         let before = shown.lines.len();
         let event = source.next(&policy, &stop, &mut shown)?;
         let records = shown.lines.len() - before;
-        assert!(records <= max_records && (records > 0) == (event == SourceEvent::Batch), "{event:?} after {records} records");
+        assert!(
+            records <= max_records && (records > 0) == (event == SourceEvent::Batch),
+            "{event:?} after {records} records"
+        );
         if event == SourceEvent::CaughtUp {
             *positions = shown.positions;
             return Ok(shown.lines);
@@ -82,15 +94,26 @@ fn check(files: &[(&str, &[u8])], expected: &[&str]) {
     let folder = folder(files);
     for max_records in [1, 2, 1000] {
         let mut positions = Positions::default();
-        assert_eq!(read(&folder, &mut positions, max_records).expect("the files can be read"), expected, "in batches of {max_records}");
-        assert_eq!(read(&folder, &mut positions, max_records).expect("the files can be read"), [""; 0], "again in batches of {max_records}");
+        assert_eq!(
+            read(&folder, &mut positions, max_records).expect("the files can be read"),
+            expected,
+            "in batches of {max_records}"
+        );
+        assert_eq!(
+            read(&folder, &mut positions, max_records).expect("the files can be read"),
+            [""; 0],
+            "again in batches of {max_records}"
+        );
     }
 }
 
 #[test]
 fn lines_are_numbered_and_blank_ones_are_no_records() {
     let text = format!("{}\r\n\n  \t\r\n{}\nnot json\n{}", event(1), event(2), event(3));
-    check(&[("a.ndjson", text.as_bytes())], &["a.ndjson 0 e-1", "a.ndjson 3 e-2", "a.ndjson 4 json-invalid (8 bytes kept)", "a.ndjson 5 e-3"]);
+    check(
+        &[("a.ndjson", text.as_bytes())],
+        &["a.ndjson 0 e-1", "a.ndjson 3 e-2", "a.ndjson 4 json-invalid (8 bytes kept)", "a.ndjson 5 e-3"],
+    );
     check(&[("a.ndjson", b""), ("b.jsonl", b"\n\n")], &[]);
 }
 
@@ -113,7 +136,10 @@ fn files_are_read_in_byte_order_and_unfinished_ones_not_at_all() {
 #[test]
 fn a_copy_of_a_file_is_the_same_file() {
     let text = lines(1..3);
-    check(&[("a.ndjson", text.as_bytes()), ("b.ndjson", text.as_bytes())], &["a.ndjson 0 e-1", "a.ndjson 1 e-2"]);
+    check(
+        &[("a.ndjson", text.as_bytes()), ("b.ndjson", text.as_bytes())],
+        &["a.ndjson 0 e-1", "a.ndjson 1 e-2"],
+    );
 }
 
 #[test]
@@ -122,7 +148,8 @@ fn shards_share_the_files() {
     let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
     let folder = folder(&files);
     let discover = |shard: &str| {
-        let mut source = FilesSource::new(folder.path()).expect("a folder").sharded(shard.parse().expect("a shard"));
+        let mut source =
+            FilesSource::new(folder.path()).expect("a folder").sharded(shard.parse().expect("a shard"));
         source.discover(&Stop::default()).expect("the files can be read")
     };
     let mut shared: Vec<_> = ["1/3", "2/3", "3/3"].map(discover).concat();
@@ -149,23 +176,36 @@ fn compressed_files_are_read_and_broken_ones_keep_what_came_before() {
     let zst = zstd::encode_all(text.as_bytes(), 1).expect("in memory");
     check(&[("a.ndjson.gz", &joined)], &["a.ndjson.gz 0 e-1", "a.ndjson.gz 1 e-2"]);
     check(&[("a.ndjson.zst", &zst)], &["a.ndjson.zst 0 e-1", "a.ndjson.zst 1 e-2", "a.ndjson.zst 2 e-3"]);
-    // Only the checksum at the end is missing: all lines are there, and so is the news that something is wrong.
+    // Only the checksum at the end is missing: all lines are there, and so is the news that
+    // something is wrong.
     let records = ["a.ndjson.gz 0 e-1", "a.ndjson.gz 1 e-2", "a.ndjson.gz 2 e-3"];
-    check(&[("a.ndjson.gz", &whole[..whole.len() - 4])], &[&records[..], &["a.ndjson.gz 3 encoding-unknown (0 bytes kept)"]].concat());
+    check(
+        &[("a.ndjson.gz", &whole[..whole.len() - 4])],
+        &[&records[..], &["a.ndjson.gz 3 encoding-unknown (0 bytes kept)"]].concat(),
+    );
     check(&[("a.ndjson.zst", &zst[..zst.len() - 3])], &["a.ndjson.zst 0 encoding-unknown (0 bytes kept)"]);
     check(&[("a.ndjson.gz", b"not gzip")], &["a.ndjson.gz 0 encoding-unknown (0 bytes kept)"]);
     let trailing = [whole.clone(), b"trailing".to_vec()].concat();
-    check(&[("a.ndjson.gz", &trailing)], &[&records[..], &["a.ndjson.gz 3 encoding-unknown (0 bytes kept)"]].concat());
+    check(
+        &[("a.ndjson.gz", &trailing)],
+        &[&records[..], &["a.ndjson.gz 3 encoding-unknown (0 bytes kept)"]].concat(),
+    );
 }
 
 #[test]
 fn a_line_that_is_too_long_is_refused_and_the_next_is_read() {
     let limit = crate::decode::MAX_RECORD_BYTES;
     let padded = |size: usize| event(1) + &" ".repeat(size - event(1).len());
-    let text = format!("{}\r\n{}\n{}\n", padded(limit), padded(limit + 1), padded(limit + 5_000_000)) + &lines(2..3);
+    let text =
+        format!("{}\r\n{}\n{}\n", padded(limit), padded(limit + 1), padded(limit + 5_000_000)) + &lines(2..3);
     check(
         &[("a.ndjson", text.as_bytes())],
-        &["a.ndjson 0 e-1", "a.ndjson 1 too-large (65536 bytes kept)", "a.ndjson 2 too-large (65536 bytes kept)", "a.ndjson 3 e-2"],
+        &[
+            "a.ndjson 0 e-1",
+            "a.ndjson 1 too-large (65536 bytes kept)",
+            "a.ndjson 2 too-large (65536 bytes kept)",
+            "a.ndjson 3 e-2",
+        ],
     );
 }
 
@@ -173,8 +213,14 @@ fn a_line_that_is_too_long_is_refused_and_the_next_is_read() {
 fn a_json_file_is_an_event_a_batch_or_a_sequence() {
     let [a, b, c] = [1, 2, 3].map(event);
     check(&[("a.json", a.as_bytes())], &["a.json 0 e-1"]);
-    check(&[("a.json", format!("[\n{a},\n{b} ,{c}]\n").as_bytes())], &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 e-3"]);
-    check(&[("a.json", format!("{a}\n{b}{c}").as_bytes())], &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 e-3"]);
+    check(
+        &[("a.json", format!("[\n{a},\n{b} ,{c}]\n").as_bytes())],
+        &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 e-3"],
+    );
+    check(
+        &[("a.json", format!("{a}\n{b}{c}").as_bytes())],
+        &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 e-3"],
+    );
     check(&[("a.json", b" [ ] \n")], &[]);
     check(
         &[("a.json", format!("[{a},7,[1],\"x]\\\"\",{b}]").as_bytes())],
@@ -186,10 +232,22 @@ fn a_json_file_is_an_event_a_batch_or_a_sequence() {
             "a.json 4 e-2",
         ],
     );
-    check(&[("a.json", format!("[{a},{b}").as_bytes())], &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 json-invalid (0 bytes kept)"]);
-    check(&[("a.json", format!("[{a} {b}]").as_bytes())], &["a.json 0 e-1", &format!("a.json 1 json-invalid ({} bytes kept)", b.len() + 1)]);
-    check(&[("a.json", format!("[{a},]").as_bytes())], &["a.json 0 e-1", "a.json 1 json-invalid (1 bytes kept)"]);
-    check(&[("a.json", format!("\u{FEFF}{a}").as_bytes())], &[&format!("a.json 0 json-invalid ({} bytes kept)", a.len() + 3)]);
+    check(
+        &[("a.json", format!("[{a},{b}").as_bytes())],
+        &["a.json 0 e-1", "a.json 1 e-2", "a.json 2 json-invalid (0 bytes kept)"],
+    );
+    check(
+        &[("a.json", format!("[{a} {b}]").as_bytes())],
+        &["a.json 0 e-1", &format!("a.json 1 json-invalid ({} bytes kept)", b.len() + 1)],
+    );
+    check(
+        &[("a.json", format!("[{a},]").as_bytes())],
+        &["a.json 0 e-1", "a.json 1 json-invalid (1 bytes kept)"],
+    );
+    check(
+        &[("a.json", format!("\u{FEFF}{a}").as_bytes())],
+        &[&format!("a.json 0 json-invalid ({} bytes kept)", a.len() + 3)],
+    );
     let large = format!("[{{\"x\":\"{}\"}},{a}]", "y".repeat(3_000_000));
     check(&[("a.json", large.as_bytes())], &["a.json 0 too-large (65536 bytes kept)", "a.json 1 e-1"]);
 }
@@ -217,7 +275,8 @@ fn avro_event(id: u32) -> Value {
 /// A container with two records in each block.
 fn container(codec: Codec, ids: std::ops::Range<u32>) -> Vec<u8> {
     let schema = Schema::parse_str(schemas::USAGE_EVENT_V1_AVSC).expect("our schema");
-    let mut writer = Writer::builder().schema(&schema).codec(codec).marker([7; 16]).writer(Vec::new()).build();
+    let mut writer =
+        Writer::builder().schema(&schema).codec(codec).marker([7; 16]).writer(Vec::new()).build();
     for id in ids {
         writer.append(avro_event(id)).expect("an event of our schema");
         if id % 2 == 0 {
@@ -247,7 +306,9 @@ fn containers_are_read_whatever_their_codec() {
 #[test]
 fn a_damaged_container_keeps_what_can_be_read() {
     let whole = container(Codec::Null, 1..7);
-    let block = |index: usize| whole.windows(16).enumerate().filter(|(_, window)| *window == [7; 16]).nth(index).expect("a marker").0;
+    let block = |index: usize| {
+        whole.windows(16).enumerate().filter(|(_, window)| *window == [7; 16]).nth(index).expect("a marker").0
+    };
     let read = ["a.avro 0 e-1", "a.avro 1 e-2"];
     let broken = |bytes: &[u8], last: &[&str]| check(&[("a.avro", bytes)], &[&read[..], last].concat());
 
@@ -258,12 +319,24 @@ fn a_damaged_container_keeps_what_can_be_read() {
     marker[block(2) + 3] = 8;
     broken(&marker, &["a.avro 2 avro-invalid (72 bytes kept)"]);
 
-    // The length of the second block's second source: its block is lost from there, the next one is not.
+    // The length of the second block's second source: its block is lost from there, the next one is
+    // not.
     let second = block(1) + 16;
-    let at = second + whole[second..].windows(6).enumerate().filter(|(_, window)| *window == b"//node").nth(1).expect("a source").0 - 1;
+    let at = second
+        + whole[second..]
+            .windows(6)
+            .enumerate()
+            .filter(|(_, window)| *window == b"//node")
+            .nth(1)
+            .expect("a source")
+            .0
+        - 1;
     let mut length = whole.clone();
     length[at] = 0x7E;
-    broken(&length, &["a.avro 2 e-3", "a.avro 3 avro-invalid (36 bytes kept)", "a.avro 4 e-5", "a.avro 5 e-6"]);
+    broken(
+        &length,
+        &["a.avro 2 e-3", "a.avro 3 avro-invalid (36 bytes kept)", "a.avro 4 e-5", "a.avro 5 e-6"],
+    );
 
     let mut packed = container(Codec::Snappy, 1..5);
     let at = packed.len() - 16 - 1;
@@ -310,7 +383,8 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     source.discover(&stop).expect("one file");
     source.assign(&Positions::default(), &stop).expect("one file");
     fs::write(folder.path().join("a.ndjson"), lines(2..6)).expect("a file");
-    let error = source.next(&BatchPolicy::default(), &stop, &mut Ignored).expect_err("another file").to_string();
+    let error =
+        source.next(&BatchPolicy::default(), &stop, &mut Ignored).expect_err("another file").to_string();
     assert!(error.contains("a.ndjson") && error.contains("changed while it was read"), "{error}");
 }
 

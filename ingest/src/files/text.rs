@@ -1,7 +1,7 @@
 //! Records out of text: the lines of NDJSON, and the values of a JSON file.
 //!
-//! These only find where a record begins and ends; what it says is decoded later, strictly. Both hold at most one record in memory,
-//! and of one that is too large only its beginning.
+//! These only find where a record begins and ends; what it says is decoded later, strictly. Both
+//! hold at most one record in memory, and of one that is too large only its beginning.
 
 use super::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
@@ -51,7 +51,12 @@ fn is_blank(byte: u8) -> bool {
 }
 
 fn unreadable(offset: i64, collected: Collected, error: &io::Error) -> Item {
-    Item::broken(offset, collected.kept, Reason::EncodingUnknown, format!("the rest of the file cannot be decompressed: {error}"))
+    Item::broken(
+        offset,
+        collected.kept,
+        Reason::EncodingUnknown,
+        format!("the rest of the file cannot be decompressed: {error}"),
+    )
 }
 
 /// NDJSON. The offset is the number of the line, from 0; blank lines count but are no records.
@@ -115,7 +120,8 @@ impl Records for Lines {
     }
 }
 
-/// A JSON file: one value, several, or arrays of values (a CloudEvents batch). The offset counts the values from 0.
+/// A JSON file: one value, several, or arrays of values (a CloudEvents batch). The offset counts
+/// the values from 0.
 pub struct Values {
     bytes: Box<dyn BufRead + Send>,
     index: i64,
@@ -161,7 +167,8 @@ impl Values {
         Ok(None)
     }
 
-    /// Finds the end of the value that begins here: of an object, array or string by its brackets and quotes, else at the next mark or blank.
+    /// Finds the end of the value that begins here: of an object, array or string by its brackets
+    /// and quotes, else at the next mark or blank.
     fn value(&mut self, collected: &mut Collected) -> io::Result<()> {
         let mut depth = 0usize;
         let mut in_string = false;
@@ -217,7 +224,12 @@ impl Values {
         let mut rest = Vec::new();
         io::Read::read_to_end(&mut io::Read::take(&mut self.bytes, KEPT_BYTES as u64), &mut rest)?;
         self.state = State::Over;
-        Ok(Item::broken(self.index, rest, Reason::JsonInvalid, format!("{detail}; the rest of the file is not read")))
+        Ok(Item::broken(
+            self.index,
+            rest,
+            Reason::JsonInvalid,
+            format!("{detail}; the rest of the file is not read"),
+        ))
     }
 
     fn step(&mut self, collected: &mut Collected) -> io::Result<Option<Item>> {
@@ -238,7 +250,10 @@ impl Values {
                     self.bytes.consume(1);
                     self.state = State::AfterComma;
                 }
-                (State::Top | State::ArrayBegun | State::AfterComma, Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) => {
+                (
+                    State::Top | State::ArrayBegun | State::AfterComma,
+                    Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z'),
+                ) => {
                     self.value(collected)?;
                     if self.state != State::Top {
                         self.state = State::AfterValue;
@@ -247,7 +262,9 @@ impl Values {
                     self.index += 1;
                     return Ok(Some(item));
                 }
-                (State::AfterValue, Some(_)) => return self.broken("neither a comma nor the end of the array follows a value").map(Some),
+                (State::AfterValue, Some(_)) => {
+                    return self.broken("neither a comma nor the end of the array follows a value").map(Some);
+                }
                 (_, Some(_)) => return self.broken("no JSON value begins where one should").map(Some),
             }
         }

@@ -1,11 +1,11 @@
 //! October 2025 as the nodes of a made-up operator report it: what the demo has instead of a world.
 //!
-//! One function makes every record, in order, and says what must come out of them. Files and a Kafka topic are two ways to carry
-//! the same records. Nothing here reads the catalog or calls the program it demonstrates, so that [`Expected`] is a second
-//! opinion and not an echo.
+//! One function makes every record, in order, and says what must come out of them. Files and a
+//! Kafka topic are two ways to carry the same records. Nothing here reads the catalog or calls the
+//! program it demonstrates, so that [`Expected`] is a second opinion and not an echo.
 //!
-//! Invariant: the records are the same bytes on every machine and on every day. There is no clock, and the only randomness is
-//! [`Random`].
+//! Invariant: the records are the same bytes on every machine and on every day. There is no clock,
+//! and the only randomness is [`Random`].
 
 use rating::run::UnratedReason;
 use schemas::decimal::QuantityTotal;
@@ -16,7 +16,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-/// The files in the order in which they are written and read: by name. The topic gets their records in the same order.
+/// The files in the order in which they are written and read: by name. The topic gets their records
+/// in the same order.
 pub const FILES: [&str; 6] = [
     "01-torfeld-first-half.ndjson",
     "02-torfeld-second-half.ndjson.zst",
@@ -45,7 +46,8 @@ pub const MALFORMED: [(Reason, &str); 10] = [
 pub struct Record<'a> {
     /// Its place in [`FILES`].
     pub file: usize,
-    /// The Kafka key: who sent it. An id is unique for its sender, so records with the same id stay in order.
+    /// The Kafka key: who sent it. An id is unique for its sender, so records with the same id stay
+    /// in order.
     pub key: &'a str,
     /// One line, without its end. Not always UTF-8.
     pub bytes: &'a [u8],
@@ -60,7 +62,8 @@ pub struct Expected {
     pub duplicates: u64,
     /// The same id with another value.
     pub conflicts: u64,
-    /// Events that arrive when all others have, weeks after they happened. They count like any other.
+    /// Events that arrive when all others have, weeks after they happened. They count like any
+    /// other.
     pub late: u64,
     /// Events of a project that no customer is bound to.
     pub unknown_project: u64,
@@ -69,7 +72,8 @@ pub struct Expected {
     /// Events a microsecond before a month, a price or a payer changes.
     pub eve: u64,
     pub unrated: BTreeMap<UnratedReason, u64>,
-    /// What each SKU counts for each customer, in the meter's unit. No customer: nobody is bound to the project.
+    /// What each SKU counts for each customer, in the meter's unit. No customer: nobody is bound to
+    /// the project.
     pub quantities: BTreeMap<(&'static str, Option<&'static str>), QuantityTotal>,
 }
 
@@ -89,7 +93,8 @@ impl Expected {
 /// # Errors
 /// When a file cannot be written.
 pub fn write(folder: &Path) -> io::Result<Expected> {
-    let mut files = FILES.iter().map(|name| EventFile::create(&folder.join(name))).collect::<io::Result<Vec<_>>>()?;
+    let mut files =
+        FILES.iter().map(|name| EventFile::create(&folder.join(name))).collect::<io::Result<Vec<_>>>()?;
     let expected = records(|record| files[record.file].line(record.bytes))?;
     files.into_iter().try_for_each(EventFile::finish)?;
     Ok(expected)
@@ -154,7 +159,9 @@ pub fn records<E>(sink: impl FnMut(Record<'_>) -> Result<(), E>) -> Result<Expec
     for (key, line) in std::mem::take(&mut month.late) {
         month.send(LATE, &key, line.as_bytes())?;
     }
-    let total = |(share, units)| (share, QuantityTotal::from_units(units).expect("a month of one operator fits in 29 digits"));
+    let total = |(share, units)| {
+        (share, QuantityTotal::from_units(units).expect("a month of one operator fits in 29 digits"))
+    };
     month.expected.quantities = month.units.into_iter().map(total).collect();
     Ok(month.expected)
 }
@@ -199,8 +206,13 @@ const TORFELD: Provider = Provider {
         "//torfeld/ber-10",
     ],
 };
-const FIRN: Provider = Provider { id: "firn", month: 21..october(31, 22), nodes: &["//firn/hel-1", "//firn/hel-2"] };
-const HALYARD: Provider = Provider { id: "halyard", month: 24..october(32, 0), nodes: &["//halyard/fra-1", "//halyard/fra-2", "//halyard/lon-1"] };
+const FIRN: Provider =
+    Provider { id: "firn", month: 21..october(31, 22), nodes: &["//firn/hel-1", "//firn/hel-2"] };
+const HALYARD: Provider = Provider {
+    id: "halyard",
+    month: 24..october(32, 0),
+    nodes: &["//halyard/fra-1", "//halyard/fra-2", "//halyard/lon-1"],
+};
 
 /// Torfeld's new prices: midnight in Berlin.
 const PRICE_CHANGE: Hour = october(14, 22);
@@ -276,13 +288,25 @@ const PROJECTS: &[Project] = &[
     project("ferry-times", "quayside", [2, 0, 0], [20, 0, 0], [240, 0, 0], 14_000, 1),
     project("metering", "ops", [4, 1, 0], [1500, 3000, 0], [80, 0, 0], 0, 0),
     project("status-page", "ops", [2, 0, 0], [15, 0, 0], [110, 40, 10], 4000, 0),
-    Project { name: "fernweh", customer: None, instances: [2, 0, 0], stored: [60, 0, 0], egress: [25, 0, 0], requests: 0, ports: 0 },
+    Project {
+        name: "fernweh",
+        customer: None,
+        instances: [2, 0, 0],
+        stored: [60, 0, 0],
+        egress: [25, 0, 0],
+        requests: 0,
+        ports: 0,
+    },
 ];
 
 impl Project {
     /// Who pays for what is used at a time.
     fn payer(&self, time: Time) -> Option<&'static str> {
-        if self.name == MOVED && time.micros() >= MOVED_AT * HOUR_MICROS { Some(MOVED_TO) } else { self.customer }
+        if self.name == MOVED && time.micros() >= MOVED_AT * HOUR_MICROS {
+            Some(MOVED_TO)
+        } else {
+            self.customer
+        }
     }
 }
 
@@ -338,7 +362,8 @@ fn push_date_and_hour(text: &mut String, hour: Hour) {
 #[derive(Clone, Copy)]
 struct Event<'a> {
     provider: &'a Provider,
-    /// Whether the event names its provider. If not, the only provider with a fitting SKU is found when the month is rated.
+    /// Whether the event names its provider. If not, the only provider with a fitting SKU is found
+    /// when the month is rated.
     names_provider: bool,
     node: &'static str,
     /// Unique for its node, together with the hour.
@@ -354,7 +379,8 @@ struct Event<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Spelling {
     Usual,
-    /// The same content: the time as a clock two hours ahead shows it, the value as a JSON number, and blanks.
+    /// The same content: the time as a clock two hours ahead shows it, the value as a JSON number,
+    /// and blanks.
     Other,
 }
 
@@ -371,9 +397,17 @@ impl Event<'_> {
         if self.time.is_eve {
             line.push_str("-eve");
         }
-        for text in
-            [r#"","source":""#, self.node, r#"","type":""#, self.meter, r#"","subject":"projects/"#, self.project.name, r#"","time":"#, blank, "\""]
-        {
+        for text in [
+            r#"","source":""#,
+            self.node,
+            r#"","type":""#,
+            self.meter,
+            r#"","subject":"projects/"#,
+            self.project.name,
+            r#"","time":"#,
+            blank,
+            "\"",
+        ] {
             line.push_str(text);
         }
         self.time.push(line, offset);
@@ -444,11 +478,17 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
             }
             // The regular reports of these hours are the first events after the boundary.
             let eve_of = match hour {
-                _ if hour == TORFELD.month.start || hour == TORFELD.month.end || hour == PRICE_CHANGE => Some("fleet-api"),
+                _ if hour == TORFELD.month.start || hour == TORFELD.month.end || hour == PRICE_CHANGE => {
+                    Some("fleet-api")
+                }
                 MOVED_AT => Some(MOVED),
                 _ => None,
             };
-            for instance in instances.iter().filter(|instance| Some(instance.project.name) == eve_of && instance.hours.contains(&hour)).take(3) {
+            for instance in instances
+                .iter()
+                .filter(|instance| Some(instance.project.name) == eve_of && instance.hours.contains(&hour))
+                .take(3)
+            {
                 let event = instance.event(hour, ONE / 4);
                 self.usage(file, &Event { time: Time { hour, is_eve: true }, ..event })?;
             }
@@ -470,7 +510,11 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
     fn instances(&mut self) -> Vec<Instance> {
         let mut instances = Vec::new();
         for project in PROJECTS {
-            for (count, (class, sku)) in project.instances.iter().zip([("standard", "TF-STD"), ("highmem", "TF-MEM"), ("gpu", "TF-GPU")]) {
+            for (count, (class, sku)) in project.instances.iter().zip([
+                ("standard", "TF-STD"),
+                ("highmem", "TF-MEM"),
+                ("gpu", "TF-GPU"),
+            ]) {
                 for _ in 0..*count {
                     let number = instances.len();
                     let seconds = |random: &mut Random| u128::from(1 + random.below(3599)) * ONE / 3600;
@@ -483,7 +527,16 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
                     let first = if hours.start == REPORTED.start { ONE } else { seconds(&mut self.random) };
                     let last = if hours.end == REPORTED.end { ONE } else { seconds(&mut self.random) };
                     let name = format!("vm-{:04}", number + 1);
-                    instances.push(Instance { name, project, node: TORFELD.nodes[number % TORFELD.nodes.len()], class, sku, hours, first, last });
+                    instances.push(Instance {
+                        name,
+                        project,
+                        node: TORFELD.nodes[number % TORFELD.nodes.len()],
+                        class,
+                        sku,
+                        hours,
+                        first,
+                        last,
+                    });
                 }
             }
         }
@@ -497,7 +550,14 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
         for (index, project) in PROJECTS.iter().enumerate() {
             for (gib, (tier, sku)) in project.stored.iter().zip(tiers) {
                 if *gib > 0 {
-                    levels.push((FIRN.nodes[index % FIRN.nodes.len()], project, format!("{}/{tier}", project.name), tier, sku, gib * GIB));
+                    levels.push((
+                        FIRN.nodes[index % FIRN.nodes.len()],
+                        project,
+                        format!("{}/{tier}", project.name),
+                        tier,
+                        sku,
+                        gib * GIB,
+                    ));
                 }
             }
         }
@@ -519,7 +579,10 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
                 };
                 self.usage(STORAGE, &event)?;
                 if (hour == FIRN.month.start || hour == FIRN.month.end) && project.name == MOVED {
-                    self.usage(STORAGE, &Event { time: Time { hour, is_eve: true }, value: u128::from(GIB) * ONE, ..event })?;
+                    self.usage(
+                        STORAGE,
+                        &Event { time: Time { hour, is_eve: true }, value: u128::from(GIB) * ONE, ..event },
+                    )?;
                 }
             }
             self.malformed(STORAGE, FIRN.nodes, hour)?;
@@ -528,8 +591,13 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
     }
 
     fn network(&mut self) -> Result<(), E> {
-        let series: Vec<NetworkSeries> =
-            PROJECTS.iter().enumerate().flat_map(|(index, project)| NetworkSeries::of(project, HALYARD.nodes[index % HALYARD.nodes.len()])).collect();
+        let series: Vec<NetworkSeries> = PROJECTS
+            .iter()
+            .enumerate()
+            .flat_map(|(index, project)| {
+                NetworkSeries::of(project, HALYARD.nodes[index % HALYARD.nodes.len()])
+            })
+            .collect();
         for hour in REPORTED {
             for one in &series {
                 let value = match one.hourly {
@@ -549,11 +617,17 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
                     outcome: Ok(one.sku),
                 };
                 self.usage(NETWORK, &event)?;
-                if (hour == HALYARD.month.start || hour == HALYARD.month.end) && one.project.name == "player-cdn" {
+                if (hour == HALYARD.month.start || hour == HALYARD.month.end)
+                    && one.project.name == "player-cdn"
+                {
                     self.usage(NETWORK, &Event { time: Time { hour, is_eve: true }, ..event })?;
                 }
                 // A service that is metered before anybody has put it into the catalog.
-                if one.project.customer == Some("marlow") && one.sku == "HT-REQ" && hour % 24 == 4 && HALYARD.month.contains(&hour) {
+                if one.project.customer == Some("marlow")
+                    && one.sku == "HT-REQ"
+                    && hour % 24 == 4
+                    && HALYARD.month.contains(&hour)
+                {
                     let series = format!("{}/scrubbing", one.project.name);
                     let event = Event {
                         series: &series,
@@ -570,7 +644,8 @@ impl<E, F: FnMut(Record<'_>) -> Result<(), E>> Month<F> {
         Ok(())
     }
 
-    /// Sends an event, or keeps it for later, and counts it once. Now and then it is sent more than once.
+    /// Sends an event, or keeps it for later, and counts it once. Now and then it is sent more than
+    /// once.
     fn usage(&mut self, file: usize, event: &Event<'_>) -> Result<(), E> {
         self.count(event);
         if event.node == CUT_OFF.0 && event.time.is_in(&CUT_OFF.1) {
@@ -700,16 +775,36 @@ impl NetworkSeries {
         let mut all = Vec::new();
         // What goes anywhere else has no destination; the SKU without `match` takes it.
         let destinations = [(Some("eu"), "HT-EU"), (Some("us"), "HT-WORLD"), (None, "HT-WORLD")];
-        for (megabytes, (destination, sku)) in project.egress.iter().zip(destinations).filter(|(megabytes, _)| **megabytes > 0) {
+        for (megabytes, (destination, sku)) in
+            project.egress.iter().zip(destinations).filter(|(megabytes, _)| **megabytes > 0)
+        {
             let dimension = destination.map(|destination| ("destination", destination));
             let name = format!("egress-{}", destination.unwrap_or("elsewhere"));
-            all.push(series(name, "network.example/egress", dimension, sku, Hourly::About(megabytes * 1_000_000)));
+            all.push(series(
+                name,
+                "network.example/egress",
+                dimension,
+                sku,
+                Hourly::About(megabytes * 1_000_000),
+            ));
         }
         if project.requests > 0 {
-            all.push(series("requests".to_owned(), "network.example/requests", None, "HT-REQ", Hourly::About(project.requests)));
+            all.push(series(
+                "requests".to_owned(),
+                "network.example/requests",
+                None,
+                "HT-REQ",
+                Hourly::About(project.requests),
+            ));
         }
         for port in 1..=project.ports {
-            all.push(series(format!("port-{port}"), "network.example/port-hours", None, "HT-PORT", Hourly::Exactly(1)));
+            all.push(series(
+                format!("port-{port}"),
+                "network.example/port-hours",
+                None,
+                "HT-PORT",
+                Hourly::Exactly(1),
+            ));
         }
         all
     }
@@ -717,9 +812,13 @@ impl NetworkSeries {
 
 /// A record that must be refused for `reason`, which is one of [`MALFORMED`].
 fn malformed(reason: Reason, number: u64, node: &str, time: &str) -> Vec<u8> {
-    let head = format!(r#""specversion":"1.0","id":"malformed-{number}","source":"{node}","type":"compute.example/instance-hours""#);
+    let head = format!(
+        r#""specversion":"1.0","id":"malformed-{number}","source":"{node}","type":"compute.example/instance-hours""#
+    );
     let event = |subject: &str, time: &str, value: &str| {
-        format!(r#"{{{head}{subject},"time":"{time}","data":{{"value":"{value}","dimensions":{{"class":"standard"}}}}}}"#)
+        format!(
+            r#"{{{head}{subject},"time":"{time}","data":{{"value":"{value}","dimensions":{{"class":"standard"}}}}}}"#
+        )
     };
     let subject = r#","subject":"projects/courses""#;
     let text = match reason {
@@ -742,7 +841,8 @@ fn malformed(reason: Reason, number: u64, node: &str, time: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): enough to look alive, and the same everywhere.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014):
+/// enough to look alive, and the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -753,7 +853,8 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `bound`, which is not zero. The smallest numbers are a trifle more likely, which no event minds.
+    /// Below `bound`, which is not zero. The smallest numbers are a trifle more likely, which no
+    /// event minds.
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }

@@ -1,7 +1,8 @@
 //! `atcost demo`: a month that never was, taken from the first event to the last cent.
 //!
-//! It calls the same functions as the verbs `init`, `catalog publish`, `ingest` and `rate`, in this order, and then compares what came
-//! out with what the generator knows it has put in. It knows no rule of its own about events or money.
+//! It calls the same functions as the verbs `init`, `catalog publish`, `ingest` and `rate`, in this
+//! order, and then compares what came out with what the generator knows it has put in. It knows no
+//! rule of its own about events or money.
 
 // Modules in reading order.
 mod generate; // every record of the month, and what must come out
@@ -88,20 +89,30 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         None => {
             let events = folder.join("events");
             make_folder(&events)?;
-            let expected = generate::write(&events).with_context(|| format!("the events cannot be written to {}", events.display()))?;
+            let expected = generate::write(&events)
+                .with_context(|| format!("the events cannot be written to {}", events.display()))?;
             steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
             (expected, Input::Files(events.clone()), Origin::Files(events))
         }
         Some((brokers, topic)) => {
             let expected = tokio::task::block_in_place(|| topic::produce(&brokers, &topic))?;
             steps.done(&format!("{} records in the topic", expected.records));
-            (expected, Input::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) }, Origin::Topic { brokers, topic })
+            (
+                expected,
+                Input::Kafka { brokers: Some(brokers.clone()), topic: Some(topic.clone()) },
+                Origin::Topic { brokers, topic },
+            )
         }
     };
 
-    let ingested = verbs::ingest::ingest(&config, &from, Shard::WHOLE, true, &std::sync::Arc::default()).await?;
+    let ingested =
+        verbs::ingest::ingest(&config, &from, Shard::WHOLE, true, &std::sync::Arc::default()).await?;
     if ingested.received < expected.records {
-        bail!("{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again", ingested.received, expected.records);
+        bail!(
+            "{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again",
+            ingested.received,
+            expected.records
+        );
     }
     steps.done(&format!("{} records in the ledger, in {} commits", ingested.received, ingested.commits));
 
@@ -110,8 +121,12 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
     steps.done(&format!("{MONTH} is rated: {} cost lines", rated.run.cost_lines.len()));
 
     // The verbs resolve paths; people want to see them as they gave them.
-    let absolute = std::path::absolute(folder).with_context(|| format!("{} cannot be resolved", folder.display()))?;
-    let run_folder = rated.folder.strip_prefix(&absolute).map_or_else(|_| rated.folder.clone(), |below| folder.join(below));
+    let absolute =
+        std::path::absolute(folder).with_context(|| format!("{} cannot be resolved", folder.display()))?;
+    let run_folder = rated
+        .folder
+        .strip_prefix(&absolute)
+        .map_or_else(|_| rated.folder.clone(), |below| folder.join(below));
     let outcome = Outcome {
         expected: &expected,
         ingested: &ingested,
@@ -128,7 +143,10 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
 fn refuse_what_is_no_demo(folder: &Path) -> anyhow::Result<()> {
     let is_new = !folder.exists() || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     if !is_new && !folder.join(MARK).is_file() {
-        bail!("{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name", folder.display());
+        bail!(
+            "{} exists and no demo has made it; nothing was changed. Move it away, or say --folder with another name",
+            folder.display()
+        );
     }
     Ok(())
 }
@@ -163,7 +181,10 @@ async fn publish(config: &Config, folder: &Path) -> anyhow::Result<()> {
     }
     match verbs::catalog::publish(config, folder, None).await? {
         Published::New { .. } | Published::Unchanged { .. } => Ok(()),
-        Published::Refused(problems) => bail!("the demo's own catalog is refused: {}", problems.first().map(ToString::to_string).unwrap_or_default()),
+        Published::Refused(problems) => bail!(
+            "the demo's own catalog is refused: {}",
+            problems.first().map(ToString::to_string).unwrap_or_default()
+        ),
     }
 }
 

@@ -1,8 +1,11 @@
-//! What the demo prints: what came in and where each record went, who bears which cost, and whether it adds up.
+//! What the demo prints: what came in and where each record went, who bears which cost, and whether
+//! it adds up.
 //!
-//! A function of its arguments. Sums are made anew from the run's lines rather than taken from its totals, because this is a check.
+//! A function of its arguments. Sums are made anew from the run's lines rather than taken from its
+//! totals, because this is a check.
 //!
-//! Invariant: no line is wider than 100 columns, except the commands at the end, which are one line each so that they can be pasted.
+//! Invariant: no line is wider than 100 columns, except the commands at the end, which are one line
+//! each so that they can be pasted.
 
 use super::generate::{Expected, MALFORMED};
 use crate::show::{Align, Verdict, table};
@@ -47,9 +50,14 @@ pub struct Report {
 /// When a sum does not fit.
 pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
     let records = records(outcome)?;
-    let conservation =
-        outcome.catalog.providers.values().map(|provider| Conservation::of(provider, outcome.run)).collect::<anyhow::Result<Vec<_>>>()?;
-    let agrees = records.iter().all(Check::agrees) && conservation.iter().all(|one| one.exact() && one.settled());
+    let conservation = outcome
+        .catalog
+        .providers
+        .values()
+        .map(|provider| Conservation::of(provider, outcome.run))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let agrees =
+        records.iter().all(Check::agrees) && conservation.iter().all(|one| one.exact() && one.settled());
     let verdict = if agrees { Verdict::Fine } else { Verdict::Discrepancy };
     let sections = [
         format!("{}, October 2025, billed at cost\n", outcome.catalog.name),
@@ -59,7 +67,9 @@ pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
         section("Nothing is added and nothing is lost", &conservation_text(&conservation)),
         section("Not rated: no price list covers it", &unrated_text(outcome.run)),
         match verdict {
-            Verdict::Fine => format!("Everything that was put in has been found, and everything adds up. {GOOD}\n"),
+            Verdict::Fine => {
+                format!("Everything that was put in has been found, and everything adds up. {GOOD}\n")
+            }
             Verdict::Discrepancy => format!("Something does not agree: look for {BAD} above.\n"),
         },
         section("Where it is", &places_text(outcome)),
@@ -79,7 +89,8 @@ fn section(title: &str, body: &str) -> String {
     format!("{title}\n\n{body}")
 }
 
-/// Something the generator knows, and what was found of it. `None`: nothing in the ledger or the run says it of a record.
+/// Something the generator knows, and what was found of it. `None`: nothing in the ledger or the
+/// run says it of a record.
 struct Check {
     name: String,
     put_in: u64,
@@ -106,40 +117,71 @@ fn records(outcome: &Outcome<'_>) -> anyhow::Result<Vec<Check>> {
         Check::new("received", expected.records, manifest.received),
         Check::new("  usage", expected.usage(), manifest.usage),
         Check::new("    the same event again: counts once", expected.duplicates, manifest.duplicates),
-        Check::new("    the same id, other content: the first counts", expected.conflicts, manifest.conflicts),
+        Check::new(
+            "    the same id, other content: the first counts",
+            expected.conflicts,
+            manifest.conflicts,
+        ),
         Check::told("    late, after all others: counts like any other", expected.late),
         Check::told("    a microsecond before a month, price or payer changes", expected.eve),
         Check::told("    of the month before or after: kept, not of October", expected.other_month),
         Check::told("    of a project nobody is bound to: retained", expected.unknown_project),
     ];
-    let mut unrated: BTreeMap<_, (u64, u64)> = expected.unrated.iter().map(|(reason, events)| (*reason, (*events, 0))).collect();
+    let mut unrated: BTreeMap<_, (u64, u64)> =
+        expected.unrated.iter().map(|(reason, events)| (*reason, (*events, 0))).collect();
     for found in &run.unrated {
         unrated.entry(found.key.reason).or_default().1 += found.events;
     }
-    checks.extend(unrated.into_iter().map(|(reason, (put_in, found))| Check::new(format!("    not rated: {}", reason.as_str()), put_in, found)));
-    checks.push(Check::new("  rejected, each with its bytes and the reason", expected.rejected_total(), manifest.rejected));
+    checks.extend(unrated.into_iter().map(|(reason, (put_in, found))| {
+        Check::new(format!("    not rated: {}", reason.as_str()), put_in, found)
+    }));
+    checks.push(Check::new(
+        "  rejected, each with its bytes and the reason",
+        expected.rejected_total(),
+        manifest.rejected,
+    ));
     for (reason, what) in MALFORMED {
         let count = |counts: &BTreeMap<_, u64>| counts.get(&reason).copied().unwrap_or_default();
-        checks.push(Check::new(format!("    {reason}: {what}"), count(&expected.rejected), count(&ingested.rejected_by_reason)));
+        checks.push(Check::new(
+            format!("    {reason}: {what}"),
+            count(&expected.rejected),
+            count(&ingested.rejected_by_reason),
+        ));
     }
     checks.push(Check::new("gaps", 0, manifest.gaps));
 
     let differing = differing_quantities(expected, run)?;
     let known = expected.quantities.len() as u64;
-    checks.push(Check::new("quantities, by SKU and customer", known, known.saturating_sub(differing.len() as u64)));
+    checks.push(Check::new(
+        "quantities, by SKU and customer",
+        known,
+        known.saturating_sub(differing.len() as u64),
+    ));
     checks.extend(differing.into_iter().map(|name| Check::new(name, 1, 0)));
     Ok(checks)
 }
 
 /// A line for each SKU and customer whose quantity is not what was put in.
 fn differing_quantities(expected: &Expected, run: &Run) -> anyhow::Result<Vec<String>> {
-    let put_in: BTreeMap<_, _> =
-        expected.quantities.iter().map(|((sku, customer), quantity)| (((*sku).to_owned(), customer.map(str::to_owned)), *quantity)).collect();
+    let put_in: BTreeMap<_, _> = expected
+        .quantities
+        .iter()
+        .map(|((sku, customer), quantity)| (((*sku).to_owned(), customer.map(str::to_owned)), *quantity))
+        .collect();
     let found = quantities(run)?;
     let keys: BTreeSet<_> = put_in.keys().chain(found.keys()).collect();
-    let line = |(sku, customer): &(String, Option<String>), put_in: Option<&QuantityTotal>, found: Option<&QuantityTotal>| {
-        let shown = |quantity: Option<&QuantityTotal>| quantity.map_or_else(|| "nothing".to_owned(), |quantity| grouped(&quantity.to_string()));
-        format!("  {sku} {}: {} put in, {} found", customer.as_deref().unwrap_or("of nobody"), shown(put_in), shown(found))
+    let line = |(sku, customer): &(String, Option<String>),
+                put_in: Option<&QuantityTotal>,
+                found: Option<&QuantityTotal>| {
+        let shown = |quantity: Option<&QuantityTotal>| {
+            quantity.map_or_else(|| "nothing".to_owned(), |quantity| grouped(&quantity.to_string()))
+        };
+        format!(
+            "  {sku} {}: {} put in, {} found",
+            customer.as_deref().unwrap_or("of nobody"),
+            shown(put_in),
+            shown(found)
+        )
     };
     Ok(keys
         .into_iter()
@@ -165,11 +207,17 @@ fn quantities(run: &Run) -> anyhow::Result<BTreeMap<(String, Option<String>), Qu
 
 fn records_text(checks: &[Check], expected: &Expected) -> String {
     let row = |check: &Check| {
-        let (found, sign) = check.found.map_or_else(|| (String::new(), "·".to_owned()), |found| (grouped(&found.to_string()), mark(check.agrees())));
+        let (found, sign) = check.found.map_or_else(
+            || (String::new(), "·".to_owned()),
+            |found| (grouped(&found.to_string()), mark(check.agrees())),
+        );
         vec![check.name.clone(), grouped(&check.put_in.to_string()), found, sign]
     };
     let rows: Vec<_> = checks.iter().map(row).collect();
-    let mut text = table(&[("records", Align::Left), ("put in", Align::Right), ("found", Align::Right), ("", Align::Left)], &rows);
+    let mut text = table(
+        &[("records", Align::Left), ("put in", Align::Right), ("found", Align::Right), ("", Align::Left)],
+        &rows,
+    );
     text.push_str(&format!(
         "\n  · No record says this of itself. That they were treated right shows in the {} quantities,\n    which the generator has counted for itself.\n",
         expected.quantities.len()
@@ -210,7 +258,8 @@ fn cost_row(line: &CostLine) -> Vec<String> {
     ]
 }
 
-/// One row per customer and one per reason to retain, one column per provider, and what the provider's lines settle at below.
+/// One row per customer and one per reason to retain, one column per provider, and what the
+/// provider's lines settle at below.
 fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     let Outcome { run, catalog, .. } = outcome;
     let providers: Vec<&Provider> = catalog.providers.values().collect();
@@ -227,7 +276,10 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     bearers.dedup();
     let mut rows = Vec::new();
     for bearer in &bearers {
-        let found = providers.iter().map(|provider| cells.get(&(bearer.clone(), provider.id.as_str())).copied()).collect();
+        let found = providers
+            .iter()
+            .map(|provider| cells.get(&(bearer.clone(), provider.id.as_str())).copied())
+            .collect();
         rows.push(money_row(bearer.name(catalog), found)?);
     }
     let found = providers.iter().map(|provider| sums.get(provider.id.as_str()).copied()).collect();
@@ -249,7 +301,9 @@ impl Bearer {
     fn of(line: &StatementLine) -> Self {
         match (line.kind, &line.customer) {
             (Kind::Charge, Some(customer)) => Self::Charged(customer.clone()),
-            (kind, _) => Self::Retained(kind.retained_reason().map_or("nobody to charge", |reason| reason.as_str())),
+            (kind, _) => {
+                Self::Retained(kind.retained_reason().map_or("nobody to charge", |reason| reason.as_str()))
+            }
         }
     }
 
@@ -271,8 +325,14 @@ fn add<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Money>, money: M
 }
 
 fn plus(one: Money, other: Money) -> anyhow::Result<Money> {
-    anyhow::ensure!(one.currency == other.currency, "{} and {} cannot be added", one.currency, other.currency);
-    let minor_units = one.minor_units.checked_add(other.minor_units).context("a sum of money is too large")?;
+    anyhow::ensure!(
+        one.currency == other.currency,
+        "{} and {} cannot be added",
+        one.currency,
+        other.currency
+    );
+    let minor_units =
+        one.minor_units.checked_add(other.minor_units).context("a sum of money is too large")?;
     Ok(Money { minor_units, ..one })
 }
 
@@ -305,7 +365,14 @@ struct Conservation<'a> {
 impl<'a> Conservation<'a> {
     fn of(provider: &'a Provider, run: &Run) -> anyhow::Result<Self> {
         let nothing = Money { minor_units: 0, currency: provider.currency };
-        let mut sums = Self { provider, lines: 0, cost: Amount::ZERO, shares: Amount::ZERO, settlement: nothing, statement: nothing };
+        let mut sums = Self {
+            provider,
+            lines: 0,
+            cost: Amount::ZERO,
+            shares: Amount::ZERO,
+            settlement: nothing,
+            statement: nothing,
+        };
         for line in run.cost_lines.iter().filter(|line| line.key.provider == provider.id) {
             sums.lines += 1;
             sums.cost = sums.cost.checked_add(line.amount)?;
@@ -333,7 +400,13 @@ fn conservation_text(all: &[Conservation<'_>]) -> String {
     let mut rows = Vec::new();
     for one in all {
         let name = format!("{}: {}, {} lines", one.provider.id, one.provider.name, one.lines);
-        rows.push(vec![name, "cost lines, exact".to_owned(), grouped(&one.cost.to_string()), one.provider.currency.to_string(), String::new()]);
+        rows.push(vec![
+            name,
+            "cost lines, exact".to_owned(),
+            grouped(&one.cost.to_string()),
+            one.provider.currency.to_string(),
+            String::new(),
+        ]);
         rows.push(vec![
             String::new(),
             "charges + retained".to_owned(),
@@ -341,10 +414,31 @@ fn conservation_text(all: &[Conservation<'_>]) -> String {
             one.provider.currency.to_string(),
             mark(one.exact()),
         ]);
-        rows.push(vec![String::new(), "cost lines, settled".to_owned(), money(one.settlement), one.provider.currency.to_string(), String::new()]);
-        rows.push(vec![String::new(), "statement lines".to_owned(), money(one.statement), one.provider.currency.to_string(), mark(one.settled())]);
+        rows.push(vec![
+            String::new(),
+            "cost lines, settled".to_owned(),
+            money(one.settlement),
+            one.provider.currency.to_string(),
+            String::new(),
+        ]);
+        rows.push(vec![
+            String::new(),
+            "statement lines".to_owned(),
+            money(one.statement),
+            one.provider.currency.to_string(),
+            mark(one.settled()),
+        ]);
     }
-    table(&[("provider", Align::Left), ("sum of", Align::Left), ("amount", Align::Right), ("", Align::Left), ("", Align::Left)], &rows)
+    table(
+        &[
+            ("provider", Align::Left),
+            ("sum of", Align::Left),
+            ("amount", Align::Right),
+            ("", Align::Left),
+            ("", Align::Left),
+        ],
+        &rows,
+    )
 }
 
 fn unrated_text(run: &Run) -> String {
@@ -406,7 +500,8 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
     text
 }
 
-/// The charge with most behind it: for a project that has changed its payer, of a cost line in many tiers.
+/// The charge with most behind it: for a project that has changed its payer, of a cost line in many
+/// tiers.
 fn charge_to_explain(run: &Run) -> Option<&str> {
     let payers = |line: &CostLine, charge: &rating::run::Charge| {
         line.shares.iter().filter(|other| charge.subject.is_some() && other.subject == charge.subject).count()
@@ -460,7 +555,12 @@ fn grouped(decimal: &str) -> String {
     text + fraction
 }
 
-fn json(outcome: &Outcome<'_>, records: &[Check], conservation: &[Conservation<'_>], verdict: Verdict) -> serde_json::Value {
+fn json(
+    outcome: &Outcome<'_>,
+    records: &[Check],
+    conservation: &[Conservation<'_>],
+    verdict: Verdict,
+) -> serde_json::Value {
     let records: Vec<_> = records
         .iter()
         .map(|check| json!({ "name": check.name.trim(), "put_in": check.put_in, "found": check.found, "agrees": check.agrees() }))

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 fn catalog() -> Catalog {
     let files = CATALOG.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    let (catalog, warnings) = Catalog::load(&CatalogFiles::new(files)).expect("the demo's catalog has no problem");
+    let (catalog, warnings) =
+        Catalog::load(&CatalogFiles::new(files)).expect("the demo's catalog has no problem");
     assert_eq!(warnings, []);
     catalog
 }
@@ -50,11 +51,20 @@ fn the_records_are_the_same_bytes_everywhere_and_add_up() {
 #[test]
 fn the_generator_and_the_catalog_mean_the_same_world() {
     let catalog = catalog();
-    let kinds = |wanted: CustomerKind| catalog.customers.values().filter(|customer| customer.kind == wanted).count();
-    assert_eq!((kinds(CustomerKind::Customer), kinds(CustomerKind::Partner), kinds(CustomerKind::Internal)), (4, 1, 1));
+    let kinds =
+        |wanted: CustomerKind| catalog.customers.values().filter(|customer| customer.kind == wanted).count();
+    assert_eq!(
+        (kinds(CustomerKind::Customer), kinds(CustomerKind::Partner), kinds(CustomerKind::Internal)),
+        (4, 1, 1)
+    );
     let expected = generate::records(|_| Ok::<(), ()>(())).expect("the sink does not fail");
-    let metered: BTreeSet<&str> =
-        catalog.providers.values().flat_map(|provider| &provider.skus).filter(|sku| sku.metered.is_some()).map(|sku| sku.id.as_str()).collect();
+    let metered: BTreeSet<&str> = catalog
+        .providers
+        .values()
+        .flat_map(|provider| &provider.skus)
+        .filter(|sku| sku.metered.is_some())
+        .map(|sku| sku.id.as_str())
+        .collect();
     assert_eq!(expected.quantities.keys().map(|(sku, _)| *sku).collect::<BTreeSet<_>>(), metered);
     let payers: BTreeSet<&str> = expected.quantities.keys().filter_map(|(_, customer)| *customer).collect();
     assert_eq!(payers, catalog.customers.keys().map(schemas::id::CustomerId::as_str).collect());

@@ -1,7 +1,7 @@
 //! The demo's records in a Kafka topic of their own.
 //!
-//! It talks to a broker without TLS or a password, as one runs on a laptop. What a real installation says about its brokers belongs
-//! into atcost.toml and to `atcost ingest`.
+//! It talks to a broker without TLS or a password, as one runs on a laptop. What a real
+//! installation says about its brokers belongs into atcost.toml and to `atcost ingest`.
 
 use super::generate::{self, Expected};
 use anyhow::{Context as _, bail};
@@ -25,16 +25,17 @@ const FLUSHED_WITHIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// When the broker does not answer, or refuses.
 pub async fn create(brokers: &str) -> anyhow::Result<String> {
-    let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("the Kafka client cannot be made")?;
-    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
+    let admin: AdminClient<DefaultClientContext> =
+        client(brokers).create().context("the Kafka client cannot be made")?;
+    let options =
+        AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
     for number in 1..10_000 {
         let name = format!("atcost-demo-{number}");
         // The broker knows how many replicas it wants.
         let topic = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(-1));
-        let answers = admin
-            .create_topics([&topic], &options)
-            .await
-            .with_context(|| format!("no answer from Kafka at {brokers}; start a broker there, or leave --brokers out"))?;
+        let answers = admin.create_topics([&topic], &options).await.with_context(|| {
+            format!("no answer from Kafka at {brokers}; start a broker there, or leave --brokers out")
+        })?;
         match answers.into_iter().next() {
             Some(Ok(_)) => return Ok(name),
             Some(Err((_, Code::TopicAlreadyExists))) => {}
@@ -45,17 +46,25 @@ pub async fn create(brokers: &str) -> anyhow::Result<String> {
     bail!("Kafka at {brokers} has all of the topics atcost-demo-1 to atcost-demo-9999; delete some")
 }
 
-/// Produces every record, in order. The key keeps the records of one sender in order in one partition.
+/// Produces every record, in order. The key keeps the records of one sender in order in one
+/// partition.
 ///
 /// # Errors
 /// When the broker does not acknowledge every record.
 pub fn produce(brokers: &str, topic: &str) -> anyhow::Result<Expected> {
     let mut config = client(brokers);
-    config.set("enable.idempotence", "true").set("acks", "all").set("compression.type", "zstd").set("linger.ms", "50");
-    let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries::default()).context("the Kafka producer cannot be made")?;
-    let headers = OwnedHeaders::new().insert(Header { key: "content-type", value: Some("application/cloudevents+json; charset=UTF-8") });
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "zstd")
+        .set("linger.ms", "50");
+    let producer: BaseProducer<Deliveries> =
+        config.create_with_context(Deliveries::default()).context("the Kafka producer cannot be made")?;
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "content-type", value: Some("application/cloudevents+json; charset=UTF-8") });
     let expected = generate::records(|record| {
-        let mut message = BaseRecord::to(topic).key(record.key).payload(record.bytes).headers(headers.clone());
+        let mut message =
+            BaseRecord::to(topic).key(record.key).payload(record.bytes).headers(headers.clone());
         loop {
             match producer.send(message) {
                 Ok(()) => break,
@@ -69,11 +78,16 @@ pub fn produce(brokers: &str, topic: &str) -> anyhow::Result<Expected> {
         producer.poll(Duration::ZERO);
         producer.context().first_failure().map_or(Ok(()), Err)
     });
-    let expected = expected.with_context(|| format!("the topic {topic} at {brokers} does not take the events"))?;
-    producer.flush(FLUSHED_WITHIN).with_context(|| format!("the topic {topic} at {brokers} did not take all events in time"))?;
+    let expected =
+        expected.with_context(|| format!("the topic {topic} at {brokers} does not take the events"))?;
+    producer
+        .flush(FLUSHED_WITHIN)
+        .with_context(|| format!("the topic {topic} at {brokers} did not take all events in time"))?;
     match producer.context().first_failure() {
         None => Ok(expected),
-        Some(error) => Err(error).with_context(|| format!("the topic {topic} at {brokers} did not take all events")),
+        Some(error) => {
+            Err(error).with_context(|| format!("the topic {topic} at {brokers} did not take all events"))
+        }
     }
 }
 

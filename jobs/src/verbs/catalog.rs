@@ -39,11 +39,16 @@ pub enum Published {
     Refused(Vec<Problem>),
 }
 
-/// Puts a catalog into the journal as the version in force, unless it has problems or changes prices that were already in force.
+/// Puts a catalog into the journal as the version in force, unless it has problems or changes
+/// prices that were already in force.
 ///
 /// # Errors
 /// When files or the journal cannot be read or written.
-pub async fn publish(config: &Config, folder: &Path, allow_past_changes: Option<&str>) -> anyhow::Result<Published> {
+pub async fn publish(
+    config: &Config,
+    folder: &Path,
+    allow_past_changes: Option<&str>,
+) -> anyhow::Result<Published> {
     let checked = check(folder)?;
     let (catalog, _) = match checked.outcome {
         Ok(catalog) => catalog,
@@ -62,7 +67,8 @@ pub async fn publish(config: &Config, folder: &Path, allow_past_changes: Option<
     }
     let digest = catalog.digest;
     let note = allow_past_changes.map(str::to_owned);
-    let entry = journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
+    let entry =
+        journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
     tracing::info!(event = "catalog.published", %digest, entry, "a catalog is in force");
     Ok(Published::New { digest, entry })
 }
@@ -82,10 +88,13 @@ fn latest(journal: &Journal) -> anyhow::Result<Option<(i64, Catalog)>> {
 pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<Catalog> {
     let journal = Journal::open(&config.ledger).await?;
     let Some(digest) = digest else {
-        return latest(&journal)?.map(|(_, catalog)| catalog).context("no catalog was published yet; run `atcost catalog publish FOLDER`");
+        return latest(&journal)?
+            .map(|(_, catalog)| catalog)
+            .context("no catalog was published yet; run `atcost catalog publish FOLDER`");
     };
-    let mut found =
-        journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished && entry.digest.to_string().starts_with(digest));
+    let mut found = journal.entries().iter().filter(|entry| {
+        entry.kind == EntryKind::CatalogPublished && entry.digest.to_string().starts_with(digest)
+    });
     let Some(entry) = found.next() else {
         bail!("no published catalog has a digest that begins with {digest:?}");
     };
@@ -98,13 +107,17 @@ pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<
 fn load(body: &[u8], digest: Sha256Digest) -> anyhow::Result<Catalog> {
     let files = CatalogFiles::from_json(body)?;
     if files.digest() != digest {
-        bail!("the journal's catalog {digest} has other content; the journal is damaged, restore it from a copy");
+        bail!(
+            "the journal's catalog {digest} has other content; the journal is damaged, restore it from a copy"
+        );
     }
     match Catalog::load(&files) {
         Ok((catalog, _)) => Ok(catalog),
         Err(problems) => {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
-            bail!("the published catalog {digest} is refused by this version: {first}; publish one that is not")
+            bail!(
+                "the published catalog {digest} is refused by this version: {first}; publish one that is not"
+            )
         }
     }
 }

@@ -21,5 +21,10 @@ pub struct Compaction {
 pub async fn compact(config: &Config) -> anyhow::Result<Compaction> {
     let _busy = Busy::with("compacting the ledger");
     let done = ledger::compact::compact(&config.ledger, clock::now()).await?;
-    Ok(Compaction { files_before: done.files_before, files_after: done.files_after, rows_copied: done.rows, commits: done.commits })
+    Ok(Compaction {
+        files_before: done.files_before,
+        files_after: done.files_after,
+        rows_copied: done.rows,
+        commits: done.commits,
+    })
 }

@@ -1,4 +1,5 @@
-//! `atcost doctor`: recounts the ledger from storage and says what is wrong, and what to do about it.
+//! `atcost doctor`: recounts the ledger from storage and says what is wrong, and what to do about
+//! it.
 
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
@@ -27,7 +28,8 @@ pub struct Report {
     pub partitions: Vec<PartitionReport>,
     pub properties: BTreeMap<String, String>,
     pub catalogs: usize,
-    /// Where refused records were, as `file:line` or `topic/partition@offset`; at most [`REFUSED_LISTED`].
+    /// Where refused records were, as `file:line` or `topic/partition@offset`; at most
+    /// [`REFUSED_LISTED`].
     pub refused: Vec<String>,
     pub conflicting: Vec<String>,
     pub findings: Vec<Finding>,
@@ -57,7 +59,8 @@ pub struct Finding {
     pub help: String,
 }
 
-/// Looks at everything: properties and log (by opening), file digests, counts, positions, and the broker where one is configured.
+/// Looks at everything: properties and log (by opening), file digests, counts, positions, and the
+/// broker where one is configured.
 ///
 /// # Errors
 /// When the ledger cannot be opened at all; the error says why and what to do.
@@ -83,7 +86,10 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     if counts.conflicts > 0 {
         findings.push(Finding {
-            what: format!("{} an id with other content; the first one counts", plural(counts.conflicts, "record repeats", "records repeat")),
+            what: format!(
+                "{} an id with other content; the first one counts",
+                plural(counts.conflicts, "record repeats", "records repeat")
+            ),
             help: "ask the producer which one is right; correct a wrong one with a replace event".to_owned(),
         });
     }
@@ -119,21 +125,31 @@ fn stream_of(counts: &StreamCounts) -> Option<Stream> {
     Some(Stream { origin: Origin::parse(&counts.origin)?, partition: counts.partition })
 }
 
-fn partition_report(counts: &StreamCounts, files: &PinnedFiles, findings: &mut Vec<Finding>) -> PartitionReport {
+fn partition_report(
+    counts: &StreamCounts,
+    files: &PinnedFiles,
+    findings: &mut Vec<Finding>,
+) -> PartitionReport {
     let name = format!("{}/{}", counts.origin, counts.partition);
     let next = stream_of(counts).and_then(|stream| files.position(&stream)).map(|next| next.0);
     let damaged = "the ledger is damaged; restore it from a copy".to_owned();
     if next.is_none_or(|next| next <= counts.last_offset) {
         let next = next.map_or_else(|| "missing".to_owned(), |next| next.to_string());
         findings.push(Finding {
-            what: format!("{name}: the position is {next}, but offset {} is in the ledger", counts.last_offset),
+            what: format!(
+                "{name}: the position is {next}, but offset {} is in the ledger",
+                counts.last_offset
+            ),
             help: damaged.clone(),
         });
     }
     if counts.distinct_offsets != counts.usage + counts.rejected + counts.gaps {
         let rows = counts.usage + counts.rejected + counts.gaps;
         findings.push(Finding {
-            what: format!("{name}: {rows} rows for {} offsets: records are in the ledger twice", counts.distinct_offsets),
+            what: format!(
+                "{name}: {rows} rows for {} offsets: records are in the ledger twice",
+                counts.distinct_offsets
+            ),
             help: damaged,
         });
     }
@@ -150,12 +166,22 @@ fn partition_report(counts: &StreamCounts, files: &PinnedFiles, findings: &mut V
     }
 }
 
-/// Compares positions with what the broker has. A broker that does not answer is a finding, not an error.
-fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, partitions: &mut [PartitionReport], findings: &mut Vec<Finding>) {
+/// Compares positions with what the broker has. A broker that does not answer is a finding, not an
+/// error.
+fn ask_broker(
+    config: &Config,
+    brokers: Option<&str>,
+    topic: Option<&str>,
+    partitions: &mut [PartitionReport],
+    findings: &mut Vec<Finding>,
+) {
     let kafka = match config.kafka.with(brokers, topic) {
         Ok(kafka) => kafka,
         Err(error) => {
-            findings.push(Finding { what: format!("the broker was not asked: {error}"), help: "give --brokers and --topic".to_owned() });
+            findings.push(Finding {
+                what: format!("the broker was not asked: {error}"),
+                help: "give --brokers and --topic".to_owned(),
+            });
             return;
         }
     };
@@ -192,8 +218,12 @@ fn ask_broker(config: &Config, brokers: Option<&str>, topic: Option<&str>, parti
         }
         if next < low {
             findings.push(Finding {
-                what: format!("{name}: offsets {next} to {} were deleted by retention before they were read", low - 1),
-                help: "run `atcost ingest`, which records the gap; have the producer send the records again".to_owned(),
+                what: format!(
+                    "{name}: offsets {next} to {} were deleted by retention before they were read",
+                    low - 1
+                ),
+                help: "run `atcost ingest`, which records the gap; have the producer send the records again"
+                    .to_owned(),
             });
         }
         if high > next && next >= low {
@@ -233,7 +263,11 @@ impl Report {
             .iter()
             .take(SHOWN)
             .map(|partition| {
-                let name = if partition.stream.starts_with("file/") { partition.name.clone() } else { partition.stream.clone() };
+                let name = if partition.stream.starts_with("file/") {
+                    partition.name.clone()
+                } else {
+                    partition.stream.clone()
+                };
                 vec![
                     name,
                     partition.received.to_string(),
@@ -261,15 +295,27 @@ impl Report {
         }
         let pairs = |pairs: Vec<(String, String)>, left: &'static str, right: &'static str, align: Align| {
             let rows: Vec<Vec<String>> = pairs.into_iter().map(|(a, b)| vec![a, b]).collect();
-            if rows.is_empty() { String::new() } else { format!("\n{}", table(&[(left, Align::Left), (right, align)], &rows)) }
+            if rows.is_empty() {
+                String::new()
+            } else {
+                format!("\n{}", table(&[(left, Align::Left), (right, align)], &rows))
+            }
         };
         text.push_str(&pairs(
-            self.rejected_by_reason.iter().map(|(reason, count)| (reason.clone(), count.to_string())).collect(),
+            self.rejected_by_reason
+                .iter()
+                .map(|(reason, count)| (reason.clone(), count.to_string()))
+                .collect(),
             "rejected because",
             "records",
             Align::Right,
         ));
-        text.push_str(&pairs(self.properties.clone().into_iter().collect(), "table property", "value", Align::Left));
+        text.push_str(&pairs(
+            self.properties.clone().into_iter().collect(),
+            "table property",
+            "value",
+            Align::Left,
+        ));
         for id in &self.conflicting {
             writeln!(text, "  conflict: {}", printable(id)).expect("writing to a string cannot fail");
         }
@@ -278,7 +324,8 @@ impl Report {
             text.push_str("nothing is wrong\n");
         }
         for finding in &self.findings {
-            writeln!(text, "! {}\n  {}", printable(&finding.what), printable(&finding.help)).expect("writing to a string cannot fail");
+            writeln!(text, "! {}\n  {}", printable(&finding.what), printable(&finding.help))
+                .expect("writing to a string cannot fail");
         }
         text
     }

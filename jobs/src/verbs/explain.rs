@@ -1,4 +1,5 @@
-//! `atcost explain CHARGE`: from a charge to its cost line, the arithmetic, the price, the allocation key and the events.
+//! `atcost explain CHARGE`: from a charge to its cost line, the arithmetic, the price, the
+//! allocation key and the events.
 
 use super::catalog::published;
 use crate::config::Config;
@@ -24,14 +25,16 @@ pub struct Explained {
 /// The events listed one by one.
 const EVENTS_SHOWN: usize = 5;
 
-/// Explains a charge of a run. Without a run id, the run with the newest ledger version that has the charge.
+/// Explains a charge of a run. Without a run id, the run with the newest ledger version that has
+/// the charge.
 ///
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
 pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
     let _busy = Busy::with("rating the run again");
     let (folder, manifest) = find_run(&config.runs, run, charge_id)?;
-    let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
+    let pins =
+        manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
     if pins.run_id() != manifest.run {
         bail!(
             "run {} was made by engine {}; this is {}, which may rate differently. Use that engine, or rate the period again",
@@ -43,7 +46,11 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     let catalog = published(config, Some(&manifest.catalog)).await?;
     let files = PinnedFiles::of_ledger(&config.ledger, Some(&pins.ledger.versions)).await?;
     if files.cut != pins.ledger {
-        bail!("run {} was made from another ledger than {}; use the configuration it was made with", manifest.run, config.ledger.display());
+        bail!(
+            "run {} was made from another ledger than {}; use the configuration it was made with",
+            manifest.run,
+            config.ledger.display()
+        );
     }
     let usage = Usage::open(&files).await?;
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
@@ -53,7 +60,8 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     Ok(Explained { text: text(&explanation, &manifest, &catalog), json: as_json(&explanation, &manifest) })
 }
 
-/// The run to look in: the one named, or the newest by ledger version among those that hold the charge.
+/// The run to look in: the one named, or the newest by ledger version among those that hold the
+/// charge.
 fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(PathBuf, Manifest)> {
     let mut found: Vec<(PathBuf, Manifest)> = Vec::new();
     for period in folders(runs, "period=")? {
@@ -72,16 +80,24 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
     if let [.., (_, other), (_, newest)] = found.as_slice()
         && other.ledger_version == newest.ledger_version
     {
-        bail!("the runs {} and {} are of the same ledger version; say which one with --run", other.run, newest.run);
+        bail!(
+            "the runs {} and {} are of the same ledger version; say which one with --run",
+            other.run,
+            newest.run
+        );
     }
     found.pop().with_context(|| match run {
         Some(run) => format!("there is no run {run:?} below {}", runs.display()),
-        None => format!("no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id", runs.display()),
+        None => format!(
+            "no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id",
+            runs.display()
+        ),
     })
 }
 
 fn holds_charge(folder: &Path, charge_id: &str) -> anyhow::Result<bool> {
-    Ok(!charge_id.is_empty() && rating::output::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
+    Ok(!charge_id.is_empty()
+        && rating::output::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
 }
 
 /// Folders whose names begin with `prefix`, in byte order.
@@ -126,10 +142,17 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     if let Some(subject) = &charge.subject {
         say(format!("  for {subject}"));
     }
-    say(format!("  run {} of {}, ledger version {}, catalog {}", manifest.run, manifest.period, manifest.ledger_version, &manifest.catalog[..12]));
+    say(format!(
+        "  run {} of {}, ledger version {}, catalog {}",
+        manifest.run,
+        manifest.period,
+        manifest.ledger_version,
+        &manifest.catalog[..12]
+    ));
     say(String::new());
     say(format!("cost line {}", line.id));
-    let sub_account = line.key.sub_account.as_ref().map(|account| format!(", sub account {account}")).unwrap_or_default();
+    let sub_account =
+        line.key.sub_account.as_ref().map(|account| format!(", sub account {account}")).unwrap_or_default();
     say(format!("  {provider} ({provider_name}), account {}{sub_account}", line.key.billing_account));
     say(format!("  {} {}", line.key.sku, sku.name));
     say(format!("  charge period {}", line.key.charge_period));
@@ -140,7 +163,13 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             (Some(from), None) => format!(" (above {})", rounding::display(from)),
             (None, _) => String::new(),
         };
-        say(format!("    {}{span}: {} × {} = {}", step.label, number(&step.quantity), step.unit_price, number(&step.amount)));
+        say(format!(
+            "    {}{span}: {} × {} = {}",
+            step.label,
+            number(&step.quantity),
+            step.unit_price,
+            number(&step.amount)
+        ));
     }
     say(format!(
         "  {quantity} cost {} {}; the invoice line settles at {}",
@@ -151,14 +180,29 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(String::new());
     let key = match (&line.rule, &charge.metered_quantity) {
         (Rule::Proportional | Rule::Direct, Some(metered)) => {
-            let metered_unit = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter)).map_or("", |meter| meter.unit.as_str());
+            let metered_unit = sku
+                .metered
+                .as_ref()
+                .and_then(|metered| catalog.meters.get(&metered.meter))
+                .map_or("", |meter| meter.unit.as_str());
             let total = total_metered(explanation);
             format!("{metered} of {total} {metered_unit}")
         }
         (Rule::Even { .. }, _) => format!("1 of {} customers", line.shares.len()),
         (Rule::Fixed { shares }, _) => {
-            let own = charge.customer.as_ref().and_then(|customer| shares.get(customer)).map_or_else(String::new, ToString::to_string);
-            format!("{own} of the weights {}", shares.iter().map(|(customer, share)| format!("{customer} {share}")).collect::<Vec<_>>().join(", "))
+            let own = charge
+                .customer
+                .as_ref()
+                .and_then(|customer| shares.get(customer))
+                .map_or_else(String::new, ToString::to_string);
+            format!(
+                "{own} of the weights {}",
+                shares
+                    .iter()
+                    .map(|(customer, share)| format!("{customer} {share}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
         }
         (Rule::Proportional | Rule::Direct, None) => "nothing".to_owned(),
     };
@@ -167,18 +211,36 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(String::new());
     match &sku.metered {
         None => say("no events: this price does not follow usage".to_owned()),
-        Some(_) => say(format!("{}, {events_total} in the meter's unit", plural(events.len() as u64, "event", "events"))),
+        Some(_) => say(format!(
+            "{}, {events_total} in the meter's unit",
+            plural(events.len() as u64, "event", "events")
+        )),
     }
     if !events.is_empty() {
         let rows: Vec<Vec<String>> = events
             .iter()
             .take(EVENTS_SHOWN)
-            .map(|event| vec![event.place.clone(), event.time.to_string(), event.quantity.to_string(), event.source.clone(), event.id.clone()])
+            .map(|event| {
+                vec![
+                    event.place.clone(),
+                    event.time.to_string(),
+                    event.quantity.to_string(),
+                    event.source.clone(),
+                    event.id.clone(),
+                ]
+            })
             .collect();
-        let columns = [("where", Align::Left), ("time", Align::Left), ("value", Align::Right), ("source", Align::Left), ("id", Align::Left)];
+        let columns = [
+            ("where", Align::Left),
+            ("time", Align::Left),
+            ("value", Align::Right),
+            ("source", Align::Left),
+            ("id", Align::Left),
+        ];
         text.push_str(&table(&columns, &rows));
         if events.len() > EVENTS_SHOWN {
-            writeln!(text, "  … and {} more", events.len() - EVENTS_SHOWN).expect("writing to a string cannot fail");
+            writeln!(text, "  … and {} more", events.len() - EVENTS_SHOWN)
+                .expect("writing to a string cannot fail");
         }
     }
     text
@@ -197,7 +259,9 @@ fn number(value: &rounding::Exact) -> String {
 fn total_metered(explanation: &Explanation<'_>) -> String {
     let mut total = schemas::decimal::QuantityTotal::ZERO;
     for share in &explanation.line.shares {
-        let Ok(sum) = total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO)) else {
+        let Ok(sum) =
+            total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO))
+        else {
             return "a total too large to print".to_owned();
         };
         total = sum;

@@ -39,12 +39,19 @@ impl fmt::Display for Input {
     }
 }
 
-/// Reads a source into the ledger. SIGTERM and Ctrl-C end it cleanly: the open batch is committed whole or not at all.
+/// Reads a source into the ledger. SIGTERM and Ctrl-C end it cleanly: the open batch is committed
+/// whole or not at all.
 ///
 /// # Errors
-/// When the source cannot be read as configured, metrics cannot be served where they should, the ledger cannot be opened, or another
-/// writer owns it.
-pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up: bool, alarms: &Arc<Alarms>) -> anyhow::Result<Summary> {
+/// When the source cannot be read as configured, metrics cannot be served where they should, the
+/// ledger cannot be opened, or another writer owns it.
+pub async fn ingest(
+    config: &Config,
+    from: &Input,
+    shard: Shard,
+    until_caught_up: bool,
+    alarms: &Arc<Alarms>,
+) -> anyhow::Result<Summary> {
     let listening = config.metrics.as_deref().map(listen).transpose()?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
@@ -54,7 +61,9 @@ pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up
     }
     let mut source: Box<dyn Source> = match from {
         Input::Files(path) => Box::new(FilesSource::new(path)?.sharded(shard)),
-        Input::Kafka { brokers, topic } => Box::new(KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?.sharded(shard)),
+        Input::Kafka { brokers, topic } => Box::new(
+            KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?.sharded(shard),
+        ),
     };
     let mut decoder = decoder(config)?;
     let rediscover_every = match from {
@@ -63,12 +72,28 @@ pub async fn ingest(config: &Config, from: &Input, shard: Shard, until_caught_up
     };
     let metrics = Arc::new(Metrics::default());
     let _endpoint = listening
-        .map(|listening| listening.serve(Watch::new(&config.ledger, shard.index()), metrics.clone(), alarms.clone(), config.policy.max_age))
+        .map(|listening| {
+            listening.serve(
+                Watch::new(&config.ledger, shard.index()),
+                metrics.clone(),
+                alarms.clone(),
+                config.policy.max_age,
+            )
+        })
         .transpose()?;
     let settings = Settings { policy: config.policy, until_caught_up, rediscover_every, metrics };
     tracing::info!(event = "ingest.started", ledger = %config.ledger.display(), %shard, version = ledger.version(), "reading {from}");
     let mut line = ProgressLine::new();
-    let summary = pipeline::run(&mut *source, &mut decoder, &mut ledger, &settings, &stop, clock::now, &mut |progress| line.show(progress)).await;
+    let summary = pipeline::run(
+        &mut *source,
+        &mut decoder,
+        &mut ledger,
+        &settings,
+        &stop,
+        clock::now,
+        &mut |progress| line.show(progress),
+    )
+    .await;
     line.finish();
     tell_end(&summary);
     Ok(summary?)
@@ -78,17 +103,29 @@ fn tell_end(summary: &Result<Summary, IngestError>) {
     match summary {
         Ok(summary) => {
             let Summary { received, usage, rejected, gaps, commits, .. } = summary;
-            tracing::info!(event = "ingest.stopped", received, usage, rejected, gaps, commits, "stopped cleanly");
+            tracing::info!(
+                event = "ingest.stopped",
+                received,
+                usage,
+                rejected,
+                gaps,
+                commits,
+                "stopped cleanly"
+            );
         }
         Err(error) if error.kind() == ErrorKind::Fenced => {
-            tracing::error!(event = "commit.fenced", "another writer has written to this shard; this one stops");
+            tracing::error!(
+                event = "commit.fenced",
+                "another writer has written to this shard; this one stops"
+            );
         }
         // Told by whoever called, like any other error.
         Err(_) => {}
     }
 }
 
-/// The decoder that the configuration describes: schema ids from the registry, or else from the table.
+/// The decoder that the configuration describes: schema ids from the registry, or else from the
+/// table.
 fn decoder(config: &Config) -> anyhow::Result<Decoder> {
     let table = SchemaTable::read(&config.schemas)?;
     let more: Vec<_> = table.schemas().collect();
@@ -114,7 +151,8 @@ fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line on stderr that says how it goes: rewritten in place on a terminal, a new one every few seconds elsewhere.
+/// One line on stderr that says how it goes: rewritten in place on a terminal, a new one every few
+/// seconds elsewhere.
 struct ProgressLine {
     terminal: bool,
     started: Instant,
@@ -136,7 +174,10 @@ impl ProgressLine {
         let seconds = self.started.elapsed().as_millis().max(1);
         let rate = u128::from(progress.received) * 1000 / seconds;
         let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        let line = format!("{} received, {rate}/s, lag {lag}, {} rejected, {} gaps", progress.received, progress.rejected, progress.gaps);
+        let line = format!(
+            "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
+            progress.received, progress.rejected, progress.gaps
+        );
         let mut stderr = std::io::stderr().lock();
         // A progress line that cannot be shown is no reason to stop.
         let _ = if self.terminal { write!(stderr, "\r\x1b[K{line}") } else { writeln!(stderr, "{line}") };

@@ -1,4 +1,5 @@
-//! One file per verb. Each does its work and gives a value; what is printed is made from that value.
+//! One file per verb. Each does its work and gives a value; what is printed is made from that
+//! value.
 
 pub mod catalog; // check and publish
 pub mod compact; // few files out of many

@@ -18,7 +18,8 @@ pub struct Rated {
     pub folder: PathBuf,
     pub manifest: Manifest,
     pub catalog: Catalog,
-    /// Where refused records were, in ledger order, as `file:line` or `topic/partition@offset`; at most [`REFUSED_LISTED`].
+    /// Where refused records were, in ledger order, as `file:line` or `topic/partition@offset`; at
+    /// most [`REFUSED_LISTED`].
     pub refused: Vec<String>,
 }
 
@@ -46,7 +47,8 @@ pub struct Summary<'a> {
 /// Rates a month and writes the run.
 ///
 /// # Errors
-/// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is written then.
+/// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is
+/// written then.
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
     let _busy = Busy::with(format!("rating {month}"));
     let catalog = published(config, cut.catalog.as_deref()).await?;

@@ -21,7 +21,8 @@ pub struct Division {
 /// Says how the ledger is divided, after dividing it into `shards` where that is given.
 ///
 /// # Errors
-/// When the ledger cannot be opened, or another division was interrupted and must be completed first.
+/// When the ledger cannot be opened, or another division was interrupted and must be completed
+/// first.
 pub async fn shards(config: &Config, shards: Option<u32>) -> anyhow::Result<Division> {
     let changed = match shards {
         Some(shards) => {

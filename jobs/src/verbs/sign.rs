@@ -48,12 +48,17 @@ pub async fn sign(config: &Config, first: bool) -> anyhow::Result<Report> {
     Ok(report(&signer, once(config, &signer, first).await?))
 }
 
-/// Signs every log that has grown, every so often, until it is asked to stop or something is found. `shown` gets each report that has
-/// anything new.
+/// Signs every log that has grown, every so often, until it is asked to stop or something is found.
+/// `shown` gets each report that has anything new.
 ///
 /// # Errors
 /// As [`sign`]. Storage that does not answer is tried again.
-pub async fn follow(config: &Config, first: bool, every: Duration, shown: &mut dyn FnMut(&Report)) -> anyhow::Result<Verdict> {
+pub async fn follow(
+    config: &Config,
+    first: bool,
+    every: Duration,
+    shown: &mut dyn FnMut(&Report),
+) -> anyhow::Result<Verdict> {
     let signer = open(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be watched")?;
@@ -82,7 +87,10 @@ pub async fn follow(config: &Config, first: bool, every: Duration, shown: &mut d
 }
 
 fn open(config: &Config) -> anyhow::Result<Signer> {
-    let settings = config.signer.as_ref().context("there is no [signer] in the configuration: say where its key and its state are")?;
+    let settings = config
+        .signer
+        .as_ref()
+        .context("there is no [signer] in the configuration: say where its key and its state are")?;
     Ok(Signer::open(&settings.key, &settings.state)?)
 }
 
@@ -107,8 +115,13 @@ impl Report {
     }
 
     pub fn text(&self) -> String {
-        let rows: Vec<Vec<String>> = self.logs.iter().map(|log| vec![log.log.clone(), log.before.to_string(), log.signed.to_string()]).collect();
-        let mut text = table(&[("log", Align::Left), ("signed before", Align::Right), ("signed", Align::Right)], &rows);
+        let rows: Vec<Vec<String>> = self
+            .logs
+            .iter()
+            .map(|log| vec![log.log.clone(), log.before.to_string(), log.signed.to_string()])
+            .collect();
+        let mut text =
+            table(&[("log", Align::Left), ("signed before", Align::Right), ("signed", Align::Right)], &rows);
         for log in &self.logs {
             for finding in &log.findings {
                 writeln!(text, "! {finding}").expect("writing to a string cannot fail");

@@ -66,7 +66,8 @@ pub(super) fn log_name(shard: u32) -> String {
     }
 }
 
-/// Verifies the ledger. Signatures are checked with `key`, or with the signer's own where it is configured and readable here.
+/// Verifies the ledger. Signatures are checked with `key`, or with the signer's own where it is
+/// configured and readable here.
 ///
 /// # Errors
 /// When the ledger cannot be read at all, or the key is none.
@@ -77,7 +78,8 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
         (None, _) => None,
     };
     let mut telling = Telling::new();
-    let report = ledger::verify::verify(&config.ledger, key.as_ref(), &mut |progress| telling.tell(progress)).await?;
+    let report =
+        ledger::verify::verify(&config.ledger, key.as_ref(), &mut |progress| telling.tell(progress)).await?;
     drop(telling);
     let mut findings: Vec<Found> = report.findings.into_iter().map(Found::from).collect();
     let mut logs = Vec::new();
@@ -93,7 +95,12 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
             signature_checked: signed.is_some_and(|signed| signed.checked),
         });
     }
-    Ok(Report { ledger: config.ledger.display().to_string(), logs, verifier: key.map(|key| key.to_string()), findings })
+    Ok(Report {
+        ledger: config.ledger.display().to_string(),
+        logs,
+        verifier: key.map(|key| key.to_string()),
+        findings,
+    })
 }
 
 impl Report {
@@ -112,7 +119,14 @@ impl Report {
                     Some(size) => format!("{size}?"),
                     None => "-".to_owned(),
                 };
-                vec![log.log.clone(), log.commits.to_string(), log.files.to_string(), log.rows.to_string(), root, signed]
+                vec![
+                    log.log.clone(),
+                    log.commits.to_string(),
+                    log.files.to_string(),
+                    log.rows.to_string(),
+                    root,
+                    signed,
+                ]
             })
             .collect();
         let columns = [
@@ -139,7 +153,8 @@ impl Report {
     }
 }
 
-/// One line on stderr that says how far a long run is: rewritten in place on a terminal, a new one every ten seconds elsewhere.
+/// One line on stderr that says how far a long run is: rewritten in place on a terminal, a new one
+/// every ten seconds elsewhere.
 pub(super) struct Telling {
     terminal: bool,
     next: Instant,
@@ -148,7 +163,11 @@ pub(super) struct Telling {
 
 impl Telling {
     pub(super) fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), next: Instant::now() + Duration::from_secs(2), shown: false }
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            next: Instant::now() + Duration::from_secs(2),
+            shown: false,
+        }
     }
 
     pub(super) fn tell(&mut self, progress: Progress) {
@@ -158,9 +177,18 @@ impl Telling {
         let every = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
         self.next = Instant::now() + every;
         self.shown = true;
-        let line = format!("recomputing {}: commit {} of {}", log_name(progress.shard), progress.commit, progress.commits);
+        let line = format!(
+            "recomputing {}: commit {} of {}",
+            log_name(progress.shard),
+            progress.commit,
+            progress.commits
+        );
         // A progress line that cannot be shown is no reason to stop.
-        let _ = if self.terminal { write!(std::io::stderr(), "\r\x1b[K{line}") } else { writeln!(std::io::stderr(), "{line}") };
+        let _ = if self.terminal {
+            write!(std::io::stderr(), "\r\x1b[K{line}")
+        } else {
+            writeln!(std::io::stderr(), "{line}")
+        };
     }
 }
 

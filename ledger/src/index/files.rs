@@ -1,7 +1,7 @@
 //! Files that appear whole: written under another name, made durable, renamed.
 //!
-//! The index would be right without any of it, because what is torn or lost is found out by its checksum or its length and built again.
-//! It is done so that a power loss seldom costs that work.
+//! The index would be right without any of it, because what is torn or lost is found out by its
+//! checksum or its length and built again. It is done so that a power loss seldom costs that work.
 
 use crate::index::IndexError;
 use std::fs::File;
@@ -34,12 +34,16 @@ pub(super) fn publish(file: &File, path: &Path) -> Result<(), IndexError> {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), IndexError> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| IndexError::storage(folder, "making durable", &error))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| IndexError::storage(folder, "making durable", &error))
 }
 
 pub(super) fn remove(path: &Path) -> Result<(), IndexError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(IndexError::storage(path, "removing", &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(IndexError::storage(path, "removing", &error))
+        }
         _ => {
             fail::fail_point!("index.file-removed");
             Ok(())
@@ -52,7 +56,9 @@ pub(super) fn remove_others(folder: &Path, keep: &[String]) -> Result<(), IndexE
     let failed = |error: std::io::Error| IndexError::storage(folder, "listing", &error);
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
-        if !keep.iter().any(|name| entry.file_name() == name.as_str()) && entry.file_type().map_err(failed)?.is_file() {
+        if !keep.iter().any(|name| entry.file_name() == name.as_str())
+            && entry.file_type().map_err(failed)?.is_file()
+        {
             remove(&entry.path())?;
         }
     }

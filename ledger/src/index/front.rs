@@ -1,7 +1,8 @@
 //! The youngest ids, in memory, until there are enough of them for a run.
 //!
-//! A key's high bits are its place: the slots, read in order, are the keys in order. A lookup therefore ends at the first key that is
-//! larger, and making a run of the front is one scan. Keys are hashes with a secret key, so nobody can choose to collide.
+//! A key's high bits are its place: the slots, read in order, are the keys in order. A lookup
+//! therefore ends at the first key that is larger, and making a run of the front is one scan. Keys
+//! are hashes with a secret key, so nobody can choose to collide.
 
 use crate::index::Hashed;
 
@@ -22,7 +23,13 @@ pub(super) struct Front {
 impl Front {
     /// Room for about `keys` before it must grow.
     pub(super) fn new(keys: usize) -> Self {
-        let mut front = Self { keys: Vec::new(), contents: Vec::new(), places: 0, held: 0, at_least: (keys * 2).next_power_of_two() };
+        let mut front = Self {
+            keys: Vec::new(),
+            contents: Vec::new(),
+            places: 0,
+            held: 0,
+            at_least: (keys * 2).next_power_of_two(),
+        };
         front.clear();
         front
     }
@@ -79,11 +86,15 @@ impl Front {
         usize::try_from(place).expect("a place is below the number of places")
     }
 
-    /// Puts an entry before the larger keys of its cluster, each of which moves on by one slot. Gives back the one for which no slot was left.
+    /// Puts an entry before the larger keys of its cluster, each of which moves on by one slot.
+    /// Gives back the one for which no slot was left.
     fn insert(&mut self, slot: usize, mut entry: Hashed) -> Option<Hashed> {
         self.held += 1;
         for (key, content) in self.keys[slot..].iter_mut().zip(&mut self.contents[slot..]) {
-            let before = Hashed { key: std::mem::replace(key, entry.key), content: std::mem::replace(content, entry.content) };
+            let before = Hashed {
+                key: std::mem::replace(key, entry.key),
+                content: std::mem::replace(content, entry.content),
+            };
             if before.key == EMPTY {
                 return None;
             }
@@ -103,6 +114,10 @@ impl Front {
 
     /// In ascending order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Hashed> {
-        self.keys.iter().zip(&self.contents).filter(|(key, _)| **key != EMPTY).map(|(key, content)| Hashed { key: *key, content: *content })
+        self.keys
+            .iter()
+            .zip(&self.contents)
+            .filter(|(key, _)| **key != EMPTY)
+            .map(|(key, content)| Hashed { key: *key, content: *content })
     }
 }

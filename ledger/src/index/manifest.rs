@@ -1,4 +1,5 @@
-//! Which files make up the index, and what they hold. Replaced as a whole; a file that it does not name is rubbish.
+//! Which files make up the index, and what they hold. Replaced as a whole; a file that it does not
+//! name is rubbish.
 
 use crate::index::{IndexError, Mark, Totals, files};
 use std::path::Path;
@@ -37,7 +38,9 @@ impl Manifest {
     pub(super) fn read(folder: &Path) -> Result<Option<Self>, IndexError> {
         let path = folder.join(NAME);
         match std::fs::read(&path) {
-            Ok(bytes) => Self::decode(&bytes).map(Some).ok_or_else(|| IndexError::damaged(&path, "it is not what was written".to_owned())),
+            Ok(bytes) => Self::decode(&bytes)
+                .map(Some)
+                .ok_or_else(|| IndexError::damaged(&path, "it is not what was written".to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(IndexError::storage(&path, "reading", &error)),
         }
@@ -62,7 +65,8 @@ impl Manifest {
         bytes.extend_from_slice(&self.mark.version.to_le_bytes());
         bytes.extend_from_slice(&self.mark.digest);
         let Totals { keys, duplicates, conflicts } = self.totals;
-        for number in [keys, duplicates, conflicts, self.front.iter().count() as u64, self.runs.len() as u64] {
+        for number in [keys, duplicates, conflicts, self.front.iter().count() as u64, self.runs.len() as u64]
+        {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         for run in self.front.iter().chain(&self.runs) {
@@ -85,15 +89,30 @@ impl Manifest {
         }
         let secret = take(&mut rest)?;
         let mark = Mark { version: number(&mut rest)?, digest: take(&mut rest)? };
-        let totals = Totals { keys: number(&mut rest)?, duplicates: number(&mut rest)?, conflicts: number(&mut rest)? };
+        let totals = Totals {
+            keys: number(&mut rest)?,
+            duplicates: number(&mut rest)?,
+            conflicts: number(&mut rest)?,
+        };
         let (fronts, count) = (number(&mut rest)?, number(&mut rest)?);
         let mut names = Vec::new();
         while !rest.is_empty() {
-            names.push(RunName { number: number(&mut rest)?, level: u32::from_le_bytes(take(&mut rest)?), keys: number(&mut rest)? });
+            names.push(RunName {
+                number: number(&mut rest)?,
+                level: u32::from_le_bytes(take(&mut rest)?),
+                keys: number(&mut rest)?,
+            });
         }
-        let runs = names.split_off(usize::try_from(fronts).ok().filter(|fronts| *fronts <= names.len().min(1))?);
+        let runs =
+            names.split_off(usize::try_from(fronts).ok().filter(|fronts| *fronts <= names.len().min(1))?);
         let keys = names.iter().chain(&runs).try_fold(0_u64, |sum, run| sum.checked_add(run.keys))?;
-        (runs.len() as u64 == count && keys == totals.keys).then(|| Self { secret, mark, totals, front: names.pop(), runs })
+        (runs.len() as u64 == count && keys == totals.keys).then(|| Self {
+            secret,
+            mark,
+            totals,
+            front: names.pop(),
+            runs,
+        })
     }
 }
 

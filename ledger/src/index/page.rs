@@ -1,6 +1,8 @@
-//! The unit of storage: 4 KiB whose last word is a checksum over the rest and over where the page belongs.
+//! The unit of storage: 4 KiB whose last word is a checksum over the rest and over where the page
+//! belongs.
 //!
-//! Nothing here knows what a page holds. Invariant: no word of a page is handed out before its checksum was compared.
+//! Nothing here knows what a page holds. Invariant: no word of a page is handed out before its
+//! checksum was compared.
 
 use crate::index::IndexError;
 use std::fs::File;
@@ -12,7 +14,8 @@ pub(super) const BYTES: usize = WORDS * 8;
 /// Words that a page's user has; the last one is the checksum.
 pub(super) const USABLE: usize = WORDS - 1;
 
-/// What tells the pages of one file from those of every other, so that a page is not taken for its namesake in an older file.
+/// What tells the pages of one file from those of every other, so that a page is not taken for its
+/// namesake in an older file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Salt(u32);
 
@@ -45,14 +48,24 @@ pub(super) fn seal(words: &[u64; USABLE], salt: Salt, page: u64, bytes: &mut Vec
 }
 
 /// Reads as many pages as `words` has room for, from page `first`. `bytes` is only room to work in.
-pub(super) fn read(file: &File, path: &Path, salt: Salt, first: u64, words: &mut [u64], bytes: &mut Vec<u8>) -> Result<(), IndexError> {
+pub(super) fn read(
+    file: &File,
+    path: &Path,
+    salt: Salt,
+    first: u64,
+    words: &mut [u64],
+    bytes: &mut Vec<u8>,
+) -> Result<(), IndexError> {
     assert!(words.len().is_multiple_of(WORDS), "whole pages are read");
     bytes.resize(words.len() * 8, 0);
     file.read_exact_at(bytes, first * BYTES as u64).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => IndexError::damaged(path, format!("it ends within page {first}")),
+        std::io::ErrorKind::UnexpectedEof => {
+            IndexError::damaged(path, format!("it ends within page {first}"))
+        }
         _ => IndexError::storage(path, "reading", &error),
     })?;
-    for ((page, bytes), words) in (first..).zip(bytes.chunks_exact(BYTES)).zip(words.chunks_exact_mut(WORDS)) {
+    for ((page, bytes), words) in (first..).zip(bytes.chunks_exact(BYTES)).zip(words.chunks_exact_mut(WORDS))
+    {
         for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             *word = u64::from_le_bytes(bytes.try_into().expect("a chunk has 8 bytes"));
         }

@@ -1,8 +1,10 @@
-//! A run: keys in ascending order with their contents, in a file that is never changed, and a filter that says which keys are not in it.
+//! A run: keys in ascending order with their contents, in a file that is never changed, and a
+//! filter that says which keys are not in it.
 //!
-//! The file is pages: first the filter's, then the entries'. The filter is a Bloom filter of 64-byte blocks. A key's high bits are its block, so
-//! the blocks are in the order of the keys, a filter is written while a merge goes along, and a block knows between which entries its keys are:
-//! what passes the filter is looked for in one or two pages.
+//! The file is pages: first the filter's, then the entries'. The filter is a Bloom filter of
+//! 64-byte blocks. A key's high bits are its block, so the blocks are in the order of the keys, a
+//! filter is written while a merge goes along, and a block knows between which entries its keys
+//! are: what passes the filter is looked for in one or two pages.
 
 use crate::index::manifest::RunName;
 use crate::index::page::{self, BYTES, Salt, USABLE, WORDS};
@@ -15,12 +17,14 @@ use std::path::{Path, PathBuf};
 const ENTRY_WORDS: usize = 4;
 const ENTRIES_PER_PAGE: u64 = 127;
 const BLOCK_WORDS: usize = 8;
-/// Then follow, in the same page, the numbers of the entries at which each of them begins and the last one ends, as 61 halves of words.
+/// Then follow, in the same page, the numbers of the entries at which each of them begins and the
+/// last one ends, as 61 halves of words.
 const BLOCKS_PER_PAGE: u64 = 60;
 const STARTS_AT: usize = 480;
 /// Pages that are read or written at a time where one follows the other.
 const CHUNK_PAGES: usize = 16;
-/// Below this many keys a filter may be generous; more than 99 of 100 absent keys are told from present ones above it, 999 of 1000 below.
+/// Below this many keys a filter may be generous; more than 99 of 100 absent keys are told from
+/// present ones above it, 999 of 1000 below.
 const LARGE: u64 = 1 << 24;
 
 /// How many pages of what a run of so many keys has.
@@ -35,7 +39,12 @@ struct Shape {
 impl Shape {
     fn of(keys: u64) -> Self {
         let blocks = keys.div_ceil(if keys < LARGE { 32 } else { 48 });
-        Self { keys, blocks, filter_pages: blocks.div_ceil(BLOCKS_PER_PAGE), entry_pages: keys.div_ceil(ENTRIES_PER_PAGE) }
+        Self {
+            keys,
+            blocks,
+            filter_pages: blocks.div_ceil(BLOCKS_PER_PAGE),
+            entry_pages: keys.div_ceil(ENTRIES_PER_PAGE),
+        }
     }
 
     fn bytes(self) -> u64 {
@@ -47,7 +56,8 @@ impl Shape {
     }
 }
 
-/// Words with four bits set, as good as random. Two of them in two words of a block stand for a key: a test is then two loads and no loop.
+/// Words with four bits set, as good as random. Two of them in two words of a block stand for a
+/// key: a test is then two loads and no loop.
 const PATTERNS: [u64; 1024] = {
     let mut patterns = [0_u64; 1024];
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -64,7 +74,8 @@ const PATTERNS: [u64; 1024] = {
     patterns
 };
 
-/// What a key sets in its block: words, and the bits in each. The key's low bits say it, which did not choose the block.
+/// What a key sets in its block: words, and the bits in each. The key's low bits say it, which did
+/// not choose the block.
 fn bits(key: u128) -> [(usize, u64); 2] {
     let low = u64::try_from(key & u128::from(u64::MAX)).expect("64 bits are left");
     let half = |bits: u64| (index_of(bits & 7), PATTERNS[index_of((bits >> 3) & 1023)]);
@@ -113,13 +124,18 @@ impl Run {
     pub(super) fn open(folder: &Path, name: RunName, secret: &[u8; 16]) -> Result<Self, IndexError> {
         let path = folder.join(name.file());
         let file = File::open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => IndexError::damaged(&path, "the manifest names it, but it is gone".to_owned()),
+            std::io::ErrorKind::NotFound => {
+                IndexError::damaged(&path, "the manifest names it, but it is gone".to_owned())
+            }
             _ => IndexError::storage(&path, "opening", &error),
         })?;
         let shape = Shape::of(name.keys);
         let length = file.metadata().map_err(|error| IndexError::storage(&path, "reading", &error))?.len();
         if length != shape.bytes() {
-            return Err(IndexError::damaged(&path, format!("it has {length} bytes instead of {}", shape.bytes())));
+            return Err(IndexError::damaged(
+                &path,
+                format!("it has {length} bytes instead of {}", shape.bytes()),
+            ));
         }
         let salt = Salt::new(secret, name.number);
         Ok(Self { name, shape, path, file, salt, filter: None })
@@ -151,8 +167,14 @@ impl Run {
         Ok(())
     }
 
-    /// Appends to `maybe` the places in `entries` of those that the run may hold: all that it does hold, and a few others.
-    pub(super) fn filter(&self, entries: &[Hashed], scratch: &mut Scratch, maybe: &mut Vec<usize>) -> Result<(), IndexError> {
+    /// Appends to `maybe` the places in `entries` of those that the run may hold: all that it does
+    /// hold, and a few others.
+    pub(super) fn filter(
+        &self,
+        entries: &[Hashed],
+        scratch: &mut Scratch,
+        maybe: &mut Vec<usize>,
+    ) -> Result<(), IndexError> {
         match &self.filter {
             Some(filter) => {
                 let may = |key: u128| {
@@ -161,15 +183,23 @@ impl Run {
                     let words = &filter[page..page + WORDS][block_words(block)];
                     may_hold(words.try_into().expect("a block has 8 words"), key)
                 };
-                maybe.extend(entries.iter().enumerate().filter(|(_, entry)| may(entry.key)).map(|(place, _)| place));
+                maybe.extend(
+                    entries.iter().enumerate().filter(|(_, entry)| may(entry.key)).map(|(place, _)| place),
+                );
             }
             None => self.filter_from_file(entries, scratch, maybe)?,
         }
         Ok(())
     }
 
-    /// As [`Self::filter`], where the filter has no room in memory: its pages are read in order, those without a key of ours left out.
-    fn filter_from_file(&self, entries: &[Hashed], scratch: &mut Scratch, maybe: &mut Vec<usize>) -> Result<(), IndexError> {
+    /// As [`Self::filter`], where the filter has no room in memory: its pages are read in order,
+    /// those without a key of ours left out.
+    fn filter_from_file(
+        &self,
+        entries: &[Hashed],
+        scratch: &mut Scratch,
+        maybe: &mut Vec<usize>,
+    ) -> Result<(), IndexError> {
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_unstable_by_key(|place| entries[*place].key);
         let dense = entries.len() as u64 > self.shape.filter_pages / 4;
@@ -208,7 +238,10 @@ impl Run {
             }
         };
         if from > until || until > self.shape.keys {
-            return Err(IndexError::damaged(&self.path, format!("block {block} of the filter has entries {from} to {until} of {}", self.shape.keys)));
+            return Err(IndexError::damaged(
+                &self.path,
+                format!("block {block} of the filter has entries {from} to {until} of {}", self.shape.keys),
+            ));
         }
         let mut at = from;
         while at < until {
@@ -216,11 +249,19 @@ impl Run {
             if scratch.page != Some((self.name.number, page)) {
                 scratch.page = None;
                 scratch.entries.resize(WORDS, 0);
-                page::read(&self.file, &self.path, self.salt, self.shape.filter_pages + page, &mut scratch.entries, &mut scratch.bytes)?;
+                page::read(
+                    &self.file,
+                    &self.path,
+                    self.salt,
+                    self.shape.filter_pages + page,
+                    &mut scratch.entries,
+                    &mut scratch.bytes,
+                )?;
                 scratch.page = Some((self.name.number, page));
             }
             let end = until.min((page + 1) * ENTRIES_PER_PAGE);
-            let entries = &scratch.entries[index_of(at % ENTRIES_PER_PAGE) * ENTRY_WORDS..][..index_of(end - at) * ENTRY_WORDS];
+            let entries = &scratch.entries[index_of(at % ENTRIES_PER_PAGE) * ENTRY_WORDS..]
+                [..index_of(end - at) * ENTRY_WORDS];
             for entry in entries.chunks_exact(ENTRY_WORDS) {
                 let entry = entry_of(entry);
                 if entry.key >= key {
@@ -234,8 +275,17 @@ impl Run {
 
     /// Every entry, in order.
     pub(super) fn reader(&self) -> Result<Reader, IndexError> {
-        let file = self.file.try_clone().map_err(|error| IndexError::storage(&self.path, "opening", &error))?;
-        Ok(Reader { path: self.path.clone(), file, salt: self.salt, shape: self.shape, next: 0, words: Vec::new(), bytes: Vec::new() })
+        let file =
+            self.file.try_clone().map_err(|error| IndexError::storage(&self.path, "opening", &error))?;
+        Ok(Reader {
+            path: self.path.clone(),
+            file,
+            salt: self.salt,
+            shape: self.shape,
+            next: 0,
+            words: Vec::new(),
+            bytes: Vec::new(),
+        })
     }
 }
 
@@ -272,7 +322,14 @@ impl Reader {
         if within == 0 && in_chunk == 0 {
             let pages = (self.shape.entry_pages - page).min(CHUNK_PAGES as u64);
             self.words.resize(index_of(pages) * WORDS, 0);
-            page::read(&self.file, &self.path, self.salt, self.shape.filter_pages + page, &mut self.words, &mut self.bytes)?;
+            page::read(
+                &self.file,
+                &self.path,
+                self.salt,
+                self.shape.filter_pages + page,
+                &mut self.words,
+                &mut self.bytes,
+            )?;
         }
         self.next += 1;
         let at = in_chunk * WORDS + within * ENTRY_WORDS;
@@ -411,7 +468,12 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    pub(super) fn begin(folder: &Path, runs: &[&Run], name: RunName, secret: &[u8; 16]) -> Result<Self, IndexError> {
+    pub(super) fn begin(
+        folder: &Path,
+        runs: &[&Run],
+        name: RunName,
+        secret: &[u8; 16],
+    ) -> Result<Self, IndexError> {
         let mut merge = Self {
             inputs: runs.iter().map(|run| run.name.number).collect(),
             level: name.level,
@@ -437,7 +499,10 @@ impl Merge {
                 return Ok(true);
             }
             if key <= self.writer.last {
-                return Err(IndexError::damaged(&self.readers[least].path, "it has a key that another run has too".to_owned()));
+                return Err(IndexError::damaged(
+                    &self.readers[least].path,
+                    "it has a key that another run has too".to_owned(),
+                ));
             }
             self.writer.push(Hashed { key, content })?;
             self.heads[least] = head(&mut self.readers[least])?;

@@ -1,17 +1,20 @@
-//! From records, one at a time, to the rows of one commit: their columns, and the bytes that are hashed for them.
+//! From records, one at a time, to the rows of one commit: their columns, and the bytes that are
+//! hashed for them.
 //!
-//! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. Of a content only the digest is kept, taken
-//! while the content is still near the processor. What is not known before the commit, its version, comes at the end.
+//! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. Of a
+//! content only the digest is kept, taken while the content is still near the processor. What is
+//! not known before the commit, its version, comes at the end.
 //!
-//! It checks what ingest promises, because a promise that is only made once is not one: every row lies in the advance of its
-//! stream, offsets only grow, and the counts add up. A batch that breaks this is a programming error and stops the process.
+//! It checks what ingest promises, because a promise that is only made once is not one: every row
+//! lies in the advance of its stream, offsets only grow, and the counts add up. A batch that breaks
+//! this is a programming error and stops the process.
 
 use super::words::{Words, once_each, same};
 use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
 use crate::lanes;
 use arrow::array::{
-    Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array, Int64Array, PrimitiveArray, RecordBatch,
-    StringBuilder, TimestampMicrosecondArray,
+    Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array,
+    Int64Array, PrimitiveArray, RecordBatch, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
@@ -49,14 +52,16 @@ pub struct BatchBuilder {
     streams: Vec<StreamState>,
     counts: Counts,
     headers: Vec<[u8; HEADER_BYTES]>,
-    /// Of the rows from `content_digests.len()` on, what the digests are taken of, one after the other, and where each ends.
+    /// Of the rows from `content_digests.len()` on, what the digests are taken of, one after the
+    /// other, and where each ends.
     contents: Vec<u8>,
     content_ends: Vec<u32>,
     content_digests: Vec<[u8; 32]>,
     columns: Columns,
 }
 
-/// So many bytes of contents are hashed together: enough for messages to be hashed side by side, and few enough to be in the cache.
+/// So many bytes of contents are hashed together: enough for messages to be hashed side by side,
+/// and few enough to be in the cache.
 const HASHED_TOGETHER: usize = 256 << 10;
 
 /// The rows of a batch, and what is hashed of them.
@@ -109,7 +114,8 @@ struct Columns {
 }
 
 impl BatchBuilder {
-    /// A batch that is expected to have so many rows, as the one before had, and need not grow by and by.
+    /// A batch that is expected to have so many rows, as the one before had, and need not grow by
+    /// and by.
     pub fn expecting(rows: usize) -> Self {
         let mut batch = Self::default();
         batch.headers.reserve(rows);
@@ -118,7 +124,8 @@ impl BatchBuilder {
         batch
     }
 
-    /// The number of a stream in this batch. Asking for the stream of the record before costs next to nothing.
+    /// The number of a stream in this batch. Asking for the stream of the record before costs next
+    /// to nothing.
     pub fn stream(&mut self, stream: &Arc<Stream>, origin_name: &str) -> StreamIndex {
         let last = self.columns.streams.last().copied();
         if let Some(last) = last
@@ -133,13 +140,20 @@ impl BatchBuilder {
         assert!(self.streams.iter().all(|known| known.stream != *stream), "{stream}: one stream, two names");
         let origin = stream.origin.to_string();
         let digest = stream_digest(&origin, stream.partition, origin_name);
-        let state =
-            StreamState { stream: stream.clone(), origin, origin_name: origin_name.to_owned(), digest, advance: None, reached: NextOffset(i64::MIN) };
+        let state = StreamState {
+            stream: stream.clone(),
+            origin,
+            origin_name: origin_name.to_owned(),
+            digest,
+            advance: None,
+            reached: NextOffset(i64::MIN),
+        };
         self.streams.push(state);
         StreamIndex(self.streams.len() - 1)
     }
 
-    /// Says that a stream was read from `advance.from`, where this batch had read it to, to `advance.to`. Rows come after.
+    /// Says that a stream was read from `advance.from`, where this batch had read it to, to
+    /// `advance.to`. Rows come after.
     ///
     /// # Panics
     /// When it does not begin where the stream's advance ends.
@@ -153,7 +167,12 @@ impl BatchBuilder {
                 from
             }
             Some(before) => {
-                assert!(before.to == from, "{}: an advance from {from} follows one to {}", state.stream, before.to);
+                assert!(
+                    before.to == from,
+                    "{}: an advance from {from} follows one to {}",
+                    state.stream,
+                    before.to
+                );
                 before.from
             }
         };
@@ -165,7 +184,14 @@ impl BatchBuilder {
     ///
     /// # Panics
     /// When the row lies outside its stream's advance or not after the row before it.
-    pub fn push(&mut self, stream: StreamIndex, offset: Offset, produced_at: Option<Instant>, received_at: Instant, outcome: &OutcomeRef<'_>) {
+    pub fn push(
+        &mut self,
+        stream: StreamIndex,
+        offset: Offset,
+        produced_at: Option<Instant>,
+        received_at: Instant,
+        outcome: &OutcomeRef<'_>,
+    ) {
         let state = &mut self.streams[stream.0];
         let kind = outcome.kind();
         let next = match outcome {
@@ -173,13 +199,23 @@ impl BatchBuilder {
             OutcomeRef::Usage(_) | OutcomeRef::Rejected { .. } => offset.next(),
         };
         let Advance { to, .. } = state.advance.expect("every record belongs to a stream the batch advances");
-        assert!(offset.0 >= state.reached.0, "{}: offset {offset} follows {}; offsets of a batch only grow", state.stream, state.reached);
-        assert!(next <= to && next.0 > offset.0, "{}: offset {offset} lies beyond the batch's end {to}", state.stream);
+        assert!(
+            offset.0 >= state.reached.0,
+            "{}: offset {offset} follows {}; offsets of a batch only grow",
+            state.stream,
+            state.reached
+        );
+        assert!(
+            next <= to && next.0 > offset.0,
+            "{}: offset {offset} lies beyond the batch's end {to}",
+            state.stream
+        );
         state.reached = next;
 
         self.headers.push(header(kind, &state.digest, offset, produced_at, received_at));
         outcome.write_content(&mut self.contents);
-        self.content_ends.push(u32::try_from(self.contents.len()).expect("a content has fewer than 2^31 bytes"));
+        self.content_ends
+            .push(u32::try_from(self.contents.len()).expect("a content has fewer than 2^31 bytes"));
         if self.contents.len() >= HASHED_TOGETHER {
             self.hash_contents();
         }
@@ -202,7 +238,11 @@ impl BatchBuilder {
                 self.counts.rejected += 1;
                 columns.reason.set(row, reason.as_str().as_bytes());
                 set_text(&mut columns.detail, row, detail);
-                for (column, part) in [(&mut columns.raw_key, *key), (&mut columns.raw_headers, Some(*headers)), (&mut columns.raw_value, *value)] {
+                for (column, part) in [
+                    (&mut columns.raw_key, *key),
+                    (&mut columns.raw_headers, Some(*headers)),
+                    (&mut columns.raw_value, *value),
+                ] {
                     if let Some(part) = part {
                         column.append_nulls(row - column.len());
                         column.append_value(part);
@@ -254,7 +294,11 @@ impl BatchBuilder {
 
     /// The subjects, each once.
     pub fn subjects(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.columns.subject.distinct().iter().map(|subject| std::str::from_utf8(subject).expect("a subject is text"))
+        self.columns
+            .subject
+            .distinct()
+            .iter()
+            .map(|subject| std::str::from_utf8(subject).expect("a subject is text"))
     }
 
     /// Which of the subjects a row has; rejected rows and gaps have none.
@@ -262,8 +306,8 @@ impl BatchBuilder {
         self.columns.subject.get(row)
     }
 
-    /// The rows as version `version` will commit them. Columns of text whose values repeat are dictionaries here and plain text in a
-    /// file.
+    /// The rows as version `version` will commit them. Columns of text whose values repeat are
+    /// dictionaries here and plain text in a file.
     pub fn into_rows(mut self, version: i64) -> BuiltRows {
         let rows = self.rows();
         let Counts { usage, rejected, gaps } = self.counts;
@@ -271,11 +315,18 @@ impl BatchBuilder {
         assert_eq!(rows, self.content_digests().len(), "every row has a content");
         let content_digests = Buffer::from_vec(self.content_digests.into_flattened());
         let Columns { kinds, streams, .. } = &self.columns;
-        let kind = once_each(kinds.iter().map(|kind| usize::from(kind.number()) - 1), &Kind::ALL.map(Kind::as_str));
-        let of_streams = |text: fn(&StreamState) -> &str| once_each(streams.iter().copied(), &self.streams.iter().map(text).collect::<Vec<_>>());
-        let (origin, origin_name) = (of_streams(|state| &state.origin), of_streams(|state| &state.origin_name));
-        let partitions: Vec<i32> =
-            self.streams.iter().map(|state| i32::try_from(state.stream.partition).expect("Kafka partitions are 31-bit")).collect();
+        let kind =
+            once_each(kinds.iter().map(|kind| usize::from(kind.number()) - 1), &Kind::ALL.map(Kind::as_str));
+        let of_streams = |text: fn(&StreamState) -> &str| {
+            once_each(streams.iter().copied(), &self.streams.iter().map(text).collect::<Vec<_>>())
+        };
+        let (origin, origin_name) =
+            (of_streams(|state| &state.origin), of_streams(|state| &state.origin_name));
+        let partitions: Vec<i32> = self
+            .streams
+            .iter()
+            .map(|state| i32::try_from(state.stream.partition).expect("Kafka partitions are 31-bit"))
+            .collect();
         let partition: Vec<i32> = streams.iter().map(|stream| partitions[*stream]).collect();
         let digest = digest_column(kinds, &content_digests);
         let instants = |micros: Sparse<i64>| -> ArrayRef {
@@ -292,10 +343,17 @@ impl BatchBuilder {
             Arc::new(column.finish())
         };
         let words = |column: Words| column.into_column(rows, None);
-        let value = self.columns.value.into_array::<Decimal128Type>(rows).with_precision_and_scale(28, 9).expect("28,9 is a valid decimal type");
+        let value = self
+            .columns
+            .value
+            .into_array::<Decimal128Type>(rows)
+            .with_precision_and_scale(28, 9)
+            .expect("28,9 is a valid decimal type");
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_value(version, rows)),
-            Arc::new(Int32Array::from_iter_values((0..rows).map(|row| i32::try_from(row).expect("a batch has fewer than 2^31 rows")))),
+            Arc::new(Int32Array::from_iter_values(
+                (0..rows).map(|row| i32::try_from(row).expect("a batch has fewer than 2^31 rows")),
+            )),
             kind,
             origin,
             origin_name,
@@ -328,16 +386,21 @@ impl BatchBuilder {
             bytes(self.columns.raw_value),
             longs(self.columns.gap_until),
         ];
-        let fields: Vec<Field> =
-            COLUMNS.iter().zip(&columns).map(|(column, array)| Field::new(column.name, array.data_type().clone(), !column.required)).collect();
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("the columns match COLUMNS one by one");
+        let fields: Vec<Field> = COLUMNS
+            .iter()
+            .zip(&columns)
+            .map(|(column, array)| Field::new(column.name, array.data_type().clone(), !column.required))
+            .collect();
+        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .expect("the columns match COLUMNS one by one");
         BuiltRows { rows, headers: self.headers, content_digests }
     }
 }
 
 impl StreamState {
     fn is(&self, stream: &Arc<Stream>, origin_name: &str) -> bool {
-        (Arc::ptr_eq(&self.stream, stream) || self.stream == *stream) && same(self.origin_name.as_bytes(), origin_name.as_bytes())
+        (Arc::ptr_eq(&self.stream, stream) || self.stream == *stream)
+            && same(self.origin_name.as_bytes(), origin_name.as_bytes())
     }
 }
 
@@ -350,10 +413,19 @@ impl Columns {
         self.offset.reserve(rows);
         self.received_at.reserve(rows);
         self.value.values.reserve(rows);
-        for column in [&mut self.produced_at, &mut self.time, &mut self.producer_epoch, &mut self.producer_seq] {
+        for column in
+            [&mut self.produced_at, &mut self.time, &mut self.producer_epoch, &mut self.producer_seq]
+        {
             column.values.reserve(rows);
         }
-        let words = [&mut self.source, &mut self.meter, &mut self.subject, &mut self.provider, &mut self.location, &mut self.producer_id];
+        let words = [
+            &mut self.source,
+            &mut self.meter,
+            &mut self.subject,
+            &mut self.provider,
+            &mut self.location,
+            &mut self.producer_id,
+        ];
         words.into_iter().chain([&mut self.dimensions.words]).for_each(|column| column.reserve(rows));
     }
 
@@ -402,7 +474,12 @@ fn digest_column(kinds: &[Kind], digests: &Buffer) -> ArrayRef {
     let lengths = kinds.iter().map(|kind| if usage(kind) { 32 } else { 0 });
     let bytes = match nulls {
         None => digests.clone(),
-        Some(_) => kinds.iter().zip(digests.as_chunks::<32>().0).filter(|(kind, _)| usage(kind)).flat_map(|(_, digest)| *digest).collect(),
+        Some(_) => kinds
+            .iter()
+            .zip(digests.as_chunks::<32>().0)
+            .filter(|(kind, _)| usage(kind))
+            .flat_map(|(_, digest)| *digest)
+            .collect(),
     };
     Arc::new(BinaryArray::new(OffsetBuffer::from_lengths(lengths), bytes, nulls))
 }
@@ -491,7 +568,10 @@ mod tests {
 
     #[test]
     fn each_content_has_its_digest_however_many_are_hashed_together() {
-        let stream = Arc::new(Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 });
+        let stream = Arc::new(Stream {
+            origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() },
+            partition: 0,
+        });
         let received_at = Instant::parse_rfc3339("2025-10-02T08:00:00Z").expect("an instant");
         let mut batch = BatchBuilder::default();
         let index = batch.stream(&stream, "t");

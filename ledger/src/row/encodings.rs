@@ -1,14 +1,16 @@
 //! The encodings of Parquet that pages of a ledger are written with.
 //!
-//! They are those of the format's specification, `Encodings.md`: "Run Length Encoding / Bit-Packing Hybrid" for levels and for indices
-//! into a dictionary, "Delta Encoding" for numbers and lengths. It deliberately does not decode: whoever reads uses the library.
+//! They are those of the format's specification, `Encodings.md`: "Run Length Encoding / Bit-Packing
+//! Hybrid" for levels and for indices into a dictionary, "Delta Encoding" for numbers and lengths.
+//! It deliberately does not decode: whoever reads uses the library.
 //!
 //! Invariant: the bytes depend on the values alone.
 
 /// A bit-packed run has a multiple of this many values.
 const GROUP: usize = 8;
 
-/// Appends indices into a dictionary, of `width` bits each: as runs where many are alike, packed elsewhere.
+/// Appends indices into a dictionary, of `width` bits each: as runs where many are alike, packed
+/// elsewhere.
 pub fn hybrid(out: &mut Vec<u8>, width: u32, indices: &[i32]) {
     let (groups, rest) = indices.as_chunks::<GROUP>();
     let of = |from: usize, to: usize| &indices[from * GROUP..indices.len().min(to * GROUP)];
@@ -19,8 +21,8 @@ pub fn hybrid(out: &mut Vec<u8>, width: u32, indices: &[i32]) {
     runs(out, width, indices.len(), alike, |out, from, to| pack(out, width, of(from, to), GROUP));
 }
 
-/// Appends `len` levels of one bit, which is what a column has that may be NULL and does not repeat. `bits` has them as Arrow has
-/// validity, the first in the lowest bit.
+/// Appends `len` levels of one bit, which is what a column has that may be NULL and does not
+/// repeat. `bits` has them as Arrow has validity, the first in the lowest bit.
 pub fn hybrid_bits(out: &mut Vec<u8>, bits: &[u8], len: usize) {
     // Behind the last level there may be anything.
     let all = |group: usize| if group == len / GROUP { (1 << (len % GROUP)) - 1 } else { u8::MAX };
@@ -38,9 +40,16 @@ pub fn hybrid_same(out: &mut Vec<u8>, width: u32, value: i32, len: usize) {
     out.extend_from_slice(&value.to_le_bytes()[..usize::try_from(width.div_ceil(8)).expect("4 at most")]);
 }
 
-/// Divides groups of values into runs of what is alike and stretches that are packed. `alike` is asked for the value that a whole group
-/// has, `packed` to append the groups from one to before another.
-fn runs(out: &mut Vec<u8>, width: u32, len: usize, alike: impl Fn(usize) -> Option<i32>, packed: impl Fn(&mut Vec<u8>, usize, usize)) {
+/// Divides groups of values into runs of what is alike and stretches that are packed. `alike` is
+/// asked for the value that a whole group has, `packed` to append the groups from one to before
+/// another.
+fn runs(
+    out: &mut Vec<u8>,
+    width: u32,
+    len: usize,
+    alike: impl Fn(usize) -> Option<i32>,
+    packed: impl Fn(&mut Vec<u8>, usize, usize),
+) {
     let literal = |out: &mut Vec<u8>, from: usize, to: usize| {
         if from < to {
             varint(out, count(to - from) << 1 | 1);
@@ -56,7 +65,8 @@ fn runs(out: &mut Vec<u8>, width: u32, len: usize, alike: impl Fn(usize) -> Opti
         while group < groups && alike(group) == Some(value) {
             group += 1;
         }
-        // For one group alone, the heads of its run and of what follows would take more than it saves.
+        // For one group alone, the heads of its run and of what follows would take more than it
+        // saves.
         if group - from > 1 || groups == 1 {
             literal(out, begun, from);
             hybrid_same(out, width, value, len.min(group * GROUP) - from * GROUP);
@@ -138,20 +148,24 @@ fn block<T: Integer>(out: &mut Vec<u8>, values: &[T]) {
     }
     let least = deltas().min().expect("there are two");
     zigzag(out, least.into());
-    // After the last value of the last block there are zeros, and miniblocks without a value have no bits.
+    // After the last value of the last block there are zeros, and miniblocks without a value have
+    // no bits.
     let mut above = [0; BLOCK];
     for (above, delta) in above.iter_mut().zip(deltas()) {
         *above = delta.less(least).bits();
     }
     let (miniblocks, _) = above.as_chunks::<MINIBLOCK>();
-    let widths = miniblocks.iter().map(|miniblock| u64::BITS - miniblock.iter().fold(0, |all, value| all | value).leading_zeros());
+    let widths = miniblocks
+        .iter()
+        .map(|miniblock| u64::BITS - miniblock.iter().fold(0, |all, value| all | value).leading_zeros());
     out.extend(widths.clone().map(|width| u8::try_from(width).expect("64 at most")));
     for (width, miniblock) in widths.zip(miniblocks) {
         pack(out, width, miniblock, MINIBLOCK);
     }
 }
 
-/// Appends values of `width` bits, the first in the lowest bits, and zeros up to a multiple of `multiple` values.
+/// Appends values of `width` bits, the first in the lowest bits, and zeros up to a multiple of
+/// `multiple` values.
 fn pack<T: Bits>(out: &mut Vec<u8>, width: u32, values: &[T], multiple: usize) {
     let bytes = values.len().next_multiple_of(multiple) * usize::try_from(width).expect("64 at most") / 8;
     let end = out.len() + bytes;
@@ -211,7 +225,10 @@ mod tests {
     #[test]
     fn indices_are_packed_as_the_specification_shows() {
         let packed = [0b1000_1000, 0b1100_0110, 0b1111_1010];
-        assert_eq!(bytes(|out| hybrid(out, 3, &[0, 1, 2, 3, 4, 5, 6, 7])), [&[1 << 1 | 1][..], &packed].concat());
+        assert_eq!(
+            bytes(|out| hybrid(out, 3, &[0, 1, 2, 3, 4, 5, 6, 7])),
+            [&[1 << 1 | 1][..], &packed].concat()
+        );
     }
 
     #[test]
@@ -222,7 +239,10 @@ mod tests {
         assert_eq!(bytes(|out| hybrid(out, 8, &indices)), [3, 0, 1, 2, 3, 4, 5, 6, 7, 40, 5]);
         // One group between others is not worth a run of its own; the last is filled up with zeros.
         let indices: Vec<i32> = (0..8).chain([5; 8]).chain(0..2).collect();
-        assert_eq!(bytes(|out| hybrid(out, 8, &indices)), [7, 0, 1, 2, 3, 4, 5, 6, 7, 5, 5, 5, 5, 5, 5, 5, 5, 0, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            bytes(|out| hybrid(out, 8, &indices)),
+            [7, 0, 1, 2, 3, 4, 5, 6, 7, 5, 5, 5, 5, 5, 5, 5, 5, 0, 1, 0, 0, 0, 0, 0, 0]
+        );
     }
 
     #[test]
@@ -239,16 +259,25 @@ mod tests {
         let header = |count, first| vec![0x80, 1, 4, count, first];
         assert_eq!(bytes(|out| delta_binary_packed::<i64>(out, &[])), header(0, 0));
         assert_eq!(bytes(|out| delta_binary_packed(out, &[7])), header(1, 14));
-        assert_eq!(bytes(|out| delta_binary_packed(out, &[1, 2, 3, 4, 5])), [header(5, 2), vec![2, 0, 0, 0, 0]].concat());
+        assert_eq!(
+            bytes(|out| delta_binary_packed(out, &[1, 2, 3, 4, 5])),
+            [header(5, 2), vec![2, 0, 0, 0, 0]].concat()
+        );
         let block = [3, 2, 0, 0, 0, 0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0];
-        assert_eq!(bytes(|out| delta_binary_packed(out, &[7, 5, 3, 1, 2, 3, 4, 5])), [&header(8, 14)[..], &block].concat());
+        assert_eq!(
+            bytes(|out| delta_binary_packed(out, &[7, 5, 3, 1, 2, 3, 4, 5])),
+            [&header(8, 14)[..], &block].concat()
+        );
     }
 
     #[test]
     fn differences_wrap_around_at_the_width_of_the_numbers() {
         let of_32 = bytes(|out| delta_binary_packed(out, &[i32::MIN, i32::MAX, i32::MIN]));
         // The first number, differences of -1 and 1 as what is above -1 in two bits.
-        assert_eq!(of_32[4..], [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[1, 2, 0, 0, 0, 0b1000, 0, 0, 0, 0, 0, 0, 0]].concat());
+        assert_eq!(
+            of_32[4..],
+            [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[1, 2, 0, 0, 0, 0b1000, 0, 0, 0, 0, 0, 0, 0]].concat()
+        );
         let of_64 = bytes(|out| delta_binary_packed(out, &[i64::MIN, i64::MAX, i64::MIN]));
         assert_eq!(of_64[4 + 10..], [1, 2, 0, 0, 0, 0b1000, 0, 0, 0, 0, 0, 0, 0]);
     }
@@ -257,12 +286,17 @@ mod tests {
     fn numbers_are_packed_side_by_side_whatever_their_width() {
         for width in 0..=64 {
             let mixed = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let values: Vec<u64> = (1..=40).map(|number| if width == 0 { 0 } else { mixed(number) >> (64 - width) }).collect();
+            let values: Vec<u64> =
+                (1..=40).map(|number| if width == 0 { 0 } else { mixed(number) >> (64 - width) }).collect();
             let packed = bytes(|out| pack(out, width, &values, 32));
             assert_eq!(packed.len() * 8, 64 * usize::try_from(width).unwrap());
             let bit = |at: u32| u64::from(packed[usize::try_from(at / 8).unwrap()] >> (at % 8) & 1);
             for (value, place) in values.iter().zip(0..) {
-                assert_eq!((0..width).fold(0, |all, at| all | bit(place * width + at) << at), *value, "{width} bits");
+                assert_eq!(
+                    (0..width).fold(0, |all, at| all | bit(place * width + at) << at),
+                    *value,
+                    "{width} bits"
+                );
             }
         }
     }

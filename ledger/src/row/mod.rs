@@ -1,10 +1,11 @@
 //! A ledger row: its columns, and the bytes a proof covers.
 //!
-//! One table holds usage, rejections and gaps, so that everything read from a source is in one place and one commit. Columns of
-//! the other kinds are NULL. Ledger order is (`batch`, `row`); the order of files or of rows in a file means nothing.
+//! One table holds usage, rejections and gaps, so that everything read from a source is in one
+//! place and one commit. Columns of the other kinds are NULL. Ledger order is (`batch`, `row`); the
+//! order of files or of rows in a file means nothing.
 //!
-//! Invariant: what a row says can be read back from its columns ([`StoredRows`]), so the bytes a proof covers can be computed
-//! from what is stored.
+//! Invariant: what a row says can be read back from its columns ([`StoredRows`]), so the bytes a
+//! proof covers can be computed from what is stored.
 
 // Modules in reading order.
 mod builder; // records, one at a time, into columns and into the bytes that are hashed
@@ -69,10 +70,12 @@ const fn optional(name: &'static str, kind: ColumnType) -> Column {
 
 /// The columns of a shard, in order.
 ///
-/// `batch` is the Delta version that committed the row and `row` its index there. `kind` is `usage`, `rejected` or `gap`. `offset` is the Kafka
-/// offset or the 0-based record index in a file. `dimensions` and `resource` are JSON objects with names in byte order.
-/// `content_digest` is the SHA-256 of the event's canonical bytes: the same id with another digest is a conflict.
-/// `raw_headers` is u32 count, then per header u32-prefixed name and option of u32-prefixed value, big-endian.
+/// `batch` is the Delta version that committed the row and `row` its index there. `kind` is
+/// `usage`, `rejected` or `gap`. `offset` is the Kafka offset or the 0-based record index in a
+/// file. `dimensions` and `resource` are JSON objects with names in byte order. `content_digest` is
+/// the SHA-256 of the event's canonical bytes: the same id with another digest is a conflict.
+/// `raw_headers` is u32 count, then per header u32-prefixed name and option of u32-prefixed value,
+/// big-endian.
 pub const COLUMNS: &[Column] = &[
     required("batch", ColumnType::Long),
     required("row", ColumnType::Integer),
@@ -111,7 +114,12 @@ pub const COLUMNS: &[Column] = &[
 
 /// The Arrow schema of `columns`.
 pub fn arrow_schema(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().map(|column| Field::new(column.name, column.kind.arrow(), !column.required)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(
+        columns
+            .iter()
+            .map(|column| Field::new(column.name, column.kind.arrow(), !column.required))
+            .collect::<Vec<_>>(),
+    ))
 }
 
 /// What a row says.
@@ -131,7 +139,10 @@ pub struct RowRef<'a> {
 }
 
 /// What became of a record.
-#[expect(clippy::large_enum_variant, reason = "nearly every outcome is usage, and it stays where it was judged")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every outcome is usage, and it stays where it was judged"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutcomeRef<'a> {
     Usage(EventRef<'a>),
@@ -162,12 +173,14 @@ impl RowRef<'_> {
         stream_digest(self.origin, self.partition, self.origin_name)
     }
 
-    /// The row's bytes but for the digest of its content; `stream` is [`Self::stream_digest`], which many rows share.
+    /// The row's bytes but for the digest of its content; `stream` is [`Self::stream_digest`],
+    /// which many rows share.
     pub fn header(&self, stream: &Sha256Digest) -> [u8; HEADER_BYTES] {
         header(self.outcome.kind(), stream, self.offset, self.produced_at, self.received_at)
     }
 
-    /// The bytes that a proof covers: everything the row says except where it stands in the ledger. `docs/format.md`, "A row".
+    /// The bytes that a proof covers: everything the row says except where it stands in the ledger.
+    /// `docs/format.md`, "A row".
     pub fn bytes(&self) -> [u8; ROW_BYTES] {
         let mut content = Vec::new();
         self.outcome.write_content(&mut content);
@@ -188,7 +201,13 @@ pub fn stream_digest(origin: &str, partition: u32, origin_name: &str) -> Sha256D
     Sha256Digest::of(&bytes)
 }
 
-fn header(kind: Kind, stream: &Sha256Digest, offset: Offset, produced_at: Option<Instant>, received_at: Instant) -> [u8; HEADER_BYTES] {
+fn header(
+    kind: Kind,
+    stream: &Sha256Digest,
+    offset: Offset,
+    produced_at: Option<Instant>,
+    received_at: Instant,
+) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..4].copy_from_slice(b"row2");
     bytes[4] = kind.number();

@@ -1,24 +1,30 @@
 //! Column chunks of a Parquet file, written from what is already known of a column.
 //!
-//! The builder has numbered the values that repeat; the library would hash and compare each of them once more. The numbers are the
-//! indices that a dictionary page is followed by, so they are only packed here. Columns of numbers that grow, ids and digests are
-//! encoded from the memory they are in, and all columns share one compressor.
+//! The builder has numbered the values that repeat; the library would hash and compare each of them
+//! once more. The numbers are the indices that a dictionary page is followed by, so they are only
+//! packed here. Columns of numbers that grow, ids and digests are encoded from the memory they are
+//! in, and all columns share one compressor.
 //!
-//! It decides nothing: encoding, compression and limits of a column are those of the writer's properties, and whatever is asked for
-//! that is not written here is left to the library. It writes no statistics, no indexes and no repeated columns.
+//! It decides nothing: encoding, compression and limits of a column are those of the writer's
+//! properties, and whatever is asked for that is not written here is left to the library. It writes
+//! no statistics, no indexes and no repeated columns.
 //!
-//! The rules are those of the format's specification: what a chunk and a page are made of is in `README.md` ("Column chunks", "Data
-//! Pages"), the dictionary's page, the indices after it and texts are in `Encodings.md` ("Dictionary Encoding", "Delta-length byte
-//! array", "Delta Strings"), a page's header is in `parquet.thrift`, written in Thrift's compact protocol.
+//! The rules are those of the format's specification: what a chunk and a page are made of is in
+//! `README.md` ("Column chunks", "Data Pages"), the dictionary's page, the indices after it and
+//! texts are in `Encodings.md` ("Dictionary Encoding", "Delta-length byte array", "Delta Strings"),
+//! a page's header is in `parquet.thrift`, written in Thrift's compact protocol.
 //!
-//! Invariant: a reader finds the values that the library would have written, and the bytes depend on the array and on the properties
-//! alone.
+//! Invariant: a reader finds the values that the library would have written, and the bytes depend
+//! on the array and on the properties alone.
 
-use super::encodings::{Integer, count, delta_binary_packed, hybrid, hybrid_bits, hybrid_same, width_below, zigzag};
+use super::encodings::{
+    Integer, count, delta_binary_packed, hybrid, hybrid_bits, hybrid_same, width_below, zigzag,
+};
 use arrow::array::{Array, ArrayRef, AsArray as _, DictionaryArray, GenericByteArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
-    BinaryType, ByteArrayType, DataType, Decimal128Type, Field, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, Utf8Type,
+    BinaryType, ByteArrayType, DataType, Decimal128Type, Field, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, Utf8Type,
 };
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType, Type};
@@ -37,10 +43,11 @@ use zstd::zstd_safe::{self, CParameter};
 
 /// The level of zstd that is written here.
 const LEVEL: i32 = 1;
-/// How far back zstd looks for what it has seen and how many places it remembers, as logarithms: as the level says.
+/// How far back zstd looks for what it has seen and how many places it remembers, as logarithms: as
+/// the level says.
 const SEARCH: [CParameter; 2] = [CParameter::WindowLog(0), CParameter::HashLog(0)];
-/// The same for texts without what they repeat from the one before. The rest is random more often than not, and a longer search then
-/// takes twice the time and finds next to nothing.
+/// The same for texts without what they repeat from the one before. The rest is random more often
+/// than not, and a longer search then takes twice the time and finds next to nothing.
 const SEARCH_SUFFIXES: [CParameter; 2] = [CParameter::WindowLog(17), CParameter::HashLog(10)];
 /// What a decimal of 28 digits takes.
 const DECIMAL_LENGTH: usize = 12;
@@ -55,7 +62,8 @@ pub struct Pages {
     plain: Vec<u8>,
     compressed: Vec<u8>,
     indices: Vec<i32>,
-    /// Of the texts of a page, how much is repeated from the one before, how long the rest is, and where all the rests are.
+    /// Of the texts of a page, how much is repeated from the one before, how long the rest is, and
+    /// where all the rests are.
     prefixes: Vec<i32>,
     suffixes: Vec<i32>,
     kept: Vec<Range<usize>>,
@@ -76,7 +84,12 @@ impl Pages {
     }
 
     /// The chunk of a column, or `None` when the library has to write it.
-    pub fn chunk<'a>(&mut self, column: &ColumnDescPtr, field: &Field, array: &'a ArrayRef) -> Option<Chunk<'a>> {
+    pub fn chunk<'a>(
+        &mut self,
+        column: &ColumnDescPtr,
+        field: &Field,
+        array: &'a ArrayRef,
+    ) -> Option<Chunk<'a>> {
         let path = column.path();
         let compressed = match self.properties.compression(path) {
             Compression::UNCOMPRESSED => false,
@@ -89,7 +102,12 @@ impl Pages {
             other => other,
         };
         let (repeated, optional) = (column.max_rep_level() > 0, column.max_def_level() > 0);
-        if held != field.data_type() || repeated || column.max_def_level() > 1 || (nulls.is_some() && !optional) || self.asks_for_more(path) {
+        if held != field.data_type()
+            || repeated
+            || column.max_def_level() > 1
+            || (nulls.is_some() && !optional)
+            || self.asks_for_more(path)
+        {
             return None;
         }
         let dictionary = self.properties.dictionary_enabled(path);
@@ -97,17 +115,34 @@ impl Pages {
         for parameter in if encoding == Some(Encoding::DELTA_BYTE_ARRAY) { SEARCH_SUFFIXES } else { SEARCH } {
             self.compressor.set_parameter(parameter).expect("zstd knows it");
         }
-        let mut writing =
-            Writing { pages: self, column, compressed, nulls, parts: Vec::new(), bytes: 0, uncompressed: 0, dictionary: 0, stats: Vec::new() };
+        let mut writing = Writing {
+            pages: self,
+            column,
+            compressed,
+            nulls,
+            parts: Vec::new(),
+            bytes: 0,
+            uncompressed: 0,
+            dictionary: 0,
+            stats: Vec::new(),
+        };
         match (array.data_type(), column.physical_type(), encoding) {
             _ if array.null_count() == array.len() => writing.nothing(array.len()),
             (DataType::Dictionary(key, _), Type::BYTE_ARRAY, _) if dictionary && **key == DataType::Int32 => {
                 writing.dictionary(array.as_dictionary())?;
             }
             _ if dictionary => return None,
-            (DataType::Int32, Type::INT32, Some(Encoding::DELTA_BINARY_PACKED)) => writing.numbers(array.as_primitive::<Int32Type>().values()),
-            (DataType::Int64, Type::INT64, Some(Encoding::DELTA_BINARY_PACKED)) => writing.numbers(array.as_primitive::<Int64Type>().values()),
-            (DataType::Timestamp(TimeUnit::Microsecond, _), Type::INT64, Some(Encoding::DELTA_BINARY_PACKED)) => {
+            (DataType::Int32, Type::INT32, Some(Encoding::DELTA_BINARY_PACKED)) => {
+                writing.numbers(array.as_primitive::<Int32Type>().values())
+            }
+            (DataType::Int64, Type::INT64, Some(Encoding::DELTA_BINARY_PACKED)) => {
+                writing.numbers(array.as_primitive::<Int64Type>().values())
+            }
+            (
+                DataType::Timestamp(TimeUnit::Microsecond, _),
+                Type::INT64,
+                Some(Encoding::DELTA_BINARY_PACKED),
+            ) => {
                 writing.numbers(array.as_primitive::<TimestampMicrosecondType>().values());
             }
             (DataType::Decimal128(..), Type::FIXED_LEN_BYTE_ARRAY, Some(Encoding::PLAIN))
@@ -115,8 +150,12 @@ impl Pages {
             {
                 writing.decimals(array.as_primitive::<Decimal128Type>().values());
             }
-            (DataType::Utf8, Type::BYTE_ARRAY, Some(encoding)) => writing.texts::<Utf8Type>(array.as_bytes(), encoding)?,
-            (DataType::Binary, Type::BYTE_ARRAY, Some(encoding)) => writing.texts::<BinaryType>(array.as_bytes(), encoding)?,
+            (DataType::Utf8, Type::BYTE_ARRAY, Some(encoding)) => {
+                writing.texts::<Utf8Type>(array.as_bytes(), encoding)?
+            }
+            (DataType::Binary, Type::BYTE_ARRAY, Some(encoding)) => {
+                writing.texts::<BinaryType>(array.as_bytes(), encoding)?
+            }
             _ => return None,
         }
         Some(writing.close(array.len()))
@@ -155,11 +194,14 @@ impl<'a> Writing<'_, 'a> {
         }
     }
 
-    /// The values once each, and for each row an index. `None` when they would be too large together or are not plain text.
+    /// The values once each, and for each row an index. `None` when they would be too large
+    /// together or are not plain text.
     fn dictionary(&mut self, rows: &DictionaryArray<Int32Type>) -> Option<()> {
         let words = rows.values().as_string_opt::<i32>()?;
         let bytes = words.value_data().len() + words.len() * size_of::<u32>();
-        if words.null_count() > 0 || bytes >= self.pages.properties.column_dictionary_page_size_limit(self.column.path()) {
+        if words.null_count() > 0
+            || bytes >= self.pages.properties.column_dictionary_page_size_limit(self.column.path())
+        {
             return None;
         }
         let plain = &mut self.pages.plain;
@@ -199,7 +241,9 @@ impl<'a> Writing<'_, 'a> {
             let decimals = values_of(self.nulls, decimals, &rows, &mut gathered);
             let begun = plain.len();
             plain.resize(begun + decimals.len() * DECIMAL_LENGTH, 0);
-            for (bytes, decimal) in plain[begun..].as_chunks_mut::<DECIMAL_LENGTH>().0.iter_mut().zip(decimals) {
+            for (bytes, decimal) in
+                plain[begun..].as_chunks_mut::<DECIMAL_LENGTH>().0.iter_mut().zip(decimals)
+            {
                 *bytes = *decimal.to_be_bytes().last_chunk().expect("it has 16 bytes");
             }
             self.end(&rows, Encoding::PLAIN, &[]);
@@ -207,7 +251,11 @@ impl<'a> Writing<'_, 'a> {
     }
 
     /// `None` for another encoding than the two that are made for texts.
-    fn texts<T: ByteArrayType<Offset = i32>>(&mut self, texts: &'a GenericByteArray<T>, encoding: Encoding) -> Option<()> {
+    fn texts<T: ByteArrayType<Offset = i32>>(
+        &mut self,
+        texts: &'a GenericByteArray<T>,
+        encoding: Encoding,
+    ) -> Option<()> {
         if ![Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_LENGTH_BYTE_ARRAY].contains(&encoding) {
             return None;
         }
@@ -233,7 +281,11 @@ impl<'a> Writing<'_, 'a> {
                 let mut last: &[u8] = &[];
                 for stretch in present(self.nulls, &page) {
                     if encoding == Encoding::DELTA_LENGTH_BYTE_ARRAY {
-                        suffixes.extend(offsets[stretch.start..=stretch.end].array_windows().map(|[start, end]| end - start));
+                        suffixes.extend(
+                            offsets[stretch.start..=stretch.end]
+                                .array_windows()
+                                .map(|[start, end]| end - start),
+                        );
                         keep(kept, at(stretch.start)..at(stretch.end));
                         continue;
                     }
@@ -276,7 +328,9 @@ impl<'a> Writing<'_, 'a> {
         plain.extend_from_slice(&[0; size_of::<u32>()]);
         match self.nulls {
             None => hybrid_same(plain, 1, 1, rows.len()),
-            Some(nulls) => hybrid_bits(plain, &nulls.inner().slice(rows.start, rows.len()).sliced(), rows.len()),
+            Some(nulls) => {
+                hybrid_bits(plain, &nulls.inner().slice(rows.start, rows.len()).sliced(), rows.len())
+            }
         }
         let (before, levels) = plain.split_first_chunk_mut().expect("it was begun with room for a length");
         *before = length(levels.len()).to_le_bytes();
@@ -292,12 +346,15 @@ impl<'a> Writing<'_, 'a> {
         let body = if self.compressed {
             compressed.clear();
             compressed.reserve(zstd_safe::compress_bound(plain.len()));
-            compressor.compress_to_buffer(plain, compressed).expect("there is room for what cannot be compressed");
+            compressor
+                .compress_to_buffer(plain, compressed)
+                .expect("there is room for what cannot be compressed");
             &*compressed
         } else {
             &*plain
         };
-        let mut header = page_header(kind, plain.len() + tail.len(), body.len() + tail.len(), values, encoding);
+        let mut header =
+            page_header(kind, plain.len() + tail.len(), body.len() + tail.len(), values, encoding);
         self.bytes += header.len() + body.len() + tail.len();
         self.uncompressed += header.len() + plain.len() + tail.len();
         match self.parts.last_mut() {
@@ -349,8 +406,14 @@ fn present(nulls: Option<&NullBuffer>, rows: &Range<usize>) -> Vec<Range<usize>>
     nulls.valid_slices().map(|(start, end)| rows.start + start..rows.start + end).collect()
 }
 
-/// The values of these rows that are not NULL; `gathered` has them where they do not lie side by side.
-fn values_of<'v, T: Copy>(nulls: Option<&NullBuffer>, values: &'v [T], rows: &Range<usize>, gathered: &'v mut Vec<T>) -> &'v [T] {
+/// The values of these rows that are not NULL; `gathered` has them where they do not lie side by
+/// side.
+fn values_of<'v, T: Copy>(
+    nulls: Option<&NullBuffer>,
+    values: &'v [T],
+    rows: &Range<usize>,
+    gathered: &'v mut Vec<T>,
+) -> &'v [T] {
     if nulls.is_none() {
         return &values[rows.clone()];
     }
@@ -375,7 +438,14 @@ fn common_prefix(before: &[u8], text: &[u8]) -> usize {
         (Some(before), Some(text)) if before == text => {}
         _ => return 0,
     }
-    let words = before.as_chunks::<8>().0.iter().zip(text.as_chunks::<8>().0).take_while(|(before, text)| before == text).count() * 8;
+    let words = before
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .zip(text.as_chunks::<8>().0)
+        .take_while(|(before, text)| before == text)
+        .count()
+        * 8;
     words + before[words..].iter().zip(&text[words..]).take_while(|(before, text)| before == text).count()
 }
 
@@ -384,9 +454,15 @@ fn length(len: usize) -> i32 {
     i32::try_from(len).expect("neither a page nor an array of texts has 2^31 bytes")
 }
 
-/// A `PageHeader`. In Thrift's compact protocol, a field is a byte of its type and of how far its number is from that of the field
-/// before, then its value; a structure ends with a zero.
-fn page_header(kind: PageType, uncompressed: usize, compressed: usize, values: usize, encoding: Encoding) -> Vec<u8> {
+/// A `PageHeader`. In Thrift's compact protocol, a field is a byte of its type and of how far its
+/// number is from that of the field before, then its value; a structure ends with a zero.
+fn page_header(
+    kind: PageType,
+    uncompressed: usize,
+    compressed: usize,
+    values: usize,
+    encoding: Encoding,
+) -> Vec<u8> {
     const NEXT: u8 = 1 << 4;
     const FALSE: u8 = 2;
     const I32: u8 = 5;
@@ -399,7 +475,8 @@ fn page_header(kind: PageType, uncompressed: usize, compressed: usize, values: u
     integer(&mut header, kind as i32);
     integer(&mut header, length(uncompressed));
     integer(&mut header, length(compressed));
-    // Field 5 is a data page's header, field 7 a dictionary page's. Both have first how many values there are and how they are encoded.
+    // Field 5 is a data page's header, field 7 a dictionary page's. Both have first how many values
+    // there are and how they are encoded.
     let dictionary = kind == PageType::DICTIONARY_PAGE;
     header.push(if dictionary { 4 * NEXT } else { 2 * NEXT } | STRUCT);
     integer(&mut header, length(values));
@@ -432,7 +509,10 @@ impl Chunk<'_> {
     ///
     /// # Errors
     /// When the next column is another one.
-    pub fn append<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<(), ParquetError> {
+    pub fn append<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), ParquetError> {
         let parts: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
         group.append_column(&Parts(&parts), self.closed)
     }
@@ -451,7 +531,11 @@ impl<'a> ChunkReader for Parts<'a> {
     type T = Unread<'a>;
 
     fn get_read(&self, start: u64) -> Result<Unread<'a>, ParquetError> {
-        if start == 0 { Ok(Unread { part: &[], rest: self.0 }) } else { Err(ParquetError::General("a chunk is read from its beginning".to_owned())) }
+        if start == 0 {
+            Ok(Unread { part: &[], rest: self.0 })
+        } else {
+            Err(ParquetError::General("a chunk is read from its beginning".to_owned()))
+        }
     }
 
     fn get_bytes(&self, _: u64, _: usize) -> Result<Bytes, ParquetError> {

@@ -1,6 +1,7 @@
 //! Rows as the bytes of one Parquet file, readable by anybody.
 //!
-//! The file is the library's, and so is every column chunk that [`super::pages`] does not write more cheaply.
+//! The file is the library's, and so is every column chunk that [`super::pages`] does not write
+//! more cheaply.
 //!
 //! Invariant: the same rows have the same bytes, as long as neither the library nor zstd changes.
 
@@ -9,7 +10,9 @@ use super::{Column, arrow_schema};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
@@ -29,23 +32,40 @@ pub fn writer_properties() -> WriterProperties {
     let without_dictionary: [(Encoding, &[&str]); 4] = [
         (
             Encoding::DELTA_BINARY_PACKED,
-            &["batch", "row", "partition", "offset", "produced_at", "received_at", "time", "producer_epoch", "producer_seq", "gap_until"],
+            &[
+                "batch",
+                "row",
+                "partition",
+                "offset",
+                "produced_at",
+                "received_at",
+                "time",
+                "producer_epoch",
+                "producer_seq",
+                "gap_until",
+            ],
         ),
         (Encoding::DELTA_BYTE_ARRAY, &["id", "correction_id"]),
-        (Encoding::DELTA_LENGTH_BYTE_ARRAY, &["content_digest", "correction_reason", "detail", "raw_key", "raw_headers", "raw_value"]),
+        (
+            Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            &["content_digest", "correction_reason", "detail", "raw_key", "raw_headers", "raw_value"],
+        ),
         (Encoding::PLAIN, &["value"]),
     ];
     for (encoding, names) in without_dictionary {
         for name in names {
             let column = ColumnPath::from(*name);
-            properties = properties.set_column_dictionary_enabled(column.clone(), false).set_column_encoding(column, encoding);
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, encoding);
         }
     }
     // A digest is as random as bytes can be.
     properties.set_column_compression("content_digest".into(), Compression::UNCOMPRESSED).build()
 }
 
-/// A file of these rows. Whether a column is a dictionary in memory is not said there: every file has the same types.
+/// A file of these rows. Whether a column is a dictionary in memory is not said there: every file
+/// has the same types.
 pub fn parquet_bytes(rows: &RecordBatch, columns: &[Column]) -> Vec<u8> {
     file(rows, &arrow_schema(columns), writer_properties())
 }
@@ -54,9 +74,11 @@ pub fn parquet_bytes(rows: &RecordBatch, columns: &[Column]) -> Vec<u8> {
 const MEMORY: &str = "writing to memory cannot fail";
 
 fn file(rows: &RecordBatch, schema: &SchemaRef, properties: WriterProperties) -> Vec<u8> {
-    let descriptor = ArrowSchemaConverter::new().convert(schema).expect("every column type is writable as Parquet");
+    let descriptor =
+        ArrowSchemaConverter::new().convert(schema).expect("every column type is writable as Parquet");
     let properties = Arc::new(properties);
-    let mut file = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), properties.clone()).expect(MEMORY);
+    let mut file = SerializedFileWriter::new(Vec::new(), descriptor.root_schema_ptr(), properties.clone())
+        .expect(MEMORY);
     let library = ArrowRowGroupWriterFactory::new(&file, schema.clone());
     let mut pages = Pages::new(properties.clone());
     let most = properties.max_row_group_row_count().unwrap_or(usize::MAX);
@@ -116,7 +138,8 @@ mod tests {
     use super::super::COLUMNS;
     use super::*;
     use arrow::array::{
-        Array as _, AsArray as _, BinaryArray, Decimal128Array, DictionaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+        Array as _, AsArray as _, BinaryArray, Decimal128Array, DictionaryArray, Int32Array, Int64Array,
+        StringArray, TimestampMicrosecondArray,
     };
     use arrow::compute::{cast, concat_batches};
     use arrow::datatypes::{Int32Type, Schema};
@@ -172,11 +195,17 @@ mod tests {
     fn one(name: &str, array: ArrayRef) -> (RecordBatch, &'static [Column]) {
         let index = COLUMNS.iter().position(|column| column.name == name).unwrap();
         let field = Field::new(name, array.data_type().clone(), !COLUMNS[index].required);
-        (RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap(), &COLUMNS[index..=index])
+        (
+            RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap(),
+            &COLUMNS[index..=index],
+        )
     }
 
     fn words(keys: Vec<Option<i32>>, words: Vec<String>) -> ArrayRef {
-        Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(keys), Arc::new(StringArray::from(words))))
+        Arc::new(DictionaryArray::<Int32Type>::new(
+            Int32Array::from(keys),
+            Arc::new(StringArray::from(words)),
+        ))
     }
 
     fn encodings(metadata: &ParquetMetaData) -> Vec<Encoding> {
@@ -219,14 +248,16 @@ mod tests {
     fn a_dictionary_that_is_too_large_is_left_to_the_library() {
         let many = 100_000;
         let texts = (0..many).map(|number| format!("//edge/{number}")).collect();
-        let (rows, columns) = one("source", words((0..many).map(|row| (row % 11 > 0).then_some(row)).collect(), texts));
+        let (rows, columns) =
+            one("source", words((0..many).map(|row| (row % 11 > 0).then_some(row)).collect(), texts));
         let metadata = check(&rows, columns, &writer_properties());
         assert!(!indices_alone(&metadata));
     }
 
     #[test]
     fn text_that_is_no_dictionary_is_left_to_the_library() {
-        let texts: StringArray = (0..1000).map(|number| (number % 3 > 0).then(|| format!("//edge/{}", number % 7))).collect();
+        let texts: StringArray =
+            (0..1000).map(|number| (number % 3 > 0).then(|| format!("//edge/{}", number % 7))).collect();
         let (rows, columns) = one("source", Arc::new(texts));
         assert!(encodings(&check(&rows, columns, &writer_properties())).contains(&Encoding::RLE_DICTIONARY));
     }
@@ -234,7 +265,10 @@ mod tests {
     #[test]
     fn a_value_of_a_dictionary_may_be_null() {
         let values: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
-        let (rows, columns) = one("source", Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(vec![0, 1, 0]), values)));
+        let (rows, columns) = one(
+            "source",
+            Arc::new(DictionaryArray::<Int32Type>::new(Int32Array::from(vec![0, 1, 0]), values)),
+        );
         let (found, _) = read(file(&rows, &arrow_schema(columns), writer_properties()));
         assert_eq!(found.column(0).as_string::<i32>(), &StringArray::from(vec![Some("a"), None, Some("a")]));
     }
@@ -251,8 +285,11 @@ mod tests {
 
     #[test]
     fn digests_are_where_they_are_written_from() {
-        let digests: Vec<_> =
-            (0..100_000u32).map(|row| (row % 9 > 0).then(|| *schemas::digest::Sha256Digest::of(&row.to_le_bytes()).as_bytes())).collect();
+        let digests: Vec<_> = (0..100_000u32)
+            .map(|row| {
+                (row % 9 > 0).then(|| *schemas::digest::Sha256Digest::of(&row.to_le_bytes()).as_bytes())
+            })
+            .collect();
         let digests: BinaryArray = digests.iter().map(Option::as_ref).collect();
         let (rows, columns) = one("content_digest", Arc::new(digests));
         let metadata = check(&rows, columns, &writer_properties());
@@ -265,10 +302,14 @@ mod tests {
         let numbers = [i64::MIN, i64::MAX, 0, -1, i64::MIN, i64::MIN, i64::MAX, 1];
         let long = Int64Array::from_iter_values(numbers.into_iter().cycle().take(1000));
         let (rows, columns) = one("offset", Arc::new(long));
-        assert!(encodings(&check(&rows, columns, &writer_properties())).contains(&Encoding::DELTA_BINARY_PACKED));
+        assert!(
+            encodings(&check(&rows, columns, &writer_properties())).contains(&Encoding::DELTA_BINARY_PACKED)
+        );
         let short = Int32Array::from_iter_values([i32::MIN, i32::MAX, 0, -1].into_iter().cycle().take(1000));
         let (rows, columns) = one("partition", Arc::new(short));
-        assert!(encodings(&check(&rows, columns, &writer_properties())).contains(&Encoding::DELTA_BINARY_PACKED));
+        assert!(
+            encodings(&check(&rows, columns, &writer_properties())).contains(&Encoding::DELTA_BINARY_PACKED)
+        );
     }
 
     /// Values that are constant, grow, repeat or are anything, as columns have them.
@@ -293,8 +334,9 @@ mod tests {
 
     fn texts() -> impl Strategy<Value = Vec<Option<String>>> {
         let text = prop_oneof!["[a-c]{0,3}", "event-00[0-9]{3}", "\\PC{0,20}", Just("x".repeat(300))];
-        vec((weighted(0.9, text), 1..12usize), 0..30)
-            .prop_map(|runs| runs.into_iter().flat_map(|(text, times)| std::iter::repeat_n(text, times)).collect())
+        vec((weighted(0.9, text), 1..12usize), 0..30).prop_map(|runs| {
+            runs.into_iter().flat_map(|(text, times)| std::iter::repeat_n(text, times)).collect()
+        })
     }
 
     proptest! {
@@ -333,7 +375,8 @@ mod tests {
             }
             let dictionary: DictionaryArray<Int32Type> = texts.iter().map(Option::as_deref).collect();
             write("subject", Arc::new(dictionary));
-            // Numbers that nothing or anything is behind, as a builder may leave them where there is NULL.
+            // Numbers that nothing or anything is behind, as a builder may leave them where there
+            // is NULL.
             let keys: Vec<i32> = numbers.iter().map(|number| number.map_or(-1, |number| low(&number) & 3)).collect();
             let nulls = numbers.iter().map(Option::is_some).collect();
             let words = StringArray::from_iter_values(["a", "", "b", "c", "a"]);
@@ -355,11 +398,17 @@ mod tests {
 
     #[test]
     fn a_chunk_does_not_depend_on_those_before_it() {
-        let ids: StringArray = (0..5000u32).map(|row| Some(schemas::digest::Sha256Digest::of(&row.to_le_bytes()).to_string())).collect();
+        let ids: StringArray = (0..5000u32)
+            .map(|row| Some(schemas::digest::Sha256Digest::of(&row.to_le_bytes()).to_string()))
+            .collect();
         let numbers = Int64Array::from_iter_values((0..5000i64).map(|number| number * number % 977));
-        let arrays: [(&str, ArrayRef); 2] = [("correction_id", Arc::new(ids)), ("producer_seq", Arc::new(numbers))];
+        let arrays: [(&str, ArrayRef); 2] =
+            [("correction_id", Arc::new(ids)), ("producer_seq", Arc::new(numbers))];
         let chunks = |order: [usize; 2]| {
-            let rows = RecordBatch::try_from_iter_with_nullable(order.map(|index| (arrays[index].0, arrays[index].1.clone(), true))).unwrap();
+            let rows = RecordBatch::try_from_iter_with_nullable(
+                order.map(|index| (arrays[index].0, arrays[index].1.clone(), true)),
+            )
+            .unwrap();
             let bytes = file(&rows, &rows.schema(), writer_properties());
             let (_, metadata) = read(bytes.clone());
             let chunk = |index: usize| {

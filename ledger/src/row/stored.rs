@@ -1,7 +1,7 @@
 //! Rows out of columns again, for whoever checks, copies or signs them.
 //!
-//! Strict: whatever the builder would not have written is an error that names the row and the column. Names are not judged again; that
-//! is what they were hashed for.
+//! Strict: whatever the builder would not have written is an error that names the row and the
+//! column. Names are not judged again; that is what they were hashed for.
 
 use super::{COLUMNS, Kind, OutcomeRef, RowRef};
 use arrow::array::{Array, AsArray as _, BinaryArray, PrimitiveArray, RecordBatch, StringArray};
@@ -55,7 +55,8 @@ struct Maps<'a> {
 
 impl<'a> StoredRows<'a> {
     /// # Errors
-    /// When the columns are not [`COLUMNS`], or a map is no JSON object of strings with its names in order.
+    /// When the columns are not [`COLUMNS`], or a map is no JSON object of strings with its names
+    /// in order.
     pub fn read(batch: &'a RecordBatch) -> Result<Self, RowError> {
         let schema = batch.schema_ref();
         let mut columns = Vec::with_capacity(COLUMNS.len());
@@ -63,11 +64,18 @@ impl<'a> StoredRows<'a> {
             let found = schema.index_of(column.name).ok().map(|index| &**batch.column(index));
             match found {
                 Some(array) if *array.data_type() == column.kind.arrow() => columns.push(array),
-                Some(array) => return Err(wrong(0, column.name, format!("is {}, not {}", array.data_type(), column.kind.arrow()))),
+                Some(array) => {
+                    return Err(wrong(
+                        0,
+                        column.name,
+                        format!("is {}, not {}", array.data_type(), column.kind.arrow()),
+                    ));
+                }
                 None => return Err(wrong(0, column.name, "is missing")),
             }
         }
-        let mut rows = Self { columns, dimensions: Maps::default(), resource: Maps::default(), rows: batch.num_rows() };
+        let mut rows =
+            Self { columns, dimensions: Maps::default(), resource: Maps::default(), rows: batch.num_rows() };
         rows.dimensions = Maps::read("dimensions", rows.array("dimensions").as_string())?;
         rows.resource = Maps::read("resource", rows.array("resource").as_string())?;
         Ok(rows)
@@ -90,15 +98,18 @@ impl<'a> StoredRows<'a> {
     /// As the module says.
     pub fn get(&self, row: usize) -> Result<StoredRow<'_>, RowError> {
         let kind = self.required("kind", row, self.text("kind", row))?;
-        let kind =
-            Kind::ALL.into_iter().find(|known| known.as_str() == kind).ok_or_else(|| wrong(row, "kind", format!("{kind:?} is no kind of row")))?;
+        let kind = Kind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)
+            .ok_or_else(|| wrong(row, "kind", format!("{kind:?} is no kind of row")))?;
         self.refuse_foreign(kind, row)?;
         let outcome = match kind {
             Kind::Usage => OutcomeRef::Usage(self.event(row)?),
             Kind::Rejected => {
                 let reason = self.required("reason", row, self.text("reason", row))?;
                 OutcomeRef::Rejected {
-                    reason: Reason::parse(reason).ok_or_else(|| wrong(row, "reason", format!("{reason:?} is no reason")))?,
+                    reason: Reason::parse(reason)
+                        .ok_or_else(|| wrong(row, "reason", format!("{reason:?} is no reason")))?,
                     detail: self.required("detail", row, self.text("detail", row))?,
                     key: self.bytes("raw_key", row),
                     headers: self.required("raw_headers", row, self.bytes("raw_headers", row))?,
@@ -122,7 +133,11 @@ impl<'a> StoredRows<'a> {
         };
         let content_digest = match self.bytes("content_digest", row) {
             None => None,
-            Some(digest) => Some(digest.try_into().map_err(|_| wrong(row, "content_digest", format!("has {} bytes", digest.len())))?),
+            Some(digest) => Some(
+                digest
+                    .try_into()
+                    .map_err(|_| wrong(row, "content_digest", format!("has {} bytes", digest.len())))?,
+            ),
         };
         Ok(StoredRow {
             batch: self.required("batch", row, self.long("batch", row))?,
@@ -142,7 +157,8 @@ impl<'a> StoredRows<'a> {
         };
         let correction = match self.text("correction_action", row) {
             Some(action) => Some(CorrectionRef {
-                action: CorrectionAction::parse(action).ok_or_else(|| wrong(row, "correction_action", format!("{action:?} is no action")))?,
+                action: CorrectionAction::parse(action)
+                    .ok_or_else(|| wrong(row, "correction_action", format!("{action:?} is no action")))?,
                 source: text("correction_source")?,
                 id: text("correction_id")?,
                 reason: text("correction_reason")?,
@@ -150,7 +166,9 @@ impl<'a> StoredRows<'a> {
             None => self.none_of(row, &["correction_source", "correction_id", "correction_reason"])?,
         };
         self.required("content_digest", row, self.bytes("content_digest", row))?;
-        let quantity = Quantity::from_units(self.required("value", row, units)?).ok().filter(|quantity| !quantity.is_negative());
+        let quantity = Quantity::from_units(self.required("value", row, units)?)
+            .ok()
+            .filter(|quantity| !quantity.is_negative());
         Ok(EventRef {
             source: text("source")?,
             id: text("id")?,
@@ -167,16 +185,29 @@ impl<'a> StoredRows<'a> {
         })
     }
 
-    /// A value in a column of another kind of row would be in no hash, so that nobody would see it changed.
+    /// A value in a column of another kind of row would be in no hash, so that nobody would see it
+    /// changed.
     fn refuse_foreign(&self, kind: Kind, row: usize) -> Result<(), RowError> {
         let foreign = |name: &str| match kind {
-            Kind::Usage => matches!(name, "reason" | "detail" | "raw_key" | "raw_headers" | "raw_value" | "gap_until"),
+            Kind::Usage => {
+                matches!(name, "reason" | "detail" | "raw_key" | "raw_headers" | "raw_value" | "gap_until")
+            }
             Kind::Rejected => is_of_usage(name) || name == "gap_until",
-            Kind::Gap => is_of_usage(name) || matches!(name, "reason" | "raw_key" | "raw_headers" | "raw_value"),
+            Kind::Gap => {
+                is_of_usage(name) || matches!(name, "reason" | "raw_key" | "raw_headers" | "raw_value")
+            }
         };
-        match COLUMNS.iter().zip(&self.columns).find(|(column, array)| array.is_valid(row) && foreign(column.name)) {
+        match COLUMNS
+            .iter()
+            .zip(&self.columns)
+            .find(|(column, array)| array.is_valid(row) && foreign(column.name))
+        {
             None => Ok(()),
-            Some((column, _)) => Err(wrong(row, column.name, format!("has a value, which a row of kind {} cannot have", kind.as_str()))),
+            Some((column, _)) => Err(wrong(
+                row,
+                column.name,
+                format!("has a value, which a row of kind {} cannot have", kind.as_str()),
+            )),
         }
     }
 
@@ -192,7 +223,10 @@ impl<'a> StoredRows<'a> {
     }
 
     fn array(&self, name: &str) -> &'a dyn Array {
-        let index = COLUMNS.iter().position(|column| column.name == name).expect("only columns of a row are asked for");
+        let index = COLUMNS
+            .iter()
+            .position(|column| column.name == name)
+            .expect("only columns of a row are asked for");
         self.columns[index]
     }
 
@@ -227,7 +261,9 @@ impl<'a> StoredRows<'a> {
     fn map<'s>(&self, name: &str, maps: &'s Maps<'a>, row: usize) -> Option<MapRef<'s>> {
         let start = if row == 0 { (0, 0) } else { maps.ends[row - 1] };
         let end = maps.ends[row];
-        self.array(name).is_valid(row).then(|| MapRef::with_canonical(&maps.pairs[start.0..end.0], &maps.canonical[start.1..end.1]))
+        self.array(name)
+            .is_valid(row)
+            .then(|| MapRef::with_canonical(&maps.pairs[start.0..end.0], &maps.canonical[start.1..end.1]))
     }
 }
 

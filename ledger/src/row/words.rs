@@ -1,7 +1,7 @@
 //! Columns whose values repeat: every distinct value once, and per row the number of its value.
 //!
-//! Sources, meters, subjects and dimensions are few beside events. A row then costs a look into a small table instead of a copy, and
-//! the column needs no second dictionary when it is written.
+//! Sources, meters, subjects and dimensions are few beside events. A row then costs a look into a
+//! small table instead of a copy, and the column needs no second dictionary when it is written.
 //!
 //! Invariant: numbers are given in the order in which values first come, from 0 and without holes.
 
@@ -22,7 +22,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// Sets the value of `row`, which is beyond every row that was set before. Gives the value's number, and whether it is new.
+    /// Sets the value of `row`, which is beyond every row that was set before. Gives the value's
+    /// number, and whether it is new.
     pub fn set(&mut self, row: usize, value: &[u8]) -> (usize, bool) {
         let known = self.distinct.len();
         let number = self.distinct.number(value);
@@ -52,19 +53,27 @@ impl Words {
     }
 }
 
-/// A column of texts that rows have by number: each text once however many numbers it has, and none that no row has.
+/// A column of texts that rows have by number: each text once however many numbers it has, and none
+/// that no row has.
 pub fn once_each(rows: impl Iterator<Item = usize>, texts: &[&str]) -> ArrayRef {
     let mut distinct = Distinct::default();
     let mut known = vec![None; texts.len()];
-    let keys = rows.map(|number| *known[number].get_or_insert_with(|| key(distinct.number(texts[number].as_bytes())))).collect();
+    let keys = rows
+        .map(|number| *known[number].get_or_insert_with(|| key(distinct.number(texts[number].as_bytes()))))
+        .collect();
     column(keys, distinct.texts())
 }
 
 /// A dictionary column; `keys` may have [`NONE`].
 fn column(keys: Vec<i32>, words: StringArray) -> ArrayRef {
-    let nulls = keys.contains(&NONE).then(|| NullBuffer::new(BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NONE)));
+    let nulls = keys
+        .contains(&NONE)
+        .then(|| NullBuffer::new(BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NONE)));
     let keys = Int32Array::new(keys.into(), nulls);
-    Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words)).expect("every key is the number of a word"))
+    Arc::new(
+        DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words))
+            .expect("every key is the number of a word"),
+    )
 }
 
 fn key(number: usize) -> i32 {
@@ -76,8 +85,9 @@ pub struct Distinct {
     bytes: Vec<u8>,
     /// Where each value stands.
     spans: Vec<(u32, u32)>,
-    /// By a cheap hash of a value, where it was last found: its number + 1, or 0; as large as `recent_len` says. Only a guess: whoever
-    /// chooses the values can make it fail, and then pays no more than the keyed hash below.
+    /// By a cheap hash of a value, where it was last found: its number + 1, or 0; as large as
+    /// `recent_len` says. Only a guess: whoever chooses the values can make it fail, and then pays
+    /// no more than the keyed hash below.
     recent: Vec<u32>,
     /// An open table, of a power of two: number + 1, or 0; at most half full.
     slots: Vec<u32>,
@@ -94,7 +104,8 @@ impl Default for Distinct {
     }
 }
 
-/// At least four times as many as there are values, so that few stand in each other's way, and no more than fit into a fast cache.
+/// At least four times as many as there are values, so that few stand in each other's way, and no
+/// more than fit into a fast cache.
 fn recent_len(slots: usize) -> usize {
     (2 * slots).min(MOST_RECENT)
 }
@@ -109,7 +120,9 @@ impl Distinct {
     }
 
     fn texts(&self) -> StringArray {
-        StringArray::from_iter_values(self.iter().map(|word| std::str::from_utf8(word).expect("a column of text is given text")))
+        StringArray::from_iter_values(
+            self.iter().map(|word| std::str::from_utf8(word).expect("a column of text is given text")),
+        )
     }
 
     fn value(&self, number: usize) -> &[u8] {
@@ -187,17 +200,20 @@ impl Distinct {
     }
 
     fn slot_of(&self, value: &[u8]) -> usize {
-        let hash = usize::try_from(self.hash.hash_one(value)).unwrap_or_else(|_| unreachable!("a usize has 64 bits here"));
+        let hash = usize::try_from(self.hash.hash_one(value))
+            .unwrap_or_else(|_| unreachable!("a usize has 64 bits here"));
         hash & (self.slots.len() - 1)
     }
 }
 
-/// Whether they are equal. They nearly always are, and short, so that calling for a comparison takes longer than comparing; two loads that
-/// may overlap take no loop, whose length nobody could foretell.
+/// Whether they are equal. They nearly always are, and short, so that calling for a comparison
+/// takes longer than comparing; two loads that may overlap take no loop, whose length nobody could
+/// foretell.
 #[inline]
 pub fn same(one: &[u8], other: &[u8]) -> bool {
     fn ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
-        (one.first_chunk::<N>() == other.first_chunk::<N>()) & (one.last_chunk::<N>() == other.last_chunk::<N>())
+        (one.first_chunk::<N>() == other.first_chunk::<N>())
+            & (one.last_chunk::<N>() == other.last_chunk::<N>())
     }
     one.len() == other.len()
         && match one.len() {
@@ -247,7 +263,9 @@ mod tests {
     fn every_value_has_one_number() {
         let mut words = Words::default();
         // More values than the small table holds, among them the empty one and such that end alike.
-        let value = |row: usize| if row.is_multiple_of(7) { String::new() } else { format!("{}-the same end", row % 3001) };
+        let value = |row: usize| {
+            if row.is_multiple_of(7) { String::new() } else { format!("{}-the same end", row % 3001) }
+        };
         for row in 0..10_000 {
             let text = value(row);
             let before = words.distinct().len();
@@ -258,7 +276,8 @@ mod tests {
         assert_eq!(words.get(0), Some(0));
         assert_eq!((words.get(1), words.get(1_000_000)), (None, None));
         let column = words.into_column(20_001, None);
-        let column = arrow::compute::cast(&column, &arrow::datatypes::DataType::Utf8).expect("a dictionary of text");
+        let column =
+            arrow::compute::cast(&column, &arrow::datatypes::DataType::Utf8).expect("a dictionary of text");
         let column: &StringArray = column.as_string();
         for (row, found) in column.iter().enumerate() {
             let expected = (row % 2 == 0 && row < 20_000).then(|| value(row / 2));

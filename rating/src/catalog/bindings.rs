@@ -1,6 +1,7 @@
 //! bindings.csv: which customer a subject belongs to, from when until when.
 //!
-//! An event belongs to the binding whose interval contains the event's time. What is in force today never matters.
+//! An event belongs to the binding whose interval contains the event's time. What is in force today
+//! never matters.
 //!
 //! Invariant: the bindings of a subject do not overlap.
 
@@ -54,7 +55,11 @@ impl Bindings {
     }
 }
 
-pub(super) fn read_bindings(files: &CatalogFiles, customers: &Declared<CustomerId, Customer>, findings: &Findings) -> Bindings {
+pub(super) fn read_bindings(
+    files: &CatalogFiles,
+    customers: &Declared<CustomerId, Customer>,
+    findings: &Findings,
+) -> Bindings {
     let mut bindings: BTreeMap<Subject, Vec<Binding>> = BTreeMap::new();
     let Some(text) = files.get(BINDINGS) else { return Bindings::default() };
     // A record of the wrong length is a problem of its own line, not the end of the file.
@@ -67,7 +72,12 @@ pub(super) fn read_bindings(files: &CatalogFiles, customers: &Declared<CustomerI
             Ok(false) => break,
             Err(error) => {
                 let line = error.position().map(line_of);
-                findings.problem(BINDINGS, line, format!("this is not CSV: {error}"), "correct the line (RFC 4180)");
+                findings.problem(
+                    BINDINGS,
+                    line,
+                    format!("this is not CSV: {error}"),
+                    "correct the line (RFC 4180)",
+                );
                 break;
             }
         }
@@ -75,7 +85,12 @@ pub(super) fn read_bindings(files: &CatalogFiles, customers: &Declared<CustomerI
         if !header_seen {
             header_seen = true;
             if record.iter().ne(HEADER) {
-                findings.problem(BINDINGS, line, "the first line does not name the columns", format!("make it `{}`", HEADER.join(",")));
+                findings.problem(
+                    BINDINGS,
+                    line,
+                    "the first line does not name the columns",
+                    format!("make it `{}`", HEADER.join(",")),
+                );
                 break;
             }
             continue;
@@ -85,7 +100,12 @@ pub(super) fn read_bindings(files: &CatalogFiles, customers: &Declared<CustomerI
         }
     }
     if !header_seen {
-        findings.problem(BINDINGS, 1, "the file is empty", format!("begin it with the line `{}`", HEADER.join(",")));
+        findings.problem(
+            BINDINGS,
+            1,
+            "the file is empty",
+            format!("begin it with the line `{}`", HEADER.join(",")),
+        );
     }
     for bindings in bindings.values_mut() {
         bindings.sort_by_key(|binding| (binding.from, binding.line));
@@ -98,7 +118,12 @@ fn line_of(position: &csv::Position) -> usize {
     usize::try_from(position.line()).expect("a text in memory has fewer lines than bytes")
 }
 
-fn read_binding(record: &csv::StringRecord, line: usize, customers: &Declared<CustomerId, Customer>, findings: &Findings) -> Option<Binding> {
+fn read_binding(
+    record: &csv::StringRecord,
+    line: usize,
+    customers: &Declared<CustomerId, Customer>,
+    findings: &Findings,
+) -> Option<Binding> {
     let problem = |message: String, help: &str| findings.problem(BINDINGS, line, message, help);
     if record.len() != HEADER.len() {
         problem(
@@ -107,11 +132,16 @@ fn read_binding(record: &csv::StringRecord, line: usize, customers: &Declared<Cu
         );
         return None;
     }
-    let subject = Subject::new(&record[0]).map_err(|error| problem(format!("the subject {:?} is not a name: {error}", &record[0]), "correct it"));
-    let customer =
-        CustomerId::new(&record[1]).map_err(|error| problem(format!("the customer {:?} is not a name: {error}", &record[1]), "correct it"));
+    let subject = Subject::new(&record[0]).map_err(|error| {
+        problem(format!("the subject {:?} is not a name: {error}", &record[0]), "correct it")
+    });
+    let customer = CustomerId::new(&record[1]).map_err(|error| {
+        problem(format!("the customer {:?} is not a name: {error}", &record[1]), "correct it")
+    });
     let instant = |column: &str, text: &str| {
-        Instant::parse_rfc3339(text).map_err(|error| problem(format!("`{column}` is {text:?}: {error}"), "write it like 2025-10-01T00:00:00Z"))
+        Instant::parse_rfc3339(text).map_err(|error| {
+            problem(format!("`{column}` is {text:?}: {error}"), "write it like 2025-10-01T00:00:00Z")
+        })
     };
     let from = instant("from", &record[2]);
     let until = if record[3].is_empty() { Ok(None) } else { instant("until", &record[3]).map(Some) };
@@ -122,7 +152,10 @@ fn read_binding(record: &csv::StringRecord, line: usize, customers: &Declared<Cu
     }
     let (subject, customer, from, until) = (subject.ok()?, customer.ok()?, from.ok()?, until.ok()?);
     if until.is_some_and(|until| until <= from) {
-        problem(format!("the binding of {subject} ends before or when it begins"), "make `until` later than `from`, or remove the line");
+        problem(
+            format!("the binding of {subject} ends before or when it begins"),
+            "make `until` later than `from`, or remove the line",
+        );
         return None;
     }
     Some(Binding { subject, customer, from, until, line })
@@ -139,10 +172,17 @@ fn refuse_overlaps(bindings: &[Binding], findings: &Findings) {
                 "{} is bound to {} from {} while it is still bound to {} (line {})",
                 binding.subject, binding.customer, binding.from, earlier.customer, earlier.line
             );
-            findings.problem(BINDINGS, binding.line, message, format!("end the earlier one at {} or sooner, or remove one of them", binding.from));
+            findings.problem(
+                BINDINGS,
+                binding.line,
+                message,
+                format!("end the earlier one at {} or sooner, or remove one of them", binding.from),
+            );
         }
         // What never ends outlasts everything.
-        let outlasts = |other: &Binding| binding.until.is_none() || other.until.is_some_and(|until| binding.until > Some(until));
+        let outlasts = |other: &Binding| {
+            binding.until.is_none() || other.until.is_some_and(|until| binding.until > Some(until))
+        };
         if longest.is_none_or(outlasts) {
             longest = Some(binding);
         }

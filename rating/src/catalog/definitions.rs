@@ -13,18 +13,30 @@ pub(super) const CATALOG: &str = "catalog.toml";
 pub(super) const METERS: &str = "meters.toml";
 pub(super) const CUSTOMERS: &str = "customers.toml";
 
-/// What a file declares. A thing with a problem of its own is still declared, so that what refers to it is no second problem.
+/// What a file declares. A thing with a problem of its own is still declared, so that what refers
+/// to it is no second problem.
 pub(super) struct Declared<K, V> {
     pub values: BTreeMap<K, V>,
     pub lines: BTreeMap<K, usize>,
-    /// False when the file is missing or no TOML, or a name in it cannot be read: then no other name can be called unknown.
+    /// False when the file is missing or no TOML, or a name in it cannot be read: then no other
+    /// name can be called unknown.
     complete: bool,
 }
 
 impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
-    fn read(file: &str, key: &str, files: &CatalogFiles, findings: &Findings, read: impl Fn(&Table<'_>) -> (Option<K>, Option<V>)) -> Self {
+    fn read(
+        file: &str,
+        key: &str,
+        files: &CatalogFiles,
+        findings: &Findings,
+        read: impl Fn(&Table<'_>) -> (Option<K>, Option<V>),
+    ) -> Self {
         let mut declared = Self { values: BTreeMap::new(), lines: BTreeMap::new(), complete: false };
-        let Some(file) = files.get_key_value(file).and_then(|(path, text)| TomlFile::parse(path, text, findings)) else { return declared };
+        let Some(file) =
+            files.get_key_value(file).and_then(|(path, text)| TomlFile::parse(path, text, findings))
+        else {
+            return declared;
+        };
         declared.complete = true;
         let root = file.root();
         root.only(&[key]);
@@ -53,7 +65,8 @@ impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
         !self.complete || self.lines.contains_key(key)
     }
 
-    /// What to do about a name that is not declared. All names are listed where a person can still read the list.
+    /// What to do about a name that is not declared. All names are listed where a person can still
+    /// read the list.
     pub fn help(&self, file: &str) -> String {
         let names: Vec<String> = self.lines.keys().map(ToString::to_string).collect();
         match names.len() {
@@ -80,15 +93,22 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
         table.only(&["type", "unit", "aggregation", "dimensions"]);
         let meter = table.parsed("type", "a meter's name", name(MeterType::new));
         let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
-        let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| match text {
-            "sum" => Ok(Aggregation::Sum),
-            "count" | "min" | "max" | "average" | "avg" | "latest" | "unique_count" | "unique" | "p95" => {
-                Err(format!("{text} is known but not supported; only sum is"))
-            }
-            _ => Err("only sum is".to_owned()),
-        });
+        let aggregation =
+            table.parsed("aggregation", "an aggregation that is supported", |text| match text {
+                "sum" => Ok(Aggregation::Sum),
+                "count" | "min" | "max" | "average" | "avg" | "latest" | "unique_count" | "unique"
+                | "p95" => Err(format!("{text} is known but not supported; only sum is")),
+                _ => Err("only sum is".to_owned()),
+            });
         let dimensions = if table.has("dimensions") { read_dimensions(table) } else { Some(BTreeSet::new()) };
-        let read = || Some(Meter { meter: meter.clone()?, unit: unit?, aggregation: aggregation?, dimensions: dimensions? });
+        let read = || {
+            Some(Meter {
+                meter: meter.clone()?,
+                unit: unit?,
+                aggregation: aggregation?,
+                dimensions: dimensions?,
+            })
+        };
         (meter.clone(), read())
     })
 }
@@ -99,7 +119,11 @@ fn read_dimensions(table: &Table<'_>) -> Option<BTreeSet<String>> {
         if text.value.is_empty() {
             table.problem(text.line, "a dimension has no name", "remove it");
         } else if !dimensions.insert(text.value.to_owned()) {
-            table.problem(text.line, format!("the dimension `{}` is listed twice", text.value), "remove one of them");
+            table.problem(
+                text.line,
+                format!("the dimension `{}` is listed twice", text.value),
+                "remove one of them",
+            );
         }
     }
     Some(dimensions)
@@ -128,5 +152,7 @@ pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Decla
 
 /// A currency is never assumed.
 pub(super) fn read_currency(table: &Table<'_>) -> Option<Currency> {
-    table.parsed("currency", "a currency", |text| Currency::from_code(text).ok_or("it must be an upper-case code of ISO 4217 that has minor units"))
+    table.parsed("currency", "a currency", |text| {
+        Currency::from_code(text).ok_or("it must be an upper-case code of ISO 4217 that has minor units")
+    })
 }

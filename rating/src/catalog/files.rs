@@ -1,6 +1,7 @@
 //! The catalog as it was written: the text of its files, under one digest.
 //!
-//! The journal keeps these texts, so that a run can always be traced to the words people wrote. Nothing is interpreted here.
+//! The journal keeps these texts, so that a run can always be traced to the words people wrote.
+//! Nothing is interpreted here.
 
 use schemas::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -45,8 +46,8 @@ impl CatalogFiles {
         Self(files)
     }
 
-    /// Reads every `.toml` and `.csv` file below a folder. Names that begin with a dot, and other files such as a README, are
-    /// no part of a catalog.
+    /// Reads every `.toml` and `.csv` file below a folder. Names that begin with a dot, and other
+    /// files such as a README, are no part of a catalog.
     ///
     /// # Errors
     /// [`CatalogFilesError`], naming the path.
@@ -69,8 +70,9 @@ impl CatalogFiles {
         self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
-    /// The content address: SHA-256 over the line `atcost catalog v1`, then for every file in byte order of its path: the length of
-    /// the path in bytes (64 bits, big-endian), the path, the length of the text in bytes (the same), the text.
+    /// The content address: SHA-256 over the line `atcost catalog v1`, then for every file in byte
+    /// order of its path: the length of the path in bytes (64 bits, big-endian), the path, the
+    /// length of the text in bytes (the same), the text.
     pub fn digest(&self) -> Sha256Digest {
         let mut bytes = DIGEST_CONTEXT.to_vec();
         for part in self.0.iter().flat_map(|(path, text)| [path, text]) {
@@ -100,7 +102,12 @@ impl CatalogFiles {
 /// Folders of a catalog are at most `providers/ID` deep.
 const MAX_DEPTH: usize = 2;
 
-fn read_into(files: &mut BTreeMap<String, String>, folder: &Path, prefix: &str, depth: usize) -> Result<(), CatalogFilesError> {
+fn read_into(
+    files: &mut BTreeMap<String, String>,
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+) -> Result<(), CatalogFilesError> {
     let read = |path: &Path| {
         let path = path.to_owned();
         move |source| CatalogFilesError::Read { path, source }
@@ -110,7 +117,10 @@ fn read_into(files: &mut BTreeMap<String, String>, folder: &Path, prefix: &str, 
     }
     for entry in std::fs::read_dir(folder).map_err(read(folder))? {
         let path = entry.map_err(read(folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| CatalogFilesError::NotUtf8(path.clone()))?;
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| CatalogFilesError::NotUtf8(path.clone()))?;
         if name.starts_with('.') {
             continue;
         }
@@ -137,8 +147,16 @@ mod tests {
     #[test]
     fn the_digest_tells_where_a_byte_belongs() {
         let one = files(&[("a", "bc"), ("d", "e")]);
-        assert_eq!(one.digest().to_string(), "22f416419b0d6aed35ebdc47c4be8a503c34b474656879dac85811e5fb7864ec");
-        for other in [files(&[("ab", "c"), ("d", "e")]), files(&[("a", "bcd"), ("", "e")]), files(&[("a", "bc")]), files(&[])] {
+        assert_eq!(
+            one.digest().to_string(),
+            "22f416419b0d6aed35ebdc47c4be8a503c34b474656879dac85811e5fb7864ec"
+        );
+        for other in [
+            files(&[("ab", "c"), ("d", "e")]),
+            files(&[("a", "bcd"), ("", "e")]),
+            files(&[("a", "bc")]),
+            files(&[]),
+        ] {
             assert_ne!(other.digest(), one.digest());
         }
     }
@@ -148,7 +166,9 @@ mod tests {
         let one = files(&[("a.toml", "x = \"ü\"\r\n"), ("b.csv", "")]);
         let read = CatalogFiles::from_json(&one.to_json()).expect("stored files");
         assert_eq!((read.digest(), &read), (one.digest(), &one));
-        for wrong in [&b"{}"[..], b"", br#"{"version":2,"files":{}}"#, br#"{"version":1,"files":{},"more":1}"#] {
+        for wrong in
+            [&b"{}"[..], b"", br#"{"version":2,"files":{}}"#, br#"{"version":1,"files":{},"more":1}"#]
+        {
             assert!(CatalogFiles::from_json(wrong).is_err());
         }
     }

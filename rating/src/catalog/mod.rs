@@ -1,11 +1,14 @@
-//! The catalog: what is measured, who provides it at which price, who is billed, and who used what when.
+//! The catalog: what is measured, who provides it at which price, who is billed, and who used what
+//! when.
 //!
-//! People keep it as a folder of TOML and CSV in git. [`Catalog::load`] reads the folder's texts and refuses what would bill twice
-//! or never, naming every file and line at once. What it deliberately does not do is guess: there is no default currency, time
-//! zone, rounding or price, and a key it does not know is an error.
+//! People keep it as a folder of TOML and CSV in git. [`Catalog::load`] reads the folder's texts
+//! and refuses what would bill twice or never, naming every file and line at once. What it
+//! deliberately does not do is guess: there is no default currency, time zone, rounding or price,
+//! and a key it does not know is an error.
 //!
-//! Invariant: a `Catalog` that exists has passed every check. Of the SKUs of a provider and meter at most one takes an event, a SKU
-//! has at most one price at an instant, and a subject at most one customer.
+//! Invariant: a `Catalog` that exists has passed every check. Of the SKUs of a provider and meter
+//! at most one takes an event, a SKU has at most one price at an instant, and a subject at most one
+//! customer.
 
 // Modules in reading order.
 mod bindings; // subject → customer, dated, from bindings.csv
@@ -179,7 +182,11 @@ impl Catalog {
 
     /// The customers with a binding in force at any time in the period.
     pub fn customers_bound_in(&self, period: Period) -> BTreeSet<CustomerId> {
-        self.bindings.iter().filter(|binding| binding.overlaps(period)).map(|binding| binding.customer.clone()).collect()
+        self.bindings
+            .iter()
+            .filter(|binding| binding.overlaps(period))
+            .map(|binding| binding.customer.clone())
+            .collect()
     }
 
     /// Whether the customer is the operator itself.
@@ -197,10 +204,18 @@ impl Provider {
         month.period_in(&self.time_zone)
     }
 
-    /// The SKU that takes an event of that meter with those dimensions: one that names dimensions, or else the one that names none.
-    pub fn sku_for<'v>(&self, meter: &MeterType, dimension: impl Fn(&str) -> Option<&'v str>) -> Option<&Sku> {
-        let of_meter =
-            || self.skus.iter().filter_map(|sku| sku.metered.as_ref().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered)));
+    /// The SKU that takes an event of that meter with those dimensions: one that names dimensions,
+    /// or else the one that names none.
+    pub fn sku_for<'v>(
+        &self,
+        meter: &MeterType,
+        dimension: impl Fn(&str) -> Option<&'v str>,
+    ) -> Option<&Sku> {
+        let of_meter = || {
+            self.skus.iter().filter_map(|sku| {
+                sku.metered.as_ref().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered))
+            })
+        };
         let named = of_meter().find(|(_, metered)| !metered.matches.is_empty() && metered.takes(&dimension));
         named.or_else(|| of_meter().find(|(_, metered)| metered.matches.is_empty())).map(|(sku, _)| sku)
     }

@@ -1,7 +1,7 @@
 //! What was published for the past stays: a price that has been in force is not changed afterwards.
 //!
-//! Only the part before `now` is compared. What begins later, or where nothing was priced, is free to change; the clock is the
-//! caller's.
+//! Only the part before `now` is compared. What begins later, or where nothing was priced, is free
+//! to change; the clock is the caller's.
 
 use super::problem::{Findings, Problem};
 use super::{Catalog, DatedPrice, Provider, Sku};
@@ -27,12 +27,22 @@ const KEEP: &str = "restore it: what was in force until now cannot change";
 fn compare_providers(before: &Provider, after: Option<&Provider>, now: Instant, findings: &Findings) {
     let file = format!("providers/{}/provider.toml", before.id);
     let Some(after) = after else {
-        findings.problem(&file, None, format!("the provider {} had prices in force and is gone", before.id), KEEP);
+        findings.problem(
+            &file,
+            None,
+            format!("the provider {} had prices in force and is gone", before.id),
+            KEEP,
+        );
         return;
     };
     let changed = |what: &str, from: &str, to: &str| {
         if from != to {
-            findings.problem(&file, None, format!("the {what} of {} was {from} and is now {to}", before.id), KEEP);
+            findings.problem(
+                &file,
+                None,
+                format!("the {what} of {} was {from} and is now {to}", before.id),
+                KEEP,
+            );
         }
     };
     changed("currency", before.currency.code(), after.currency.code());
@@ -46,10 +56,17 @@ fn compare_providers(before: &Provider, after: Option<&Provider>, now: Instant, 
 fn compare_skus(provider: &Provider, before: &Sku, after: Option<&Sku>, now: Instant, findings: &Findings) {
     let file = format!("providers/{}/prices.toml", provider.id);
     let Some(after) = after else {
-        findings.problem(&file, None, format!("the SKU {} had a price in force and is gone", before.id), KEEP);
+        findings.problem(
+            &file,
+            None,
+            format!("the SKU {} had a price in force and is gone", before.id),
+            KEEP,
+        );
         return;
     };
-    let changed = |what: &str| findings.problem(&file, after.line, format!("the {what} of the SKU {} has changed", before.id), KEEP);
+    let changed = |what: &str| {
+        findings.problem(&file, after.line, format!("the {what} of the SKU {} has changed", before.id), KEEP)
+    };
     match (&before.metered, &after.metered) {
         (None, None) => {}
         (Some(old), Some(new)) => {
@@ -59,8 +76,10 @@ fn compare_skus(provider: &Provider, before: &Sku, after: Option<&Sku>, now: Ins
             if old.matches != new.matches {
                 changed("match");
             }
-            // The factor tells a changed meter or month apart from a unit that is only spelt differently.
-            if old.unit.as_str() != new.unit.as_str() || (old.meter == new.meter && old.factor != new.factor) {
+            // The factor tells a changed meter or month apart from a unit that is only spelt
+            // differently.
+            if old.unit.as_str() != new.unit.as_str() || (old.meter == new.meter && old.factor != new.factor)
+            {
                 changed("unit, or what the meter's unit is worth in it,");
             }
         }
@@ -74,14 +93,26 @@ fn compare_skus(provider: &Provider, before: &Sku, after: Option<&Sku>, now: Ins
     }
 }
 
-/// A price that has begun keeps its beginning and its model, and does not end in the past where it did not before. Compared by
-/// date, so that a changed time zone is one problem and not one more for every price.
-fn compare_price(file: &str, before: &Sku, price: &DatedPrice, after: &Sku, now: Instant, findings: &Findings) {
-    let in_force = |new: &&DatedPrice| new.from_date <= price.from_date && new.until_date.is_none_or(|until| price.from_date < until);
+/// A price that has begun keeps its beginning and its model, and does not end in the past where it
+/// did not before. Compared by date, so that a changed time zone is one problem and not one more
+/// for every price.
+fn compare_price(
+    file: &str,
+    before: &Sku,
+    price: &DatedPrice,
+    after: &Sku,
+    now: Instant,
+    findings: &Findings,
+) {
+    let in_force = |new: &&DatedPrice| {
+        new.from_date <= price.from_date && new.until_date.is_none_or(|until| price.from_date < until)
+    };
     let past_end = price.until.map_or(now, |until| until.min(now));
     let (line, what) = match after.prices.iter().find(in_force) {
         None => (after.line, "is gone".to_owned()),
-        Some(new) if new.from_date != price.from_date => (new.line, format!("now begins on {}", new.from_date)),
+        Some(new) if new.from_date != price.from_date => {
+            (new.line, format!("now begins on {}", new.from_date))
+        }
         Some(new) if new.model != price.model => (new.line, "has changed".to_owned()),
         Some(new) => match new.until_date {
             Some(until) if new.until_date != price.until_date && new.until < Some(past_end) => {

@@ -1,6 +1,7 @@
 //! A provider's prices.toml: SKUs, which usage they take, their dated prices and worked examples.
 //!
-//! Two SKUs that take the same event would bill it twice, a match that nothing meets would never bill; both are refused here.
+//! Two SKUs that take the same event would bill it twice, a match that nothing meets would never
+//! bill; both are refused here.
 
 use super::definitions::{CUSTOMERS, Declared, METERS};
 use super::toml_file::{Table, Text, name};
@@ -59,15 +60,37 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
 }
 
 fn read_sku(table: &Table<'_>, id: SkuId, context: &Context<'_>, claims: &mut Vec<Claim>) -> Option<Sku> {
-    table.only(&["id", "name", "meter", "match", "unit", "month", "allocation", "among", "shares", "price", "example"]);
+    table.only(&[
+        "id",
+        "name",
+        "meter",
+        "match",
+        "unit",
+        "month",
+        "allocation",
+        "among",
+        "shares",
+        "price",
+        "example",
+    ]);
     let label = table.label("name");
     let is_metered = table.has("meter");
-    let metered = if is_metered { read_metered(table, &id, context, claims).map(Some) } else { read_unmetered(table) };
+    let metered =
+        if is_metered { read_metered(table, &id, context, claims).map(Some) } else { read_unmetered(table) };
     let allocation = read_allocation(table, is_metered, context);
     let prices = read_prices(table, is_metered, context);
-    let unit = metered.as_ref().and_then(|metered| metered.as_ref()).map_or("", |metered| metered.unit.as_str());
+    let unit =
+        metered.as_ref().and_then(|metered| metered.as_ref()).map_or("", |metered| metered.unit.as_str());
     let examples = read_examples(table, is_metered, unit, prices.as_deref(), context);
-    Some(Sku { id, name: label?, metered: metered?, allocation: allocation?, prices: prices?, examples: examples?, line: table.line })
+    Some(Sku {
+        id,
+        name: label?,
+        metered: metered?,
+        allocation: allocation?,
+        prices: prices?,
+        examples: examples?,
+        line: table.line,
+    })
 }
 
 /// Without a meter there is nothing to match, count or convert.
@@ -86,24 +109,45 @@ fn read_unmetered(table: &Table<'_>) -> Option<Option<Metered>> {
     fine.then_some(None)
 }
 
-fn read_metered(table: &Table<'_>, id: &SkuId, context: &Context<'_>, claims: &mut Vec<Claim>) -> Option<Metered> {
+fn read_metered(
+    table: &Table<'_>,
+    id: &SkuId,
+    context: &Context<'_>,
+    claims: &mut Vec<Claim>,
+) -> Option<Metered> {
     let meter_type = table.parsed("meter", "a meter's name", name(MeterType::new));
     if let Some(meter_type) = &meter_type
         && !context.meters.knows(meter_type)
     {
-        table.problem(table.line_of("meter"), format!("the meter {meter_type} is not declared"), context.meters.help(METERS));
+        table.problem(
+            table.line_of("meter"),
+            format!("the meter {meter_type} is not declared"),
+            context.meters.help(METERS),
+        );
     }
     let meter = meter_type.as_ref().and_then(|meter_type| context.meters.values.get(meter_type));
     let matches = read_match(table, meter);
     if let (Some(meter), Some(matches)) = (&meter_type, &matches) {
-        claims.push(Claim { sku: id.clone(), meter: meter.clone(), matches: matches.clone(), line: table.line });
+        claims.push(Claim {
+            sku: id.clone(),
+            meter: meter.clone(),
+            matches: matches.clone(),
+            line: table.line,
+        });
     }
     let unit = table.text("unit").and_then(|text| {
         Unit::parse(text.value)
-            .map_err(|error| table.problem(text.line, error.to_string(), "write it in UCUM, like h, GBy, GiBy.mo, kW.h, 1 or {request}"))
+            .map_err(|error| {
+                table.problem(
+                    text.line,
+                    error.to_string(),
+                    "write it in UCUM, like h, GBy, GiBy.mo, kW.h, 1 or {request}",
+                )
+            })
             .ok()
     });
-    let month = if table.has("month") { Some(table.parsed("month", "a length of time", duration)?) } else { None };
+    let month =
+        if table.has("month") { Some(table.parsed("month", "a length of time", duration)?) } else { None };
     let (meter, matches, unit) = (meter?, matches?, unit?);
     let factor = read_factor(table, &meter.unit, &unit, month.as_ref())?;
     Some(Metered { meter: meter.meter.clone(), matches, unit, factor })
@@ -113,13 +157,21 @@ fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Exact>)
     match (conversion(from, to, None), month) {
         (Ok(_), Some(_)) => {
             let message = format!("`month` is of no use: `{from}` converts to `{to}` without it");
-            table.problem(table.line_of("month"), message, "remove it, or price in a unit per month, like GiBy.mo");
+            table.problem(
+                table.line_of("month"),
+                message,
+                "remove it, or price in a unit per month, like GiBy.mo",
+            );
             None
         }
         (Ok(factor), None) => Some(factor),
         (Err(UnitError::MonthUnknown { .. }), Some(_)) => conversion(from, to, month).ok(),
         (Err(error @ UnitError::MonthUnknown { .. }), None) => {
-            table.problem(table.line_of("unit"), error.to_string(), "say how long this provider's month is, like `month = \"730 h\"`");
+            table.problem(
+                table.line_of("unit"),
+                error.to_string(),
+                "say how long this provider's month is, like `month = \"730 h\"`",
+            );
             None
         }
         (Err(error), _) => {
@@ -139,7 +191,11 @@ fn read_match(table: &Table<'_>, meter: Option<&Meter>) -> Option<BTreeMap<Strin
     let mut fine = true;
     if dimensions.is_empty() {
         let message = format!("the match of {} names no dimension", table.name());
-        table.problem(table_of_match.line, message, "remove it; a SKU without `match` takes what no other SKU takes");
+        table.problem(
+            table_of_match.line,
+            message,
+            "remove it; a SKU without `match` takes what no other SKU takes",
+        );
         fine = false;
     }
     let mut matches = BTreeMap::new();
@@ -147,8 +203,15 @@ fn read_match(table: &Table<'_>, meter: Option<&Meter>) -> Option<BTreeMap<Strin
         if let Some(meter) = meter
             && !meter.dimensions.contains(dimension.value)
         {
-            let message = format!("the meter {} has no dimension `{}`, so this would never match", meter.meter, dimension.value);
-            table.problem(dimension.line, message, format!("correct the name, or declare the dimension in {METERS}"));
+            let message = format!(
+                "the meter {} has no dimension `{}`, so this would never match",
+                meter.meter, dimension.value
+            );
+            table.problem(
+                dimension.line,
+                message,
+                format!("correct the name, or declare the dimension in {METERS}"),
+            );
         }
         let Some(texts) = table_of_match.text_or_texts(dimension.value) else {
             fine = false;
@@ -162,7 +225,11 @@ fn read_match(table: &Table<'_>, meter: Option<&Meter>) -> Option<BTreeMap<Strin
         let mut values = BTreeSet::new();
         for text in texts {
             if !values.insert(text.value.to_owned()) {
-                table.problem(text.line, format!("the value `{}` is listed twice", text.value), "remove one of them");
+                table.problem(
+                    text.line,
+                    format!("the value `{}` is listed twice", text.value),
+                    "remove one of them",
+                );
             }
         }
         matches.insert(dimension.value.to_owned(), values);
@@ -181,7 +248,11 @@ fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
                 true => "give one of them a `match`",
                 false => "let the two differ in the values of a dimension that both match",
             };
-            root.problem(claim.line, format!("the SKUs {} (line {}) and {} {message}", other.sku, other.line, claim.sku), help);
+            root.problem(
+                claim.line,
+                format!("the SKUs {} (line {}) and {} {message}", other.sku, other.line, claim.sku),
+                help,
+            );
         }
         others.push(claim);
     }
@@ -189,7 +260,9 @@ fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
 
 fn double_claim(claim: &Claim, other: &Claim) -> Option<String> {
     match (claim.matches.is_empty(), other.matches.is_empty()) {
-        (true, true) => return Some(format!("both have no `match`, so both would take the rest of {}", claim.meter)),
+        (true, true) => {
+            return Some(format!("both have no `match`, so both would take the rest of {}", claim.meter));
+        }
         (false, false) => {}
         _ => return None,
     }
@@ -212,7 +285,11 @@ fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -
     let mut fine = true;
     for (key, rule) in [("among", "even"), ("shares", "fixed")] {
         if table.has(key) && text.value != rule {
-            table.problem(table.line_of(key), format!("`{key}` belongs to the allocation {rule}, not {}", text.value), format!("remove `{key}`"));
+            table.problem(
+                table.line_of(key),
+                format!("`{key}` belongs to the allocation {rule}, not {}", text.value),
+                format!("remove `{key}`"),
+            );
             fine = false;
         }
     }
@@ -224,7 +301,10 @@ fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -
         "fixed" => read_shares(table, context).map(|shares| Rule::Fixed { shares }),
         other => {
             let known = matches!(other, "standalone" | "by_meter");
-            let message = format!("the allocation `{other}` is {}", if known { "known but not supported" } else { "not known" });
+            let message = format!(
+                "the allocation `{other}` is {}",
+                if known { "known but not supported" } else { "not known" }
+            );
             table.problem(text.line, message, "use one of: proportional, direct, even, fixed");
             None
         }
@@ -242,7 +322,11 @@ fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -
 
 fn refuse_unknown_customer(table: &Table<'_>, customer: &CustomerId, line: usize, context: &Context<'_>) {
     if !context.customers.knows(customer) {
-        table.problem(line, format!("the customer {customer} is not declared"), context.customers.help(CUSTOMERS));
+        table.problem(
+            line,
+            format!("the customer {customer} is not declared"),
+            context.customers.help(CUSTOMERS),
+        );
     }
 }
 
@@ -250,7 +334,11 @@ fn read_customer(table: &Table<'_>, text: Text<'_>, context: &Context<'_>) -> Op
     let id = CustomerId::new(text.value);
     match &id {
         Ok(customer) => refuse_unknown_customer(table, customer, text.line, context),
-        Err(error) => table.problem(text.line, format!("{:?} is not a customer's id: {error}", text.value), "correct it"),
+        Err(error) => table.problem(
+            text.line,
+            format!("{:?} is not a customer's id: {error}", text.value),
+            "correct it",
+        ),
     }
     id.ok()
 }
@@ -259,13 +347,21 @@ fn read_among(table: &Table<'_>, context: &Context<'_>) -> Option<BTreeSet<Custo
     let texts = table.texts("among")?;
     let mut among = BTreeSet::new();
     if texts.is_empty() {
-        table.problem(table.line_of("among"), "`among` names no customer", "list at least one, or remove it to share among all with a binding");
+        table.problem(
+            table.line_of("among"),
+            "`among` names no customer",
+            "list at least one, or remove it to share among all with a binding",
+        );
     }
     for text in texts {
         if let Some(customer) = read_customer(table, text, context)
             && !among.insert(customer)
         {
-            table.problem(text.line, format!("the customer {} is listed twice", text.value), "remove one of them");
+            table.problem(
+                text.line,
+                format!("the customer {} is listed twice", text.value),
+                "remove one of them",
+            );
         }
     }
     Some(among)
@@ -287,13 +383,22 @@ fn read_shares(table: &Table<'_>, context: &Context<'_>) -> Option<BTreeMap<Cust
     }
     if fine && shares.values().all(|share| share.is_zero()) {
         let what = if shares.is_empty() { "names nobody" } else { "is zero for everybody" };
-        table.problem(entries.line, format!("`shares` {what}"), "give at least one customer a share above zero");
+        table.problem(
+            entries.line,
+            format!("`shares` {what}"),
+            "give at least one customer a share above zero",
+        );
     }
     fine.then_some(shares)
 }
 
 /// A number in quotes.
-fn read_decimal<const PRECISION: u32, const SCALE: u32>(table: &Table<'_>, key: &str, what: &str, sign: Sign) -> Option<Decimal<PRECISION, SCALE>> {
+fn read_decimal<const PRECISION: u32, const SCALE: u32>(
+    table: &Table<'_>,
+    key: &str,
+    what: &str,
+    sign: Sign,
+) -> Option<Decimal<PRECISION, SCALE>> {
     table.parsed(key, what, |text| Decimal::parse(text, sign))
 }
 
@@ -301,10 +406,15 @@ fn read_decimal<const PRECISION: u32, const SCALE: u32>(table: &Table<'_>, key: 
 fn read_prices(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<Vec<DatedPrice>> {
     let tables = table.tables("price", &format!("this price of {}", table.name()))?;
     if tables.is_empty() {
-        table.problem(table.line, format!("{} has no price", table.name()), "add one with `[[sku.price]]`; what is free has `model = \"zero\"`");
+        table.problem(
+            table.line,
+            format!("{} has no price", table.name()),
+            "add one with `[[sku.price]]`; what is free has `model = \"zero\"`",
+        );
         return None;
     }
-    let prices: Vec<Option<DatedPrice>> = tables.iter().map(|price| read_price(price, is_metered, context)).collect();
+    let prices: Vec<Option<DatedPrice>> =
+        tables.iter().map(|price| read_price(price, is_metered, context)).collect();
     // Overlaps are looked for among the prices that could be read.
     let all_read = prices.iter().all(Option::is_some);
     let mut prices: Vec<DatedPrice> = prices.into_iter().flatten().collect();
@@ -324,7 +434,11 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
                     let ended = earlier.until_date.unwrap_or(price.from_date);
                     table.warning(
                         price.line,
-                        format!("{} has no price from {ended} until {}; usage in between cannot be billed", table.name(), price.from_date),
+                        format!(
+                            "{} has no price from {ended} until {}; usage in between cannot be billed",
+                            table.name(),
+                            price.from_date
+                        ),
                     );
                 }
                 _ => {
@@ -335,11 +449,17 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
                         earlier.from_date,
                         earlier.line
                     );
-                    table.problem(price.line, message, format!("end the earlier one with `until = \"{}\"`", price.from_date));
+                    table.problem(
+                        price.line,
+                        message,
+                        format!("end the earlier one with `until = \"{}\"`", price.from_date),
+                    );
                 }
             }
         }
-        let outlasts = |other: &DatedPrice| price.until.is_none() || other.until.is_some_and(|until| price.until > Some(until));
+        let outlasts = |other: &DatedPrice| {
+            price.until.is_none() || other.until.is_some_and(|until| price.until > Some(until))
+        };
         if longest.is_none_or(outlasts) {
             longest = Some(price);
         }
@@ -357,7 +477,11 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
         }
         if !model.needs_usage() && is_metered {
             let message = "the model flat does not look at usage, but the SKU has a meter";
-            table.problem(table.line_of("model"), message, "use another model, or move the flat amount to a SKU without `meter`");
+            table.problem(
+                table.line_of("model"),
+                message,
+                "use another model, or move the flat amount to a SKU without `meter`",
+            );
         }
         if model.has_negative() {
             table.warning(table.line, format!("{} is below zero: it pays money back", table.name()));
@@ -379,7 +503,9 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
 fn read_date(table: &Table<'_>, key: &str, context: &Context<'_>) -> Option<(Date, Instant)> {
     table.parsed(key, "a date", |text| {
         let shape = text.len() == 10
-            && text.bytes().enumerate().all(|(index, byte)| if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
+            && text.bytes().enumerate().all(|(index, byte)| {
+                if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
+            });
         if !shape {
             return Err("it must be a year, a month and a day".to_owned());
         }
@@ -408,7 +534,8 @@ fn read_model(table: &Table<'_>) -> Option<PriceModel> {
         "package" => {
             only(&["size", "package_price"]);
             let size = table.parsed("size", "the size of a package", |text| {
-                let size = QuantityTotal::parse(text, Sign::NonNegative).map_err(|error| error.to_string())?;
+                let size =
+                    QuantityTotal::parse(text, Sign::NonNegative).map_err(|error| error.to_string())?;
                 PackageSize::new(size).ok_or_else(|| "it must be above zero".to_owned())
             });
             let package_price = read_decimal(table, "package_price", "a price", Sign::Any);
@@ -429,7 +556,11 @@ fn read_model(table: &Table<'_>) -> Option<PriceModel> {
             Some(PriceModel::Zero)
         }
         other => {
-            table.problem(text.line, format!("the model `{other}` is not known"), "use one of: per_unit, graduated, volume, package, flat, zero");
+            table.problem(
+                text.line,
+                format!("the model `{other}` is not known"),
+                "use one of: per_unit, graduated, volume, package, flat, zero",
+            );
             None
         }
     }
@@ -451,7 +582,11 @@ fn read_tiers(table: &Table<'_>) -> Option<Tiers> {
     let tables = table.tables("tiers", "this tier")?;
     let read = |tier: &Table<'_>| {
         tier.only(&["up_to", "unit_price"]);
-        let up_to = if tier.has("up_to") { read_decimal(tier, "up_to", "a bound", Sign::NonNegative).map(Some) } else { Some(None) };
+        let up_to = if tier.has("up_to") {
+            read_decimal(tier, "up_to", "a bound", Sign::NonNegative).map(Some)
+        } else {
+            Some(None)
+        };
         let unit_price = read_unit_price(tier);
         Some(Tier { up_to: up_to?, unit_price: unit_price? })
     };
@@ -460,11 +595,16 @@ fn read_tiers(table: &Table<'_>) -> Option<Tiers> {
         .map_err(|error| {
             let (line, help) = match error {
                 TiersError::Empty => (table.line_of("tiers"), "add at least one tier"),
-                TiersError::LastNotOpen => (tables.last().map_or(table.line, |tier| tier.line), "remove the last tier's `up_to`"),
-                TiersError::OpenBeforeLast(position) => (tables[position - 1].line, "add its `up_to`, or move it to the end"),
-                TiersError::NotIncreasing(position) => {
-                    (tables[position - 1].line, "let every `up_to` be above the one before it, the first above zero")
+                TiersError::LastNotOpen => {
+                    (tables.last().map_or(table.line, |tier| tier.line), "remove the last tier's `up_to`")
                 }
+                TiersError::OpenBeforeLast(position) => {
+                    (tables[position - 1].line, "add its `up_to`, or move it to the end")
+                }
+                TiersError::NotIncreasing(position) => (
+                    tables[position - 1].line,
+                    "let every `up_to` be above the one before it, the first above zero",
+                ),
             };
             table.problem(line, error.to_string(), help);
         })
@@ -472,7 +612,13 @@ fn read_tiers(table: &Table<'_>) -> Option<Tiers> {
 }
 
 /// The worked examples. They are evaluated only when all of the SKU's prices could be read.
-fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option<&[DatedPrice]>, context: &Context<'_>) -> Option<Vec<Example>> {
+fn read_examples(
+    table: &Table<'_>,
+    is_metered: bool,
+    unit: &str,
+    prices: Option<&[DatedPrice]>,
+    context: &Context<'_>,
+) -> Option<Vec<Example>> {
     let tables = table.tables("example", &format!("this example of {}", table.name()))?;
     let read = |example: &Table<'_>| {
         example.only(&["on", "quantity", "amount"]);
@@ -483,7 +629,10 @@ fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option
         } else {
             match example.optional_text("quantity") {
                 Some(text) if text.value != "1" => {
-                    let message = format!("{} has no meter, so its amount is the same for every quantity", table.name());
+                    let message = format!(
+                        "{} has no meter, so its amount is the same for every quantity",
+                        table.name()
+                    );
                     example.problem(text.line, message, "remove `quantity`");
                     None
                 }
@@ -493,7 +642,11 @@ fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option
         let ((on, midnight), quantity, amount) = (on?, quantity?, amount?);
         if let Some(prices) = prices {
             let Some(price) = prices.iter().find(|price| price.contains(midnight)) else {
-                example.problem(example.line_of("on"), format!("{} has no price on {on}", table.name()), "correct the date, or add the price");
+                example.problem(
+                    example.line_of("on"),
+                    format!("{} has no price on {on}", table.name()),
+                    "correct the date, or add the price",
+                );
                 return None;
             };
             check_example(example, &price.model, quantity, unit, on, amount)?;
@@ -503,20 +656,32 @@ fn read_examples(table: &Table<'_>, is_metered: bool, unit: &str, prices: Option
     tables.iter().map(read).collect::<Vec<_>>().into_iter().collect()
 }
 
-fn check_example(example: &Table<'_>, model: &PriceModel, quantity: Option<QuantityTotal>, unit: &str, on: Date, amount: Amount) -> Option<()> {
+fn check_example(
+    example: &Table<'_>,
+    model: &PriceModel,
+    quantity: Option<QuantityTotal>,
+    unit: &str,
+    on: Date,
+    amount: Amount,
+) -> Option<()> {
     let count = quantity.map_or_else(Exact::zero, rounding::exact);
     let steps = price::steps(model, &Exact::zero(), &count, &count);
     let line = example.line_of("amount");
     match rounding::amount(&price::total(&steps)) {
         Ok(total) if total == amount => Some(()),
         Ok(total) => {
-            let what = quantity.map_or_else(|| "it costs".to_owned(), |quantity| format!("{quantity} {unit} cost"));
+            let what =
+                quantity.map_or_else(|| "it costs".to_owned(), |quantity| format!("{quantity} {unit} cost"));
             let message = format!("{what} {total} on {on}, not {amount}: {}", arithmetic(&steps));
             example.problem(line, message, "correct the example, or the price if the example is right");
             None
         }
         Err(error) => {
-            example.problem(line, format!("the example cannot be evaluated: {error}"), "use a smaller quantity");
+            example.problem(
+                line,
+                format!("the example cannot be evaluated: {error}"),
+                "use a smaller quantity",
+            );
             None
         }
     }
@@ -524,7 +689,11 @@ fn check_example(example: &Table<'_>, model: &PriceModel, quantity: Option<Quant
 
 /// `100 × 0.1 + 400 × 0.08`.
 fn arithmetic(steps: &[Step]) -> String {
-    steps.iter().map(|step| format!("{} × {}", display(&step.quantity), step.unit_price)).collect::<Vec<_>>().join(" + ")
+    steps
+        .iter()
+        .map(|step| format!("{} × {}", display(&step.quantity), step.unit_price))
+        .collect::<Vec<_>>()
+        .join(" + ")
 }
 
 #[cfg(test)]
@@ -544,7 +713,11 @@ mod tests {
     #[track_caller]
     fn check(one: &[(&str, &[&str])], two: &[(&str, &[&str])], expected: Option<&str>) {
         for (one, two) in [(one, two), (two, one)] {
-            assert_eq!(double_claim(&claim("A", one), &claim("B", two)).as_deref(), expected, "{one:?} {two:?}");
+            assert_eq!(
+                double_claim(&claim("A", one), &claim("B", two)).as_deref(),
+                expected,
+                "{one:?} {two:?}"
+            );
         }
     }
 
@@ -555,7 +728,15 @@ mod tests {
         check(&[("a", &["1"]), ("b", &["1"])], &[("a", &["1"]), ("b", &["2"])], None);
         check(&[], &[], Some("both have no `match`, so both would take the rest of m"));
         check(&[("a", &["1", "2"])], &[("a", &["2", "3"])], Some("would both bill an event of m with a = 2"));
-        check(&[("a", &["1"])], &[("b", &["1", "2"])], Some("would both bill an event of m with a = 1, b = 1"));
-        check(&[("a", &["1"])], &[("a", &["1"]), ("b", &["2"])], Some("would both bill an event of m with a = 1, b = 2"));
+        check(
+            &[("a", &["1"])],
+            &[("b", &["1", "2"])],
+            Some("would both bill an event of m with a = 1, b = 1"),
+        );
+        check(
+            &[("a", &["1"])],
+            &[("a", &["1"]), ("b", &["2"])],
+            Some("would both bill an event of m with a = 1, b = 2"),
+        );
     }
 }

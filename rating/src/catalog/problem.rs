@@ -1,7 +1,7 @@
 //! What is wrong with a catalog: where, what, and what to do about it.
 //!
-//! Checks never stop at the first problem. They push what they find here and go on, so that one run of the check is enough to
-//! repair a folder.
+//! Checks never stop at the first problem. They push what they find here and go on, so that one run
+//! of the check is enough to repair a folder.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -50,7 +50,8 @@ fn place(formatter: &mut fmt::Formatter<'_>, file: &str, line: Option<usize>) ->
     }
 }
 
-/// Problems and warnings, while a catalog is read. Shared by everything that reads, hence the cells.
+/// Problems and warnings, while a catalog is read. Shared by everything that reads, hence the
+/// cells.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     problems: RefCell<Vec<Problem>>,
@@ -58,12 +59,27 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub fn problem(&self, file: &str, line: impl Into<Option<usize>>, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem { file: file.to_owned(), line: line.into(), message: message.into(), help: help.into() });
+    pub fn problem(
+        &self,
+        file: &str,
+        line: impl Into<Option<usize>>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.problems.borrow_mut().push(Problem {
+            file: file.to_owned(),
+            line: line.into(),
+            message: message.into(),
+            help: help.into(),
+        });
     }
 
     pub fn warning(&self, file: &str, line: impl Into<Option<usize>>, message: impl Into<String>) {
-        self.warnings.borrow_mut().push(Warning { file: file.to_owned(), line: line.into(), message: message.into() });
+        self.warnings.borrow_mut().push(Warning {
+            file: file.to_owned(),
+            line: line.into(),
+            message: message.into(),
+        });
     }
 
     /// Warnings in the order of the files, or all problems.

@@ -1,7 +1,9 @@
 //! The folder as a whole, and what is under providers/: one folder per provider, named by its id.
 
 use super::bindings::{BINDINGS, read_bindings};
-use super::definitions::{CATALOG, CUSTOMERS, Declared, METERS, read_currency, read_customers, read_meters, read_operator};
+use super::definitions::{
+    CATALOG, CUSTOMERS, Declared, METERS, read_currency, read_customers, read_meters, read_operator,
+};
 use super::prices::{Context, read_skus};
 use super::problem::Findings;
 use super::toml_file::{TomlFile, name};
@@ -30,7 +32,15 @@ pub(super) fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<
         }
     }
     let (operator, label) = operator?;
-    let catalog = Catalog { digest: files.digest(), operator, name: label, meters: meters.values, providers, customers: customers.values, bindings };
+    let catalog = Catalog {
+        digest: files.digest(),
+        operator,
+        name: label,
+        meters: meters.values,
+        providers,
+        customers: customers.values,
+        bindings,
+    };
     warn_of_the_unused(&catalog, &meters.lines, &customers.lines, findings);
     Some(catalog)
 }
@@ -75,7 +85,12 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
         }
     }
     if folders.is_empty() {
-        findings.problem("providers", None, "there is no provider", "create providers/ID with provider.toml and prices.toml");
+        findings.problem(
+            "providers",
+            None,
+            "there is no provider",
+            "create providers/ID with provider.toml and prices.toml",
+        );
     }
     folders
 }
@@ -88,7 +103,8 @@ fn read_provider(
     findings: &Findings,
 ) -> Option<Provider> {
     let provider = read_provider_file(folder, files, findings);
-    // Without a zone the dates still show overlaps, and nothing that is computed from it here is kept.
+    // Without a zone the dates still show overlaps, and nothing that is computed from it here is
+    // kept.
     let zone = provider.as_ref().map_or(TimeZone::UTC, |provider| provider.time_zone.clone());
     let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
     let file = TomlFile::parse(path, text, findings)?;
@@ -106,20 +122,29 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
     if let Some(id) = &id
         && id.as_str() != folder
     {
-        root.problem(root.line_of("id"), format!("the provider's id is {id}, but its folder is {folder}"), "give both the same name");
+        root.problem(
+            root.line_of("id"),
+            format!("the provider's id is {id}, but its folder is {folder}"),
+            "give both the same name",
+        );
     }
     let label = root.label("name");
     let billing_account = root.parsed("billing_account", "an account's id", name(BillingAccountId::new));
     let currency = read_currency(&root);
     let zone = root.parsed("time_zone", "a time zone", |text| {
-        time_zone(text).map(|zone| (zone, text.to_owned())).ok_or("it must be a name of the IANA time zone database, like UTC or Europe/Berlin")
+        time_zone(text)
+            .map(|zone| (zone, text.to_owned()))
+            .ok_or("it must be a name of the IANA time zone database, like UTC or Europe/Berlin")
     });
-    let rounding = root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
-        table.only(&["mode"]);
-        table.parsed("mode", "a rounding mode", |text| {
-            RoundingMode::parse(text).ok_or_else(|| format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", ")))
-        })
-    });
+    let rounding =
+        root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
+            table.only(&["mode"]);
+            table.parsed("mode", "a rounding mode", |text| {
+                RoundingMode::parse(text).ok_or_else(|| {
+                    format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", "))
+                })
+            })
+        });
     let (time_zone, time_zone_name) = zone?;
     Some(Provider {
         id: id?,
@@ -134,9 +159,15 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
 }
 
 /// What can never be billed or charged is allowed, and usually forgotten.
-fn warn_of_the_unused(catalog: &Catalog, meters: &BTreeMap<MeterType, usize>, customers: &BTreeMap<CustomerId, usize>, findings: &Findings) {
+fn warn_of_the_unused(
+    catalog: &Catalog,
+    meters: &BTreeMap<MeterType, usize>,
+    customers: &BTreeMap<CustomerId, usize>,
+    findings: &Findings,
+) {
     let skus = || catalog.providers.values().flat_map(|provider| &provider.skus);
-    let used: BTreeSet<&MeterType> = skus().filter_map(|sku| sku.metered.as_ref()).map(|metered| &metered.meter).collect();
+    let used: BTreeSet<&MeterType> =
+        skus().filter_map(|sku| sku.metered.as_ref()).map(|metered| &metered.meter).collect();
     for (meter, line) in meters.iter().filter(|(meter, _)| !used.contains(meter)) {
         findings.warning(METERS, *line, format!("no SKU uses the meter {meter}; its events will be unrated"));
     }
@@ -147,8 +178,17 @@ fn warn_of_the_unused(catalog: &Catalog, meters: &BTreeMap<MeterType, usize>, cu
             _ => Vec::new(),
         }
     };
-    let bound: BTreeSet<CustomerId> = catalog.bindings.iter().map(|binding| binding.customer.clone()).chain(skus().flat_map(named)).collect();
+    let bound: BTreeSet<CustomerId> = catalog
+        .bindings
+        .iter()
+        .map(|binding| binding.customer.clone())
+        .chain(skus().flat_map(named))
+        .collect();
     for (customer, line) in customers.iter().filter(|(customer, _)| !bound.contains(customer)) {
-        findings.warning(CUSTOMERS, *line, format!("no subject is bound to the customer {customer}, so it will never be charged"));
+        findings.warning(
+            CUSTOMERS,
+            *line,
+            format!("no subject is bound to the customer {customer}, so it will never be charged"),
+        );
     }
 }

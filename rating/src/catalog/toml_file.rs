@@ -1,7 +1,8 @@
-//! Strict reading of a TOML file: every value is a text, a list of texts or a table, and every key is known.
+//! Strict reading of a TOML file: every value is a text, a list of texts or a table, and every key
+//! is known.
 //!
-//! Numbers and dates are texts, because TOML's own numbers pass through a float. Whatever is refused is reported with the line it
-//! stands on, and reading goes on.
+//! Numbers and dates are texts, because TOML's own numbers pass through a float. Whatever is
+//! refused is reported with the line it stands on, and reading goes on.
 
 use super::problem::Findings;
 use schemas::id::{NameError, check_text};
@@ -47,7 +48,12 @@ impl<'t> TomlFile<'t> {
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let line = error.span().map(|span| place.line(span));
-            findings.problem(path, line, format!("this is not TOML: {}", error.message()), "correct the syntax (toml.io/en/v1.1.0)");
+            findings.problem(
+                path,
+                line,
+                format!("this is not TOML: {}", error.message()),
+                "correct the syntax (toml.io/en/v1.1.0)",
+            );
         }
         errors.is_empty().then(|| Self { place, root: root.into_inner() })
     }
@@ -88,7 +94,11 @@ impl<'t> Table<'t> {
         for key in self.table.keys() {
             if !known.contains(&key.get_ref().as_ref()) {
                 let message = format!("`{}` is not a key of {}", key.get_ref(), self.name);
-                let help = if known.is_empty() { "remove it".to_owned() } else { format!("remove it, or use one of: {}", known.join(", ")) };
+                let help = if known.is_empty() {
+                    "remove it".to_owned()
+                } else {
+                    format!("remove it, or use one of: {}", known.join(", "))
+                };
                 self.problem(self.place.line(key.span()), message, help);
             }
         }
@@ -123,7 +133,12 @@ impl<'t> Table<'t> {
     }
 
     /// A text that must be there and is read by `parse`; `what` it must be is part of the message.
-    pub fn parsed<T, E: fmt::Display>(&self, key: &str, what: &str, parse: impl FnOnce(&'t str) -> Result<T, E>) -> Option<T> {
+    pub fn parsed<T, E: fmt::Display>(
+        &self,
+        key: &str,
+        what: &str,
+        parse: impl FnOnce(&'t str) -> Result<T, E>,
+    ) -> Option<T> {
         let text = self.text(key)?;
         match parse(text.value) {
             Ok(value) => Some(value),
@@ -152,7 +167,11 @@ impl<'t> Table<'t> {
     pub fn texts(&self, key: &str) -> Option<Vec<Text<'t>>> {
         let (value, line) = self.value(key)?;
         let DeValue::Array(array) = value else {
-            self.problem(line, format!("`{key}` is {}, not a list of texts", kind(value)), format!("write it like `{key} = [\"{}\"]`", example(key)));
+            self.problem(
+                line,
+                format!("`{key}` is {}, not a list of texts", kind(value)),
+                format!("write it like `{key} = [\"{}\"]`", example(key)),
+            );
             return None;
         };
         let read = |value: &'t toml::Spanned<DeValue<'t>>| {
@@ -182,13 +201,18 @@ impl<'t> Table<'t> {
         match value {
             DeValue::Table(table) => Some(Table { place: self.place, table, line, name }),
             other => {
-                self.problem(line, format!("`{key}` is {}, not a table", kind(other)), format!("write it like `{key} = {}`", example(key)));
+                self.problem(
+                    line,
+                    format!("`{key}` is {}, not a table", kind(other)),
+                    format!("write it like `{key} = {}`", example(key)),
+                );
                 None
             }
         }
     }
 
-    /// The tables of a `[[key]]` list, or of a list of inline tables; none where the key is absent. `None` where it is no list.
+    /// The tables of a `[[key]]` list, or of a list of inline tables; none where the key is absent.
+    /// `None` where it is no list.
     pub fn tables(&self, key: &str, name: &str) -> Option<Vec<Table<'t>>> {
         let Some((value, line)) = self.value(key) else { return Some(Vec::new()) };
         let help = || format!("write `[[{key}]]` above each of them, or `{key} = [{{ … }}, …]`");
@@ -199,9 +223,15 @@ impl<'t> Table<'t> {
         let read = |value: &'t toml::Spanned<DeValue<'t>>| {
             let line = self.place.line(value.span());
             match value.get_ref() {
-                DeValue::Table(table) => Some(Table { place: self.place, table, line, name: name.to_owned() }),
+                DeValue::Table(table) => {
+                    Some(Table { place: self.place, table, line, name: name.to_owned() })
+                }
                 other => {
-                    self.problem(line, format!("`{key}` has {} in its list, not a table", kind(other)), help());
+                    self.problem(
+                        line,
+                        format!("`{key}` has {} in its list, not a table", kind(other)),
+                        help(),
+                    );
                     None
                 }
             }
@@ -209,9 +239,13 @@ impl<'t> Table<'t> {
         Some(array.iter().filter_map(read).collect())
     }
 
-    /// Every key and its line, in byte order: for tables whose keys are names, not words of the format.
+    /// Every key and its line, in byte order: for tables whose keys are names, not words of the
+    /// format.
     pub fn keys(&self) -> Vec<Text<'t>> {
-        self.table.keys().map(|key| Text { value: key.get_ref(), line: self.place.line(key.span()) }).collect()
+        self.table
+            .keys()
+            .map(|key| Text { value: key.get_ref(), line: self.place.line(key.span()) })
+            .collect()
     }
 
     fn value(&self, key: &str) -> Option<(&'t DeValue<'t>, usize)> {
@@ -234,7 +268,9 @@ impl<'t> Table<'t> {
 }
 
 /// Reads a name of one of our kinds.
-pub(super) fn name<T>(new: impl Fn(Box<str>) -> Result<T, NameError>) -> impl Fn(&str) -> Result<T, NameError> {
+pub(super) fn name<T>(
+    new: impl Fn(Box<str>) -> Result<T, NameError>,
+) -> impl Fn(&str) -> Result<T, NameError> {
     move |text| new(text.into())
 }
 

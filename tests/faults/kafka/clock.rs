@@ -18,9 +18,15 @@ pub struct Clock {
 impl Clock {
     /// None, and a word in the report, where there is no C compiler.
     pub fn new(trial: &mut Trial) -> Option<Self> {
-        let (source, library, moved) = (trial.folder().join("clock.c"), trial.folder().join("clock.so"), trial.folder().join("moved"));
+        let (source, library, moved) =
+            (trial.folder().join("clock.c"), trial.folder().join("clock.so"), trial.folder().join("moved"));
         fs::write(&source, SOURCE).expect("the trial's folder can be written");
-        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").stderr(Stdio::null()).status();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .args([&library, &source])
+            .arg("-ldl")
+            .stderr(Stdio::null())
+            .status();
         if !compiled.is_ok_and(|status| status.success()) {
             trial.tally("not run: there is no C compiler");
             return None;
@@ -36,7 +42,8 @@ impl Clock {
 
     /// What a process with this clock takes for the seconds since 1970.
     fn shown(&self) -> i64 {
-        let output = Command::new("date").arg("+%s").envs(self.environment()).output().expect("date is a command");
+        let output =
+            Command::new("date").arg("+%s").envs(self.environment()).output().expect("date is a command");
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("date prints a number")
     }
 
@@ -46,8 +53,14 @@ impl Clock {
 
     /// From the next time on that it is asked, the clock shows so many seconds more than it should.
     pub fn set(&self, seconds: i64) {
-        // In place and always of one length, so that a reader finds the old or the new, never half of one.
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&self.moved).expect("the trial's folder can be written");
+        // In place and always of one length, so that a reader finds the old or the new, never half
+        // of one.
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.moved)
+            .expect("the trial's folder can be written");
         file.write_all(format!("{seconds:+020}").as_bytes()).expect("the trial's folder can be written");
     }
 }

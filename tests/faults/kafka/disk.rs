@@ -1,4 +1,5 @@
-//! A small disk of a trial's own, in memory, which can be filled and made read-only. Only root may have one.
+//! A small disk of a trial's own, in memory, which can be filled and made read-only. Only root may
+//! have one.
 
 use crate::campaign::Trial;
 use std::fs;
@@ -30,9 +31,17 @@ impl Disk {
 
     /// Leaves about so many bytes.
     pub fn fill(&self, keep: u64) {
-        let output = Command::new("df").args(["-B1", "--output=avail"]).arg(&self.0).output().expect("df is a command");
+        let output = Command::new("df")
+            .args(["-B1", "--output=avail"])
+            .arg(&self.0)
+            .output()
+            .expect("df is a command");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let available: u64 = text.lines().last().and_then(|line| line.trim().parse().ok()).unwrap_or_else(|| panic!("df says {text:?}"));
+        let available: u64 = text
+            .lines()
+            .last()
+            .and_then(|line| line.trim().parse().ok())
+            .unwrap_or_else(|| panic!("df says {text:?}"));
         let filling = usize::try_from(available.saturating_sub(keep)).expect("a small disk");
         fs::write(self.filler(), vec![0; filling]).expect("there was room");
     }

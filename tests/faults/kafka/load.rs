@@ -59,7 +59,10 @@ impl Load {
     pub fn start(broker: &Broker, topic: &str, partitions: i32, first: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", broker.address()).set("enable.idempotence", "true").set("linger.ms", "5");
+        config
+            .set("bootstrap.servers", broker.address())
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5");
         config.set("message.timeout.ms", DELIVERED_WITHIN.as_millis().to_string());
         let producer: BaseProducer = config.create().expect("the configuration is valid");
         let thread = spawn({
@@ -87,7 +90,8 @@ fn send(producer: &BaseProducer, topic: &str, partitions: i32, first: u64, stop:
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..AT_ONCE {
             let value = value(number);
-            let record = BaseRecord::<(), [u8]>::to(topic).partition(partition(number, partitions)).payload(&value);
+            let record =
+                BaseRecord::<(), [u8]>::to(topic).partition(partition(number, partitions)).payload(&value);
             match producer.send(record) {
                 Ok(()) => number += 1,
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,

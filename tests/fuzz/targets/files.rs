@@ -1,4 +1,5 @@
-//! Files: lines, JSON and containers, as they are and packed. The records' offsets only grow, and reading in small batches reads the same.
+//! Files: lines, JSON and containers, as they are and packed. The records' offsets only grow, and
+//! reading in small batches reads the same.
 #![no_main]
 
 use ingest::IngestError;

@@ -1,4 +1,5 @@
-//! What is signed: batch records, log entries, and signed heads. One text for one meaning: what is read is written back as the same bytes.
+//! What is signed: batch records, log entries, and signed heads. One text for one meaning: what is
+//! read is written back as the same bytes.
 #![no_main]
 
 use ledger::record::BatchRecord;

@@ -1,12 +1,14 @@
-//! `make bench-ingest`, `make bench-commits` and `make bench-rate`: what atcost costs, as ratios against something real measured in the same run.
+//! `make bench-ingest`, `make bench-commits` and `make bench-rate`: what atcost costs, as ratios
+//! against something real measured in the same run.
 //!
-//! - Ingest: CPU of `atcost ingest` from a broker to durable commits, against a bare librdkafka consumer that only counts bytes, and
-//!   against itself without sealing.
+//! - Ingest: CPU of `atcost ingest` from a broker to durable commits, against a bare librdkafka
+//!   consumer that only counts bytes, and against itself without sealing.
 //! - Commits: how long one takes after hundreds and after thousands of them.
-//! - Rating: time of `atcost rate`, against DuckDB adding up the same rows by the same keys without deduplication or prices.
+//! - Rating: time of `atcost rate`, against DuckDB adding up the same rows by the same keys without
+//!   deduplication or prices.
 //!
-//! What is compared alternates, and the median of each counts, which scatters less than half as much as the best. It checks that every
-//! record arrived, but asserts nothing about speed.
+//! What is compared alternates, and the median of each counts, which scatters less than half as
+//! much as the best. It checks that every record arrived, but asserts nothing about speed.
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -58,7 +60,9 @@ fn main() {
 
 fn about_the_build() {
     if cfg!(debug_assertions) {
-        println!("This is the build that the tests use; what every event passes through is optimised in it. PROFILE=release is what people run.");
+        println!(
+            "This is the build that the tests use; what every event passes through is optimised in it. PROFILE=release is what people run."
+        );
     }
 }
 
@@ -70,7 +74,8 @@ fn filled(events: usize) -> (Broker, String) {
     let header = single_object(USAGE_EVENT_V1_CANONICAL, &[]);
     let mut sent = 0;
     while sent < events {
-        let records: Vec<Record> = (sent..events.min(sent + CHUNK)).map(|number| event(&header, number)).collect();
+        let records: Vec<Record> =
+            (sent..events.min(sent + CHUNK)).map(|number| event(&header, number)).collect();
         bytes += records.iter().map(|record| record.value.as_ref().map_or(0, Vec::len)).sum::<usize>();
         broker.produce_with(&topic, &[("compression.type", "zstd"), ("linger.ms", "50")], &records);
         sent += records.len();
@@ -78,7 +83,10 @@ fn filled(events: usize) -> (Broker, String) {
             eprintln!("  {sent} of {events} events sent");
         }
     }
-    println!("{events} Avro events of {} bytes on average, in {PARTITIONS} partitions", bytes / events.max(1));
+    println!(
+        "{events} Avro events of {} bytes on average, in {PARTITIONS} partitions",
+        bytes / events.max(1)
+    );
     (broker, topic)
 }
 
@@ -100,7 +108,10 @@ fn bench_ingest(events: usize) {
         last = Some(atcost);
     }
     let (bare, sealed) = (typical(&bare), typical(&sealed));
-    println!("{:34} {:>10} {:>14} {:>9} {:>10} {:>12}", "", "events/s", "CPU s/million", "seconds", "peak MB", "MB at a fifth");
+    println!(
+        "{:34} {:>10} {:>14} {:>9} {:>10} {:>12}",
+        "", "events/s", "CPU s/million", "seconds", "peak MB", "MB at a fifth"
+    );
     show("a  bare consumer", bare, events);
     show("b  atcost ingest", sealed, events);
     if !unsealed.is_empty() {
@@ -138,12 +149,25 @@ fn ingest(broker: &Broker, topic: &str, events: usize, environment: &[(&str, &st
 fn sizes(atcost: &Atcost) -> (u64, u64) {
     let shard = atcost.folder().join("ledger/shards/0");
     let size = |path: &Path| fs::metadata(path).expect("a file has a size").len();
-    let files: Vec<_> = fs::read_dir(&shard).expect("a shard is a folder").map(|entry| entry.expect("it can be listed").path()).collect();
-    let ours = files.iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).map(|path| size(path)).sum();
+    let files: Vec<_> = fs::read_dir(&shard)
+        .expect("a shard is a folder")
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
+    let ours = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .map(|path| size(path))
+        .sum();
     let plain = atcost.folder().join("plain.parquet");
     queries(
         &shard,
-        &[&format!("COPY (SELECT * FROM 'rows-*.parquet') TO '{}' (FORMAT parquet, COMPRESSION zstd)", utf8(&plain)), "SELECT 1 AS done"],
+        &[
+            &format!(
+                "COPY (SELECT * FROM 'rows-*.parquet') TO '{}' (FORMAT parquet, COMPRESSION zstd)",
+                utf8(&plain)
+            ),
+            "SELECT 1 AS done",
+        ],
     );
     (ours, size(&plain))
 }
@@ -162,25 +186,38 @@ fn bench_commits(commits: usize) {
         });
         format!("{event}\n")
     };
-    fs::write(atcost.folder().join("events.ndjson"), (0..commits * 10).map(line).collect::<String>()).expect("there is room");
-    let cost = measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
+    fs::write(atcost.folder().join("events.ndjson"), (0..commits * 10).map(line).collect::<String>())
+        .expect("there is room");
+    let cost =
+        measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
     let log = atcost.folder().join("ledger/shards/0/_delta_log");
     let made = |version: usize| -> u128 {
-        let entry = fs::read_to_string(log.join(format!("{version:020}.json"))).expect("the commit is in the log");
-        let first: serde_json::Value = serde_json::from_str(entry.lines().next().expect("an entry has lines")).expect("an entry is JSON");
+        let entry =
+            fs::read_to_string(log.join(format!("{version:020}.json"))).expect("the commit is in the log");
+        let first: serde_json::Value =
+            serde_json::from_str(entry.lines().next().expect("an entry has lines"))
+                .expect("an entry is JSON");
         first["commitInfo"]["timestamp"].as_u64().expect("a commit has a time").into()
     };
     let part = commits / 10;
     let early = made(1 + part) - made(1);
     let late = made(commits) - made(commits - part);
-    println!("{commits} commits of 10 records in {} s, {} MB at the highest", thousandths(cost.wall_ms), cost.peak_kb / 1024);
+    println!(
+        "{commits} commits of 10 records in {} s, {} MB at the highest",
+        thousandths(cost.wall_ms),
+        cost.peak_kb / 1024
+    );
     println!(
         "one commit took {} ms in the first tenth and {} ms in the last",
         thousandths(early * 1000 / part as u128),
         thousandths(late * 1000 / part as u128)
     );
-    let opened = measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
-    println!("opening the ledger with {commits} commits and finding nothing new took {} s", thousandths(opened.wall_ms));
+    let opened =
+        measure(atcost.folder(), binary(), &["ingest", "--files", "events.ndjson", "--until-caught-up"], &[]);
+    println!(
+        "opening the ledger with {commits} commits and finding nothing new took {} s",
+        thousandths(opened.wall_ms)
+    );
     println!("last/first {}", ratio(late, early));
 }
 
@@ -201,11 +238,17 @@ fn bench_rate(events: usize) {
     }
     let rate = typical(&rate);
     let sums = median(sums.into_iter());
-    println!("atcost rate {} s ({} MB at its highest), DuckDB's plain sums {} s", thousandths(rate.wall_ms), rate.peak_kb / 1024, thousandths(sums));
+    println!(
+        "atcost rate {} s ({} MB at its highest), DuckDB's plain sums {} s",
+        thousandths(rate.wall_ms),
+        rate.peak_kb / 1024,
+        thousandths(sums)
+    );
     println!("rate/sums {}", ratio(rate.wall_ms, sums));
 }
 
-/// One of the events, about 200 bytes of Avro, in October 2025. Ids are as random as a UUID, so that they compress as badly.
+/// One of the events, about 200 bytes of Avro, in October 2025. Ids are as random as a UUID, so
+/// that they compress as badly.
 fn event(header: &[u8], number: usize) -> Record {
     let minute = number % 44_640;
     let mixed = (number as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -228,7 +271,11 @@ fn event(header: &[u8], number: usize) -> Record {
 /// Reads every partition to its end and counts bytes.
 fn consume(brokers: &str, topic: &str) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers).set("group.id", "bench").set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true");
     let consumer: BaseConsumer = config.create().expect("the configuration is valid");
     let mut list = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -248,14 +295,20 @@ fn consume(brokers: &str, topic: &str) {
     println!("{bytes} bytes");
 }
 
-/// Runs a command and takes what bash says it cost, its children included; its memory is read while it runs.
+/// Runs a command and takes what bash says it cost, its children included; its memory is read while
+/// it runs.
 fn measure(folder: &Path, program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Cost {
     let script = "TIMEFORMAT='%R %U %S'; time { \"$@\" >/dev/null 2>&1 & echo $!; wait $!; }";
     let mut bash = Command::new("bash");
-    bash.args(["-ec", script, "bash", utf8(program)]).args(arguments).envs(environment.iter().copied()).current_dir(folder);
+    bash.args(["-ec", script, "bash", utf8(program)])
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(folder);
     let mut child = bash.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash starts");
     let mut pid = String::new();
-    BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut pid).expect("bash tells the process");
+    BufReader::new(child.stdout.take().expect("stdout is piped"))
+        .read_line(&mut pid)
+        .expect("bash tells the process");
     let mut memory = Vec::new();
     let status = loop {
         if let Some(status) = child.try_wait().expect("a child can be asked") {
@@ -304,7 +357,12 @@ fn show(name: &str, cost: Cost, events: usize) {
     let rate = events * 1000 / cost.wall_ms.max(1);
     // Milliseconds per thousand events are seconds per million.
     let per_million = thousandths(cost.cpu_ms * 1_000_000 / events.max(1));
-    println!("{name:34} {rate:>10} {per_million:>14} {:>9} {:>10} {:>12}", thousandths(cost.wall_ms), cost.peak_kb / 1024, cost.early_kb / 1024);
+    println!(
+        "{name:34} {rate:>10} {per_million:>14} {:>9} {:>10} {:>12}",
+        thousandths(cost.wall_ms),
+        cost.peak_kb / 1024,
+        cost.early_kb / 1024
+    );
 }
 
 fn ratio(one: u128, other: u128) -> String {
