@@ -13,9 +13,11 @@ pub mod digest; // Sha256Digest
 pub mod id; // MeterType, Subject, ProviderId, CustomerId, SkuId
 pub mod money; // Currency and Money in minor units
 pub mod time; // Instant, Period [start, end), BillingMonth
+pub mod canonical; // the bytes that are hashed, written and read
 pub mod event; // EventRef, its correction and producer sequence
 pub mod rejection; // why a record is refused, in order of precedence
 pub mod position; // Stream, Offset, NextOffset, Positions
+pub mod outcome; // usage, rejected or a gap: what became of a record
 
 /// The Avro schema producers write, version 1.
 pub const USAGE_EVENT_V1_AVSC: &str = include_str!("../usage_event.v1.avsc");

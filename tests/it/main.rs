@@ -1,6 +1,7 @@
 //! The end-to-end tests, one binary. `make test` provides the broker and DuckDB that they need.
 
 // In reading order.
+mod places;
 mod ledger; // commits, fencing, damage, dangerous settings
 mod compaction; // many small files into few
 mod index; // which rows repeat an id, through crashes and damage
