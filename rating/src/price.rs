@@ -7,7 +7,7 @@
 //! Invariant: bounds are inclusive at their upper end; the unit that fills a tier still has that
 //! tier's price.
 
-use crate::rounding::{Exact, exact};
+use crate::exact::{Exact, exact};
 use num_traits::{Signed, Zero};
 use schemas::decimal::{Amount, QuantityTotal, UnitPrice};
 use std::fmt;

@@ -10,8 +10,9 @@
 use crate::allocation::{self, Kind, Rule, Share};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
+use crate::exact::{Exact, exact};
 use crate::price::{self, PriceModel, Recurrence, Step};
-use crate::rounding::{self, Exact, exact};
+use crate::rounding;
 use crate::usage::{LedgerCounts, Usage, UsageTotal};
 use ledger::read::LedgerCut;
 use num_traits::{One as _, Zero as _};

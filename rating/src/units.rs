@@ -13,7 +13,7 @@
 //!
 //! Invariant: a factor is an exact rational; nothing is rounded here.
 
-use crate::rounding::{Exact, exact};
+use crate::exact::{Exact, exact};
 use num_bigint::BigInt;
 use num_traits::One;
 use schemas::decimal::{DecimalError, QuantityTotal, Sign};
@@ -317,7 +317,7 @@ impl fmt::Display for Dimension {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounding::display;
+    use crate::exact::display;
 
     #[track_caller]
     fn check(from: &str, to: &str, month: Option<&str>, expected: &str) {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow, bail};
 use ledger::read::PinnedFiles;
 use rating::allocation::Rule;
 use rating::catalog::Catalog;
+use rating::exact;
 use rating::explain::{self, Explanation};
 use rating::output::{Manifest, Workspace, read_manifest};
 use rating::rounding;
@@ -159,8 +160,8 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(format!("  price in force since {}, {}", line.key.price_from, line.model));
     for step in &line.steps {
         let span = match (&step.from, &step.to) {
-            (Some(from), Some(to)) => format!(" ({} to {})", rounding::display(from), rounding::display(to)),
-            (Some(from), None) => format!(" (above {})", rounding::display(from)),
+            (Some(from), Some(to)) => format!(" ({} to {})", exact::display(from), exact::display(to)),
+            (Some(from), None) => format!(" (above {})", exact::display(from)),
             (None, _) => String::new(),
         };
         say(format!(
@@ -247,8 +248,8 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
 }
 
 /// An exact number; one that decimals cannot say is a fraction, with its beginning in decimals.
-fn number(value: &rounding::Exact) -> String {
-    let exact = rounding::display(value);
+fn number(value: &exact::Exact) -> String {
+    let exact = exact::display(value);
     match rounding::amount(value) {
         Ok(rounded) if exact.contains('/') => format!("{exact} (≈ {rounded})"),
         Ok(_) | Err(_) => exact,
@@ -277,11 +278,11 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
         .map(|step| {
             json!({
                 "label": step.label,
-                "from": step.from.as_ref().map(rounding::display),
-                "to": step.to.as_ref().map(rounding::display),
-                "quantity": rounding::display(&step.quantity),
+                "from": step.from.as_ref().map(exact::display),
+                "to": step.to.as_ref().map(exact::display),
+                "quantity": exact::display(&step.quantity),
                 "unit_price": step.unit_price.to_string(),
-                "amount": rounding::display(&step.amount),
+                "amount": exact::display(&step.amount),
             })
         })
         .collect();

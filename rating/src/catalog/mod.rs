@@ -26,8 +26,9 @@ pub use past::past_price_changes;
 pub use problem::{Problem, Warning};
 
 use crate::allocation::Rule;
+use crate::exact::Exact;
 use crate::price::PriceModel;
-use crate::rounding::{Exact, RoundingMode};
+use crate::rounding::RoundingMode;
 use crate::units::Unit;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;

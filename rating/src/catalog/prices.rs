@@ -7,8 +7,9 @@ use super::definitions::{CUSTOMERS, Declared, METERS};
 use super::toml_file::{Table, Text, name};
 use super::{Customer, DatedPrice, Example, Meter, Metered, Sku};
 use crate::allocation::Rule;
+use crate::exact::{Exact, display, exact};
 use crate::price::{self, PackageSize, PriceModel, Recurrence, Step, Tier, Tiers, TiersError};
-use crate::rounding::{self, Exact, display};
+use crate::rounding;
 use crate::units::{Unit, UnitError, conversion, duration};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -664,7 +665,7 @@ fn check_example(
     on: Date,
     amount: Amount,
 ) -> Option<()> {
-    let count = quantity.map_or_else(Exact::zero, rounding::exact);
+    let count = quantity.map_or_else(Exact::zero, exact);
     let steps = price::steps(model, &Exact::zero(), &count, &count);
     let line = example.line_of("amount");
     match rounding::amount(&price::total(&steps)) {
