@@ -3,8 +3,8 @@
 //! Only the part before `now` is compared. What begins later, or where nothing was priced, is free
 //! to change; the clock is the caller's.
 
+use super::contents::{Catalog, DatedPrice, Provider, Sku};
 use super::problem::{Findings, Problem};
-use super::{Catalog, DatedPrice, Provider, Sku};
 use schemas::time::Instant;
 
 /// What `new` changes in prices that `previous` had in force before `now`.

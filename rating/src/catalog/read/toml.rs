@@ -4,7 +4,8 @@
 //! Numbers and dates are texts, because TOML's own numbers pass through a float. Whatever is
 //! refused is reported with the line it stands on, and reading goes on.
 
-use super::problem::Findings;
+use crate::catalog::problem::Findings;
+use schemas::decimal::{Decimal, Sign};
 use schemas::id::{NameError, check_text};
 use std::fmt;
 use std::ops::Range;
@@ -148,6 +149,16 @@ impl<'t> Table<'t> {
                 None
             }
         }
+    }
+
+    /// A number in quotes.
+    pub fn decimal<const PRECISION: u32, const SCALE: u32>(
+        &self,
+        key: &str,
+        what: &str,
+        sign: Sign,
+    ) -> Option<Decimal<PRECISION, SCALE>> {
+        self.parsed(key, what, |text| Decimal::parse(text, sign))
     }
 
     /// A name for people: not empty, printable.

@@ -1,25 +1,49 @@
-//! The folder as a whole, and what is under providers/: one folder per provider, named by its id.
+//! The folder's texts become a catalog, or a list of everything that is wrong with them.
+//!
+//! Each file below reads one part of the format. None of them stops at a problem, and none of them
+//! decides what is billed.
+//!
+//! Invariant: whatever is not understood is reported, with its line and what to do.
 
-use super::bindings::{BINDINGS, read_bindings};
-use super::definitions::{
-    CATALOG, CUSTOMERS, Declared, METERS, read_currency, read_customers, read_meters, read_operator,
-};
-use super::prices::{Context, read_skus};
-use super::problem::Findings;
-use super::toml_file::{TomlFile, name};
-use super::{Catalog, CatalogFiles, Customer, Meter, Provider, Sku};
+// Modules in reading order.
+mod files; // the texts and their digest
+mod toml; // strict reading of TOML
+mod definitions; // catalog.toml, meters.toml, customers.toml
+mod bindings; // bindings.csv
+mod dated_price; // when a price begins and ends
+mod price_model; // what a price says
+mod allocation_rule; // how a SKU's cost is shared
+mod examples; // the worked examples of a price list
+mod claims; // no event is billed by two SKUs
+mod sku; // a provider's prices.toml
+mod provider; // the folders under providers/
+
+pub use files::{CatalogFiles, CatalogFilesError};
+
+use super::contents::{Catalog, Sku};
+use super::problem::{Findings, Problem, Warning};
 use crate::allocation::Rule;
-use crate::rounding::RoundingMode;
-use jiff::tz::TimeZone;
-use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId};
-use schemas::time::time_zone;
+use bindings::{BINDINGS, read_bindings};
+use definitions::{CATALOG, CUSTOMERS, METERS, read_customers, read_meters, read_operator};
+use provider::{PRICES, PROVIDER, read_provider};
+use schemas::id::{CustomerId, MeterType};
 use std::collections::{BTreeMap, BTreeSet};
 
-const PROVIDER: &str = "provider.toml";
-const PRICES: &str = "prices.toml";
+impl Catalog {
+    /// Reads and checks a catalog.
+    ///
+    /// # Errors
+    /// Every problem found, by file and line.
+    pub fn load(files: &CatalogFiles) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let findings = Findings::default();
+        let catalog = read_catalog(files, &findings);
+        let warnings = findings.into_result()?;
+        Ok((catalog.expect("a catalog without problems was read completely"), warnings))
+    }
+}
 
 /// `None` only where a problem has been reported.
-pub(super) fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
+fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
     let folders = read_layout(files, findings);
     let operator = read_operator(files, findings);
     let meters = read_meters(files, findings);
@@ -93,69 +117,6 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
         );
     }
     folders
-}
-
-fn read_provider(
-    folder: &str,
-    files: &CatalogFiles,
-    meters: &Declared<MeterType, Meter>,
-    customers: &Declared<CustomerId, Customer>,
-    findings: &Findings,
-) -> Option<Provider> {
-    let provider = read_provider_file(folder, files, findings);
-    // Without a zone the dates still show overlaps, and nothing that is computed from it here is
-    // kept.
-    let zone = provider.as_ref().map_or(TimeZone::UTC, |provider| provider.time_zone.clone());
-    let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
-    let file = TomlFile::parse(path, text, findings)?;
-    let skus = read_skus(&file.root(), &Context { meters, customers, time_zone: &zone });
-    provider.map(|provider| Provider { skus, ..provider })
-}
-
-/// The provider without its SKUs.
-fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -> Option<Provider> {
-    let (path, text) = files.get_key_value(&format!("providers/{folder}/{PROVIDER}"))?;
-    let file = TomlFile::parse(path, text, findings)?;
-    let root = file.root().named(format!("the provider {folder}"));
-    root.only(&["id", "name", "billing_account", "currency", "time_zone", "rounding"]);
-    let id = root.parsed("id", "a provider's id", name(ProviderId::new));
-    if let Some(id) = &id
-        && id.as_str() != folder
-    {
-        root.problem(
-            root.line_of("id"),
-            format!("the provider's id is {id}, but its folder is {folder}"),
-            "give both the same name",
-        );
-    }
-    let label = root.label("name");
-    let billing_account = root.parsed("billing_account", "an account's id", name(BillingAccountId::new));
-    let currency = read_currency(&root);
-    let zone = root.parsed("time_zone", "a time zone", |text| {
-        time_zone(text)
-            .map(|zone| (zone, text.to_owned()))
-            .ok_or("it must be a name of the IANA time zone database, like UTC or Europe/Berlin")
-    });
-    let rounding =
-        root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
-            table.only(&["mode"]);
-            table.parsed("mode", "a rounding mode", |text| {
-                RoundingMode::parse(text).ok_or_else(|| {
-                    format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", "))
-                })
-            })
-        });
-    let (time_zone, time_zone_name) = zone?;
-    Some(Provider {
-        id: id?,
-        name: label?,
-        billing_account: billing_account?,
-        currency: currency?,
-        time_zone,
-        time_zone_name,
-        rounding: rounding?,
-        skus: Vec::new(),
-    })
 }
 
 /// What can never be billed or charged is allowed, and usually forgotten.

@@ -1,9 +1,11 @@
 //! catalog.toml, meters.toml and customers.toml: the names that everything else refers to.
 
-use super::problem::Findings;
-use super::toml_file::{Table, TomlFile, name};
-use super::{Aggregation, CatalogFiles, Customer, CustomerKind, Meter};
+use super::files::CatalogFiles;
+use super::toml::{Table, TomlFile, name};
+use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Meter};
+use crate::catalog::problem::Findings;
 use crate::units::Unit;
+use jiff::tz::TimeZone;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,6 +79,14 @@ impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
 }
 
 const MOST_NAMES: usize = 12;
+
+/// What SKUs may refer to.
+pub(super) struct Context<'c> {
+    pub meters: &'c Declared<MeterType, Meter>,
+    pub customers: &'c Declared<CustomerId, Customer>,
+    /// Where the provider's dates begin.
+    pub time_zone: &'c TimeZone,
+}
 
 /// The operator's id and the catalog's name.
 pub(super) fn read_operator(files: &CatalogFiles, findings: &Findings) -> Option<(String, String)> {
