@@ -10,8 +10,8 @@ use rating::allocation::Rule;
 use rating::catalog::Catalog;
 use rating::exact;
 use rating::explain::{self, Explanation};
-use rating::output::{Manifest, Workspace, read_manifest};
 use rating::rounding;
+use rating::tables::{Manifest, Workspace, read_manifest};
 use rating::usage::Usage;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -98,7 +98,7 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
 
 fn holds_charge(folder: &Path, charge_id: &str) -> anyhow::Result<bool> {
     Ok(!charge_id.is_empty()
-        && rating::output::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
+        && rating::tables::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
 }
 
 /// Folders whose names begin with `prefix`, in byte order.

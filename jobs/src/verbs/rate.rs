@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::show::Busy;
 use ledger::read::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
-use rating::output::{self, Manifest, Workspace};
 use rating::run::{Pins, Run};
+use rating::tables::{self, Manifest, Workspace};
 use rating::usage::Usage;
 use schemas::time::BillingMonth;
 use serde::Serialize;
@@ -58,7 +58,7 @@ pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Re
     let usage = Usage::open(&files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
-    let (folder, manifest) = output::write(&run, &catalog, &config.runs, &workspace)?;
+    let (folder, manifest) = tables::write(&run, &catalog, &config.runs, &workspace)?;
     tracing::info!(event = "run.written", folder = %folder.display(), period = %month, "a month is rated");
     Ok(Rated { run, folder, manifest, catalog, refused })
 }

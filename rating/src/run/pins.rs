@@ -1,0 +1,30 @@
+//! Everything a run depends on, and the id that follows from it.
+//!
+//! Invariant: runs with equal pins have equal ids, whatever the machine or the clock.
+
+use ledger::read::LedgerCut;
+use schemas::digest::Sha256Digest;
+use schemas::time::BillingMonth;
+
+/// The version of the rules that turn rows into money. It is part of a run's id.
+pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything a run depends on. Two runs with equal pins have equal bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    pub month: BillingMonth,
+    pub ledger: LedgerCut,
+    pub catalog: Sha256Digest,
+}
+
+impl Pins {
+    /// The run's id: the first 16 hexadecimal digits of the SHA-256 of
+    /// `atcost run 1\nperiod …\nledger …\ncatalog …\nengine …\n`.
+    pub fn run_id(&self) -> String {
+        let text = format!(
+            "atcost run 1\nperiod {}\nledger {} {}\ncatalog {}\nengine {ENGINE_VERSION}\n",
+            self.month, self.ledger.versions, self.ledger.digest, self.catalog
+        );
+        Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
+    }
+}

@@ -1,0 +1,166 @@
+//! Which SKU takes usage, whose bill it is on, and at which price; or why none does.
+//!
+//! The only place that decides it. Quantities and amounts are deliberately not looked at.
+//!
+//! Invariant: usage resolves to one price, to one reason, or to another period.
+
+use crate::allocation::Rule;
+use crate::catalog::{Catalog, Provider};
+use crate::error::RatingError;
+use crate::usage::UsageTotal;
+use schemas::decimal::QuantityTotal;
+use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
+use schemas::time::{BillingMonth, Instant, Period, time_zone};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why usage has no cost. Fixing the catalog and rating again is the whole repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnratedReason {
+    AmbiguousProvider,
+    NoPrice,
+    NoSku,
+    UnknownMeter,
+    UnknownProvider,
+}
+
+impl UnratedReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AmbiguousProvider => "ambiguous-provider",
+            Self::NoPrice => "no-price",
+            Self::NoSku => "no-sku",
+            Self::UnknownMeter => "unknown-meter",
+            Self::UnknownProvider => "unknown-provider",
+        }
+    }
+}
+
+/// Usage that no price list covers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnratedKey {
+    pub reason: UnratedReason,
+    pub provider: Option<ProviderId>,
+    pub meter: MeterType,
+    pub subject: Subject,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unrated {
+    pub key: UnratedKey,
+    /// In the meter's unit.
+    pub quantity: QuantityTotal,
+    pub events: u64,
+}
+
+/// Usage that one price applies to: a SKU of a provider (by its place in the price list), an
+/// account, a price (by its place).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PoolKey {
+    pub provider: ProviderId,
+    pub sku: usize,
+    pub sub_account: Option<CustomerId>,
+    pub price: usize,
+}
+
+/// The month in each provider's time zone, and in UTC for usage that belongs to none.
+pub(super) struct Periods {
+    by_provider: BTreeMap<ProviderId, Period>,
+    utc: Period,
+}
+
+impl Periods {
+    pub(super) fn of(month: BillingMonth, catalog: &Catalog) -> Result<Self, RatingError> {
+        let out_of_range =
+            |error: schemas::time::TimeError| RatingError::broken(format!("the period {month}: {error}"));
+        let mut by_provider = BTreeMap::new();
+        for provider in catalog.providers.values() {
+            by_provider.insert(provider.id.clone(), provider.billing_period(month).map_err(out_of_range)?);
+        }
+        let utc = time_zone("UTC").expect("the tz database has UTC");
+        Ok(Self { by_provider, utc: month.period_in(&utc).map_err(out_of_range)? })
+    }
+
+    /// # Panics
+    /// When the catalog has no such provider.
+    pub(super) fn of_provider(&self, provider: &ProviderId) -> Period {
+        *self.by_provider.get(provider).expect("periods were made for every provider of the catalog")
+    }
+
+    /// Every instant where a period or a price begins or ends.
+    pub(super) fn cuts(&self, catalog: &Catalog) -> BTreeSet<Instant> {
+        let mut cuts = BTreeSet::from([self.utc.start(), self.utc.end()]);
+        for provider in catalog.providers.values() {
+            let period = self.of_provider(&provider.id);
+            cuts.extend([period.start(), period.end()]);
+            let bounds = provider
+                .skus
+                .iter()
+                .flat_map(|sku| &sku.prices)
+                .flat_map(|price| [Some(price.from), price.until])
+                .flatten();
+            cuts.extend(bounds.filter(|bound| period.contains(*bound)));
+        }
+        cuts
+    }
+}
+
+pub(super) enum Resolved {
+    OutsideThePeriod,
+    Unrated(UnratedKey),
+    Rated(PoolKey),
+}
+
+/// Finds the price of a usage total, or the reason it has none. Reasons in order: the meter, the
+/// provider, the SKU, the price.
+pub(super) fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) -> Resolved {
+    let named = total.provider.as_ref();
+    let period = named.and_then(|provider| periods.by_provider.get(provider)).copied().unwrap_or(periods.utc);
+    let unrated = |reason, provider: Option<&ProviderId>, period: Period| {
+        if !period.contains(total.interval.start()) {
+            return Resolved::OutsideThePeriod;
+        }
+        Resolved::Unrated(UnratedKey {
+            reason,
+            provider: provider.cloned(),
+            meter: total.meter.clone(),
+            subject: total.subject.clone(),
+        })
+    };
+    if !catalog.meters.contains_key(&total.meter) {
+        return unrated(UnratedReason::UnknownMeter, named, period);
+    }
+    let candidates: Vec<(&Provider, usize)> = match named {
+        Some(named) => match catalog.providers.get(named) {
+            None => return unrated(UnratedReason::UnknownProvider, Some(named), period),
+            Some(provider) => sku_index(provider, total).map(|sku| (provider, sku)).into_iter().collect(),
+        },
+        None => catalog
+            .providers
+            .values()
+            .filter_map(|provider| Some((provider, sku_index(provider, total)?)))
+            .collect(),
+    };
+    let (provider, sku_index) = match candidates.as_slice() {
+        [] => return unrated(UnratedReason::NoSku, named, period),
+        [one] => *one,
+        _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
+    };
+    let period = periods.of_provider(&provider.id);
+    if !period.contains(total.interval.start()) {
+        return Resolved::OutsideThePeriod;
+    }
+    let sku = &provider.skus[sku_index];
+    let Some(price) = sku.prices.iter().position(|price| price.contains(total.interval.start())) else {
+        return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
+    };
+    let sub_account = match sku.allocation {
+        Rule::Direct => total.customer.clone(),
+        Rule::Proportional | Rule::Even { .. } | Rule::Fixed { .. } => None,
+    };
+    Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
+}
+
+fn sku_index(provider: &Provider, total: &UsageTotal) -> Option<usize> {
+    let sku = provider.sku_for(&total.meter, |name| total.dimensions.get(name).map(String::as_str))?;
+    provider.skus.iter().position(|other| other.id == sku.id)
+}
