@@ -10,40 +10,57 @@
 //! the order in which usage arrived never does.
 
 use crate::rounding::{MoneyError, Weight, allocate_amount, allocate_money};
+use crate::words::{named, words};
 use schemas::decimal::{Amount, DecimalError, Quantity, QuantityTotal};
 use schemas::id::{CustomerId, Subject};
 use schemas::money::Money;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-/// How a SKU's cost lines are shared among customers. A price list declares it and every charge
-/// prints it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rule {
-    /// By quantity: everybody pays the operator's effective average rate.
-    Proportional,
-    /// The provider prices each customer alone; within a customer, by quantity.
-    Direct,
-    /// Equal parts for the customers named, or for those with a binding in force in the billing
-    /// period.
-    Even { among: Option<BTreeSet<CustomerId>> },
-    /// By the weights that the price list gives.
-    Fixed { shares: BTreeMap<CustomerId, Quantity> },
+named! {
+    /// How a SKU's cost lines are shared among customers. A price list declares it and every charge
+    /// prints it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Rule named by
+    /// An allocation rule as a price list names it.
+    RuleName {
+        /// By quantity: everybody pays the operator's effective average rate.
+        Proportional = "proportional",
+        /// The provider prices each customer alone; within a customer, by quantity.
+        Direct = "direct",
+        /// Equal parts for the customers named, or for those with a binding in force in the billing
+        /// period.
+        Even { among: Option<BTreeSet<CustomerId>> } = "even",
+        /// By the weights that the price list gives.
+        Fixed { shares: BTreeMap<CustomerId, Quantity> } = "fixed",
+    }
 }
 
-impl Rule {
-    pub fn as_str(&self) -> &'static str {
+impl RuleName {
+    /// Whether shares follow usage, so that the SKU needs a meter.
+    pub fn needs_usage(self) -> bool {
         match self {
-            Self::Proportional => "proportional",
-            Self::Direct => "direct",
-            Self::Even { .. } => "even",
-            Self::Fixed { .. } => "fixed",
+            Self::Proportional | Self::Direct => true,
+            Self::Even | Self::Fixed => false,
         }
     }
 
-    /// Whether shares follow usage, so that the SKU needs a meter.
-    pub fn needs_usage(&self) -> bool {
-        matches!(self, Self::Proportional | Self::Direct)
+    /// Whether the provider bills each customer's account, so that each has cost lines of its own.
+    pub fn bills_each_customer(self) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::Proportional | Self::Even | Self::Fixed => false,
+        }
+    }
+}
+
+impl Rule {
+    /// The customers that the rule itself names, whether or not a subject is bound to them.
+    pub fn named_customers(&self) -> Vec<&CustomerId> {
+        match self {
+            Self::Proportional | Self::Direct | Self::Even { among: None } => Vec::new(),
+            Self::Even { among: Some(among) } => among.iter().collect(),
+            Self::Fixed { shares } => shares.keys().collect(),
+        }
     }
 }
 
@@ -63,12 +80,14 @@ pub enum Kind {
     Retained(RetainedReason),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RetainedReason {
-    /// The customer is the operator itself.
-    Internal,
-    /// There is no customer.
-    Unattributed,
+words! {
+    /// Why the operator bears a share.
+    pub enum RetainedReason {
+        /// The customer is the operator itself.
+        Internal = "internal",
+        /// There is no customer.
+        Unattributed = "unattributed",
+    }
 }
 
 impl Kind {
@@ -92,21 +111,6 @@ impl Kind {
             Some(customer) if is_internal(customer) => Self::Retained(RetainedReason::Internal),
             Some(_) => Self::Charge,
         }
-    }
-}
-
-impl RetainedReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Internal => "internal",
-            Self::Unattributed => "unattributed",
-        }
-    }
-}
-
-impl fmt::Display for RetainedReason {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.as_str())
     }
 }
 

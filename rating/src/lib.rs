@@ -8,6 +8,7 @@
 //! line, or there is no run.
 
 // Modules in reading order.
+mod words; // enumerations and their words, said once
 pub mod exact; // numbers without rounding
 pub mod rounding; // the only rounding and the only sharing of money
 pub mod units; // UCUM units and exact conversion

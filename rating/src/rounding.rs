@@ -7,6 +7,7 @@
 //! Invariant: the parts of an allocation always add up to what was shared.
 
 use crate::exact::{Exact, exact, power_of_ten};
+use crate::words::words;
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
@@ -53,37 +54,20 @@ pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<
     Ok(Money { minor_units, currency })
 }
 
-/// How a number between two neighbours is rounded. A negative number mirrors the positive one, so
-/// that a credit note cancels its invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RoundingMode {
-    /// To the nearest; a tie away from zero.
-    HalfUp,
-    /// To the nearest; a tie to the even neighbour.
-    HalfEven,
-    /// To the nearest; a tie towards zero.
-    HalfDown,
-    /// Away from zero.
-    Up,
-    /// Towards zero.
-    Down,
-}
-
-impl RoundingMode {
-    pub const ALL: [Self; 5] = [Self::HalfUp, Self::HalfEven, Self::HalfDown, Self::Up, Self::Down];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HalfUp => "half-up",
-            Self::HalfEven => "half-even",
-            Self::HalfDown => "half-down",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+words! {
+    /// How a number between two neighbours is rounded. A negative number mirrors the positive one,
+    /// so that a credit note cancels its invoice.
+    pub enum RoundingMode {
+        /// To the nearest; a tie away from zero.
+        HalfUp = "half-up",
+        /// To the nearest; a tie to the even neighbour.
+        HalfEven = "half-even",
+        /// To the nearest; a tie towards zero.
+        HalfDown = "half-down",
+        /// Away from zero.
+        Up = "up",
+        /// Towards zero.
+        Down = "down",
     }
 }
 

@@ -12,6 +12,7 @@ use crate::exact::Exact;
 use crate::price::PriceModel;
 use crate::rounding::RoundingMode;
 use crate::units::Unit;
+use crate::words::words;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schemas::decimal::{Amount, QuantityTotal};
@@ -45,10 +46,11 @@ pub struct Meter {
     pub dimensions: BTreeSet<String>,
 }
 
-/// How the values of a meter become a quantity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aggregation {
-    Sum,
+words! {
+    /// How the values of a meter become a quantity.
+    pub enum Aggregation {
+        Sum = "sum",
+    }
 }
 
 /// Who provides services and bills the operator.
@@ -126,22 +128,14 @@ pub struct Customer {
     pub currency: Currency,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CustomerKind {
-    Customer,
-    /// Billed like a customer; resells to its own.
-    Partner,
-    /// The operator itself: its share is retained.
-    Internal,
-}
-
-impl CustomerKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Partner => "partner",
-            Self::Internal => "internal",
-        }
+words! {
+    /// How a customer is billed.
+    pub enum CustomerKind {
+        Customer = "customer",
+        /// Billed like a customer; resells to its own.
+        Partner = "partner",
+        /// The operator itself: its share is retained.
+        Internal = "internal",
     }
 }
 

@@ -12,65 +12,46 @@ mod tiers; // which stretch of a count has which rate
 pub use tiers::{Tier, Tiers, TiersError};
 
 use crate::exact::{Exact, exact};
+use crate::words::{named, words};
 use num_traits::{Signed, Zero};
 use schemas::decimal::{Amount, QuantityTotal, UnitPrice};
-use std::fmt;
 use tiers::TierRef;
 
-/// How a provider prices a SKU while one of its prices is in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PriceModel {
-    /// Every unit at one rate.
-    PerUnit { unit_price: UnitPrice },
-    /// Every unit at the rate of the tier it falls in.
-    Graduated(Tiers),
-    /// Every unit of the period at the rate of the tier that the period's total falls in.
-    Volume(Tiers),
-    /// Every package begun, whole.
-    Package { size: PackageSize, package_price: Amount },
-    /// An amount that no usage changes.
-    Flat { amount: Amount, every: Recurrence },
-    /// Free, and shown as a line of nothing.
-    Zero,
+named! {
+    /// How a provider prices a SKU while one of its prices is in force.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum PriceModel named by
+    /// A price model as a price list names it.
+    PriceModelName {
+        /// Every unit at one rate.
+        PerUnit { unit_price: UnitPrice } = "per_unit",
+        /// Every unit at the rate of the tier it falls in.
+        Graduated(Tiers) = "graduated",
+        /// Every unit of the period at the rate of the tier that the period's total falls in.
+        Volume(Tiers) = "volume",
+        /// Every package begun, whole.
+        Package { size: PackageSize, package_price: Amount } = "package",
+        /// An amount that no usage changes.
+        Flat { amount: Amount, every: Recurrence } = "flat",
+        /// Free, and shown as a line of nothing.
+        Zero = "zero",
+    }
 }
 
-/// When a flat amount is due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recurrence {
-    /// In every billing period at whose beginning the price is in force.
-    Month,
-    /// In the billing period that contains the price's first instant.
-    Once,
+words! {
+    /// When a flat amount is due.
+    pub enum Recurrence {
+        /// In every billing period at whose beginning the price is in force.
+        Month = "month",
+        /// In the billing period that contains the price's first instant.
+        Once = "once",
+    }
 }
 
 impl PriceModel {
-    /// The model's name in a price list.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::PerUnit { .. } => "per_unit",
-            Self::Graduated(_) => "graduated",
-            Self::Volume(_) => "volume",
-            Self::Package { .. } => "package",
-            Self::Flat { .. } => "flat",
-            Self::Zero => "zero",
-        }
-    }
-
-    /// Whether the amount depends on usage, so that the SKU needs a meter.
+    /// Whether the amount depends on usage, so that the SKU needs a meter: all but the flat amount.
     pub fn needs_usage(&self) -> bool {
         !matches!(self, Self::Flat { .. })
-    }
-
-    /// Whether any rate or amount in it is below zero.
-    pub fn has_negative(&self) -> bool {
-        match self {
-            Self::PerUnit { unit_price } => unit_price.is_negative(),
-            Self::Graduated(tiers) | Self::Volume(tiers) => {
-                tiers.iter().any(|tier| tier.unit_price.is_negative())
-            }
-            Self::Package { package_price: amount, .. } | Self::Flat { amount, .. } => amount.is_negative(),
-            Self::Zero => false,
-        }
     }
 }
 
@@ -219,15 +200,6 @@ impl PackageSize {
 
     pub fn get(self) -> QuantityTotal {
         self.0
-    }
-}
-
-impl fmt::Display for Recurrence {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Month => "month",
-            Self::Once => "once",
-        })
     }
 }
 

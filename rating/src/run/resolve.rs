@@ -4,34 +4,28 @@
 //!
 //! Invariant: usage resolves to one price, to one reason, or to another period.
 
-use crate::allocation::Rule;
 use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
 use crate::usage::UsageTotal;
+use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{BillingMonth, Instant, Period, time_zone};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why usage has no cost. Fixing the catalog and rating again is the whole repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum UnratedReason {
-    AmbiguousProvider,
-    NoPrice,
-    NoSku,
-    UnknownMeter,
-    UnknownProvider,
-}
-
-impl UnratedReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AmbiguousProvider => "ambiguous-provider",
-            Self::NoPrice => "no-price",
-            Self::NoSku => "no-sku",
-            Self::UnknownMeter => "unknown-meter",
-            Self::UnknownProvider => "unknown-provider",
-        }
+words! {
+    /// Why usage has no cost. Fixing the catalog and rating again is the whole repair.
+    pub enum UnratedReason {
+        /// More than one provider could bill it, and it names none.
+        AmbiguousProvider = "ambiguous-provider",
+        /// The SKU has no price at its time.
+        NoPrice = "no-price",
+        /// No SKU takes it.
+        NoSku = "no-sku",
+        /// Its meter is not declared.
+        UnknownMeter = "unknown-meter",
+        /// The provider it names is not declared.
+        UnknownProvider = "unknown-provider",
     }
 }
 
@@ -153,10 +147,7 @@ pub(super) fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) 
     let Some(price) = sku.prices.iter().position(|price| price.contains(total.interval.start())) else {
         return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
     };
-    let sub_account = match sku.allocation {
-        Rule::Direct => total.customer.clone(),
-        Rule::Proportional | Rule::Even { .. } | Rule::Fixed { .. } => None,
-    };
+    let sub_account = if sku.allocation.name().bills_each_customer() { total.customer.clone() } else { None };
     Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
 }
 

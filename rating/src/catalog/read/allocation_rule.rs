@@ -6,49 +6,76 @@
 
 use super::definitions::{CUSTOMERS, Context};
 use super::toml::{Table, Text};
-use crate::allocation::Rule;
+use crate::allocation::{Rule, RuleName};
 use schemas::decimal::{Quantity, Sign};
 use schemas::id::CustomerId;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How one rule is written.
+struct Reader {
+    /// Its keys, beside those that every SKU has.
+    keys: &'static [&'static str],
+    read: fn(&Table<'_>, &Context<'_>) -> Option<Rule>,
+}
+
+fn reader(rule: RuleName) -> Reader {
+    match rule {
+        RuleName::Proportional => Reader { keys: &[], read: |_, _| Some(Rule::Proportional) },
+        RuleName::Direct => Reader { keys: &[], read: |_, _| Some(Rule::Direct) },
+        RuleName::Even => Reader { keys: &["among"], read: read_even },
+        RuleName::Fixed => Reader {
+            keys: &["shares"],
+            read: |table, context| Some(Rule::Fixed { shares: read_shares(table, context)? }),
+        },
+    }
+}
+
+/// Rules that other systems have and this one does not.
+const KNOWN_RULES: [&str; 2] = ["standalone", "by_meter"];
+
 pub(super) fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<Rule> {
     let text = table.text("allocation")?;
+    let name = RuleName::parse(text.value);
+    let in_place = refuse_keys_of_others(table, name, text.value);
+    let Some(name) = name else {
+        let known = if KNOWN_RULES.contains(&text.value) { "known but not supported" } else { "not known" };
+        let all = RuleName::ALL.map(RuleName::as_str).join(", ");
+        table.problem(
+            text.line,
+            format!("the allocation `{}` is {known}", text.value),
+            format!("use one of: {all}"),
+        );
+        return None;
+    };
+    let rule = (reader(name).read)(table, context)?;
+    if name.needs_usage() && !is_metered {
+        let message = format!("{} has no meter, so there is no usage to share it by", table.name());
+        table.problem(text.line, message, "use `even` or `fixed`, or add the `meter`");
+        return None;
+    }
+    in_place.then_some(rule)
+}
+
+/// A key that the rule does not look at would be ignored. Whether there was none.
+fn refuse_keys_of_others(table: &Table<'_>, own: Option<RuleName>, word: &str) -> bool {
+    let own = own.map_or(&[][..], |rule| reader(rule).keys);
     let mut fine = true;
-    for (key, rule) in [("among", "even"), ("shares", "fixed")] {
-        if table.has(key) && text.value != rule {
+    for rule in RuleName::ALL {
+        for key in reader(rule).keys.iter().filter(|key| table.has(key) && !own.contains(key)) {
             table.problem(
                 table.line_of(key),
-                format!("`{key}` belongs to the allocation {rule}, not {}", text.value),
+                format!("`{key}` belongs to the allocation {rule}, not {word}"),
                 format!("remove `{key}`"),
             );
             fine = false;
         }
     }
-    let rule = match text.value {
-        "proportional" => Some(Rule::Proportional),
-        "direct" => Some(Rule::Direct),
-        "even" if !table.has("among") => Some(Rule::Even { among: None }),
-        "even" => read_among(table, context).map(|among| Rule::Even { among: Some(among) }),
-        "fixed" => read_shares(table, context).map(|shares| Rule::Fixed { shares }),
-        other => {
-            let known = matches!(other, "standalone" | "by_meter");
-            let message = format!(
-                "the allocation `{other}` is {}",
-                if known { "known but not supported" } else { "not known" }
-            );
-            table.problem(text.line, message, "use one of: proportional, direct, even, fixed");
-            None
-        }
-    };
-    if let Some(rule) = &rule
-        && rule.needs_usage()
-        && !is_metered
-    {
-        let message = format!("{} has no meter, so there is no usage to share it by", table.name());
-        table.problem(text.line, message, "use `even` or `fixed`, or add the `meter`");
-        fine = false;
-    }
-    rule.filter(|_| fine)
+    fine
+}
+
+fn read_even(table: &Table<'_>, context: &Context<'_>) -> Option<Rule> {
+    let among = if table.has("among") { Some(read_among(table, context)?) } else { None };
+    Some(Rule::Even { among })
 }
 
 fn refuse_unknown_customer(table: &Table<'_>, customer: &CustomerId, line: usize, context: &Context<'_>) {

@@ -97,9 +97,6 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
                 "use another model, or move the flat amount to a SKU without `meter`",
             );
         }
-        if model.has_negative() {
-            table.warning(table.line, format!("{} is below zero: it pays money back", table.name()));
-        }
     }
     let ((from_date, from), until) = (from?, until?);
     if let Some((until_date, until)) = until

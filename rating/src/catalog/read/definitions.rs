@@ -5,6 +5,7 @@ use super::toml::{Table, TomlFile, name};
 use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Meter};
 use crate::catalog::problem::Findings;
 use crate::units::Unit;
+use crate::words::either;
 use jiff::tz::TimeZone;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
@@ -103,13 +104,9 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
         table.only(&["type", "unit", "aggregation", "dimensions"]);
         let meter = table.parsed("type", "a meter's name", name(MeterType::new));
         let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
-        let aggregation =
-            table.parsed("aggregation", "an aggregation that is supported", |text| match text {
-                "sum" => Ok(Aggregation::Sum),
-                "count" | "min" | "max" | "average" | "avg" | "latest" | "unique_count" | "unique"
-                | "p95" => Err(format!("{text} is known but not supported; only sum is")),
-                _ => Err("only sum is".to_owned()),
-            });
+        let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| {
+            Aggregation::parse(text).ok_or_else(|| not_supported(text))
+        });
         let dimensions = if table.has("dimensions") { read_dimensions(table) } else { Some(BTreeSet::new()) };
         let read = || {
             Some(Meter {
@@ -121,6 +118,19 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
         };
         (meter.clone(), read())
     })
+}
+
+/// Aggregations that other systems have and this one does not.
+const KNOWN_AGGREGATIONS: [&str; 9] =
+    ["count", "min", "max", "average", "avg", "latest", "unique_count", "unique", "p95"];
+
+fn not_supported(aggregation: &str) -> String {
+    let only = format!("only {} is", either(Aggregation::ALL.map(Aggregation::as_str)));
+    if KNOWN_AGGREGATIONS.contains(&aggregation) {
+        format!("{aggregation} is known but not supported; {only}")
+    } else {
+        only
+    }
 }
 
 fn read_dimensions(table: &Table<'_>) -> Option<BTreeSet<String>> {
@@ -146,11 +156,9 @@ pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Decla
         let label = table.label("name");
         let currency = read_currency(table);
         let kind = if table.has("kind") {
-            table.parsed("kind", "a kind of customer", |text| match text {
-                "customer" => Ok(CustomerKind::Customer),
-                "partner" => Ok(CustomerKind::Partner),
-                "internal" => Ok(CustomerKind::Internal),
-                _ => Err("it must be customer, partner or internal"),
+            table.parsed("kind", "a kind of customer", |text| {
+                let kinds = || format!("it must be {}", either(CustomerKind::ALL.map(CustomerKind::as_str)));
+                CustomerKind::parse(text).ok_or_else(kinds)
             })
         } else {
             Some(CustomerKind::Customer)

@@ -20,9 +20,8 @@ mod provider; // the folders under providers/
 
 pub use files::{CatalogFiles, CatalogFilesError};
 
-use super::contents::{Catalog, Sku};
+use super::contents::Catalog;
 use super::problem::{Findings, Problem, Warning};
-use crate::allocation::Rule;
 use bindings::{BINDINGS, read_bindings};
 use definitions::{CATALOG, CUSTOMERS, METERS, read_customers, read_meters, read_operator};
 use provider::{PRICES, PROVIDER, read_provider};
@@ -132,18 +131,11 @@ fn warn_of_the_unused(
     for (meter, line) in meters.iter().filter(|(meter, _)| !used.contains(meter)) {
         findings.warning(METERS, *line, format!("no SKU uses the meter {meter}; its events will be unrated"));
     }
-    let named = |sku: &Sku| -> Vec<CustomerId> {
-        match &sku.allocation {
-            Rule::Even { among: Some(among) } => among.iter().cloned().collect(),
-            Rule::Fixed { shares } => shares.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    };
     let bound: BTreeSet<CustomerId> = catalog
         .bindings
         .iter()
         .map(|binding| binding.customer.clone())
-        .chain(skus().flat_map(named))
+        .chain(skus().flat_map(|sku| sku.allocation.named_customers()).cloned())
         .collect();
     for (customer, line) in customers.iter().filter(|(customer, _)| !bound.contains(customer)) {
         findings.warning(
