@@ -23,4 +23,4 @@ pub use contents::{
 };
 pub use past::past_price_changes;
 pub use problem::{Problem, Warning};
-pub use read::{CatalogFiles, CatalogFilesError};
+pub use read::{CatalogFiles, CatalogFilesError, TableKeys, keys};

@@ -4,7 +4,8 @@
 //!
 //! Invariant: a rule that shares by usage belongs to a SKU with a meter.
 
-use super::definitions::{CUSTOMERS, Context};
+use super::definitions::Context;
+use super::format::{CUSTOMERS, SKU_KEYS, TableKeys};
 use super::toml::{Table, Text};
 use crate::allocation::{Rule, RuleName};
 use schemas::decimal::{Quantity, Sign};
@@ -27,6 +28,19 @@ fn reader(rule: RuleName) -> Reader {
             keys: &["shares"],
             read: |table, context| Some(Rule::Fixed { shares: read_shares(table, context)? }),
         },
+    }
+}
+
+/// The keys that a SKU has with a rule, beside those of [`SKU_KEYS`].
+pub(super) fn keys(rule: RuleName) -> TableKeys {
+    TableKeys { with: Some(("allocation", rule.as_str())), keys: reader(rule).keys, ..SKU_KEYS }
+}
+
+/// The keys of all rules are known to a SKU, so that one of another rule is told from a misspelt
+/// one.
+pub(super) fn declare_rules(table: &Table<'_>) {
+    for rule in RuleName::ALL {
+        table.declare(reader(rule).keys);
     }
 }
 
@@ -126,7 +140,7 @@ fn read_among(table: &Table<'_>, context: &Context<'_>) -> Option<BTreeSet<Custo
 }
 
 fn read_shares(table: &Table<'_>, context: &Context<'_>) -> Option<BTreeMap<CustomerId, Quantity>> {
-    let entries = table.table("shares", format!("the shares of {}", table.name()))?;
+    let entries = table.table("shares", format!("the shares of {}", table.name()))?.of_names();
     let mut shares = BTreeMap::new();
     let mut fine = true;
     for key in entries.keys() {

@@ -4,17 +4,15 @@
 //!
 //! Invariant: the bindings of a subject that are returned without a problem do not overlap.
 
-use super::definitions::{CUSTOMERS, Declared};
+use super::definitions::Declared;
 use super::files::CatalogFiles;
+use super::format::{BINDING_COLUMNS, BINDINGS, CUSTOMERS};
 use crate::catalog::bindings::{Binding, Bindings};
 use crate::catalog::contents::Customer;
 use crate::catalog::problem::Findings;
 use schemas::id::{CustomerId, Subject};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
-
-pub(super) const BINDINGS: &str = "bindings.csv";
-const HEADER: [&str; 4] = ["subject", "customer", "from", "until"];
 
 pub(super) fn read_bindings(
     files: &CatalogFiles,
@@ -45,12 +43,12 @@ pub(super) fn read_bindings(
         let line = record.position().map_or(1, line_of);
         if !header_seen {
             header_seen = true;
-            if record.iter().ne(HEADER) {
+            if record.iter().ne(BINDING_COLUMNS.keys.iter().copied()) {
                 findings.problem(
                     BINDINGS,
                     line,
                     "the first line does not name the columns",
-                    format!("make it `{}`", HEADER.join(",")),
+                    format!("make it `{}`", BINDING_COLUMNS.keys.join(",")),
                 );
                 break;
             }
@@ -65,7 +63,7 @@ pub(super) fn read_bindings(
             BINDINGS,
             1,
             "the file is empty",
-            format!("begin it with the line `{}`", HEADER.join(",")),
+            format!("begin it with the line `{}`", BINDING_COLUMNS.keys.join(",")),
         );
     }
     for bindings in bindings.values_mut() {
@@ -86,7 +84,7 @@ fn read_binding(
     findings: &Findings,
 ) -> Option<Binding> {
     let problem = |message: String, help: &str| findings.problem(BINDINGS, line, message, help);
-    if record.len() != HEADER.len() {
+    if record.len() != BINDING_COLUMNS.keys.len() {
         problem(
             format!("the line does not have 4 fields, but {}", record.len()),
             "write subject,customer,from,until; end with a comma where there is no `until`",

@@ -6,6 +6,7 @@
 //! at an instant.
 
 use super::definitions::Context;
+use super::format::PRICE_KEYS;
 use super::price_model::read_model;
 use super::toml::Table;
 use crate::catalog::contents::DatedPrice;
@@ -81,6 +82,7 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
 }
 
 fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<DatedPrice> {
+    table.declare(PRICE_KEYS.keys);
     let from = read_date(table, "from", context);
     let until = if table.has("until") { read_date(table, "until", context).map(Some) } else { Some(None) };
     let model = read_model(table);

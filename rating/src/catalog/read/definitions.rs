@@ -1,6 +1,9 @@
 //! catalog.toml, meters.toml and customers.toml: the names that everything else refers to.
 
 use super::files::CatalogFiles;
+use super::format::{
+    CATALOG, CUSTOMER_KEYS, CUSTOMER_LIST, METER_KEYS, METER_LIST, OPERATOR_KEYS, TableKeys,
+};
 use super::toml::{Table, TomlFile, name};
 use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Meter};
 use crate::catalog::problem::Findings;
@@ -11,10 +14,6 @@ use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-pub(super) const CATALOG: &str = "catalog.toml";
-pub(super) const METERS: &str = "meters.toml";
-pub(super) const CUSTOMERS: &str = "customers.toml";
 
 /// What a file declares. A thing with a problem of its own is still declared, so that what refers
 /// to it is no second problem.
@@ -27,23 +26,25 @@ pub(super) struct Declared<K, V> {
 }
 
 impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
+    /// Reads the one list of a file: `list` declares it, `entry` the keys of its tables.
     fn read(
-        file: &str,
-        key: &str,
+        (list, key): (TableKeys, &str),
+        entry: TableKeys,
         files: &CatalogFiles,
         findings: &Findings,
         read: impl Fn(&Table<'_>) -> (Option<K>, Option<V>),
     ) -> Self {
         let mut declared = Self { values: BTreeMap::new(), lines: BTreeMap::new(), complete: false };
         let Some(file) =
-            files.get_key_value(file).and_then(|(path, text)| TomlFile::parse(path, text, findings))
+            files.get_key_value(list.file).and_then(|(path, text)| TomlFile::parse(path, text, findings))
         else {
             return declared;
         };
         declared.complete = true;
         let root = file.root();
-        root.only(&[key]);
+        root.only(list.keys);
         for table in root.tables(key, &format!("this {key}")).unwrap_or_default() {
+            table.only(entry.keys);
             let (Some(id), value) = read(&table) else {
                 declared.complete = false;
                 continue;
@@ -94,14 +95,13 @@ pub(super) fn read_operator(files: &CatalogFiles, findings: &Findings) -> Option
     let (path, text) = files.get_key_value(CATALOG)?;
     let file = TomlFile::parse(path, text, findings)?;
     let root = file.root();
-    root.only(&["operator", "name"]);
+    root.only(OPERATOR_KEYS.keys);
     let (operator, name) = (root.label("operator"), root.label("name"));
     Some((operator?, name?))
 }
 
 pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared<MeterType, Meter> {
-    Declared::read(METERS, "meter", files, findings, |table| {
-        table.only(&["type", "unit", "aggregation", "dimensions"]);
+    Declared::read((METER_LIST, "meter"), METER_KEYS, files, findings, |table| {
         let meter = table.parsed("type", "a meter's name", name(MeterType::new));
         let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
         let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| {
@@ -150,8 +150,7 @@ fn read_dimensions(table: &Table<'_>) -> Option<BTreeSet<String>> {
 }
 
 pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Declared<CustomerId, Customer> {
-    Declared::read(CUSTOMERS, "customer", files, findings, |table| {
-        table.only(&["id", "name", "kind", "currency"]);
+    Declared::read((CUSTOMER_LIST, "customer"), CUSTOMER_KEYS, files, findings, |table| {
         let id = table.parsed("id", "a customer's id", name(CustomerId::new));
         let label = table.label("name");
         let currency = read_currency(table);

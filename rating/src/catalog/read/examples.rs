@@ -6,6 +6,7 @@
 
 use super::dated_price::read_date;
 use super::definitions::Context;
+use super::format::EXAMPLE_KEYS;
 use super::toml::Table;
 use crate::catalog::contents::{DatedPrice, Example};
 use crate::exact::{Exact, display, exact};
@@ -25,7 +26,7 @@ pub(super) fn read_examples(
 ) -> Option<Vec<Example>> {
     let tables = table.tables("example", &format!("this example of {}", table.name()))?;
     let read = |example: &Table<'_>| {
-        example.only(&["on", "quantity", "amount"]);
+        example.only(EXAMPLE_KEYS.keys);
         let on = read_date(example, "on", context);
         let amount: Option<Amount> = example.decimal("amount", "an amount", Sign::Any);
         let quantity: Option<Option<QuantityTotal>> = if is_metered {

@@ -7,6 +7,7 @@
 
 // Modules in reading order.
 mod files; // the texts and their digest
+mod format; // the files, the tables and their keys
 mod toml; // strict reading of TOML
 mod definitions; // catalog.toml, meters.toml, customers.toml
 mod bindings; // bindings.csv
@@ -19,12 +20,16 @@ mod sku; // a provider's prices.toml
 mod provider; // the folders under providers/
 
 pub use files::{CatalogFiles, CatalogFilesError};
+pub use format::TableKeys;
 
 use super::contents::Catalog;
 use super::problem::{Findings, Problem, Warning};
-use bindings::{BINDINGS, read_bindings};
-use definitions::{CATALOG, CUSTOMERS, METERS, read_customers, read_meters, read_operator};
-use provider::{PRICES, PROVIDER, read_provider};
+use crate::allocation::RuleName;
+use crate::price::PriceModelName;
+use bindings::read_bindings;
+use definitions::{read_customers, read_meters, read_operator};
+use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, METERS, PRICES, PROVIDER};
+use provider::read_provider;
 use schemas::id::{CustomerId, MeterType};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +44,15 @@ impl Catalog {
         let warnings = findings.into_result()?;
         Ok((catalog.expect("a catalog without problems was read completely"), warnings))
     }
+}
+
+/// Every key of the format, by file and table: the lists that the reader declares its keys with and
+/// refuses any other by. The keys of `match` and of `shares` are names, and not listed.
+pub fn keys() -> Vec<TableKeys> {
+    let mut keys = FIXED.to_vec();
+    keys.extend(RuleName::ALL.map(allocation_rule::keys));
+    keys.extend(PriceModelName::ALL.map(price_model::keys));
+    keys
 }
 
 /// `None` only where a problem has been reported.

@@ -4,6 +4,7 @@
 //!
 //! Invariant: a model that is returned has every number that `price::steps` asks it for.
 
+use super::format::{PRICE_KEYS, TIER_KEYS, TableKeys};
 use super::toml::Table;
 use crate::price::{PackageSize, PriceModel, PriceModelName, Recurrence, Tier, Tiers, TiersError};
 use crate::words::either;
@@ -37,6 +38,11 @@ fn reader(model: PriceModelName) -> Reader {
     }
 }
 
+/// The keys that a price has with a model, beside those of [`PRICE_KEYS`].
+pub(super) fn keys(model: PriceModelName) -> TableKeys {
+    TableKeys { with: Some(("model", model.as_str())), keys: reader(model).keys, ..PRICE_KEYS }
+}
+
 /// A price's table while its model is read.
 struct Price<'t> {
     table: &'t Table<'t>,
@@ -59,6 +65,7 @@ impl Price<'_> {
     }
 }
 
+/// Reads the model, after the keys that every price has were declared; any other key is refused.
 pub(super) fn read_model(table: &Table<'_>) -> Option<PriceModel> {
     let text = table.text("model")?;
     let Some(name) = PriceModelName::parse(text.value) else {
@@ -71,7 +78,7 @@ pub(super) fn read_model(table: &Table<'_>) -> Option<PriceModel> {
         return None;
     };
     let reader = reader(name);
-    table.only(&[&["from", "until", "model"], reader.keys].concat());
+    table.only(reader.keys);
     let price = Price { table, below_zero: Cell::new(false) };
     let model = (reader.read)(&price);
     if model.is_some() && price.below_zero.get() {
@@ -110,7 +117,7 @@ fn read_tiers(price: &Price<'_>) -> Option<Tiers> {
     }
     let tables = table.tables("tiers", "this tier")?;
     let read = |tier: &Table<'_>| {
-        tier.only(&["up_to", "unit_price"]);
+        tier.only(TIER_KEYS.keys);
         let up_to = if tier.has("up_to") {
             tier.decimal("up_to", "a bound", Sign::NonNegative).map(Some)
         } else {

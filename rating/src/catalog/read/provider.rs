@@ -4,6 +4,7 @@
 
 use super::definitions::{Context, Declared, read_currency};
 use super::files::CatalogFiles;
+use super::format::{PRICES, PROVIDER, PROVIDER_KEYS, ROUNDING_KEYS};
 use super::sku::read_skus;
 use super::toml::{TomlFile, name};
 use crate::catalog::contents::{Customer, Meter, Provider};
@@ -12,9 +13,6 @@ use crate::rounding::RoundingMode;
 use jiff::tz::TimeZone;
 use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId};
 use schemas::time::time_zone;
-
-pub(super) const PROVIDER: &str = "provider.toml";
-pub(super) const PRICES: &str = "prices.toml";
 
 pub(super) fn read_provider(
     folder: &str,
@@ -38,7 +36,7 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
     let (path, text) = files.get_key_value(&format!("providers/{folder}/{PROVIDER}"))?;
     let file = TomlFile::parse(path, text, findings)?;
     let root = file.root().named(format!("the provider {folder}"));
-    root.only(&["id", "name", "billing_account", "currency", "time_zone", "rounding"]);
+    root.only(PROVIDER_KEYS.keys);
     let id = root.parsed("id", "a provider's id", name(ProviderId::new));
     if let Some(id) = &id
         && id.as_str() != folder
@@ -59,7 +57,7 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
     });
     let rounding =
         root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
-            table.only(&["mode"]);
+            table.only(ROUNDING_KEYS.keys);
             table.parsed("mode", "a rounding mode", |text| {
                 RoundingMode::parse(text).ok_or_else(|| {
                     format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", "))

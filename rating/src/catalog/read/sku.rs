@@ -4,11 +4,12 @@
 //!
 //! Invariant: the SKUs that are returned have no problem of their own.
 
-use super::allocation_rule::read_allocation;
+use super::allocation_rule::{declare_rules, read_allocation};
 use super::claims::{Claim, refuse_double_claims};
 use super::dated_price::read_prices;
-use super::definitions::{Context, METERS};
+use super::definitions::Context;
 use super::examples::read_examples;
+use super::format::{METERS, SKU_KEYS, SKU_LIST};
 use super::toml::{Table, name};
 use crate::catalog::contents::{Meter, Metered, Sku};
 use crate::exact::Exact;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The SKUs without a problem of their own.
 pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
-    root.only(&["sku"]);
+    root.only(SKU_LIST.keys);
     let (mut skus, mut claims) = (Vec::new(), Vec::new());
     let mut lines: BTreeMap<SkuId, usize> = BTreeMap::new();
     let tables = root.tables("sku", "this SKU").unwrap_or_default();
@@ -26,6 +27,8 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
         root.problem(1, "there is no SKU", "add one with `[[sku]]`, or remove the provider's folder");
     }
     for table in tables {
+        table.declare(SKU_KEYS.keys);
+        declare_rules(&table);
         let Some(id) = table.parsed("id", "a SKU's id", name(SkuId::new)) else { continue };
         let table = table.named(format!("the SKU {id}"));
         if let Some(line) = lines.insert(id.clone(), table.line) {
@@ -42,19 +45,7 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
 }
 
 fn read_sku(table: &Table<'_>, id: SkuId, context: &Context<'_>, claims: &mut Vec<Claim>) -> Option<Sku> {
-    table.only(&[
-        "id",
-        "name",
-        "meter",
-        "match",
-        "unit",
-        "month",
-        "allocation",
-        "among",
-        "shares",
-        "price",
-        "example",
-    ]);
+    table.refuse_others();
     let label = table.label("name");
     let is_metered = table.has("meter");
     let metered =
@@ -168,7 +159,7 @@ fn read_match(table: &Table<'_>, meter: Option<&Meter>) -> Option<BTreeMap<Strin
     if !table.has("match") {
         return Some(BTreeMap::new());
     }
-    let table_of_match = table.optional_table("match", format!("the match of {}", table.name()))?;
+    let table_of_match = table.optional_table("match", format!("the match of {}", table.name()))?.of_names();
     let dimensions = table_of_match.keys();
     let mut fine = true;
     if dimensions.is_empty() {

@@ -7,6 +7,7 @@
 use crate::catalog::problem::Findings;
 use schemas::decimal::{Decimal, Sign};
 use schemas::id::{NameError, check_text};
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -60,7 +61,7 @@ impl<'t> TomlFile<'t> {
     }
 
     pub fn root(&'t self) -> Table<'t> {
-        Table { place: &self.place, table: &self.root, line: 1, name: "the file".to_owned() }
+        Table::new(&self.place, &self.root, 1, "the file".to_owned())
     }
 }
 
@@ -70,9 +71,15 @@ pub(super) struct Table<'t> {
     table: &'t DeTable<'t>,
     pub line: usize,
     name: String,
+    /// The keys that are declared so far; `None` where keys are names, not words of the format.
+    declared: Option<RefCell<Vec<&'static str>>>,
 }
 
 impl<'t> Table<'t> {
+    fn new(place: &'t Place<'t>, table: &'t DeTable<'t>, line: usize, name: String) -> Self {
+        Self { place, table, line, name, declared: Some(RefCell::default()) }
+    }
+
     /// The same table under the name that messages should use, like `the SKU NB-STD`.
     pub fn named(self, name: String) -> Self {
         Self { name, ..self }
@@ -90,8 +97,22 @@ impl<'t> Table<'t> {
         self.place.findings.warning(self.place.path, line, message);
     }
 
-    /// Reports every key that is not among `known`: a key that is misspelt must not be ignored.
-    pub fn only(&self, known: &[&str]) {
+    /// The same table, whose keys are names, not words of the format.
+    pub fn of_names(self) -> Self {
+        Self { declared: None, ..self }
+    }
+
+    /// Declares keys that the table may have. Only a key that is declared can be read.
+    pub fn declare(&self, keys: &[&'static str]) {
+        if let Some(declared) = &self.declared {
+            declared.borrow_mut().extend(keys);
+        }
+    }
+
+    /// Reports every key that is not declared: a key that is misspelt must not be ignored.
+    pub fn refuse_others(&self) {
+        let Some(declared) = &self.declared else { return };
+        let known = declared.borrow();
         for key in self.table.keys() {
             if !known.contains(&key.get_ref().as_ref()) {
                 let message = format!("`{}` is not a key of {}", key.get_ref(), self.name);
@@ -103,6 +124,12 @@ impl<'t> Table<'t> {
                 self.problem(self.place.line(key.span()), message, help);
             }
         }
+    }
+
+    /// Declares the last keys of the table, and reports every other.
+    pub fn only(&self, keys: &[&'static str]) {
+        self.declare(keys);
+        self.refuse_others();
     }
 
     pub fn has(&self, key: &str) -> bool {
@@ -210,7 +237,7 @@ impl<'t> Table<'t> {
     pub fn optional_table(&self, key: &str, name: String) -> Option<Table<'t>> {
         let (value, line) = self.value(key)?;
         match value {
-            DeValue::Table(table) => Some(Table { place: self.place, table, line, name }),
+            DeValue::Table(table) => Some(Table::new(self.place, table, line, name)),
             other => {
                 self.problem(
                     line,
@@ -234,9 +261,7 @@ impl<'t> Table<'t> {
         let read = |value: &'t toml::Spanned<DeValue<'t>>| {
             let line = self.place.line(value.span());
             match value.get_ref() {
-                DeValue::Table(table) => {
-                    Some(Table { place: self.place, table, line, name: name.to_owned() })
-                }
+                DeValue::Table(table) => Some(Table::new(self.place, table, line, name.to_owned())),
                 other => {
                     self.problem(
                         line,
@@ -259,7 +284,11 @@ impl<'t> Table<'t> {
             .collect()
     }
 
+    /// # Panics
+    /// When the key is not declared: what is read and what is refused would differ.
     fn value(&self, key: &str) -> Option<(&'t DeValue<'t>, usize)> {
+        let declared = self.declared.as_ref().is_none_or(|keys| keys.borrow().contains(&key));
+        assert!(declared, "`{key}` of {} is read and not declared", self.name);
         self.table.get(key).map(|value| (value.get_ref(), self.place.line(value.span())))
     }
 
