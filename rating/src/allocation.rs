@@ -66,7 +66,7 @@ impl Rule {
 
 /// What one subject used while one customer was bound to it, in units of the meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Usage {
+pub struct SubjectUsage {
     /// `None` where no binding was in force.
     pub customer: Option<CustomerId>,
     pub subject: Subject,
@@ -154,7 +154,7 @@ pub enum AllocationError {
 pub fn shares(
     amount: Amount,
     rule: &Rule,
-    usage: &[Usage],
+    usage: &[SubjectUsage],
     bound: &BTreeSet<CustomerId>,
     is_internal: impl Fn(&CustomerId) -> bool,
 ) -> Result<Vec<Share>, AllocationError> {
@@ -245,9 +245,9 @@ impl Place {
 }
 
 /// One entry per customer and subject.
-fn sum_usage(usage: &[Usage]) -> Result<BTreeMap<Place, QuantityTotal>, AllocationError> {
+fn sum_usage(usage: &[SubjectUsage]) -> Result<BTreeMap<Place, QuantityTotal>, AllocationError> {
     let mut sums = BTreeMap::new();
-    for Usage { customer, subject, quantity } in usage {
+    for SubjectUsage { customer, subject, quantity } in usage {
         let sum = sums.entry(Place::new(customer, Some(subject))).or_insert(QuantityTotal::ZERO);
         *sum = sum
             .checked_add(*quantity)
@@ -262,9 +262,9 @@ mod tests {
     use proptest::prelude::*;
     use schemas::money::Currency;
 
-    fn usage() -> impl Strategy<Value = Vec<Usage>> {
+    fn usage() -> impl Strategy<Value = Vec<SubjectUsage>> {
         let entry = (prop::option::weighted(0.8, 0..4u8), 0..4u8, 0..1_000i128).prop_map(
-            |(customer, subject, units)| Usage {
+            |(customer, subject, units)| SubjectUsage {
                 customer: customer.map(|id| CustomerId::new(format!("c{id}")).expect("an id")),
                 subject: Subject::new(format!("s{subject}")).expect("a subject"),
                 quantity: QuantityTotal::from_units(units).expect("a quantity"),
@@ -283,7 +283,7 @@ mod tests {
             prop_assume!(usage.iter().any(|usage| !usage.quantity.is_zero()));
             let amount = Amount::from_units(units).expect("an amount");
             let is_internal = |customer: &CustomerId| customer.as_str() == "c0";
-            let share = |usage: &[Usage]| shares(amount, &Rule::Proportional, usage, &BTreeSet::new(), is_internal).expect("shares");
+            let share = |usage: &[SubjectUsage]| shares(amount, &Rule::Proportional, usage, &BTreeSet::new(), is_internal).expect("shares");
             let first = share(&usage);
             prop_assert_eq!(sum(&first), units);
             let mut other = usage.clone();

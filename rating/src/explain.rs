@@ -6,7 +6,7 @@
 use crate::catalog::{Catalog, Sku};
 use crate::error::RatingError;
 use crate::run::{Charge, CostLine, Run};
-use crate::usage::{EventRow, Usage};
+use crate::usage::{CountedRows, EventRow};
 use schemas::decimal::QuantityTotal;
 
 /// Everything behind one charge.
@@ -30,7 +30,7 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
     let mut found = run
         .cost_lines
         .iter()
-        .flat_map(|line| line.shares.iter().map(move |charge| (line, charge)))
+        .flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
         .filter(|(_, charge)| !charge_id.is_empty() && charge.id.starts_with(charge_id));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
@@ -52,7 +52,7 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
 pub async fn explain<'a>(
     line: &'a CostLine,
     charge: &'a Charge,
-    usage: &Usage,
+    usage: &CountedRows,
     catalog: &'a Catalog,
 ) -> Result<Explanation<'a>, RatingError> {
     let provider = catalog

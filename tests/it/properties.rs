@@ -8,7 +8,7 @@ use ledger::row::{BatchBuilder, OutcomeRef};
 use proptest::prelude::*;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::run::{Pins, Run, rate};
-use rating::usage::Usage;
+use rating::usage::CountedRows;
 use schemas::decimal::Quantity;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
@@ -136,7 +136,7 @@ async fn rated(events: &[Event], size: usize) -> Run {
             .expect("it commits");
     }
     let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
-    let usage = Usage::open(&files).await.expect("rows");
+    let usage = CountedRows::open(&files).await.expect("rows");
     let pins = Pins {
         month: BillingMonth::parse("2025-10").expect("a month"),
         ledger: files.cut,

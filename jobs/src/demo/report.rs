@@ -195,7 +195,7 @@ fn differing_quantities(expected: &Expected, run: &Run) -> anyhow::Result<Vec<St
 fn quantities(run: &Run) -> anyhow::Result<BTreeMap<(String, Option<String>), QuantityTotal>> {
     let mut quantities = BTreeMap::new();
     for line in &run.cost_lines {
-        for charge in &line.shares {
+        for charge in &line.charges {
             let Some(quantity) = charge.metered_quantity else { continue };
             let key = (line.key.sku.to_string(), charge.customer.as_ref().map(ToString::to_string));
             let sum = quantities.entry(key).or_insert(QuantityTotal::ZERO);
@@ -266,7 +266,7 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     let mut cells: BTreeMap<(Bearer, &str), Money> = BTreeMap::new();
     let mut sums: BTreeMap<&str, Money> = BTreeMap::new();
     for line in &run.cost_lines {
-        for statement in &line.statement {
+        for statement in &line.statement_lines {
             let provider = line.key.provider.as_str();
             add(cells.entry((Bearer::of(statement), provider)), statement.money)?;
             add(sums.entry(provider), statement.money)?;
@@ -376,11 +376,11 @@ impl<'a> Conservation<'a> {
         for line in run.cost_lines.iter().filter(|line| line.key.provider == provider.id) {
             sums.lines += 1;
             sums.cost = sums.cost.checked_add(line.amount)?;
-            for share in &line.shares {
+            for share in &line.charges {
                 sums.shares = sums.shares.checked_add(share.amount)?;
             }
             sums.settlement = plus(sums.settlement, line.settled)?;
-            for statement in &line.statement {
+            for statement in &line.statement_lines {
                 sums.statement = plus(sums.statement, statement.money)?;
             }
         }
@@ -504,9 +504,13 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
 /// tiers.
 fn charge_to_explain(run: &Run) -> Option<&str> {
     let payers = |line: &CostLine, charge: &rating::run::Charge| {
-        line.shares.iter().filter(|other| charge.subject.is_some() && other.subject == charge.subject).count()
+        line.charges
+            .iter()
+            .filter(|other| charge.subject.is_some() && other.subject == charge.subject)
+            .count()
     };
-    let charges = run.cost_lines.iter().flat_map(|line| line.shares.iter().map(move |charge| (line, charge)));
+    let charges =
+        run.cost_lines.iter().flat_map(|line| line.charges.iter().map(move |charge| (line, charge)));
     let (_, charge) = charges.max_by_key(|(line, charge)| (payers(line, charge), line.steps.len()))?;
     Some(&charge.id)
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::show::{Align, Busy, Verdict, plural, printable, table};
 use ledger::journal::Journal;
 use ledger::read::{PinnedFiles, Versions};
-use rating::usage::{StreamCounts, Usage};
+use rating::usage::{CountedRows, StreamCounts};
 use schemas::position::{Origin, Stream};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     let _busy = Busy::with("recounting the ledger");
     // Rows and positions of one cut, also while somebody ingests.
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-    let usage = Usage::open(&files).await?;
+    let usage = CountedRows::open(&files).await?;
     let counts = usage.counts().await?;
     let catalogs = Journal::open(&config.ledger).await?.entries().len();
     let mut findings = Vec::new();

@@ -12,7 +12,7 @@ use rating::exact;
 use rating::explain::{self, Explanation};
 use rating::rounding;
 use rating::tables::{Manifest, Workspace, read_manifest};
-use rating::usage::Usage;
+use rating::usage::CountedRows;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
             config.ledger.display()
         );
     }
-    let usage = Usage::open(&files).await?;
+    let usage = CountedRows::open(&files).await?;
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let (line, charge) = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
@@ -189,7 +189,7 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             let total = total_metered(explanation);
             format!("{metered} of {total} {metered_unit}")
         }
-        (Rule::Even { .. }, _) => format!("1 of {} customers", line.shares.len()),
+        (Rule::Even { .. }, _) => format!("1 of {} customers", line.charges.len()),
         (Rule::Fixed { shares }, _) => {
             let own = charge
                 .customer
@@ -259,7 +259,7 @@ fn number(value: &exact::Exact) -> String {
 /// Σ of the allocation keys of the line, in the meter's unit.
 fn total_metered(explanation: &Explanation<'_>) -> String {
     let mut total = schemas::decimal::QuantityTotal::ZERO;
-    for share in &explanation.line.shares {
+    for share in &explanation.line.charges {
         let Ok(sum) =
             total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO))
         else {

@@ -7,7 +7,7 @@ use ledger::read::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::run::{Pins, Run};
 use rating::tables::{self, Manifest, Workspace};
-use rating::usage::Usage;
+use rating::usage::CountedRows;
 use schemas::time::BillingMonth;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Re
     let files = PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref()).await?;
     let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
-    let usage = Usage::open(&files).await?;
+    let usage = CountedRows::open(&files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let (folder, manifest) = tables::write(&run, &catalog, &config.runs, &workspace)?;

@@ -16,7 +16,7 @@ pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
     let mut ids = BTreeSet::new();
     for line in cost_lines {
         let name = format!("{} {} {}", line.key.provider, line.key.sku, line.key.charge_period);
-        let charged = sum_amounts(line.shares.iter().map(|share| share.amount))?;
+        let charged = sum_amounts(line.charges.iter().map(|share| share.amount))?;
         // What settles is written as a decimal too.
         decimal(line.settled)?;
         if charged != line.amount {
@@ -26,7 +26,7 @@ pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
             )));
         }
         let mut settled: i128 = 0;
-        for statement in &line.statement {
+        for statement in &line.statement_lines {
             if statement.money.currency != line.currency {
                 return Err(RatingError::broken(format!(
                     "{name}: a statement line is in {}",
@@ -45,8 +45,8 @@ pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
             )));
         }
         let new = std::iter::once(line.id.clone())
-            .chain(line.shares.iter().map(|share| share.id.clone()))
-            .chain(line.statement.iter().map(|line| line.id.clone()));
+            .chain(line.charges.iter().map(|share| share.id.clone()))
+            .chain(line.statement_lines.iter().map(|line| line.id.clone()));
         for id in new {
             if !ids.insert(id.clone()) {
                 return Err(RatingError::broken(format!("{name}: the id {id} is not unique")));

@@ -5,7 +5,7 @@
 //! Invariant: an id is a function of what it names, so it is the same in every run that has the
 //! line.
 
-use crate::allocation::{self, Kind, Rule, Share};
+use crate::allocation::{self, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
@@ -73,8 +73,8 @@ pub struct CostLine {
     pub settled: Money,
     pub model: &'static str,
     pub rule: Rule,
-    pub shares: Vec<Charge>,
-    pub statement: Vec<StatementLine>,
+    pub charges: Vec<Charge>,
+    pub statement_lines: Vec<StatementLine>,
 }
 
 /// One customer's part of a cost line, or a part the operator retains.
@@ -137,7 +137,7 @@ impl LineMaker<'_> {
         &self,
         metered: &Metered,
         sub_account: Option<&CustomerId>,
-        prices: &[(usize, &Vec<allocation::Usage>)],
+        prices: &[(usize, &Vec<SubjectUsage>)],
     ) -> Result<Vec<CostLine>, RatingError> {
         let mut quantities = Vec::with_capacity(prices.len());
         let mut period_total = Exact::zero();
@@ -186,7 +186,7 @@ impl LineMaker<'_> {
         quantity: QuantityTotal,
         unit: Option<&str>,
         steps: Vec<Step>,
-        usage: &[allocation::Usage],
+        usage: &[SubjectUsage],
         factor: &Exact,
     ) -> Result<CostLine, RatingError> {
         let provider = self.provider;
@@ -205,8 +205,8 @@ impl LineMaker<'_> {
         let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer);
         let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal)
             .map_err(|error| self.money(&error))?;
-        let statement = allocation::statement(settled, &shares).map_err(|error| self.money(&error))?;
-        let statement = statement
+        let statement_lines = allocation::statement(settled, &shares)
+            .map_err(|error| self.money(&error))?
             .into_iter()
             .map(|share| {
                 let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
@@ -218,7 +218,7 @@ impl LineMaker<'_> {
                 }
             })
             .collect();
-        let shares =
+        let charges =
             shares.into_iter().map(|share| self.charge(&id, share, factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
             id,
@@ -231,8 +231,8 @@ impl LineMaker<'_> {
             settled,
             model: price.model.as_str(),
             rule: self.sku.allocation.clone(),
-            shares,
-            statement,
+            charges,
+            statement_lines,
         })
     }
 

@@ -18,10 +18,10 @@ pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
-use crate::allocation;
+use crate::allocation::SubjectUsage;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::usage::{LedgerCounts, Usage};
+use crate::usage::{CountedRows, LedgerCounts};
 use line::LineMaker;
 use resolve::{Periods, PoolKey, Resolved, resolve};
 use schemas::decimal::QuantityTotal;
@@ -44,12 +44,17 @@ pub struct Run {
 /// # Errors
 /// When rows cannot be read, a number does not fit, or an invariant does not hold. There is no
 /// partial run.
-pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -> Result<Run, RatingError> {
+pub async fn rate(
+    pins: Pins,
+    usage: &CountedRows,
+    catalog: &Catalog,
+    inputs: &Path,
+) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
     let totals = usage.totals(catalog, &periods.cuts(catalog), inputs).await?;
     let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
-    let mut pools: BTreeMap<PoolKey, Vec<allocation::Usage>> = BTreeMap::new();
+    let mut pools: BTreeMap<PoolKey, Vec<SubjectUsage>> = BTreeMap::new();
     for total in totals {
         match resolve(&total, catalog, &periods) {
             Resolved::OutsideThePeriod => {}
@@ -61,7 +66,7 @@ pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -
                 *events += total.events;
             }
             Resolved::Rated(key) => {
-                pools.entry(key).or_default().push(allocation::Usage {
+                pools.entry(key).or_default().push(SubjectUsage {
                     customer: total.customer,
                     subject: total.subject,
                     quantity: total.quantity,
@@ -93,7 +98,7 @@ pub async fn rate(pins: Pins, usage: &Usage, catalog: &Catalog, inputs: &Path) -
                     let pools = pools
                         .range(first..)
                         .take_while(|(key, _)| key.provider == provider.id && key.sku == sku_index);
-                    let mut by_account: BTreeMap<&Option<CustomerId>, Vec<(usize, &Vec<allocation::Usage>)>> =
+                    let mut by_account: BTreeMap<&Option<CustomerId>, Vec<(usize, &Vec<SubjectUsage>)>> =
                         BTreeMap::new();
                     for (key, usage) in pools {
                         by_account.entry(&key.sub_account).or_default().push((key.price, usage));

@@ -6,8 +6,11 @@ use crate::run::{CostLine, Run};
 use schemas::id::{CustomerId, Subject};
 
 pub(super) fn table(run: &Run) -> Table {
-    let lines: Vec<(&CostLine, _)> =
-        run.cost_lines.iter().flat_map(|line| line.shares.iter().map(move |charge| (line, charge))).collect();
+    let lines: Vec<(&CostLine, _)> = run
+        .cost_lines
+        .iter()
+        .flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
+        .collect();
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();
     table.text("charge_id", lines.iter().map(|(_, charge)| Some(charge.id.clone())));

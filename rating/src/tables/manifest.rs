@@ -168,7 +168,7 @@ fn settled_totals(run: &Run) -> Result<BTreeMap<ProviderId, (Currency, Amount)>,
 /// Σ statement lines that are charged, by customer and currency.
 fn customer_totals(run: &Run) -> Result<BTreeMap<(CustomerId, Currency), Amount>, RatingError> {
     let mut lines = Vec::new();
-    for line in run.cost_lines.iter().flat_map(|line| &line.statement) {
+    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
         if let (Kind::Charge, Some(customer)) = (line.kind, &line.customer) {
             lines.push(((customer.clone(), line.money.currency), decimal(line.money)?));
         }
@@ -179,7 +179,7 @@ fn customer_totals(run: &Run) -> Result<BTreeMap<(CustomerId, Currency), Amount>
 /// Σ statement lines that the operator retains, by currency.
 fn retained_totals(run: &Run) -> Result<BTreeMap<Currency, Amount>, RatingError> {
     let mut lines = Vec::new();
-    for line in run.cost_lines.iter().flat_map(|line| &line.statement) {
+    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
         if matches!(line.kind, Kind::Retained(_)) {
             lines.push((line.money.currency, decimal(line.money)?));
         }

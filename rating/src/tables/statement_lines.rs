@@ -9,7 +9,7 @@ pub(super) fn table(run: &Run) -> Table {
     let lines: Vec<(&CostLine, _)> = run
         .cost_lines
         .iter()
-        .flat_map(|line| line.statement.iter().map(move |statement| (line, statement)))
+        .flat_map(|line| line.statement_lines.iter().map(move |statement| (line, statement)))
         .collect();
     let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
     let mut table = Table::default();

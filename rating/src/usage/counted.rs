@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 use ledger::read::PinnedFiles;
 
 /// The pinned rows, ready to be queried.
-pub struct Usage {
+pub struct CountedRows {
     pub(super) context: SessionContext,
     pub(super) corrected: bool,
     /// SQL: ledger order, and the two CTEs that rest on it.
@@ -51,7 +51,7 @@ corrections AS (
     )
 }
 
-impl Usage {
+impl CountedRows {
     /// Checks every file's digest and opens the rows.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 //!
 //! Invariant: events are in ledger order.
 
-use super::counted::{PLACE, Usage};
+use super::counted::{CountedRows, PLACE};
 use super::stored::{literal, optional, stored_name};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
@@ -30,7 +30,7 @@ pub struct EventRow {
     pub customer: Option<CustomerId>,
 }
 
-impl Usage {
+impl CountedRows {
     /// The events behind a charge: those that count, of one meter, within a period and, where
     /// given, of one subject. Ordered by their coordinates.
     ///

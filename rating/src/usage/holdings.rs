@@ -4,7 +4,7 @@
 //!
 //! Invariant: received = usage + rejected, or there are no counts.
 
-use super::counted::{PLACE, Usage};
+use super::counted::{CountedRows, PLACE};
 use super::engine;
 use crate::error::RatingError;
 use arrow::array::AsArray as _;
@@ -36,7 +36,7 @@ pub struct StreamCounts {
     pub last_offset: i64,
 }
 
-impl Usage {
+impl CountedRows {
     /// Counts every row by kind, and usage rows that are not the first of their id.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ mod totals; // for whom, how much
 mod events; // one by one, behind a charge
 mod holdings; // how many, by kind and by stream
 
-pub use counted::Usage;
+pub use counted::CountedRows;
 pub use events::EventRow;
 pub use holdings::{LedgerCounts, StreamCounts};
 pub use totals::UsageTotal;

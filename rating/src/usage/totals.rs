@@ -3,7 +3,7 @@
 //!
 //! Invariant: a total never straddles an instant at which a period or a price begins or ends.
 
-use super::counted::Usage;
+use super::counted::CountedRows;
 use super::engine;
 use super::stored::{literal, optional, stored_name};
 use crate::catalog::Catalog;
@@ -35,7 +35,7 @@ pub struct UsageTotal {
     pub events: u64,
 }
 
-impl Usage {
+impl CountedRows {
     /// Sums what counts, by provider, meter, matched dimensions, customer, subject and interval
     /// between `cuts`.
     ///
