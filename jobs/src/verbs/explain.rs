@@ -56,8 +56,8 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     let usage = CountedRows::open(&files).await?;
     let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
-    let (line, charge) = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
-    let explanation = explain::explain(line, charge, &usage, &catalog).await?;
+    let found = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
+    let explanation = explain::explain(&run, found, &usage, &catalog, &workspace.inputs()).await?;
     Ok(Explained { text: text(&explanation, &manifest, &catalog), json: as_json(&explanation, &manifest) })
 }
 

@@ -5,6 +5,7 @@
 //! Invariant: an id is a function of what it names, so it is the same in every run that has the
 //! line.
 
+use super::resolve::PoolKey;
 use crate::allocation::{self, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
@@ -33,6 +34,15 @@ pub struct CostLineKey {
 }
 
 impl CostLineKey {
+    /// The usage that the line was made of; `None` where the catalog has no such price.
+    pub(crate) fn pool(&self, catalog: &Catalog) -> Option<PoolKey> {
+        let provider = catalog.providers.get(&self.provider)?;
+        let sku = provider.skus.iter().position(|sku| sku.id == self.sku)?;
+        let price = provider.skus[sku].prices.iter().position(|price| price.from == self.price_from)?;
+        let sub_account = self.sub_account.clone();
+        Some(PoolKey { provider: provider.id.clone(), sku, sub_account, price })
+    }
+
     /// 32 hexadecimal digits, the same in every run that has this line.
     pub fn id(&self) -> String {
         id_of(&[
@@ -137,7 +147,7 @@ impl LineMaker<'_> {
         &self,
         metered: &Metered,
         sub_account: Option<&CustomerId>,
-        prices: &[(usize, &Vec<SubjectUsage>)],
+        prices: &[(usize, &[SubjectUsage])],
     ) -> Result<Vec<CostLine>, RatingError> {
         let mut quantities = Vec::with_capacity(prices.len());
         let mut period_total = Exact::zero();

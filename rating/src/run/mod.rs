@@ -16,16 +16,16 @@ mod check; // what goes in comes out
 pub(crate) use check::decimal;
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
+pub(crate) use resolve::{Periods, PoolKey, Resolved, resolve};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
 use crate::allocation::SubjectUsage;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::usage::{CountedRows, LedgerCounts};
+use crate::usage::{CountedRows, LedgerCounts, UsageKey, UsageTotal};
 use line::LineMaker;
-use resolve::{Periods, PoolKey, Resolved, resolve};
 use schemas::decimal::QuantityTotal;
-use schemas::id::CustomerId;
+use schemas::id::{CustomerId, ProviderId};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -52,67 +52,84 @@ pub async fn rate(
 ) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
-    let totals = usage.totals(catalog, &periods.cuts(catalog), inputs).await?;
-    let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
-    let mut pools: BTreeMap<PoolKey, Vec<SubjectUsage>> = BTreeMap::new();
-    for total in totals {
-        match resolve(&total, catalog, &periods) {
-            Resolved::OutsideThePeriod => {}
-            Resolved::Unrated(key) => {
-                let (quantity, events) = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
-                *quantity = quantity
-                    .checked_add(total.quantity)
-                    .map_err(|error| RatingError::broken(format!("unrated usage: {error}")))?;
-                *events += total.events;
-            }
-            Resolved::Rated(key) => {
-                pools.entry(key).or_default().push(SubjectUsage {
-                    customer: total.customer,
-                    subject: total.subject,
-                    quantity: total.quantity,
-                });
-            }
-        }
-    }
+    let totals = usage.attributed(catalog, periods.cuts(catalog), inputs)?.totals().await?;
+    let (pools, unrated) = pool(totals, catalog, &periods)?;
     let mut cost_lines = Vec::new();
     for provider in catalog.providers.values() {
         let period = periods.of_provider(&provider.id);
         let bound = catalog.customers_bound_in(period);
-        for (sku_index, sku) in provider.skus.iter().enumerate() {
-            let line = LineMaker { catalog, provider, sku, period, bound: &bound };
-            match &sku.metered {
-                None => {
-                    for price in &sku.prices {
-                        if let Some(line) = line.flat(price)? {
-                            cost_lines.push(line);
-                        }
-                    }
-                }
-                Some(metered) => {
-                    let first = PoolKey {
-                        provider: provider.id.clone(),
-                        sku: sku_index,
-                        sub_account: None,
-                        price: 0,
-                    };
-                    let pools = pools
-                        .range(first..)
-                        .take_while(|(key, _)| key.provider == provider.id && key.sku == sku_index);
-                    let mut by_account: BTreeMap<&Option<CustomerId>, Vec<(usize, &Vec<SubjectUsage>)>> =
-                        BTreeMap::new();
-                    for (key, usage) in pools {
-                        by_account.entry(&key.sub_account).or_default().push((key.price, usage));
-                    }
-                    for (sub_account, prices) in by_account {
-                        cost_lines.append(&mut line.metered(metered, sub_account.as_ref(), &prices)?);
-                    }
-                }
+        for (index, sku) in provider.skus.iter().enumerate() {
+            let maker = LineMaker { catalog, provider, sku, period, bound: &bound };
+            cost_lines.append(&mut lines_of(&maker, index, &pools)?);
+        }
+    }
+    check::check(&cost_lines)?;
+    Ok(Run { pins, counts, cost_lines, unrated })
+}
+
+type Pools = BTreeMap<PoolKey, Vec<SubjectUsage>>;
+
+/// Puts each total where it is priced, or says why it is not.
+fn pool(
+    totals: Vec<UsageTotal>,
+    catalog: &Catalog,
+    periods: &Periods,
+) -> Result<(Pools, Vec<Unrated>), RatingError> {
+    let mut pools = Pools::new();
+    let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
+    for UsageTotal { key: usage, quantity, events } in totals {
+        match resolve(&usage, catalog, periods) {
+            Resolved::OutsideThePeriod => {}
+            Resolved::Unrated(key) => {
+                let sum = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
+                sum.0 = sum
+                    .0
+                    .checked_add(quantity)
+                    .map_err(|error| RatingError::broken(format!("unrated usage: {error}")))?;
+                sum.1 += events;
+            }
+            Resolved::Rated(key) => {
+                let UsageKey { customer, subject, .. } = usage;
+                pools.entry(key).or_default().push(SubjectUsage { customer, subject, quantity });
             }
         }
     }
-    let unrated =
-        unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events }).collect();
-    let run = Run { pins, counts, cost_lines, unrated };
-    check::check(&run.cost_lines)?;
-    Ok(run)
+    let unrated = unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events });
+    Ok((pools, unrated.collect()))
+}
+
+/// The cost lines of one SKU, which is the `index`th of its provider.
+fn lines_of(maker: &LineMaker<'_>, index: usize, pools: &Pools) -> Result<Vec<CostLine>, RatingError> {
+    let mut lines = Vec::new();
+    match &maker.sku.metered {
+        None => {
+            for price in &maker.sku.prices {
+                lines.extend(maker.flat(price)?);
+            }
+        }
+        Some(metered) => {
+            for (sub_account, prices) in accounts(&maker.provider.id, index, pools) {
+                lines.append(&mut maker.metered(metered, sub_account, &prices)?);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Usage by the price that applies, by its place in the price list.
+type ByPrice<'p> = Vec<(usize, &'p [SubjectUsage])>;
+
+/// The usage of one SKU by the provider's sub account.
+fn accounts<'p>(
+    provider: &ProviderId,
+    sku: usize,
+    pools: &'p Pools,
+) -> BTreeMap<Option<&'p CustomerId>, ByPrice<'p>> {
+    let first = PoolKey { provider: provider.clone(), sku, sub_account: None, price: 0 };
+    let of_sku = pools.range(first..).take_while(|(key, _)| key.provider == *provider && key.sku == sku);
+    let mut accounts: BTreeMap<Option<&CustomerId>, ByPrice<'_>> = BTreeMap::new();
+    for (key, usage) in of_sku {
+        accounts.entry(key.sub_account.as_ref()).or_default().push((key.price, usage));
+    }
+    accounts
 }

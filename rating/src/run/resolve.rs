@@ -6,12 +6,12 @@
 
 use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
-use crate::usage::UsageTotal;
+use crate::usage::{Cuts, UsageKey};
 use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{BillingMonth, Instant, Period, time_zone};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 words! {
     /// Why usage has no cost. Fixing the catalog and rating again is the whole repair.
@@ -49,7 +49,7 @@ pub struct Unrated {
 /// Usage that one price applies to: a SKU of a provider (by its place in the price list), an
 /// account, a price (by its place).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PoolKey {
+pub(crate) struct PoolKey {
     pub provider: ProviderId,
     pub sku: usize,
     pub sub_account: Option<CustomerId>,
@@ -57,13 +57,13 @@ pub(super) struct PoolKey {
 }
 
 /// The month in each provider's time zone, and in UTC for usage that belongs to none.
-pub(super) struct Periods {
+pub(crate) struct Periods {
     by_provider: BTreeMap<ProviderId, Period>,
     utc: Period,
 }
 
 impl Periods {
-    pub(super) fn of(month: BillingMonth, catalog: &Catalog) -> Result<Self, RatingError> {
+    pub(crate) fn of(month: BillingMonth, catalog: &Catalog) -> Result<Self, RatingError> {
         let out_of_range =
             |error: schemas::time::TimeError| RatingError::broken(format!("the period {month}: {error}"));
         let mut by_provider = BTreeMap::new();
@@ -76,62 +76,58 @@ impl Periods {
 
     /// # Panics
     /// When the catalog has no such provider.
-    pub(super) fn of_provider(&self, provider: &ProviderId) -> Period {
+    pub(crate) fn of_provider(&self, provider: &ProviderId) -> Period {
         *self.by_provider.get(provider).expect("periods were made for every provider of the catalog")
     }
 
     /// Every instant where a period or a price begins or ends.
-    pub(super) fn cuts(&self, catalog: &Catalog) -> BTreeSet<Instant> {
-        let mut cuts = BTreeSet::from([self.utc.start(), self.utc.end()]);
-        for provider in catalog.providers.values() {
+    pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
+        let of_provider = |provider: &Provider| {
             let period = self.of_provider(&provider.id);
+            let prices = provider.skus.iter().flat_map(|sku| &sku.prices);
+            let bounds = prices.flat_map(|price| [Some(price.from), price.until]).flatten();
+            let mut cuts: Vec<Instant> = bounds.filter(|bound| period.contains(*bound)).collect();
             cuts.extend([period.start(), period.end()]);
-            let bounds = provider
-                .skus
-                .iter()
-                .flat_map(|sku| &sku.prices)
-                .flat_map(|price| [Some(price.from), price.until])
-                .flatten();
-            cuts.extend(bounds.filter(|bound| period.contains(*bound)));
-        }
-        cuts
+            cuts
+        };
+        Cuts::of(self.utc, catalog.providers.values().flat_map(of_provider))
     }
 }
 
-pub(super) enum Resolved {
+pub(crate) enum Resolved {
     OutsideThePeriod,
     Unrated(UnratedKey),
     Rated(PoolKey),
 }
 
-/// Finds the price of a usage total, or the reason it has none. Reasons in order: the meter, the
-/// provider, the SKU, the price.
-pub(super) fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) -> Resolved {
-    let named = total.provider.as_ref();
+/// Finds the price of usage, or the reason it has none. Reasons in order: the meter, the provider,
+/// the SKU, the price.
+pub(crate) fn resolve(usage: &UsageKey, catalog: &Catalog, periods: &Periods) -> Resolved {
+    let named = usage.provider.as_ref();
     let period = named.and_then(|provider| periods.by_provider.get(provider)).copied().unwrap_or(periods.utc);
     let unrated = |reason, provider: Option<&ProviderId>, period: Period| {
-        if !period.contains(total.interval.start()) {
+        if !period.contains(usage.interval.start()) {
             return Resolved::OutsideThePeriod;
         }
         Resolved::Unrated(UnratedKey {
             reason,
             provider: provider.cloned(),
-            meter: total.meter.clone(),
-            subject: total.subject.clone(),
+            meter: usage.meter.clone(),
+            subject: usage.subject.clone(),
         })
     };
-    if !catalog.meters.contains_key(&total.meter) {
+    if !catalog.meters.contains_key(&usage.meter) {
         return unrated(UnratedReason::UnknownMeter, named, period);
     }
     let candidates: Vec<(&Provider, usize)> = match named {
         Some(named) => match catalog.providers.get(named) {
             None => return unrated(UnratedReason::UnknownProvider, Some(named), period),
-            Some(provider) => sku_index(provider, total).map(|sku| (provider, sku)).into_iter().collect(),
+            Some(provider) => sku_index(provider, usage).map(|sku| (provider, sku)).into_iter().collect(),
         },
         None => catalog
             .providers
             .values()
-            .filter_map(|provider| Some((provider, sku_index(provider, total)?)))
+            .filter_map(|provider| Some((provider, sku_index(provider, usage)?)))
             .collect(),
     };
     let (provider, sku_index) = match candidates.as_slice() {
@@ -140,18 +136,18 @@ pub(super) fn resolve(total: &UsageTotal, catalog: &Catalog, periods: &Periods) 
         _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
     };
     let period = periods.of_provider(&provider.id);
-    if !period.contains(total.interval.start()) {
+    if !period.contains(usage.interval.start()) {
         return Resolved::OutsideThePeriod;
     }
     let sku = &provider.skus[sku_index];
-    let Some(price) = sku.prices.iter().position(|price| price.contains(total.interval.start())) else {
+    let Some(price) = sku.prices.iter().position(|price| price.contains(usage.interval.start())) else {
         return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
     };
-    let sub_account = if sku.allocation.name().bills_each_customer() { total.customer.clone() } else { None };
+    let sub_account = if sku.allocation.name().bills_each_customer() { usage.customer.clone() } else { None };
     Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
 }
 
-fn sku_index(provider: &Provider, total: &UsageTotal) -> Option<usize> {
-    let sku = provider.sku_for(&total.meter, |name| total.dimensions.get(name).map(String::as_str))?;
+fn sku_index(provider: &Provider, usage: &UsageKey) -> Option<usize> {
+    let sku = provider.sku_for(&usage.meter, |name| usage.dimensions.get(name).map(String::as_str))?;
     provider.skus.iter().position(|other| other.id == sku.id)
 }

@@ -20,11 +20,14 @@ mod stored; // from a stored value to one of ours
 mod dimension; // the SQL function
 mod engine; // the engine, and the files that it scans
 mod counted; // which record counts
-mod totals; // for whom, how much
+mod attributed; // whose it is
+mod totals; // how much
 mod events; // one by one, behind a charge
 mod holdings; // how many, by kind and by stream
 
+pub(crate) use attributed::Cuts;
+pub use attributed::UsageKey;
 pub use counted::CountedRows;
 pub use events::EventRow;
 pub use holdings::{LedgerCounts, StreamCounts};
-pub use totals::UsageTotal;
+pub(crate) use totals::UsageTotal;
