@@ -6,7 +6,7 @@
 //!
 //! Invariant: the events of a charge that follows usage add up to what was charged.
 
-use crate::catalog::{Catalog, Sku};
+use crate::catalog::{Catalog, Meter, Sku};
 use crate::error::RatingError;
 use crate::run::{Charge, CostLine, Periods, Resolved, Run, resolve};
 use crate::usage::{CountedRows, EventRow, UsageKey};
@@ -19,6 +19,8 @@ pub struct Explanation<'a> {
     pub line: &'a CostLine,
     pub charge: &'a Charge,
     pub sku: &'a Sku,
+    /// The meter that the SKU counts by; `None` where it is billed without usage.
+    pub meter: Option<&'a Meter>,
     /// The events whose quantities make up the charge, in ledger order; of a charge that does not
     /// follow usage, those of the cost line.
     pub events: Vec<EventRow>,
@@ -64,7 +66,7 @@ pub async fn explain<'a>(
     let gone = || RatingError::broken(format!("the price of cost line {} is gone", line.id));
     let pool = line.key.pool(catalog).ok_or_else(gone)?;
     let sku = &catalog.providers.get(&pool.provider).ok_or_else(gone)?.skus[pool.sku];
-    let follows_usage = charge.metered_quantity.is_some();
+    let follows_usage = charge.metered_quantity().is_some();
     let mut events = Vec::new();
     if let Some(metered) = &sku.metered {
         let periods = Periods::of(run.pins.month, catalog)?;
@@ -81,11 +83,12 @@ pub async fn explain<'a>(
             .checked_add(event.quantity)
             .map_err(|error| RatingError::broken(error.to_string()))?;
     }
-    if charge.metered_quantity.is_some_and(|charged| charged != events_total) {
+    if charge.metered_quantity().is_some_and(|charged| charged != events_total) {
         return Err(RatingError::broken(format!(
             "charge {}: its events add up to {events_total}, which is not what was charged",
             charge.id
         )));
     }
-    Ok(Explanation { line, charge, sku, events, events_total })
+    let meter = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter));
+    Ok(Explanation { line, charge, sku, meter, events, events_total })
 }

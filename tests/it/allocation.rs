@@ -74,7 +74,7 @@ fn answer(question: &str) -> Result<String, String> {
     for share in &shares {
         let (subject, quantity) = (
             share.subject.as_ref().map_or("", Subject::as_str),
-            share.quantity.map(|quantity| quantity.to_string()),
+            share.because.used().map(|quantity| quantity.to_string()),
         );
         let row = format!(
             "{:14}{:12}{:16}{:>12}  {}",

@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, anyhow, bail};
 use ledger::read::PinnedFiles;
-use rating::allocation::Rule;
 use rating::catalog::Catalog;
 use rating::exact;
 use rating::explain::{self, Explanation};
@@ -120,7 +119,7 @@ fn folders(parent: &Path, prefix: &str) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> String {
-    let Explanation { line, charge, sku, events, events_total } = explanation;
+    let Explanation { line, charge, sku, meter, events, events_total } = explanation;
     let provider = &line.key.provider;
     let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
     let quantity = match line.unit.as_deref() {
@@ -179,35 +178,9 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())
     ));
     say(String::new());
-    let key = match (&line.rule, &charge.metered_quantity) {
-        (Rule::Proportional | Rule::Direct, Some(metered)) => {
-            let metered_unit = sku
-                .metered
-                .as_ref()
-                .and_then(|metered| catalog.meters.get(&metered.meter))
-                .map_or("", |meter| meter.unit.as_str());
-            let total = total_metered(explanation);
-            format!("{metered} of {total} {metered_unit}")
-        }
-        (Rule::Even { .. }, _) => format!("1 of {} customers", line.charges.len()),
-        (Rule::Fixed { shares }, _) => {
-            let own = charge
-                .customer
-                .as_ref()
-                .and_then(|customer| shares.get(customer))
-                .map_or_else(String::new, ToString::to_string);
-            format!(
-                "{own} of the weights {}",
-                shares
-                    .iter()
-                    .map(|(customer, share)| format!("{customer} {share}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
-        }
-        (Rule::Proportional | Rule::Direct, None) => "nothing".to_owned(),
-    };
-    say(format!("allocation {}: {key}", line.rule.as_str()));
+    let meter_unit = meter.map_or("", |meter| meter.unit.as_str());
+    let because = charge.because.words(meter_unit);
+    say(format!("allocation {}: {because}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
     match &sku.metered {
@@ -256,22 +229,8 @@ fn number(value: &exact::Exact) -> String {
     }
 }
 
-/// Σ of the allocation keys of the line, in the meter's unit.
-fn total_metered(explanation: &Explanation<'_>) -> String {
-    let mut total = schemas::decimal::QuantityTotal::ZERO;
-    for share in &explanation.line.charges {
-        let Ok(sum) =
-            total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO))
-        else {
-            return "a total too large to print".to_owned();
-        };
-        total = sum;
-    }
-    total.to_string()
-}
-
 fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Value {
-    let Explanation { line, charge, sku, events, events_total } = explanation;
+    let Explanation { line, charge, sku, events, events_total, .. } = explanation;
     let steps: Vec<_> = line
         .steps
         .iter()
@@ -304,7 +263,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
         "retained_reason": charge.kind.retained_reason().map(|reason| reason.as_str()),
         "amount": charge.amount.to_string(),
         "quantity": charge.quantity.map(|quantity| quantity.to_string()),
-        "metered_quantity": charge.metered_quantity.map(|quantity| quantity.to_string()),
+        "metered_quantity": charge.metered_quantity().map(|quantity| quantity.to_string()),
         "rule": line.rule.as_str(),
         "run": manifest.run,
         "period": manifest.period,

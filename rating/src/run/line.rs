@@ -6,7 +6,7 @@
 //! line.
 
 use super::resolve::PoolKey;
-use crate::allocation::{self, Kind, Rule, Share, SubjectUsage};
+use crate::allocation::{self, Because, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
@@ -96,9 +96,15 @@ pub struct Charge {
     pub kind: Kind,
     /// In the cost line's unit, to 9 places, where the rule follows usage.
     pub quantity: Option<QuantityTotal>,
-    /// In the meter's unit: the exact allocation key.
-    pub metered_quantity: Option<QuantityTotal>,
+    pub because: Because,
     pub amount: Amount,
+}
+
+impl Charge {
+    /// In the meter's unit: the exact allocation key, where the rule follows usage.
+    pub fn metered_quantity(&self) -> Option<QuantityTotal> {
+        self.because.used()
+    }
 }
 
 /// What a customer's statement says about a cost line.
@@ -247,7 +253,7 @@ impl LineMaker<'_> {
     }
 
     fn charge(&self, cost_line: &str, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
-        let quantity = match share.quantity {
+        let quantity = match share.because.used() {
             Some(quantity) => Some(
                 rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(&error))?,
             ),
@@ -261,7 +267,7 @@ impl LineMaker<'_> {
             subject: share.subject,
             kind: share.kind,
             quantity,
-            metered_quantity: share.quantity,
+            because: share.because,
             amount: share.amount,
         })
     }

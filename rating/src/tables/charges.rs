@@ -31,7 +31,7 @@ pub(super) fn table(run: &Run) -> Table {
     table.text("rule", lines.iter().map(|(line, _)| Some(line.rule.as_str().to_owned())));
     table.quantity("quantity", lines.iter().map(|(_, charge)| charge.quantity));
     table.text("unit", lines.iter().map(|(line, charge)| charge.quantity.and(line.unit.clone())));
-    table.quantity("metered_quantity", lines.iter().map(|(_, charge)| charge.metered_quantity));
+    table.quantity("metered_quantity", lines.iter().map(|(_, charge)| charge.metered_quantity()));
     table.amount("amount", lines.iter().map(|(_, charge)| charge.amount));
     table
 }
