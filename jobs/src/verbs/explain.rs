@@ -10,7 +10,7 @@ use rating::catalog::Catalog;
 use rating::exact;
 use rating::explain::{self, Explanation};
 use rating::rounding;
-use rating::tables::{Manifest, Workspace, read_manifest};
+use rating::tables::{Manifest, Workspace, charge_json, cost_line_json, read_manifest};
 use rating::usage::CountedRows;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -57,7 +57,10 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let found = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
     let explanation = explain::explain(&run, found, &usage, &catalog, &workspace.inputs()).await?;
-    Ok(Explained { text: text(&explanation, &manifest, &catalog), json: as_json(&explanation, &manifest) })
+    Ok(Explained {
+        text: text(&explanation, &manifest, &catalog),
+        json: as_json(&explanation, &manifest, &catalog),
+    })
 }
 
 /// The run to look in: the one named, or the newest by ledger version among those that hold the
@@ -229,8 +232,8 @@ fn number(value: &exact::Exact) -> String {
     }
 }
 
-fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Value {
-    let Explanation { line, charge, sku, events, events_total, .. } = explanation;
+fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> serde_json::Value {
+    let Explanation { line, charge, events, events_total, .. } = explanation;
     let steps: Vec<_> = line
         .steps
         .iter()
@@ -255,38 +258,19 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
             })
         })
         .collect();
-    json!({
-        "charge_id": charge.id,
-        "customer": charge.customer.as_ref().map(ToString::to_string),
-        "subject": charge.subject.as_ref().map(ToString::to_string),
-        "kind": charge.kind.as_str(),
-        "retained_reason": charge.kind.retained_reason().map(|reason| reason.as_str()),
-        "amount": charge.amount.to_string(),
-        "quantity": charge.quantity.map(|quantity| quantity.to_string()),
-        "metered_quantity": charge.metered_quantity().map(|quantity| quantity.to_string()),
-        "rule": line.rule.as_str(),
-        "run": manifest.run,
-        "period": manifest.period,
-        "ledger_version": manifest.ledger_version,
-        "catalog": manifest.catalog,
-        "cost_line": {
-            "cost_line_id": line.id,
-            "provider": line.key.provider.to_string(),
-            "billing_account": line.key.billing_account.to_string(),
-            "sub_account": line.key.sub_account.as_ref().map(ToString::to_string),
-            "sku": line.key.sku.to_string(),
-            "sku_name": sku.name,
-            "charge_period_start": line.key.charge_period.start().to_string(),
-            "charge_period_end": line.key.charge_period.end().to_string(),
-            "price_from": line.key.price_from.to_string(),
-            "price_model": line.model,
-            "currency": line.currency.to_string(),
-            "quantity": line.quantity.to_string(),
-            "unit": line.unit,
-            "amount": line.amount.to_string(),
-            "settled": line.settled.to_amount().map(|amount| amount.to_string()),
-            "steps": steps,
-        },
-        "events": { "count": events.len(), "total": events_total.to_string(), "first": first },
-    })
+    let mut cost_line = cost_line_json(line, catalog);
+    cost_line.insert("steps".to_owned(), steps.into());
+    let mut json = charge_json(line, charge);
+    json.extend([
+        ("run".to_owned(), json!(manifest.run)),
+        ("period".to_owned(), json!(manifest.period)),
+        ("ledger_version".to_owned(), json!(manifest.ledger_version)),
+        ("catalog".to_owned(), json!(manifest.catalog)),
+        ("cost_line".to_owned(), cost_line.into()),
+        (
+            "events".to_owned(),
+            json!({ "count": events.len(), "total": events_total.to_string(), "first": first }),
+        ),
+    ]);
+    json.into()
 }

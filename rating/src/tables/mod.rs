@@ -4,27 +4,33 @@
 //! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
 //! clock, the machine or the order in which events arrived.
 //!
-//! Types: amounts DECIMAL(38,18), quantities DECIMAL(38,9), instants TIMESTAMP in UTC microseconds;
-//! a missing value is NULL.
+//! Invariant: all files of a run are read and written in this file.
 
 // Modules in reading order.
-mod columns; // columns of one table, and their bytes
+mod columns; // columns as data: their bytes, their JSON, their description
+mod key_columns; // the columns that name a cost line
 mod cost_lines;
 mod charges;
 mod statement_lines;
 mod unrated;
 mod manifest; // what the run depended on, and what it adds up to
 
+pub use columns::{ColumnDescription, TableDescription};
 pub use manifest::{Manifest, TableEntry, Total};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{Pins, Run};
+use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, Run};
 use arrow::array::AsArray as _;
+use charges::{ChargeRow, Charges};
+use columns::Table;
+use cost_lines::{CostLineRow, CostLines};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::digest::Sha256Digest;
+use statement_lines::StatementLines;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use unrated::Unrated;
 
 /// The folder of a run below `runs`: `period=2025-10/run=ID`.
 pub fn run_folder(runs: &Path, pins: &Pins) -> PathBuf {
@@ -87,20 +93,17 @@ pub fn write(
     std::fs::create_dir_all(&staging)
         .map_err(|error| RatingError::file(&staging, "creating the folder", &error))?;
     let mut tables = BTreeMap::new();
-    for (name, columns) in [
-        ("cost_lines", cost_lines::table(run, catalog)),
-        ("charges", charges::table(run)),
-        ("statement_lines", statement_lines::table(run)),
-        ("unrated", unrated::table(run)),
+    for table in [
+        render::<CostLines>(&cost_lines::rows(run, catalog)),
+        render::<Charges>(&charges::rows(run)),
+        render::<StatementLines>(&statement_lines::rows(run)),
+        render::<Unrated>(&run.unrated.iter().collect::<Vec<_>>()),
     ] {
-        let file = format!("{name}.parquet");
-        let bytes = columns.to_parquet();
-        std::fs::write(staging.join(&file), &bytes)
+        let file = format!("{}.parquet", table.name);
+        std::fs::write(staging.join(&file), &table.bytes)
             .map_err(|error| RatingError::file(&staging.join(&file), "writing", &error))?;
-        tables.insert(
-            name.to_owned(),
-            TableEntry { file, rows: columns.rows() as u64, sha256: Sha256Digest::of(&bytes).to_string() },
-        );
+        let sha256 = Sha256Digest::of(&table.bytes).to_string();
+        tables.insert(table.name.to_owned(), TableEntry { file, rows: table.rows, sha256 });
     }
     let manifest = manifest::manifest(run, catalog, tables)?;
     let mut text = serde_json::to_string_pretty(&manifest).expect("a manifest is always JSON");
@@ -125,6 +128,38 @@ pub fn write(
     std::fs::rename(&staging, &folder)
         .map_err(|error| RatingError::file(&folder, "putting the run in its place", &error))?;
     Ok((folder, manifest))
+}
+
+/// A table as it is written.
+struct Rendered {
+    name: &'static str,
+    rows: u64,
+    bytes: Vec<u8>,
+}
+
+fn render<T: Table>(rows: &[T::Row<'_>]) -> Rendered {
+    let bytes = columns::to_parquet::<T>(rows, format!("atcost {ENGINE_VERSION}"));
+    Rendered { name: T::NAME, rows: rows.len() as u64, bytes }
+}
+
+/// Every table of a run and its columns.
+pub fn describe() -> [TableDescription; 4] {
+    [
+        columns::describe::<CostLines>(),
+        columns::describe::<Charges>(),
+        columns::describe::<StatementLines>(),
+        columns::describe::<Unrated>(),
+    ]
+}
+
+/// A cost line as a JSON object with the columns of its table.
+pub fn cost_line_json(line: &CostLine, catalog: &Catalog) -> serde_json::Map<String, serde_json::Value> {
+    columns::to_json::<CostLines>(&CostLineRow::new(line, catalog))
+}
+
+/// A charge as a JSON object with the columns of its table.
+pub fn charge_json(line: &CostLine, charge: &Charge) -> serde_json::Map<String, serde_json::Value> {
+    columns::to_json::<Charges>(&ChargeRow { line, charge })
 }
 
 /// Reads a run's manifest.

@@ -1,35 +1,60 @@
 //! The table `statement_lines`: each cost line settled and shared in minor units.
 
-use super::columns::Table;
-use crate::allocation::RetainedReason;
-use crate::run::{CostLine, Run};
-use schemas::id::CustomerId;
+use super::columns::ColumnType::{Amount, Text};
+use super::columns::{Column, Table, Value, optional, required, text};
+use super::key_columns::{OfLine, key_columns};
+use crate::run::{CostLine, Run, StatementLine};
 
-pub(super) fn table(run: &Run) -> Table {
-    let lines: Vec<(&CostLine, _)> = run
-        .cost_lines
-        .iter()
-        .flat_map(|line| line.statement_lines.iter().map(move |statement| (line, statement)))
-        .collect();
-    let keys: Vec<&CostLine> = lines.iter().map(|(line, _)| *line).collect();
-    let mut table = Table::default();
-    table.text("statement_line_id", lines.iter().map(|(_, statement)| Some(statement.id.clone())));
-    table.text("cost_line_id", lines.iter().map(|(line, _)| Some(line.id.clone())));
-    table.key_columns(&keys);
-    table.text(
-        "customer",
-        lines.iter().map(|(_, statement)| statement.customer.as_ref().map(CustomerId::to_string)),
-    );
-    table.text("kind", lines.iter().map(|(_, statement)| Some(statement.kind.as_str().to_owned())));
-    table.text(
-        "retained_reason",
-        lines.iter().map(|(_, statement)| {
-            statement.kind.retained_reason().map(RetainedReason::as_str).map(str::to_owned)
-        }),
-    );
-    table.amount(
-        "amount",
-        lines.iter().map(|(_, statement)| statement.money.to_amount().expect("the run was checked for it")),
-    );
-    table
+pub(super) struct StatementLines;
+
+pub(super) struct StatementLineRow<'r> {
+    line: &'r CostLine,
+    statement_line: &'r StatementLine,
 }
+
+impl OfLine for StatementLineRow<'_> {
+    fn line(&self) -> &CostLine {
+        self.line
+    }
+}
+
+pub(super) fn rows(run: &Run) -> Vec<StatementLineRow<'_>> {
+    let mut rows = Vec::new();
+    for line in &run.cost_lines {
+        rows.extend(
+            line.statement_lines.iter().map(|statement_line| StatementLineRow { line, statement_line }),
+        );
+    }
+    rows
+}
+
+impl Table for StatementLines {
+    const NAME: &'static str = "statement_lines";
+    type Row<'r> = StatementLineRow<'r>;
+    const COLUMNS: &'static [&'static [Column<Self>]] = &[IDS, &key_columns(), REST];
+}
+
+const IDS: &[Column<StatementLines>] = &[
+    required(
+        "statement_line_id",
+        Text,
+        "Names the statement line; the same in every run that has it.",
+        |row| text(&row.statement_line.id),
+    ),
+    required("cost_line_id", Text, "The cost line that it is a part of.", |row| text(&row.line.id)),
+];
+
+const REST: &[Column<StatementLines>] = &[
+    optional("customer", Text, "The customer who bears it; none where no binding was in force.", |row| {
+        row.statement_line.customer.as_ref().map(text)
+    }),
+    required("kind", Text, "`charge`, or `retained` where the operator bears it.", |row| {
+        text(row.statement_line.kind.as_str())
+    }),
+    optional("retained_reason", Text, "Why the operator bears it: `internal` or `unattributed`.", |row| {
+        row.statement_line.kind.retained_reason().map(text)
+    }),
+    required("amount", Amount, "Its part of what the cost line settles at, in whole minor units.", |row| {
+        Value::Amount(row.statement_line.money.to_amount().expect("the run was checked for it"))
+    }),
+];

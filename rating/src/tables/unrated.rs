@@ -1,26 +1,24 @@
 //! The table `unrated`: usage that no price list covers, and why.
 
-use super::columns::Table;
-use crate::run::Run;
-use arrow::array::Int64Array;
-use arrow::datatypes::Field;
-use std::sync::Arc;
+use super::columns::ColumnType::{Count, Quantity, Text};
+use super::columns::{Column, Table, Value, optional, required, text};
+use crate::run;
 
-pub(super) fn table(run: &Run) -> Table {
-    let lines = &run.unrated;
-    let mut table = Table::default();
-    table.text("reason", lines.iter().map(|line| Some(line.key.reason.as_str().to_owned())));
-    table.text(
-        "provider",
-        lines.iter().map(|line| line.key.provider.as_ref().map(schemas::id::ProviderId::to_string)),
-    );
-    table.text("meter", lines.iter().map(|line| Some(line.key.meter.to_string())));
-    table.text("subject", lines.iter().map(|line| Some(line.key.subject.to_string())));
-    table.quantity("quantity", lines.iter().map(|line| Some(line.quantity)));
-    let events = lines.iter().map(|line| i64::try_from(line.events).expect("fewer than 2^63 events"));
-    table.push(
-        Field::new("events", arrow::datatypes::DataType::Int64, false),
-        Arc::new(Int64Array::from_iter_values(events)),
-    );
-    table
+pub(super) struct Unrated;
+
+impl Table for Unrated {
+    const NAME: &'static str = "unrated";
+    type Row<'r> = &'r run::Unrated;
+    const COLUMNS: &'static [&'static [Column<Self>]] = &[&[
+        required("reason", Text, "Why it has no cost.", |row| text(row.key.reason)),
+        optional("provider", Text, "The provider that it names, or whose SKU takes it.", |row| {
+            row.key.provider.as_ref().map(text)
+        }),
+        required("meter", Text, "The meter that it was measured by.", |row| text(&row.key.meter)),
+        required("subject", Text, "The subject that used it.", |row| text(&row.key.subject)),
+        required("quantity", Quantity, "How much was used, in the meter's unit.", |row| {
+            Value::Quantity(row.quantity)
+        }),
+        required("events", Count, "How many events.", |row| Value::Count(row.events)),
+    ]];
 }
