@@ -37,7 +37,7 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
         .cost_lines
         .iter()
         .flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
-        .filter(|(_, charge)| !charge_id.is_empty() && charge.id.starts_with(charge_id));
+        .filter(|(_, charge)| !charge_id.is_empty() && charge.id.begins_with(charge_id));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(format!(

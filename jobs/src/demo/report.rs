@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use ingest::pipeline::Summary;
 use rating::allocation::Kind;
 use rating::catalog::{Catalog, Provider};
-use rating::run::{CostLine, Run, StatementLine};
+use rating::run::{ChargeId, CostLine, Run, StatementLine};
 use rating::tables::Manifest;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::CustomerId;
@@ -502,7 +502,7 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
 
 /// The charge with most behind it: for a project that has changed its payer, of a cost line in many
 /// tiers.
-fn charge_to_explain(run: &Run) -> Option<&str> {
+fn charge_to_explain(run: &Run) -> Option<ChargeId> {
     let payers = |line: &CostLine, charge: &rating::run::Charge| {
         line.charges
             .iter()
@@ -512,7 +512,7 @@ fn charge_to_explain(run: &Run) -> Option<&str> {
     let charges =
         run.cost_lines.iter().flat_map(|line| line.charges.iter().map(move |charge| (line, charge)));
     let (_, charge) = charges.max_by_key(|(line, charge)| (payers(line, charge), line.steps.len()))?;
-    Some(&charge.id)
+    Some(charge.id)
 }
 
 /// A text as one word of a shell.

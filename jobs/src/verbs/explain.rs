@@ -71,7 +71,7 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
         for folder in folders(&period, "run=")? {
             let manifest = read_manifest(&folder)?;
             let wanted = match run {
-                Some(run) => manifest.run.starts_with(run),
+                Some(run) => manifest.run.begins_with(run),
                 None => holds_charge(&folder, charge_id)?,
             };
             if wanted {
@@ -100,7 +100,7 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
 
 fn holds_charge(folder: &Path, charge_id: &str) -> anyhow::Result<bool> {
     Ok(!charge_id.is_empty()
-        && rating::tables::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
+        && rating::tables::charge_ids(folder)?.iter().any(|id| id.begins_with(charge_id)))
 }
 
 /// Folders whose names begin with `prefix`, in byte order.

@@ -44,11 +44,11 @@ pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
                 line.settled.minor_units
             )));
         }
-        let new = std::iter::once(line.id.clone())
-            .chain(line.charges.iter().map(|share| share.id.clone()))
-            .chain(line.statement_lines.iter().map(|line| line.id.clone()));
-        for id in new {
-            if !ids.insert(id.clone()) {
+        let of_line = std::iter::once(line.id.to_string())
+            .chain(line.charges.iter().map(|charge| charge.id.to_string()))
+            .chain(line.statement_lines.iter().map(|line| line.id.to_string()));
+        for id in of_line {
+            if let Some(id) = ids.replace(id) {
                 return Err(RatingError::broken(format!("{name}: the id {id} is not unique")));
             }
         }

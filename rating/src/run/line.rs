@@ -5,6 +5,7 @@
 //! Invariant: an id is a function of what it names, so it is the same in every run that has the
 //! line.
 
+use super::ids::{ChargeId, CostLineId, StatementLineId, digest_of};
 use super::resolve::PoolKey;
 use crate::allocation::{self, Because, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
@@ -14,7 +15,6 @@ use crate::price::{self, PriceModel, Recurrence, Step};
 use crate::rounding;
 use num_traits::{One as _, Zero as _};
 use schemas::decimal::{Amount, QuantityTotal};
-use schemas::digest::Sha256Digest;
 use schemas::id::{BillingAccountId, CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::{Currency, Money};
 use schemas::time::{Instant, Period};
@@ -43,9 +43,9 @@ impl CostLineKey {
         Some(PoolKey { provider: provider.id.clone(), sku, sub_account, price })
     }
 
-    /// 32 hexadecimal digits, the same in every run that has this line.
-    pub fn id(&self) -> String {
-        id_of(&[
+    /// The same in every run that has this line.
+    pub fn id(&self) -> CostLineId {
+        CostLineId::of(digest_of(&[
             "cost line",
             self.provider.as_str(),
             self.billing_account.as_str(),
@@ -53,23 +53,15 @@ impl CostLineKey {
             self.sku.as_str(),
             &self.charge_period.to_string(),
             &self.price_from.to_string(),
-        ])
+        ]))
     }
-}
-
-fn id_of(parts: &[&str]) -> String {
-    let mut bytes = Vec::new();
-    for part in parts {
-        schemas::event::push_text(&mut bytes, part);
-    }
-    Sha256Digest::of(&bytes).to_string()[..32].to_owned()
 }
 
 /// What we expect a provider to bill for one SKU at one price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CostLine {
     /// [`CostLineKey::id`].
-    pub id: String,
+    pub id: CostLineId,
     pub key: CostLineKey,
     pub currency: Currency,
     /// In `unit`, to 9 places; 1 for a flat amount.
@@ -90,7 +82,7 @@ pub struct CostLine {
 /// One customer's part of a cost line, or a part the operator retains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Charge {
-    pub id: String,
+    pub id: ChargeId,
     pub customer: Option<CustomerId>,
     pub subject: Option<Subject>,
     pub kind: Kind,
@@ -110,7 +102,7 @@ impl Charge {
 /// What a customer's statement says about a cost line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLine {
-    pub id: String,
+    pub id: StatementLineId,
     pub customer: Option<CustomerId>,
     pub kind: Kind,
     pub money: Money,
@@ -227,7 +219,7 @@ impl LineMaker<'_> {
             .map(|share| {
                 let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
                 StatementLine {
-                    id: id_of(&["statement line", &id, customer]),
+                    id: StatementLineId::of(digest_of(&["statement line", &id.to_string(), customer])),
                     customer: share.customer,
                     kind: share.kind,
                     money: share.money,
@@ -235,7 +227,7 @@ impl LineMaker<'_> {
             })
             .collect();
         let charges =
-            shares.into_iter().map(|share| self.charge(&id, share, factor)).collect::<Result<_, _>>()?;
+            shares.into_iter().map(|share| self.charge(id, share, factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
             id,
             key,
@@ -252,7 +244,7 @@ impl LineMaker<'_> {
         })
     }
 
-    fn charge(&self, cost_line: &str, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
+    fn charge(&self, cost_line: CostLineId, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
         let quantity = match share.because.used() {
             Some(quantity) => Some(
                 rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(&error))?,
@@ -262,7 +254,7 @@ impl LineMaker<'_> {
         let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
         let subject = share.subject.as_ref().map_or("", Subject::as_str);
         Ok(Charge {
-            id: id_of(&["charge", cost_line, customer, subject]),
+            id: ChargeId::of(digest_of(&["charge", &cost_line.to_string(), customer, subject])),
             customer: share.customer,
             subject: share.subject,
             kind: share.kind,

@@ -8,12 +8,14 @@
 //! - Σ statement lines = the cost line's settled money, to the minor unit.
 
 // Modules in reading order.
+mod ids; // of a run and of its lines
 mod pins; // what a run depends on
 mod resolve; // which SKU, whose bill, at which price
 mod line; // a cost line, its charges and statement lines
 mod check; // what goes in comes out
 
 pub(crate) use check::decimal;
+pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
 pub(crate) use resolve::{Periods, PoolKey, Resolved, resolve};

@@ -2,6 +2,7 @@
 //!
 //! Invariant: runs with equal pins have equal ids, whatever the machine or the clock.
 
+use super::ids::RunId;
 use ledger::read::LedgerCut;
 use schemas::digest::Sha256Digest;
 use schemas::time::BillingMonth;
@@ -20,11 +21,11 @@ pub struct Pins {
 impl Pins {
     /// The run's id: the first 16 hexadecimal digits of the SHA-256 of
     /// `atcost run 1\nperiod …\nledger …\ncatalog …\nengine …\n`.
-    pub fn run_id(&self) -> String {
+    pub fn run_id(&self) -> RunId {
         let text = format!(
             "atcost run 1\nperiod {}\nledger {} {}\ncatalog {}\nengine {ENGINE_VERSION}\n",
             self.month, self.ledger.versions, self.ledger.digest, self.catalog
         );
-        Sha256Digest::of(text.as_bytes()).to_string()[..16].to_owned()
+        RunId::of(Sha256Digest::of(text.as_bytes()))
     }
 }

@@ -34,9 +34,9 @@ impl Table for Charges {
 
 const IDS: &[Column<Charges>] = &[
     required("charge_id", Text, "Names the charge; the same in every run that has it.", |row| {
-        text(&row.charge.id)
+        text(row.charge.id)
     }),
-    required("cost_line_id", Text, "The cost line that it is a part of.", |row| text(&row.line.id)),
+    required("cost_line_id", Text, "The cost line that it is a part of.", |row| text(row.line.id)),
 ];
 
 const REST: &[Column<Charges>] = &[

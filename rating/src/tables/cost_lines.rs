@@ -41,7 +41,7 @@ impl Table for CostLines {
 
 const ID: &[Column<CostLines>] =
     &[required("cost_line_id", Text, "Names the cost line; the same in every run that has it.", |row| {
-        text(&row.line.id)
+        text(row.line.id)
     })];
 
 const REST: &[Column<CostLines>] = &[

@@ -8,7 +8,7 @@
 use crate::allocation::Kind;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{ENGINE_VERSION, Pins, Run, decimal};
+use crate::run::{ENGINE_VERSION, Pins, Run, RunId, decimal};
 use ledger::read::{LedgerCut, Versions};
 use schemas::decimal::Amount;
 use schemas::digest::Sha256Digest;
@@ -23,7 +23,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
-    pub run: String,
+    pub run: RunId,
     pub period: String,
     pub ledger_version: Versions,
     pub ledger_digest: String,

@@ -20,7 +20,7 @@ pub use manifest::{Manifest, TableEntry, Total};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, Run};
+use crate::run::{Charge, ChargeId, CostLine, ENGINE_VERSION, Pins, Run};
 use arrow::array::AsArray as _;
 use charges::{ChargeRow, Charges};
 use columns::Table;
@@ -177,7 +177,7 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, RatingError> {
 ///
 /// # Errors
 /// When the table cannot be read.
-pub fn charge_ids(folder: &Path) -> Result<Vec<String>, RatingError> {
+pub fn charge_ids(folder: &Path) -> Result<Vec<ChargeId>, RatingError> {
     let path = folder.join("charges.parquet");
     let failed =
         |error: &dyn std::fmt::Display| RatingError::file(&path, "reading the charges", &error.to_string());
@@ -190,7 +190,11 @@ pub fn charge_ids(folder: &Path) -> Result<Vec<String>, RatingError> {
         let batch = batch.map_err(|error| failed(&error))?;
         let column =
             batch.column_by_name("charge_id").ok_or_else(|| failed(&"there is no column charge_id"))?;
-        ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+        for text in column.as_string::<i32>().iter().flatten() {
+            let id =
+                ChargeId::parse(text).ok_or_else(|| failed(&format!("{text:?} is not a charge's id")))?;
+            ids.push(id);
+        }
     }
     Ok(ids)
 }

@@ -39,9 +39,9 @@ const IDS: &[Column<StatementLines>] = &[
         "statement_line_id",
         Text,
         "Names the statement line; the same in every run that has it.",
-        |row| text(&row.statement_line.id),
+        |row| text(row.statement_line.id),
     ),
-    required("cost_line_id", Text, "The cost line that it is a part of.", |row| text(&row.line.id)),
+    required("cost_line_id", Text, "The cost line that it is a part of.", |row| text(row.line.id)),
 ];
 
 const REST: &[Column<StatementLines>] = &[
