@@ -63,7 +63,7 @@ pub async fn explain<'a>(
     catalog: &'a Catalog,
     inputs: &Path,
 ) -> Result<Explanation<'a>, RatingError> {
-    let gone = || RatingError::broken(format!("the price of cost line {} is gone", line.id));
+    let gone = || RatingError::Damaged(format!("the price of cost line {} is gone", line.id));
     let pool = line.key.pool(catalog).ok_or_else(gone)?;
     let sku = &catalog.providers.get(&pool.provider).ok_or_else(gone)?.skus[pool.sku];
     let follows_usage = charge.metered_quantity().is_some();
@@ -81,13 +81,17 @@ pub async fn explain<'a>(
     for event in &events {
         events_total = events_total
             .checked_add(event.quantity)
-            .map_err(|error| RatingError::broken(error.to_string()))?;
+            .map_err(RatingError::overflow(format!("the sum of the events of charge {}", charge.id)))?;
     }
-    if charge.metered_quantity().is_some_and(|charged| charged != events_total) {
-        return Err(RatingError::broken(format!(
-            "charge {}: its events add up to {events_total}, which is not what was charged",
-            charge.id
-        )));
+    if let Some(charged) = charge.metered_quantity()
+        && charged != events_total
+    {
+        return Err(RatingError::Unbalanced {
+            whole: format!("charge {}", charge.id),
+            parts: "its events",
+            sum: events_total.to_string(),
+            expected: format!("the {charged} that was charged"),
+        });
     }
     let meter = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter));
     Ok(Explanation { line, charge, sku, meter, events, events_total })

@@ -21,4 +21,4 @@ pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events
 mod error;
 
-pub use error::RatingError;
+pub use error::{ErrorKind, RatingError};

@@ -121,7 +121,7 @@ impl LineMaker<'_> {
     /// The line of a flat price, if it falls due in this period.
     pub(super) fn flat(&self, price: &DatedPrice) -> Result<Option<CostLine>, RatingError> {
         let PriceModel::Flat { every, .. } = &price.model else {
-            return Err(RatingError::broken(format!(
+            return Err(RatingError::Damaged(format!(
                 "{} has no meter and a price that needs one",
                 self.sku.id
             )));
@@ -165,7 +165,7 @@ impl LineMaker<'_> {
             let steps = price::steps(&price.model, &counted_before, &quantity, &period_total);
             counted_before += &quantity;
             let charge_period = price.within(self.period).ok_or_else(|| {
-                RatingError::broken(format!("{}: a price was used outside its dates", self.sku.id))
+                RatingError::Damaged(format!("{}: a price was used outside its dates", self.sku.id))
             })?;
             let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(&error))?;
             lines.push(self.line(
@@ -266,8 +266,8 @@ impl LineMaker<'_> {
 
     fn money(&self, error: &impl ToString) -> RatingError {
         RatingError::Money {
-            provider: self.provider.id.to_string(),
-            sku: self.sku.id.to_string(),
+            provider: self.provider.id.clone(),
+            sku: self.sku.id.clone(),
             detail: error.to_string(),
         }
     }

@@ -3,7 +3,7 @@
 //! The run is computed whole, checked whole, and only then handed out. It deliberately does not
 //! read invoices or close periods.
 //!
-//! Invariants, checked for every cost line before the run exists (`RatingError::Broken` otherwise):
+//! Invariants, checked for every cost line before the run exists (`RatingError::Unbalanced` otherwise):
 //! - Σ charges and retained = the cost line's amount, to 10^-18.
 //! - Σ statement lines = the cost line's settled money, to the minor unit.
 
@@ -84,10 +84,8 @@ fn pool(
             Resolved::OutsideThePeriod => {}
             Resolved::Unrated(key) => {
                 let sum = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
-                sum.0 = sum
-                    .0
-                    .checked_add(quantity)
-                    .map_err(|error| RatingError::broken(format!("unrated usage: {error}")))?;
+                sum.0 =
+                    sum.0.checked_add(quantity).map_err(RatingError::overflow("a sum of unrated usage"))?;
                 sum.1 += events;
             }
             Resolved::Rated(key) => {

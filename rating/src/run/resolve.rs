@@ -64,8 +64,7 @@ pub(crate) struct Periods {
 
 impl Periods {
     pub(crate) fn of(month: BillingMonth, catalog: &Catalog) -> Result<Self, RatingError> {
-        let out_of_range =
-            |error: schemas::time::TimeError| RatingError::broken(format!("the period {month}: {error}"));
+        let out_of_range = |reason| RatingError::Period { month, reason };
         let mut by_provider = BTreeMap::new();
         for provider in catalog.providers.values() {
             by_provider.insert(provider.id.clone(), provider.billing_period(month).map_err(out_of_range)?);

@@ -191,7 +191,7 @@ fn sum_by<K: Ord>(lines: impl IntoIterator<Item = (K, Amount)>) -> Result<BTreeM
     let mut sums = BTreeMap::new();
     for (key, amount) in lines {
         let sum = sums.entry(key).or_insert(Amount::ZERO);
-        *sum = sum.checked_add(amount).map_err(|error| RatingError::broken(error.to_string()))?;
+        *sum = sum.checked_add(amount).map_err(RatingError::overflow("a total of the run"))?;
     }
     Ok(sums)
 }

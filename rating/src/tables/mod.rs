@@ -115,10 +115,7 @@ pub fn write(
     if folder.join("manifest.json").exists() {
         let before = read_manifest(&folder)?;
         if before != manifest {
-            return Err(RatingError::broken(format!(
-                "{} was written from the same ledger, catalog and engine and differs; one of the two is wrong, nothing was overwritten",
-                folder.display()
-            )));
+            return Err(RatingError::Differs { folder: folder.display().to_string() });
         }
     }
     if folder.exists() {

@@ -8,7 +8,7 @@
 
 use super::counted::CountedRows;
 use super::engine;
-use super::stored::{literal, optional, stored_name};
+use super::text::{literal, optional};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
@@ -173,15 +173,15 @@ impl AttributedRows<'_> {
         let slot = batch.column(first + 4).as_primitive::<Int64Type>().value(row);
         let dimension = |(index, name): (usize, &String)| Some((name.clone(), text(5 + index)?.to_owned()));
         Ok(UsageKey {
-            provider: text(0).map(ProviderId::new).transpose().map_err(stored_name)?,
-            meter: MeterType::new(named(1)).map_err(stored_name)?,
+            provider: text(0).map(ProviderId::new).transpose().map_err(RatingError::stored("name"))?,
+            meter: MeterType::new(named(1)).map_err(RatingError::stored("name"))?,
             dimensions: self.dimensions.iter().enumerate().filter_map(dimension).collect(),
-            customer: text(2).map(CustomerId::new).transpose().map_err(stored_name)?,
-            subject: Subject::new(named(3)).map_err(stored_name)?,
+            customer: text(2).map(CustomerId::new).transpose().map_err(RatingError::stored("name"))?,
+            subject: Subject::new(named(3)).map_err(RatingError::stored("name"))?,
             interval: self
                 .cuts
                 .interval(slot)
-                .ok_or_else(|| RatingError::broken(format!("there is no interval {slot}")))?,
+                .ok_or_else(|| RatingError::Damaged(format!("there is no interval {slot}")))?,
         })
     }
 }

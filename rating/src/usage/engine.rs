@@ -153,9 +153,8 @@ fn register_files(
 }
 
 fn url_of(path: &Path) -> Result<String, RatingError> {
-    url::Url::from_file_path(path)
-        .map(String::from)
-        .map_err(|()| RatingError::broken(format!("{} cannot be written as a URL", path.display())))
+    let unwritable = |()| RatingError::file(path, "opening", &"the path cannot be written as a URL");
+    url::Url::from_file_path(path).map(String::from).map_err(unwritable)
 }
 
 /// The counts in the one row that a query gives.
@@ -163,7 +162,7 @@ pub(super) async fn counts<const N: usize>(
     context: &SessionContext,
     sql: &str,
 ) -> Result<[u64; N], RatingError> {
-    let no_count = || RatingError::broken(format!("a count gave no number: {sql}"));
+    let no_count = || RatingError::Damaged(format!("a count gave no number: {sql}"));
     let batches = context.sql(sql).await?.collect().await?;
     let row = batches
         .iter()

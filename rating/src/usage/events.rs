@@ -7,7 +7,7 @@
 
 use super::attributed::{AttributedRows, UsageKey};
 use super::counted::PLACE;
-use super::stored::literal;
+use super::text::literal;
 use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
@@ -64,7 +64,6 @@ FROM attributed WHERE meter = {meter}{of_subject} ORDER BY {order}",
         wanted: impl Fn(&UsageKey) -> bool,
         events: &mut Vec<EventRow>,
     ) -> Result<(), RatingError> {
-        let broken = |error: &dyn std::fmt::Display| RatingError::broken(error.to_string());
         let text = |index: usize, row: usize| batch.column(index).as_string::<i32>().value(row).to_owned();
         let micros = batch.column(3).as_primitive::<Int64Type>();
         let quantities = batch.column(4).as_primitive::<Decimal128Type>();
@@ -78,8 +77,9 @@ FROM attributed WHERE meter = {meter}{of_subject} ORDER BY {order}",
                 place: text(0, row),
                 source: text(1, row),
                 id: text(2, row),
-                time: Instant::from_micros(micros.value(row)).map_err(|error| broken(&error))?,
-                quantity: QuantityTotal::from_units(quantities.value(row)).map_err(|error| broken(&error))?,
+                time: Instant::from_micros(micros.value(row)).map_err(RatingError::stored("time"))?,
+                quantity: QuantityTotal::from_units(quantities.value(row))
+                    .map_err(RatingError::stored("quantity"))?,
             });
         }
         Ok(())

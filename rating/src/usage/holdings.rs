@@ -61,10 +61,12 @@ impl CountedRows {
             counts.conflicts += second_corrections;
         }
         if counts.received != counts.usage + counts.rejected {
-            return Err(RatingError::broken(format!(
-                "received {} is not usage {} + rejected {}",
-                counts.received, counts.usage, counts.rejected
-            )));
+            return Err(RatingError::Unbalanced {
+                whole: "the ledger".to_owned(),
+                parts: "usage and rejected",
+                sum: format!("{} + {}", counts.usage, counts.rejected),
+                expected: format!("the {} that were received", counts.received),
+            });
         }
         Ok(counts)
     }
@@ -82,13 +84,12 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
             let number =
                 |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
             let count = |column: usize, row: usize| {
-                u64::try_from(number(column, row)).map_err(|error| RatingError::broken(error.to_string()))
+                u64::try_from(number(column, row)).map_err(RatingError::stored("count"))
             };
             for row in 0..batch.num_rows() {
                 streams.push(StreamCounts {
                     origin: batch.column(0).as_string::<i32>().value(row).to_owned(),
-                    partition: u32::try_from(number(1, row))
-                        .map_err(|error| RatingError::broken(error.to_string()))?,
+                    partition: u32::try_from(number(1, row)).map_err(RatingError::stored("count"))?,
                     origin_name: batch.column(2).as_string::<i32>().value(row).to_owned(),
                     usage: count(3, row)?,
                     rejected: count(4, row)?,
@@ -116,7 +117,7 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
         {
             for row in 0..batch.num_rows() {
                 let count = batch.column(1).as_primitive::<Int64Type>().value(row);
-                let count = u64::try_from(count).map_err(|error| RatingError::broken(error.to_string()))?;
+                let count = u64::try_from(count).map_err(RatingError::stored("count"))?;
                 reasons.insert(batch.column(0).as_string::<i32>().value(row).to_owned(), count);
             }
         }

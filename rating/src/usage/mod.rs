@@ -16,7 +16,7 @@
 //!   straddles one.
 
 // Modules in reading order.
-mod stored; // from a stored value to one of ours
+mod text; // texts of columns and of SQL
 mod dimension; // the SQL function
 mod engine; // the engine, and the files that it scans
 mod counted; // which record counts

@@ -41,7 +41,7 @@ impl AttributedRows<'_> {
         let quantities = batch.column(0).as_primitive::<Decimal128Type>();
         let events = batch.column(1).as_primitive::<Int64Type>();
         if *quantities.data_type() != DataType::Decimal128(38, 9) {
-            return Err(RatingError::broken(format!(
+            return Err(RatingError::Damaged(format!(
                 "a sum of quantities is DECIMAL(38,9), not {}",
                 quantities.data_type()
             )));
@@ -50,9 +50,8 @@ impl AttributedRows<'_> {
             totals.push(UsageTotal {
                 key: self.key(batch, 2, row)?,
                 quantity: QuantityTotal::from_units(quantities.value(row))
-                    .map_err(|error| RatingError::broken(error.to_string()))?,
-                events: u64::try_from(events.value(row))
-                    .map_err(|error| RatingError::broken(error.to_string()))?,
+                    .map_err(RatingError::overflow("a sum of quantities"))?,
+                events: u64::try_from(events.value(row)).map_err(RatingError::stored("count"))?,
             });
         }
         Ok(())
