@@ -1,5 +1,5 @@
-//! Who bears a cost line: its exact amount shared into charges, and its settled money shared into
-//! statement lines.
+//! The bearers of a cost line: its exact amount shared into charges, and its settled money shared
+//! into statement lines.
 //!
 //! A cost line is shared whole. There is nowhere a margin could be added, and what nobody is
 //! charged is a share too: retained by the operator, with its reason. This module deliberately
@@ -65,7 +65,7 @@ impl Rule {
     }
 }
 
-/// What one subject used while one customer was bound to it, in units of the meter.
+/// The usage of one subject while one customer was bound to it, in units of the meter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectUsage {
     /// `None` where no binding was in force.

@@ -7,7 +7,7 @@ use schemas::id::{ProviderId, SkuId};
 use schemas::time::{BillingMonth, TimeError};
 use std::path::Path;
 
-/// What the caller should do.
+/// The caller's way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Try again later: storage or the machine did not do what was asked. No run was written.

@@ -36,7 +36,7 @@ pub struct Catalog {
     pub bindings: Bindings,
 }
 
-/// What is measured.
+/// A meter: a kind of usage that is measured.
 #[derive(Debug, Clone)]
 pub struct Meter {
     pub meter: MeterType,
@@ -53,7 +53,7 @@ words! {
     }
 }
 
-/// Who provides services and bills the operator.
+/// A provider of services, which bills the operator.
 #[derive(Debug, Clone)]
 pub struct Provider {
     pub id: ProviderId,
@@ -69,7 +69,7 @@ pub struct Provider {
     pub skus: Vec<Sku>,
 }
 
-/// What a provider puts a price on.
+/// A thing that a provider puts a price on.
 #[derive(Debug, Clone)]
 pub struct Sku {
     pub id: SkuId,
@@ -119,7 +119,7 @@ pub struct Example {
     pub line: usize,
 }
 
-/// Who is billed by the operator.
+/// A customer, billed by the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Customer {
     pub id: CustomerId,
@@ -140,7 +140,7 @@ words! {
 }
 
 impl Catalog {
-    /// Who pays for what a subject uses at an instant.
+    /// The customer who pays for a subject's usage at an instant.
     pub fn customer_at(&self, subject: &Subject, instant: Instant) -> Option<&CustomerId> {
         self.bindings.at(subject, instant).map(|binding| &binding.customer)
     }

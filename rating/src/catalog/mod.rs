@@ -2,9 +2,9 @@
 //! when.
 //!
 //! People keep it as a folder of TOML and CSV in git. [`Catalog::load`] reads the folder's texts
-//! and refuses what would bill twice or never, naming every file and line at once. What it
-//! deliberately does not do is guess: there is no default currency, time zone, rounding or price,
-//! and a key it does not know is an error.
+//! and refuses what would bill twice or never, naming every file and line at once. It deliberately
+//! does not guess: there is no default currency, time zone, rounding or price, and a key it does
+//! not know is an error.
 //!
 //! Invariant: a `Catalog` that exists has passed every check. Of the SKUs of a provider and meter
 //! at most one takes an event, a SKU has at most one price at an instant, and a subject at most one

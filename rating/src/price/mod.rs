@@ -1,4 +1,4 @@
-//! What a quantity costs: every price model, in one `match`.
+//! The cost of a quantity: every price model, in one `match`.
 //!
 //! Nothing is rounded here. The steps of a price add up to its exact amount, which
 //! `rounding::amount` rounds once; the same steps are the arithmetic that `explain` prints, so an
@@ -58,7 +58,7 @@ impl PriceModel {
 /// One line of the arithmetic: `quantity × unit_price = amount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What is priced, for a person: `tier 2 of 3`, `packages of 1000`.
+    /// Names the step for a person: `tier 2 of 3`, `packages of 1000`.
     pub label: String,
     /// The stretch of the period's count that the step prices, `(from, to]`; of a volume price, the
     /// bounds of its tier.
@@ -71,9 +71,9 @@ pub struct Step {
     pub amount: Exact,
 }
 
-/// What `quantity` costs, step by step; there is always at least one. `counted_before` is what the
-/// billing period had already counted when this price came into force, and `period_total` all that
-/// it counts.
+/// The cost of `quantity`, step by step; there is always at least one. `counted_before` is the
+/// count that the billing period had reached when this price came into force, and `period_total`
+/// all that it counts.
 ///
 /// # Panics
 /// When a quantity is negative: usage is never negative, and a price list says nothing about what

@@ -20,7 +20,7 @@ use schemas::money::{Currency, Money};
 use schemas::time::{Instant, Period};
 use std::collections::BTreeSet;
 
-/// What names a cost line within a run.
+/// The name of a cost line within a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CostLineKey {
     pub provider: ProviderId,
@@ -57,7 +57,7 @@ impl CostLineKey {
     }
 }
 
-/// What we expect a provider to bill for one SKU at one price.
+/// The bill that we expect of a provider for one SKU at one price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CostLine {
     /// [`CostLineKey::id`].
@@ -99,7 +99,7 @@ impl Charge {
     }
 }
 
-/// What a customer's statement says about a cost line.
+/// One customer's part of a cost line as a statement says it, in minor units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLine {
     pub id: StatementLineId,

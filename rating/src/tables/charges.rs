@@ -1,4 +1,6 @@
 //! The table `charges`: each cost line shared to the last place.
+//!
+//! Invariant: of each cost line, the amounts add up to its amount.
 
 use super::columns::ColumnType::{Amount, Quantity, Text};
 use super::columns::{Column, Table, Value, optional, required, text};

@@ -62,7 +62,7 @@ pub(super) const fn optional<T: Table>(
     Column { name, column_type, meaning, of: Of::Optional(of) }
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ColumnType {
     Text,

@@ -1,4 +1,6 @@
 //! The table `cost_lines`: what each provider is expected to bill.
+//!
+//! Invariant: a row for every cost line of the run, in the run's order.
 
 use super::columns::ColumnType::{Amount, Instant, Quantity, Text};
 use super::columns::{Column, Table, Value, optional, required, text};

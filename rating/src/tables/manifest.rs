@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a run depended on, what it holds and what it adds up to. `manifest.json` in the run's
-/// folder.
+/// The inputs of a run, its contents and its sums: `manifest.json` in the run's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,

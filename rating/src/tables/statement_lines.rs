@@ -1,4 +1,6 @@
 //! The table `statement_lines`: each cost line settled and shared in minor units.
+//!
+//! Invariant: of each cost line, the amounts add up to what it settles at.
 
 use super::columns::ColumnType::{Amount, Text};
 use super::columns::{Column, Table, Value, optional, required, text};

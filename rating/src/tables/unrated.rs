@@ -1,4 +1,6 @@
 //! The table `unrated`: usage that no price list covers, and why.
+//!
+//! Invariant: no event is in it that is in a cost line.
 
 use super::columns::ColumnType::{Count, Quantity, Text};
 use super::columns::{Column, Table, Value, optional, required, text};

@@ -11,7 +11,7 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use std::collections::BTreeMap;
 
-/// What the ledger holds at a cut, by kind.
+/// The rows of the ledger at a cut, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
     pub received: u64,

@@ -1,4 +1,9 @@
 //! catalog.toml, meters.toml and customers.toml: the names that everything else refers to.
+//!
+//! Whether a name is used is deliberately not asked here.
+//!
+//! Invariant: a name is declared at most once, and a name is called unknown only where all of its
+//! kind could be read.
 
 use super::files::CatalogFiles;
 use super::format::{
@@ -15,8 +20,8 @@ use schemas::money::Currency;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a file declares. A thing with a problem of its own is still declared, so that what refers
-/// to it is no second problem.
+/// The things that a file declares. One with a problem of its own is still declared, so that a
+/// reference to it is no second problem.
 pub(super) struct Declared<K, V> {
     pub values: BTreeMap<K, V>,
     pub lines: BTreeMap<K, usize>,
@@ -69,8 +74,8 @@ impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
         !self.complete || self.lines.contains_key(key)
     }
 
-    /// What to do about a name that is not declared. All names are listed where a person can still
-    /// read the list.
+    /// Help for a name that is not declared. All names are listed where a person can still read the
+    /// list.
     pub fn help(&self, file: &str) -> String {
         let names: Vec<String> = self.lines.keys().map(ToString::to_string).collect();
         match names.len() {
@@ -82,7 +87,7 @@ impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
 
 const MOST_NAMES: usize = 12;
 
-/// What SKUs may refer to.
+/// The things that SKUs may refer to.
 pub(super) struct Context<'c> {
     pub meters: &'c Declared<MeterType, Meter>,
     pub customers: &'c Declared<CustomerId, Customer>,

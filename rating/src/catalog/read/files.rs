@@ -2,6 +2,8 @@
 //!
 //! The journal keeps these texts, so that a run can always be traced to the words people wrote.
 //! Nothing is interpreted here.
+//!
+//! Invariant: texts that differ in a byte, or in the place of one, have different digests.
 
 use schemas::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! The catalog's format: its files, its tables and the keys of each.
 //!
-//! Declared once: what is not declared here is refused where it is written, and cannot be read.
-//! What a key means is deliberately left to whoever reads it.
+//! Declared once: a key that is not declared here is refused where it is written, and cannot be
+//! read. Its meaning is deliberately left to whoever reads it.
 //!
 //! Invariant: [`FIXED`] has every list of keys that does not depend on a word of its table.
 

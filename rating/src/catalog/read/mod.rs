@@ -132,7 +132,8 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
     folders
 }
 
-/// What can never be billed or charged is allowed, and usually forgotten.
+/// A meter that is never billed and a customer who is never charged are allowed, and usually
+/// forgotten.
 fn warn_of_the_unused(
     catalog: &Catalog,
     meters: &BTreeMap<MeterType, usize>,

@@ -2,7 +2,10 @@
 //! is known.
 //!
 //! Numbers and dates are texts, because TOML's own numbers pass through a float. Whatever is
-//! refused is reported with the line it stands on, and reading goes on.
+//! refused is reported with the line it stands on, and reading goes on. A value's meaning is
+//! deliberately the caller's.
+//!
+//! Invariant: a key is read only where it is declared, and refused where it is not.
 
 use crate::catalog::problem::Findings;
 use schemas::decimal::{Decimal, Sign};
@@ -335,7 +338,7 @@ fn help_with_text(key: &str) -> String {
 
 const ANYTHING: &str = "…";
 
-/// What a value of that key looks like, for help.
+/// An example of that key's value, for help.
 fn example(key: &str) -> &'static str {
     match key {
         "operator" => "commons",
