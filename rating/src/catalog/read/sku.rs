@@ -129,7 +129,7 @@ fn read_metered(
 fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Exact>) -> Option<Exact> {
     match (conversion(from, to, None), month) {
         (Ok(_), Some(_)) => {
-            let message = format!("`month` is of no use: `{from}` converts to `{to}` without it");
+            let message = format!("`month` has no effect: `{from}` converts to `{to}` without it");
             table.problem(
                 table.line_of("month"),
                 message,

@@ -1,7 +1,7 @@
-//! Strict reading of a TOML file: every value is a text, a list of texts or a table, and every key
+//! Strict reading of a TOML file: every value is a string, a list of strings or a table, and every key
 //! is known.
 //!
-//! Numbers and dates are texts, because TOML's own numbers pass through a float. Whatever is
+//! Numbers and dates are strings, because TOML's own numbers pass through a float. Whatever is
 //! refused is reported with the line it stands on, and reading goes on. A value's meaning is
 //! deliberately the caller's.
 //!
@@ -157,7 +157,7 @@ impl<'t> Table<'t> {
         match value {
             DeValue::String(text) => Some(Text { value: text, line }),
             other => {
-                self.not_a_text(key, other, line);
+                self.not_a_string(key, other, line);
                 None
             }
         }
@@ -210,7 +210,7 @@ impl<'t> Table<'t> {
         let DeValue::Array(array) = value else {
             self.problem(
                 line,
-                format!("`{key}` is {}, not a list of texts", kind(value)),
+                format!("`{key}` is {}, not a list of strings", kind(value)),
                 format!("write it like `{key} = [\"{}\"]`", example(key)),
             );
             return None;
@@ -220,7 +220,7 @@ impl<'t> Table<'t> {
             match value.get_ref() {
                 DeValue::String(text) => Some(Text { value: text, line }),
                 other => {
-                    self.not_a_text(key, other, line);
+                    self.not_a_string(key, other, line);
                     None
                 }
             }
@@ -299,14 +299,14 @@ impl<'t> Table<'t> {
         self.problem(self.line, format!("{} has no `{key}`", self.name), format!("add `{key} = {example}`"));
     }
 
-    fn not_a_text(&self, key: &str, value: &DeValue<'_>, line: usize) {
+    fn not_a_string(&self, key: &str, value: &DeValue<'_>, line: usize) {
         let help = match value {
             DeValue::Integer(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Float(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Datetime(datetime) => format!("put the date in quotes: \"{datetime}\""),
             _ => help_with_text(key),
         };
-        self.problem(line, format!("`{key}` is {}, not a text", kind(value)), help);
+        self.problem(line, format!("`{key}` is {}, not a string", kind(value)), help);
     }
 }
 
@@ -319,7 +319,7 @@ pub(super) fn name<T>(
 
 fn kind(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(_) => "a text".to_owned(),
+        DeValue::String(_) => "a string".to_owned(),
         DeValue::Integer(number) => format!("the TOML integer {number}"),
         DeValue::Float(number) => format!("the TOML float {number}"),
         DeValue::Boolean(value) => format!("the TOML boolean {value}"),
