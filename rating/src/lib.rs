@@ -8,6 +8,7 @@
 //! line, or there is no run.
 
 // Modules in reading order.
+mod error; // why there is no number
 mod words; // enumerations and their words, said once
 pub mod exact; // numbers without rounding
 pub mod rounding; // the only rounding and the only sharing of money
@@ -19,6 +20,5 @@ pub mod usage; // ledger rows to usage totals, in SQL
 pub mod run; // usage totals to cost lines, charges and statement lines
 pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events
-mod error;
 
 pub use error::{ErrorKind, RatingError};

@@ -87,7 +87,7 @@ mod tests {
     }
 
     named! {
-        #[derive(Debug)]
+        #[derive(Debug, PartialEq)]
         enum Basket named by BasketName {
             Empty = "empty",
             Of(Fruit) = "of",
@@ -105,6 +105,7 @@ mod tests {
         {
             assert_eq!(BasketName::parse(basket.as_str()), Some(basket.name()), "{basket:?}");
         }
+        assert_eq!(BasketName::ALL.map(BasketName::as_str), ["empty", "of", "many"]);
     }
 
     #[test]

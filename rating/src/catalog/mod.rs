@@ -13,8 +13,8 @@
 // Modules in reading order.
 mod bindings; // subject → customer, dated
 mod contents; // meters, providers, SKUs, prices, customers: looked up
-mod past; // what was published before now cannot change
 mod problem; // file, line, what is wrong, what to do
+mod past; // what was published before now cannot change
 mod read; // the folder's texts, read and checked
 
 pub use bindings::{Binding, Bindings};

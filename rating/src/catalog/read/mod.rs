@@ -11,8 +11,8 @@ mod format; // the files, the tables and their keys
 mod toml; // strict reading of TOML
 mod definitions; // catalog.toml, meters.toml, customers.toml
 mod bindings; // bindings.csv
-mod dated_price; // when a price begins and ends
 mod price_model; // what a price says
+mod dated_price; // when a price begins and ends
 mod allocation_rule; // how a SKU's cost is shared
 mod examples; // the worked examples of a price list
 mod claims; // no event is billed by two SKUs
