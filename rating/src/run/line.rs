@@ -11,7 +11,7 @@ use crate::allocation::{self, Because, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
-use crate::price::{self, PriceModel, Recurrence, Step};
+use crate::price::{self, PriceModel, PriceModelName, Recurrence, Step};
 use crate::rounding;
 use num_traits::{One as _, Zero as _};
 use schemas::decimal::{Amount, QuantityTotal};
@@ -73,7 +73,7 @@ pub struct CostLine {
     pub amount: Amount,
     /// The amount as the provider's invoice will say it.
     pub settled: Money,
-    pub model: &'static str,
+    pub model: PriceModelName,
     pub rule: Rule,
     pub charges: Vec<Charge>,
     pub statement_lines: Vec<StatementLine>,
@@ -237,7 +237,7 @@ impl LineMaker<'_> {
             steps,
             amount,
             settled,
-            model: price.model.as_str(),
+            model: price.model.name(),
             rule: self.sku.allocation.clone(),
             charges,
             statement_lines,

@@ -10,13 +10,14 @@ use crate::catalog::{Binding, Catalog};
 use crate::error::RatingError;
 use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use datafusion::datasource::MemTable;
+use datafusion::common::DFSchema;
+use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use ledger::read::PinnedFiles;
 use parquet::arrow::ArrowWriter;
@@ -135,7 +136,10 @@ fn register_files(
 ) -> Result<(), RatingError> {
     context.deregister_table(name)?;
     if paths.is_empty() {
-        context.register_table(name, Arc::new(MemTable::try_new(schema, vec![vec![]])?))?;
+        // A plan that says so itself can be sent to any executor; a table in memory cannot.
+        let empty = EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::try_from(schema)?) };
+        let rows = DataFrame::new(context.state(), LogicalPlan::EmptyRelation(empty));
+        context.register_table(name, rows.into_view())?;
         return Ok(());
     }
     let mut urls = Vec::with_capacity(paths.len());
