@@ -10,7 +10,8 @@
 
 use crate::IngestError;
 use crate::messages::{Message, Messages};
-use crate::source::{Batch, BatchPolicy, Content, PATIENCE, RawRef, Record, Sink, Source, SourceEvent, Stop};
+use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, SourceEvent, Watermarks};
+use crate::stop::{PATIENCE, Stop};
 use crate::topic::topic_id;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -66,16 +67,6 @@ pub struct KafkaConfig {
     pub topic: String,
     /// Properties of librdkafka, passed through: TLS, SASL, tuning.
     pub properties: BTreeMap<String, String>,
-}
-
-/// What the broker has of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watermarks {
-    pub stream: Stream,
-    /// The first offset there is.
-    pub low: NextOffset,
-    /// The next offset there will be.
-    pub high: NextOffset,
 }
 
 struct Partition {

@@ -12,7 +12,8 @@
 
 // Modules in reading order.
 pub mod pipeline; // the loop: discover, assign, next, decode, commit
-pub mod source; // Source, Sink, Record, BatchPolicy, Stop
+pub mod source; // Source, Sink, Record, BatchPolicy
+pub mod stop; // a clean end, asked for
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source

@@ -7,7 +7,7 @@
 //! Invariant: only what is in the ledger is counted, so after a clean stop the counts are the
 //! ledger's own.
 
-use crate::kafka::Watermarks;
+use crate::source::Watermarks;
 use ledger::{Committed, Repeats};
 use schemas::position::{NextOffset, Origin, Stream};
 use schemas::rejection::Reason;

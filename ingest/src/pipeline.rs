@@ -7,7 +7,8 @@
 use crate::IngestError;
 use crate::decode::Decoder;
 use crate::metrics::{CommitFigures, Metrics};
-use crate::source::{BatchPolicy, PATIENCE, Record, Sink, Source, SourceEvent, Stop};
+use crate::source::{BatchPolicy, Record, Sink, Source, SourceEvent};
+use crate::stop::{PATIENCE, Stop};
 use ledger::row::{BatchBuilder, OutcomeRef};
 use ledger::{Committed, Ledger, Repeats};
 use schemas::rejection::Reason;

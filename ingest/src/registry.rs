@@ -10,7 +10,7 @@
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
-use crate::source::Stop;
+use crate::stop::Stop;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;

@@ -9,16 +9,12 @@
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
-use crate::kafka::Watermarks;
-use schemas::position::{Advance, Offset, Positions, Stream};
+use crate::stop::Stop;
+use schemas::position::{Advance, NextOffset, Offset, Positions, Stream};
 use schemas::rejection::Rejection;
 use schemas::time::Instant;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// The longest time a source may block without looking at [`Stop`].
-pub const PATIENCE: Duration = Duration::from_millis(200);
 
 pub trait Source: Send {
     /// Streams that exist and are not yet assigned.
@@ -36,7 +32,7 @@ pub trait Source: Send {
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError>;
 
     /// Hands the next batch to `sink`. Blocks no longer than the policy allows, and no longer than
-    /// [`PATIENCE`] once a stop is asked for.
+    /// [`PATIENCE`](crate::stop::PATIENCE) once a stop is asked for.
     ///
     /// # Errors
     /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the
@@ -56,6 +52,16 @@ pub trait Source: Send {
     fn watermarks(&self) -> Vec<Watermarks> {
         Vec::new()
     }
+}
+
+/// What the broker has of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermarks {
+    pub stream: Stream,
+    /// The first offset there is.
+    pub low: NextOffset,
+    /// The next offset there will be.
+    pub high: NextOffset,
 }
 
 /// When a batch is full.
@@ -179,36 +185,5 @@ impl<'s> Batch<'s> {
     /// Whether the next record belongs to the next batch.
     pub fn is_full(&self, policy: &BatchPolicy) -> bool {
         self.records >= policy.max_records || self.bytes >= policy.max_bytes
-    }
-}
-
-/// Asks everything that waits or loops to come to a clean end. Clones share one flag.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Sleeps in slices of [`PATIENCE`].
-    ///
-    /// # Errors
-    /// [`IngestError::Stopped`] as soon as a stop is asked for.
-    pub fn sleep(&self, duration: Duration) -> Result<(), IngestError> {
-        let mut left = duration;
-        while !self.is_requested() {
-            if left.is_zero() {
-                return Ok(());
-            }
-            let slice = left.min(PATIENCE);
-            std::thread::sleep(slice);
-            left -= slice;
-        }
-        Err(IngestError::Stopped)
     }
 }

@@ -477,7 +477,7 @@ fn resident_memory() -> Option<u64> {
 mod tests {
     use super::*;
     use crate::log::ALARMS;
-    use ingest::kafka::Watermarks;
+    use ingest::source::Watermarks;
     use ledger::watch::Signed;
     use schemas::position::NextOffset;
     use std::collections::BTreeSet;

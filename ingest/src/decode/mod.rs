@@ -22,7 +22,8 @@ pub mod avro; // writer schemas and their data
 
 use crate::IngestError;
 use crate::registry::SchemaLookup;
-use crate::source::{Content, Header, RawRef, Stop, header_size};
+use crate::source::{Content, Header, RawRef, header_size};
+use crate::stop::Stop;
 use avro::{Failure, WriterSchema};
 use bumpalo::Bump;
 use candidate::{Candidate, Data};

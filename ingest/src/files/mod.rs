@@ -15,7 +15,8 @@ mod text; // NDJSON lines and JSON values
 
 use crate::IngestError;
 use crate::decode::avro::WriterSchema;
-use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent, Stop};
+use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent};
+use crate::stop::Stop;
 use disk::Disk;
 use schemas::digest::Sha256Digest;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream};

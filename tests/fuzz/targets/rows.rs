@@ -2,7 +2,8 @@
 #![no_main]
 
 use ingest::decode::Decoder;
-use ingest::source::{Content, RawRef, Stop};
+use ingest::source::{Content, RawRef};
+use ingest::stop::Stop;
 use ledger::row::{BatchBuilder, COLUMNS, OutcomeRef, StoredRows, parquet_bytes};
 use libfuzzer_sys::fuzz_target;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
