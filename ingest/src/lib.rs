@@ -17,8 +17,6 @@ pub mod stop; // a clean end, asked for
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source
-mod messages; // what librdkafka has fetched, many messages at a time
-mod topic; // which topic it is, by its id
 pub mod registry; // schema ids: a Confluent-compatible registry, or a table
 pub mod metrics; // what a running ingest counts
 mod error;

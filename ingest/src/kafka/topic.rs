@@ -2,7 +2,7 @@
 //! (KIP-516).
 //!
 //! The Rust client does not ask for it, librdkafka's administration does, so this calls librdkafka.
-//! It is the only unsafe code here and does nothing else.
+//! It does nothing else.
 //!
 //! Invariant: whatever librdkafka hands out is owned by a guard from the line it arrives on, and
 //! nothing that points into an answer outlives it.

@@ -8,14 +8,20 @@
 //! cannot have had stops the run. So does a topic that is not the one the position belongs to: no
 //! record of it is handed out.
 
+mod config; // what may be configured, and the consumer that is made of it
+mod errors; // whether trying again can help
+mod messages; // what librdkafka has fetched, many messages at a time
+mod topic; // which topic it is, by its id
+
+pub use config::KafkaConfig;
+
 use crate::IngestError;
-use crate::messages::{Message, Messages};
 use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, SourceEvent, Watermarks};
 use crate::stop::{PATIENCE, Stop};
-use crate::topic::topic_id;
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use config::Context;
+use errors::{Answer, Severity, severity};
+use messages::{Message, Messages};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::digest::Sha256Digest;
@@ -23,8 +29,9 @@ use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, S
 use schemas::rejection::{Reason, Rejection};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use topic::topic_id;
 
 /// How long one question to the broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -38,36 +45,6 @@ const UNKNOWN_TOPIC_TRIES: u32 = 4;
 const LAG_EVERY: Duration = Duration::from_secs(5);
 /// Messages between two looks at the clock.
 const MESSAGES_AT_A_TIME: usize = 1000;
-
-/// What this program sets itself, because another value would lose, repeat or corrupt records.
-const OWNED: &[(&str, &str)] = &[
-    ("allow.auto.create.topics", "false"),
-    ("auto.offset.reset", "error"),
-    ("check.crcs", "true"),
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("enable.partition.eof", "true"),
-    ("isolation.level", "read_committed"),
-];
-/// Defaults that bound memory; the configuration may change them.
-const DEFAULTS: &[(&str, &str)] = &[
-    // librdkafka wants a group id even where no group is used. Nothing is ever stored under it.
-    ("group.id", "atcost-ingest"),
-    ("client.id", "atcost"),
-    ("queued.max.messages.kbytes", "32768"),
-    ("fetch.queue.backoff.ms", "50"),
-    ("fetch.wait.max.ms", "100"),
-    ("reconnect.backoff.max.ms", "5000"),
-];
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KafkaConfig {
-    /// `HOST:PORT`, several with commas.
-    pub brokers: String,
-    pub topic: String,
-    /// Properties of librdkafka, passed through: TLS, SASL, tuning.
-    pub properties: BTreeMap<String, String>,
-}
 
 struct Partition {
     stream: Arc<Stream>,
@@ -122,39 +99,10 @@ impl KafkaSource {
     /// Checks the configuration; asks the broker nothing yet.
     ///
     /// # Errors
-    /// A property that librdkafka does not know or that this program sets itself.
+    /// No broker or no topic, a property that librdkafka does not know, or one that this program
+    /// sets itself.
     pub fn new(config: &KafkaConfig) -> Result<Self, IngestError> {
-        if config.brokers.is_empty() || config.topic.is_empty() {
-            return Err(IngestError::Invalid("kafka: brokers and topic must both be given".to_owned()));
-        }
-        let mut client = ClientConfig::new();
-        for (name, value) in DEFAULTS {
-            client.set(*name, *value);
-        }
-        for (name, value) in &config.properties {
-            if matches!(name.as_str(), "bootstrap.servers" | "metadata.broker.list") {
-                return Err(IngestError::Invalid(format!(
-                    "kafka property {name}: give the brokers as kafka.brokers or --brokers"
-                )));
-            }
-            if let Some((_, ours)) = OWNED.iter().find(|(owned, _)| owned == name) {
-                return Err(IngestError::Invalid(format!(
-                    "kafka property {name}: it is always {ours}, because another value could lose or repeat records; remove it from the configuration"
-                )));
-            }
-            client.set(name, value);
-        }
-        for (name, value) in OWNED {
-            client.set(*name, *value);
-        }
-        client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
-        let consumer: BaseConsumer<Context> =
-            client.create_with_context(Context::default()).map_err(|error| match error {
-                KafkaError::ClientConfig(_, reason, name, _) => {
-                    IngestError::Invalid(format!("kafka property {name}: {reason}"))
-                }
-                other => IngestError::Invalid(format!("kafka: {other}")),
-            })?;
+        let consumer = config::consumer(config)?;
         Ok(Self {
             config: config.clone(),
             messages: Messages::of(&consumer),
@@ -583,117 +531,9 @@ fn hand_out(
     Ok(None)
 }
 
-/// What came of a question to the broker, if not an answer.
-enum Answer {
-    Wait(String),
-    Refused(Code),
-}
-
-impl From<KafkaError> for Answer {
-    fn from(error: KafkaError) -> Self {
-        match error.rdkafka_error_code() {
-            Some(code) if severity(code) == Severity::Refused => Self::Refused(code),
-            _ => Self::Wait(error.to_string()),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Severity {
-    /// librdkafka tries again by itself.
-    Passing,
-    /// The same again tomorrow, unless somebody changes something.
-    Refused,
-    /// Neither is certain.
-    Other,
-}
-
-fn severity(code: Code) -> Severity {
-    match code {
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::SSL
-        | Code::TopicAuthorizationFailed
-        | Code::ClusterAuthorizationFailed
-        | Code::InvalidTopic
-        | Code::UnknownTopicOrPartition
-        | Code::UnknownTopic
-        | Code::UnknownPartition => Severity::Refused,
-        Code::BrokerTransportFailure
-        | Code::AllBrokersDown
-        | Code::Resolve
-        | Code::OperationTimedOut
-        | Code::MessageTimedOut
-        | Code::TimedOutQueue
-        | Code::RequestTimedOut
-        | Code::NodeUpdate
-        | Code::WaitingForCoordinator
-        | Code::CoordinatorNotAvailable
-        | Code::NotCoordinator
-        | Code::PollExceeded
-        | Code::LeaderNotAvailable
-        | Code::NotLeaderForPartition
-        | Code::ReplicaNotAvailable
-        | Code::BrokerNotAvailable
-        | Code::NetworkException
-        | Code::FencedLeaderEpoch
-        | Code::UnknownLeaderEpoch
-        | Code::OffsetNotAvailable
-        | Code::KafkaStorageError => Severity::Passing,
-        _ => Severity::Other,
-    }
-}
-
-/// Passes on what librdkafka reports, and remembers the last reason for an error message.
-#[derive(Default)]
-struct Context {
-    reason: Mutex<Option<String>>,
-}
-
-impl Context {
-    fn last_reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is no error.
-        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            return;
-        }
-        tracing::warn!(event = "kafka.error", "Kafka: {reason}");
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-}
-
-impl ConsumerContext for Context {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(property: (&str, &str), expected: &str) {
-        let properties = BTreeMap::from([(property.0.to_owned(), property.1.to_owned())]);
-        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties };
-        let shown = KafkaSource::new(&config).err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(shown.contains(expected) && shown.is_empty() == expected.is_empty(), "{shown}");
-    }
-
-    #[test]
-    fn properties_are_passed_through_unless_they_are_ours() {
-        check(("security.protocol", "ssl"), "");
-        check(("group.id", "another"), "");
-        check(("auto.offset.reset", "earliest"), "auto.offset.reset: it is always error");
-        check(("bootstrap.servers", "elsewhere:9092"), "give the brokers as kafka.brokers");
-        check(("no.such.property", "1"), "no.such.property");
-        check(("security.protocol", "morse"), "security.protocol");
-    }
 
     #[test]
     fn waiting_for_a_broker_ends_when_a_stop_is_asked_for() {
