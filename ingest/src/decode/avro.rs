@@ -10,8 +10,10 @@
 //! scale and precision, and a timestamp our unit, because resolving one as the other would be wrong
 //! by a power of ten without an error.
 
-use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value};
-use super::known::{Encoded, KnownMaps};
+use super::candidate::{
+    Candidate, Correction, EncodedMap, Entries, Found, Integer, Map, Producer, Text, Time, Value,
+};
+use super::map_cache::MapCache;
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::Name;
@@ -211,7 +213,7 @@ impl WriterSchema {
     pub(super) fn read<'a>(
         &self,
         bytes: &'a [u8],
-        known: &'a KnownMaps,
+        maps: &'a MapCache,
         arena: &'a Bump,
         candidate: &mut Candidate<'a>,
     ) -> Result<(), Failure> {
@@ -222,7 +224,7 @@ impl WriterSchema {
             Ok(plan) => plan,
             Err(detail) => return Err(Failure::Incompatible(detail.clone())),
         };
-        let mut reader = Reader { known: Some((self.number, known)), ..Reader::new(nodes, bytes, arena) };
+        let mut reader = Reader { maps: Some((self.number, maps)), ..Reader::new(nodes, bytes, arena) };
         if let Err(failure) = reader.event(*root, candidate) {
             return Err(*failure);
         }
@@ -584,7 +586,7 @@ struct Reader<'a, 'n> {
     /// Whether every text so far was printable ASCII.
     printable: bool,
     /// Maps that came before, and the number that the schema has there.
-    known: Option<(u64, &'a KnownMaps)>,
+    maps: Option<(u64, &'a MapCache)>,
 }
 
 /// What is wrong stands on the heap, so that what is right fits into registers.
@@ -597,7 +599,7 @@ fn invalid<T>(detail: impl Into<String>) -> Read<T> {
 
 impl<'a, 'n> Reader<'a, 'n> {
     fn new(nodes: &'n [Node], bytes: &'a [u8], arena: &'a Bump) -> Self {
-        Self { nodes, bytes, arena, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, known: None }
+        Self { nodes, bytes, arena, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, maps: None }
     }
 
     fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Read<()> {
@@ -736,14 +738,14 @@ impl<'a, 'n> Reader<'a, 'n> {
             other => return Err(mismatch(other, field, Target::Map.what())),
         };
         let mut encoded = None;
-        if let Some((schema, known)) = self.known {
-            let again = known.again(schema, node, &self.bytes[self.at..]).or_else(|| {
-                encoded = self.measure(node).and_then(|bytes| Encoded::new(schema, node, bytes));
-                encoded.and_then(|encoded| Some((known.get(&encoded)?, encoded.len())))
+        if let Some((schema, maps)) = self.maps {
+            let found = maps.recent(schema, node, &self.bytes[self.at..]).or_else(|| {
+                encoded = self.measure(node).and_then(|bytes| EncodedMap::new(schema, node, bytes));
+                encoded.and_then(|encoded| Some((maps.get(&encoded)?, encoded.bytes.len())))
             });
-            if let Some((again, length)) = again {
+            if let Some((cached, length)) = found {
                 self.at += length;
-                *map = Found::Is(Entries::Known(again));
+                *map = Found::Is(Entries::Cached(cached));
                 return Ok(());
             }
         }

@@ -271,7 +271,7 @@ fn map<'a>(field: &str, found: &Map<'a>, arena: &'a Bump) -> Result<Option<MapRe
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("{field} is {what}, not an object of strings")),
-        Found::Is(Entries::Known(map)) => Ok(Some(map.get())),
+        Found::Is(Entries::Cached(map)) => Ok(Some(map.get())),
         Found::Is(Entries::Written { pairs, .. }) => new_map(field, pairs, arena).map(Some),
     }
 }

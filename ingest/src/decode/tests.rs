@@ -4,7 +4,7 @@
 use super::avro::{Failure, WriterSchema};
 use super::candidate::Candidate;
 use super::judge::judge;
-use super::known::KnownMaps;
+use super::map_cache::MapCache;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
 use bumpalo::Bump;
@@ -47,7 +47,7 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
     WriterSchema::parse(writer, &[]).read(
         bytes,
-        &KnownMaps::default(),
+        &MapCache::default(),
         &Bump::new(),
         &mut Candidate::default(),
     )
@@ -58,9 +58,9 @@ fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String)
     let schema = Schema::parse_str(writer).expect("a schema");
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
-    let (known, arena, mut candidate) = (KnownMaps::default(), Bump::new(), Candidate::default());
+    let (maps, arena, mut candidate) = (MapCache::default(), Bump::new(), Candidate::default());
     WriterSchema::parse(writer, &[])
-        .read(&bytes, &known, &arena, &mut candidate)
+        .read(&bytes, &maps, &arena, &mut candidate)
         .map_err(|failure| format!("{failure:?}"))?;
     match judge(&candidate, received_at, &arena) {
         Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),
