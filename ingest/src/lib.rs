@@ -14,10 +14,10 @@
 pub mod pipeline; // the loop: discover, assign, next, decode, commit
 pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod stop; // a clean end, asked for
+pub mod schema; // what a writer's schema means
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source
-pub mod registry; // schema ids: a Confluent-compatible registry, or a table
 pub mod metrics; // what a running ingest counts
 mod error;
 

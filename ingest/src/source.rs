@@ -8,7 +8,7 @@
 //! ended, and covers the record.
 
 use crate::IngestError;
-use crate::decode::avro::WriterSchema;
+use crate::schema::WriterSchema;
 use crate::stop::Stop;
 use schemas::position::{Advance, NextOffset, Offset, Positions, Stream};
 use schemas::rejection::Rejection;

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, bail};
 use ingest::kafka::KafkaConfig;
-use ingest::registry::RegistryConfig;
+use ingest::schema::registry::RegistryConfig;
 use ingest::source::BatchPolicy;
 use serde::Deserialize;
 use std::collections::BTreeMap;

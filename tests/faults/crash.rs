@@ -12,7 +12,7 @@ use crate::work::{at, ledger_before_checkpoint, new_signer, sign, wait};
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
 use ingest::pipeline::{self, Settings};
-use ingest::registry::SchemaTable;
+use ingest::schema::registry::SchemaTable;
 use ingest::source::BatchPolicy;
 use ingest::stop::Stop;
 use ledger::Ledger;

@@ -7,9 +7,9 @@
 use libfuzzer_sys as _;
 
 use ingest::IngestError;
-use ingest::decode::avro::WriterSchema;
 use ingest::decode::{Decoder, KEPT_BYTES, MAX_RECORD_BYTES};
-use ingest::registry::SchemaLookup;
+use ingest::schema::WriterSchema;
+use ingest::schema::registry::SchemaLookup;
 use ingest::source::{Content, Header, RawRef};
 use ingest::stop::Stop;
 use ledger::record::{AddedFile, BatchRecord, Counts, Layout, Moved, RecordKind, TreeHead};

@@ -9,8 +9,8 @@
 use crate::cases;
 use ingest::IngestError;
 use ingest::decode::Decoder;
-use ingest::decode::avro::WriterSchema;
-use ingest::registry::SchemaLookup;
+use ingest::schema::WriterSchema;
+use ingest::schema::registry::SchemaLookup;
 use ingest::source::{Content, Header, RawRef};
 use ingest::stop::Stop;
 use ledger::row::{OutcomeRef, write_headers};

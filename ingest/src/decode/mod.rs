@@ -18,13 +18,14 @@ mod judge; // the rules
 mod map_cache; // maps that came before
 mod json; // strict JSON
 mod cloudevents; // CloudEvents in JSON and in Kafka headers
-pub mod avro; // writer schemas and their data
+pub(crate) mod avro; // Avro data
 
 use crate::IngestError;
-use crate::registry::SchemaLookup;
+use crate::schema::WriterSchema;
+use crate::schema::registry::SchemaLookup;
 use crate::source::{Content, Header, RawRef, header_size};
 use crate::stop::Stop;
-use avro::{Failure, WriterSchema};
+use avro::Failure;
 use bumpalo::Bump;
 use candidate::{Candidate, Data};
 use ledger::row::{OutcomeRef, write_headers};
@@ -265,7 +266,7 @@ fn datum<'a>(
     arena: &'a Bump,
     candidate: &mut Candidate<'a>,
 ) -> Result<(), Rejection> {
-    match schema.read(bytes, maps, arena, candidate) {
+    match avro::read(schema, bytes, maps, arena, candidate) {
         Ok(()) => Ok(()),
         Err(Failure::Incompatible(detail)) => Err(Rejection::new(Reason::SchemaIncompatible, detail)),
         Err(Failure::Invalid(detail)) => Err(Rejection::new(Reason::AvroInvalid, detail)),

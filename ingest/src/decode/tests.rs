@@ -1,10 +1,11 @@
 //! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is
 //! resolved to ours.
 
-use super::avro::{Failure, WriterSchema};
+use super::avro::{self, Failure};
 use super::candidate::Candidate;
 use super::judge::judge;
 use super::map_cache::MapCache;
+use crate::schema::WriterSchema;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
 use bumpalo::Bump;
@@ -45,7 +46,8 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 }
 
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
-    WriterSchema::parse(writer, &[]).read(
+    avro::read(
+        &WriterSchema::parse(writer, &[]),
         bytes,
         &MapCache::default(),
         &Bump::new(),
@@ -59,8 +61,7 @@ fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String)
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
     let (maps, arena, mut candidate) = (MapCache::default(), Bump::new(), Candidate::default());
-    WriterSchema::parse(writer, &[])
-        .read(&bytes, &maps, &arena, &mut candidate)
+    avro::read(&WriterSchema::parse(writer, &[]), &bytes, &maps, &arena, &mut candidate)
         .map_err(|failure| format!("{failure:?}"))?;
     match judge(&candidate, received_at, &arena) {
         Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),

@@ -5,8 +5,8 @@
 //! memory holds.
 
 use super::{Content, Item, Records};
-use crate::decode::avro::WriterSchema;
-use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
+use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, avro, too_large};
+use crate::schema::WriterSchema;
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
 use std::io::{self, BufRead, Read};
@@ -118,7 +118,7 @@ impl Container {
         };
         let schema = WriterSchema::parse(&text, &[]);
         match schema.problem() {
-            Some(problem) if !schema.is_schema() => broken(problem),
+            Some(problem) if schema.plan().is_err() => broken(problem),
             _ => Ok(Header { schema: Arc::new(schema), codec, sync }),
         }
     }
@@ -185,7 +185,7 @@ impl Container {
 
     fn record(&mut self, header: &Header, block: &mut Block) -> Item {
         let rest = &block.data[block.at..];
-        match header.schema.measure(rest) {
+        match avro::measure(&header.schema, rest) {
             Ok(length) => {
                 let offset = self.index;
                 self.index += 1;

@@ -14,7 +14,7 @@ mod disk; // bytes from a disk, digested while they are read
 mod text; // NDJSON lines and JSON values
 
 use crate::IngestError;
-use crate::decode::avro::WriterSchema;
+use crate::schema::WriterSchema;
 use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent};
 use crate::stop::Stop;
 use disk::Disk;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::decode::Decoder;
-use crate::registry::SchemaTable;
+use crate::schema::registry::SchemaTable;
 use apache_avro::types::Value;
 use apache_avro::{Codec, Schema, Writer};
 use ledger::row::OutcomeRef;

@@ -11,7 +11,7 @@ use ingest::files::FilesSource;
 use ingest::kafka::KafkaSource;
 use ingest::metrics::Metrics;
 use ingest::pipeline::{self, Progress, Settings, Summary};
-use ingest::registry::{Registry, SchemaLookup, SchemaTable};
+use ingest::schema::registry::{Registry, SchemaLookup, SchemaTable};
 use ingest::source::Source;
 use ingest::stop::Stop;
 use ledger::watch::Watch;

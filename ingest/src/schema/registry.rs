@@ -8,8 +8,8 @@
 //! Invariant: a record is refused only when the registry itself says that it does not know the id.
 //! A registry that does not answer, or answers nonsense, is waited for.
 
+use super::WriterSchema;
 use crate::IngestError;
-use crate::decode::avro::WriterSchema;
 use crate::stop::Stop;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
