@@ -4,7 +4,7 @@
 //! one bad record must not take its neighbours along, and a block must not unpack to more than
 //! memory holds.
 
-use super::{Content, Item, Records};
+use super::record::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, avro, too_large};
 use crate::schema::WriterSchema;
 use schemas::digest::Sha256Digest;

@@ -3,7 +3,7 @@
 //! These only find where a record begins and ends; what it says is decoded later, strictly. Both
 //! hold at most one record in memory, and of one that is too large only its beginning.
 
-use super::{Content, Item, Records};
+use super::record::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
