@@ -16,7 +16,6 @@ use schemas::time::Instant;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::block_in_place;
 
 #[derive(Debug, Clone)]
@@ -24,8 +23,6 @@ pub struct Settings {
     pub policy: BatchPolicy,
     /// End when everything that was there at the start is in the ledger, rather than wait for more.
     pub until_caught_up: bool,
-    /// How often to look for new partitions or files.
-    pub rediscover_every: Duration,
     /// What is counted on the way.
     pub metrics: Arc<Metrics>,
 }
@@ -76,7 +73,7 @@ pub async fn run(
     let mut before = 0;
     while !stop.is_requested() {
         metrics.turn();
-        if discovered_at.is_none_or(|at| at.elapsed() >= settings.rediscover_every) {
+        if discovered_at.is_none_or(|at| at.elapsed() >= source.rediscover_every()) {
             let Some(streams) = unless_stopped(block_in_place(|| source.discover(stop)))? else { break };
             let positions = ledger.positions(&streams);
             positions.iter().for_each(|(stream, next)| metrics.position(stream, next));
@@ -115,8 +112,7 @@ pub async fn run(
                 let Rows { batch, rejected_by_reason, lost, bytes, .. } = rows;
                 fail::fail_point!("ingest.polled");
                 before = batch.rows();
-                let reached: Vec<_> =
-                    batch.advances().map(|(stream, advance)| (stream.clone(), advance.to)).collect();
+                let moved: Vec<_> = batch.advances().map(|(stream, _)| stream.clone()).collect();
                 let (at, begun) = (clock(), std::time::Instant::now());
                 let committed = ledger.commit(batch, at).await?;
                 let took = begun.elapsed();
@@ -135,7 +131,9 @@ pub async fn run(
                     &committed,
                     &CommitFigures { rejected_by_reason: &rejected_by_reason, lost, bytes, took, at },
                 );
-                reached.iter().for_each(|(stream, next)| metrics.position(stream, *next));
+                let positions = ledger.positions(&moved);
+                positions.iter().for_each(|(stream, next)| metrics.position(stream, next));
+                source.committed(&positions);
                 so_far.received += usage + rejected;
                 so_far.usage += usage;
                 so_far.rejected += rejected;
@@ -227,6 +225,126 @@ impl Sink for Rows<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::registry::SchemaTable;
+    use crate::source::{Content, RawRef};
+    use schemas::digest::Sha256Digest;
+    use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+    use std::time::Duration;
+
+    const EVENT: &[u8] = br#"{"specversion":"1.0","id":"e","source":"//node","type":"m","subject":"s","time":"2025-10-01T00:00:00Z","data":{"value":"1"}}"#;
+    const BATCHES: i64 = 3;
+
+    /// Two streams that have a record in each batch, and what the loop does with them.
+    struct Scripted {
+        every: Duration,
+        streams: [Arc<Stream>; 2],
+        discovered: u32,
+        /// The next offset to hand out.
+        next: i64,
+        durable: Positions,
+    }
+
+    impl Scripted {
+        fn new(every: Duration) -> Self {
+            let origin = Origin::File { digest: Sha256Digest::of(b"a file") };
+            let stream = |partition| Arc::new(Stream { origin: origin.clone(), partition });
+            let streams = [stream(0), stream(1)];
+            Self { every, streams, discovered: 0, next: 0, durable: Positions::default() }
+        }
+
+        /// How far everything has been handed out.
+        fn handed_out(&self) -> Positions {
+            let mut positions = Positions::default();
+            for stream in self.streams.iter().filter(|_| self.next > 0) {
+                positions.set((**stream).clone(), NextOffset(self.next), None);
+            }
+            positions
+        }
+    }
+
+    impl Source for Scripted {
+        fn discover(&mut self, _: &Stop) -> Result<Vec<Stream>, IngestError> {
+            self.discovered += 1;
+            Ok(Vec::new())
+        }
+
+        fn rediscover_every(&self) -> Duration {
+            self.every
+        }
+
+        fn assign(&mut self, _: &Positions, _: &Stop) -> Result<(), IngestError> {
+            Ok(())
+        }
+
+        fn next(
+            &mut self,
+            _: &BatchPolicy,
+            _: &Stop,
+            sink: &mut dyn Sink,
+        ) -> Result<SourceEvent, IngestError> {
+            assert_eq!(
+                self.durable,
+                self.handed_out(),
+                "a batch is asked for when the one before is durable"
+            );
+            if self.next == BATCHES {
+                return Ok(SourceEvent::CaughtUp);
+            }
+            let (offset, from) = (Offset(self.next), NextOffset(self.next));
+            self.next += 1;
+            for stream in &self.streams {
+                sink.record(&Record {
+                    stream,
+                    origin_name: "a file",
+                    offset,
+                    advance: Advance { from, to: offset.next(), identity: None },
+                    produced_at: None,
+                    raw: RawRef { value: Some(EVENT), ..RawRef::default() },
+                    content: Content::Json,
+                })?;
+            }
+            Ok(SourceEvent::Batch)
+        }
+
+        fn committed(&mut self, positions: &Positions) {
+            self.durable = positions.clone();
+        }
+
+        fn lag(&mut self) -> Option<u64> {
+            None
+        }
+    }
+
+    /// Reads a source to its end into a new ledger.
+    async fn ingest(source: &mut dyn Source) -> Summary {
+        let folder = tempfile::tempdir().expect("a folder");
+        Ledger::create(folder.path()).await.expect("a ledger");
+        let mut ledger = Ledger::open(folder.path()).await.expect("a ledger");
+        let mut decoder = Decoder::new(Box::new(SchemaTable::default()), []);
+        let settings =
+            Settings { policy: BatchPolicy::default(), until_caught_up: true, metrics: Arc::default() };
+        let now = || Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
+        run(source, &mut decoder, &mut ledger, &settings, &Stop::default(), now, &mut |_| {})
+            .await
+            .expect("nothing goes wrong")
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_source_is_told_what_is_durable_before_it_is_asked_for_more() {
+        let mut source = Scripted::new(Duration::MAX);
+        let summary = ingest(&mut source).await;
+        assert_eq!((summary.usage, summary.commits), (6, 3));
+        assert_eq!(source.durable, source.handed_out());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_source_says_how_often_it_is_looked_at_for_streams() {
+        for (every, discovered) in [(Duration::MAX, 1), (Duration::ZERO, 4)] {
+            let mut source = Scripted::new(every);
+            ingest(&mut source).await;
+            assert_eq!(source.discovered, discovered, "every {every:?}, in three batches and an end");
+        }
+    }
 
     #[test]
     fn the_clock_is_believed_even_when_it_goes_back() {

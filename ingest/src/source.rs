@@ -24,6 +24,9 @@ pub trait Source: Send {
     /// until `stop`.
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError>;
 
+    /// How long after one look for streams the next is due.
+    fn rediscover_every(&self) -> Duration;
+
     /// Starts the discovered streams at their positions; a stream without one starts at its
     /// beginning.
     ///
@@ -43,6 +46,11 @@ pub trait Source: Send {
         stop: &Stop,
         sink: &mut dyn Sink,
     ) -> Result<SourceEvent, IngestError>;
+
+    /// Everything handed out so far is in the ledger, durably; `positions` has the streams that the
+    /// commit moved, and how far they are read now. A source whose producer waits for that answers
+    /// it here.
+    fn committed(&mut self, _positions: &Positions) {}
 
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;

@@ -324,12 +324,7 @@ async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error:
         let mut source = FilesSource::new(input.join(part))?;
         let mut decoder = Decoder::new(Box::new(SchemaTable::read(&BTreeMap::new())?), []);
         let policy = BatchPolicy { max_records: 15, ..BatchPolicy::default() };
-        let settings = Settings {
-            policy,
-            until_caught_up: true,
-            rediscover_every: Duration::from_secs(60),
-            metrics: Arc::default(),
-        };
+        let settings = Settings { policy, until_caught_up: true, metrics: Arc::default() };
         let mut version = None;
         let mut told = |progress: &pipeline::Progress| {
             if progress.version != version {

@@ -29,11 +29,13 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use walk::{Compression, Format, Found, SUPPORTED, invalid, retry};
 
 /// How much of a file is digested before looking whether to stop.
 const DIGESTED_AT_ONCE: u64 = 64 << 20;
+/// A file that appears should be read soon, and looking at a folder of some thousands is cheap.
+const WALKED_EVERY: Duration = Duration::from_secs(3);
 
 struct Planned {
     file: Found,
@@ -132,6 +134,10 @@ impl Source for FilesSource {
             self.discovered.push(Planned { file, digest, stream: Arc::new(stream), position: 0 });
         }
         Ok(streams)
+    }
+
+    fn rediscover_every(&self) -> Duration {
+        WALKED_EVERY
     }
 
     fn assign(&mut self, positions: &Positions, _stop: &Stop) -> Result<(), IngestError> {

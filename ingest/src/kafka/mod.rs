@@ -43,6 +43,8 @@ const REACH_WITHIN: Duration = Duration::from_secs(15);
 /// A topic that was just created is unknown to some brokers for a moment.
 const UNKNOWN_TOPIC_TRIES: u32 = 4;
 const LAG_EVERY: Duration = Duration::from_secs(5);
+/// Partitions are added once in a year, and the broker is asked for them.
+const LISTED_EVERY: Duration = Duration::from_secs(60);
 /// Messages between two looks at the clock.
 const MESSAGES_AT_A_TIME: usize = 1000;
 
@@ -352,6 +354,10 @@ impl Source for KafkaSource {
         self.discovered = discovered;
         self.cluster = Some(cluster);
         Ok(streams)
+    }
+
+    fn rediscover_every(&self) -> Duration {
+        LISTED_EVERY
     }
 
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError> {

@@ -67,10 +67,6 @@ pub async fn ingest(
         ),
     };
     let mut decoder = decoder(config)?;
-    let rediscover_every = match from {
-        Input::Files(_) => Duration::from_secs(3),
-        Input::Kafka { .. } => Duration::from_secs(60),
-    };
     let metrics = Arc::new(Metrics::default());
     let _endpoint = listening
         .map(|listening| {
@@ -82,7 +78,7 @@ pub async fn ingest(
             )
         })
         .transpose()?;
-    let settings = Settings { policy: config.policy, until_caught_up, rediscover_every, metrics };
+    let settings = Settings { policy: config.policy, until_caught_up, metrics };
     tracing::info!(event = "ingest.started", ledger = %config.ledger.display(), %shard, version = ledger.version(), "reading {from}");
     let mut line = ProgressLine::new();
     let summary = pipeline::run(
