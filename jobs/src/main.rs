@@ -263,7 +263,7 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
                 .map(|(reason, count)| (reason.to_string(), json!(count)))
                 .collect();
             let value = json!({
-                "received": summary.received, "usage": summary.usage, "rejected": summary.rejected, "gaps": summary.gaps,
+                "received": summary.received(), "usage": summary.counts.usage, "rejected": summary.counts.rejected, "gaps": summary.counts.gaps,
                 "rejected_by_reason": reasons,
                 "duplicates": summary.repeats.map(|repeats| repeats.duplicates), "conflicts": summary.repeats.map(|repeats| repeats.conflicts),
                 "commits": summary.commits, "ledger_version": summary.version,
@@ -271,9 +271,9 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             show(cli, &value, || {
                 let mut text = format!(
                     "received {} = usage {} + rejected {}, in {}\n",
-                    summary.received,
-                    summary.usage,
-                    summary.rejected,
+                    summary.received(),
+                    summary.counts.usage,
+                    summary.counts.rejected,
                     plural(summary.commits, "commit", "commits")
                 );
                 let rows: Vec<Vec<String>> = summary
@@ -293,10 +293,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
                         repeats.duplicates, repeats.conflicts
                     ));
                 }
-                if summary.gaps > 0 {
+                if summary.counts.gaps > 0 {
                     text.push_str(&format!(
                         "! {}: records were gone before they could be read; `atcost doctor` says where\n",
-                        plural(summary.gaps, "gap", "gaps")
+                        plural(summary.counts.gaps, "gap", "gaps")
                     ));
                 }
                 text

@@ -107,14 +107,14 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
 
     let ingested =
         verbs::ingest::ingest(&config, &from, Shard::WHOLE, true, &std::sync::Arc::default()).await?;
-    if ingested.received < expected.records {
+    if ingested.received() < expected.records {
         bail!(
             "{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again",
-            ingested.received,
+            ingested.received(),
             expected.records
         );
     }
-    steps.done(&format!("{} records in the ledger, in {} commits", ingested.received, ingested.commits));
+    steps.done(&format!("{} records in the ledger, in {} commits", ingested.received(), ingested.commits));
 
     let month = BillingMonth::parse(MONTH).expect("MONTH is a month");
     let rated = verbs::rate::rate(&config, month, &Cut::default()).await?;

@@ -14,6 +14,7 @@ use ingest::pipeline::{self, Progress, Settings, Summary};
 use ingest::schema::registry::{Registry, SchemaLookup, SchemaTable};
 use ingest::source::Source;
 use ingest::stop::Stop;
+use ledger::row::Counts;
 use ledger::watch::Watch;
 use ledger::{ErrorKind, Ledger};
 use schemas::position::Shard;
@@ -99,10 +100,11 @@ pub async fn ingest(
 fn tell_end(summary: &Result<Summary, IngestError>) {
     match summary {
         Ok(summary) => {
-            let Summary { received, usage, rejected, gaps, commits, .. } = summary;
+            let Counts { usage, rejected, gaps } = summary.counts;
+            let Summary { commits, .. } = summary;
             tracing::info!(
                 event = "ingest.stopped",
-                received,
+                received = summary.received(),
                 usage,
                 rejected,
                 gaps,
@@ -169,11 +171,13 @@ impl ProgressLine {
         }
         self.shown = Some(Instant::now());
         let seconds = self.started.elapsed().as_millis().max(1);
-        let rate = u128::from(progress.received) * 1000 / seconds;
+        let rate = u128::from(progress.received()) * 1000 / seconds;
         let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
         let line = format!(
             "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
-            progress.received, progress.rejected, progress.gaps
+            progress.received(),
+            progress.counts.rejected,
+            progress.counts.gaps
         );
         let mut stderr = std::io::stderr().lock();
         // A progress line that cannot be shown is no reason to stop.
