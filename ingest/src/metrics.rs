@@ -1,4 +1,4 @@
-//! What a running ingest counts, for whoever watches it: plain numbers that one side adds to and
+//! The counts of a running ingest, for whoever watches it: plain numbers that one side adds to and
 //! the other reads.
 //!
 //! It decides nothing and shows nothing; the `jobs` crate puts the numbers into words and on the
@@ -206,7 +206,7 @@ impl Metrics {
         }
     }
 
-    /// What the broker has of its partitions.
+    /// The offsets that the broker has of its partitions.
     pub fn watermarks(&self, watermarks: Vec<Watermarks>) {
         let mut partitions = self.partitions();
         for Watermarks { stream, low, high } in watermarks {

@@ -25,11 +25,11 @@ pub struct Settings {
     pub policy: BatchPolicy,
     /// End when everything that was there at the start is in the ledger, rather than wait for more.
     pub until_caught_up: bool,
-    /// What is counted on the way.
+    /// Counts on the way, for whoever watches.
     pub metrics: Arc<Metrics>,
 }
 
-/// What this run has committed so far.
+/// The commits of this run so far, added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
     pub counts: Counts,
@@ -45,7 +45,7 @@ pub struct Progress {
     pub lag: Option<u64>,
 }
 
-/// What a whole run has committed.
+/// The commits of a whole run.
 pub type Summary = Progress;
 
 impl Progress {

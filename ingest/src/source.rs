@@ -1,4 +1,4 @@
-//! What a source of records is, and what it hands out.
+//! Sources of records: what one must be able to do, and what it hands out.
 //!
 //! A source knows nothing of events: it hands out bytes with their coordinates and says what it
 //! knows about their encoding. The bytes are lent, so that a record is decoded where it was read to
@@ -38,8 +38,8 @@ pub trait Source: Send {
     /// [`PATIENCE`](crate::stop::PATIENCE) once a stop is asked for.
     ///
     /// # Errors
-    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the
-    /// sink has got then is no batch.
+    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. The
+    /// records that the sink has got then are no batch.
     fn next(
         &mut self,
         policy: &BatchPolicy,
@@ -55,14 +55,14 @@ pub trait Source: Send {
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;
 
-    /// What the broker has of each assigned partition, as last asked; nothing for a source without
-    /// a broker.
+    /// The offsets that the broker has of each assigned partition, as last asked; nothing for a
+    /// source without a broker.
     fn watermarks(&self) -> Vec<Watermarks> {
         Vec::new()
     }
 }
 
-/// What the broker has of a stream.
+/// The offsets that the broker has of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watermarks {
     pub stream: Stream,
@@ -112,7 +112,8 @@ pub trait Sink {
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     pub stream: &'a Arc<Stream>,
-    /// What people call the origin: the topic, or the file's path below the ingested folder.
+    /// The name that people have for the origin: the topic, or the file's path below the ingested
+    /// folder.
     pub origin_name: &'a str,
     pub offset: Offset,
     /// From the position of its stream before it to the one after it.
@@ -151,7 +152,7 @@ impl RawRef<'_> {
     }
 }
 
-/// What is known about a record's encoding before it is decoded.
+/// As much as is known about a record's encoding before it is decoded.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
     /// A Kafka message: its headers and first bytes tell.

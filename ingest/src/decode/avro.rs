@@ -85,7 +85,7 @@ struct Reader<'a, 'n> {
     maps: Option<(u64, &'a MapCache)>,
 }
 
-/// What is wrong stands on the heap, so that what is right fits into registers.
+/// A failure stands on the heap, so that what is right fits into registers.
 type Read<T> = Result<T, Box<Failure>>;
 
 #[cold]
@@ -324,7 +324,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     fn block(&mut self) -> Read<Option<u64>> {
         let count = self.long()?;
         if count < 0 {
-            // The block's size in bytes follows; it is of use only for skipping without a schema.
+            // The block's size in bytes follows; only a reader without a schema needs it.
             self.long()?;
         }
         match count.unsigned_abs() {

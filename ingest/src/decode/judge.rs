@@ -19,8 +19,8 @@ use std::borrow::Cow;
 /// How far a producer's clock may be ahead.
 const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// What is right, or the way out. `Result::map_err` is a call that moves its argument, and here are
-/// ten of them for every event.
+/// The value if it is right, else the way out. `Result::map_err` is a call that moves its argument,
+/// and here are ten of them for every event.
 macro_rules! or_refuse {
     ($judged:expr, $reason:expr, $detail:expr) => {
         match $judged {
@@ -194,7 +194,7 @@ fn checked<'a>(found: &Text<'a>) -> &'a str {
     match found {
         Found::Is(text) => text,
         Found::Absent | Found::Wrong(_) => {
-            unreachable!("an attribute that is absent or no text was refused above")
+            unreachable!("an attribute that is absent or not a string was refused above")
         }
     }
 }

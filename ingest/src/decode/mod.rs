@@ -46,11 +46,11 @@ pub const KEPT_BYTES: usize = 64 << 10;
 pub struct Decoder {
     schemas: Schemas,
     maps: MapCache,
-    /// What is made for one record and does not stand in it.
+    /// Everything that is made for one record and does not stand in it.
     arena: Bump,
 }
 
-/// What Avro needs: schemas by fingerprint, and where to ask for schemas by id.
+/// The schemas of Avro data: by fingerprint, and where to ask for them by id.
 struct Schemas {
     by_fingerprint: HashMap<u64, Arc<WriterSchema>>,
     by_id: Box<dyn SchemaLookup>,

@@ -55,7 +55,7 @@ fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
     )
 }
 
-/// What `shown` makes of the event.
+/// The event, as `shown` shows it.
 fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String) -> Result<String, String> {
     let schema = Schema::parse_str(writer).expect("a schema");
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");

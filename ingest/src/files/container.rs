@@ -55,7 +55,7 @@ enum Codec {
     Xz,
 }
 
-/// What is wrong, and the bytes that show it.
+/// A fault of the file, and the bytes that show it.
 struct Broken {
     detail: String,
     bytes: Vec<u8>,

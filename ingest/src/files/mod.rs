@@ -50,14 +50,14 @@ struct Opened {
     records: Box<dyn Records>,
 }
 
-/// What is compared to see whether a path still has the same file, before its bytes are: device,
-/// inode, length, and when it was written.
+/// Device, inode, length, and when it was written: compared, before the bytes are, to see whether a
+/// path still has the same file.
 type Identity = (u64, u64, u64, i64, i64);
 
 pub struct FilesSource {
     root: PathBuf,
     shard: Shard,
-    /// What each path was when it was last digested.
+    /// The file at each path when it was last digested.
     seen: HashMap<PathBuf, Identity>,
     by_digest: HashMap<Sha256Digest, Arc<str>>,
     discovered: Vec<Planned>,
@@ -178,7 +178,7 @@ impl Source for FilesSource {
                     let read = opened.disk.finish().map_err(|error| retry(path, &error))?;
                     if read != opened.planned.digest {
                         return Err(IngestError::Invalid(format!(
-                            "{}: it changed while it was read; write files under a name that ends in .tmp or .part and rename them when they are complete. What was not yet committed was not kept; run again",
+                            "{}: it changed while it was read; write files under a name that ends in .tmp or .part and rename them when they are complete. Records that were not yet committed were not kept; run again",
                             path.display()
                         )));
                     }

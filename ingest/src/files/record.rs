@@ -7,7 +7,7 @@ use crate::schema::WriterSchema;
 use schemas::rejection::{Reason, Rejection};
 use std::sync::Arc;
 
-/// What a record of a file is.
+/// How a record of a file is encoded; or why it is refused.
 pub enum Content {
     Json,
     Avro(Arc<WriterSchema>),
@@ -28,7 +28,7 @@ impl Item {
         Self { offset, next: offset + 1, value, content }
     }
 
-    /// What is left of a file that cannot be read on; `value` is the beginning of it.
+    /// The rest of a file that cannot be read on; `value` is the beginning of it.
     pub fn broken(offset: i64, mut value: Vec<u8>, reason: Reason, detail: String) -> Self {
         value.truncate(KEPT_BYTES);
         Self { offset, next: offset + 1, value, content: Content::Refused(Rejection::new(reason, detail)) }

@@ -1,4 +1,4 @@
-//! Which files there are below a path, and which format and compression the name of each promises.
+//! The files below a path, and the format and compression that the name of each promises.
 //!
 //! It opens none of them. Hidden files and unfinished ones are stepped over.
 //!

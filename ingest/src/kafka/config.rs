@@ -1,4 +1,4 @@
-//! What may be configured of a Kafka client, and the consumer that is made of it.
+//! The configuration of a Kafka client, and the consumer that is made of it.
 //!
 //! It asks the broker nothing, and knows properties, not topics.
 //!
@@ -13,7 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What this program sets itself, because another value would lose, repeat or corrupt records.
+/// Properties that this program sets itself, because another value would lose, repeat or corrupt
+/// records.
 const OWNED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "false"),
     ("auto.offset.reset", "error"),

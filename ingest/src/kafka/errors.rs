@@ -1,10 +1,10 @@
-//! What an error of librdkafka means for whoever waits: whether trying again can help.
+//! Errors of librdkafka, by whether trying again can help.
 //!
 //! It only tells them apart; what is done about one is decided where it arises.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// What came of a question to the broker, if not an answer.
+/// The outcome of a question to the broker, if not an answer.
 pub enum Answer {
     Wait(String),
     Refused(Code),

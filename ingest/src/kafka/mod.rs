@@ -78,7 +78,8 @@ pub struct KafkaSource {
     reach_within: Duration,
 }
 
-/// What the broker has of each partition of the topic, for comparison with the ledger's positions.
+/// The offsets that the broker has of each partition of the topic, for comparison with the ledger's
+/// positions.
 ///
 /// # Errors
 /// When there is no answer within that time, and as [`Source::discover`].
@@ -502,7 +503,7 @@ fn hand_out(
         return Ok(Some(error));
     }
     let Some(state) = partitions.get_mut(&message.partition()) else { return Ok(None) };
-    // What was fetched before a new assignment may still arrive.
+    // A message that was fetched before a new assignment may still arrive.
     if message.offset() < state.next {
         return Ok(None);
     }
@@ -516,7 +517,7 @@ fn hand_out(
     let content = match message.read_headers(&mut headers) {
         Ok(()) => Content::Message,
         Err(code) => {
-            // What stands in headers may change what a record means.
+            // A header may change what a record means.
             let digest = Sha256Digest::of(message.value().unwrap_or_default());
             let detail = format!(
                 "the record's headers cannot be read ({code}): at most 100,000 are; none of them is kept, the SHA-256 of the whole value is {digest}"

@@ -1,4 +1,4 @@
-//! Which topic it is: the id that Kafka gives a topic when it is created and to no other ever again
+//! The id of a topic: Kafka gives it when the topic is created, and to no other ever again
 //! (KIP-516).
 //!
 //! The Rust client does not ask for it, librdkafka's administration does, so this calls librdkafka.
@@ -123,7 +123,7 @@ impl<T> Owned<T> {
     /// When `pointer` is null.
     ///
     /// # Safety
-    /// What is pointed at belongs to the caller, is given back by `destroy`, and by nothing else.
+    /// The thing pointed at belongs to the caller, is given back by `destroy`, and by nothing else.
     unsafe fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> KafkaResult<Self> {
         let pointer = NonNull::new(pointer)
             .ok_or_else(|| KafkaError::AdminOpCreation("librdkafka gave nothing".to_owned()))?;

@@ -42,7 +42,7 @@ impl WriterSchema {
         let fingerprints = parsed.as_ref().map_or_else(|_| Vec::new(), |_| fingerprints(json, references));
         let plan = parsed
             .and_then(|(schema, others)| Plan::new(&schema, &others))
-            .map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
+            .map_err(|detail| format!("the writer's schema is not an Avro schema: {detail}"));
         let incompatible = match &plan {
             Ok(plan) => resolve::event(plan).err(),
             Err(detail) => Some(detail.clone()),
@@ -60,8 +60,8 @@ impl WriterSchema {
         }
     }
 
-    /// What producers put before their data in single-object encoding: CRC-64-AVRO of the schema's
-    /// parsing canonical form.
+    /// The numbers that producers put before their data in single-object encoding: CRC-64-AVRO of
+    /// the schema's parsing canonical form.
     ///
     /// There may be two. The specification's form has neither logical types nor precision and
     /// scale; that of Rust's apache-avro keeps the latter, and producers that use it are in the
@@ -83,7 +83,7 @@ impl WriterSchema {
     /// The tree to read data by; or why the text is no schema.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// The fault of the text.
     pub(crate) fn plan(&self) -> Result<&Plan, &str> {
         self.plan.as_ref().map_err(String::as_str)
     }

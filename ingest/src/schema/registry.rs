@@ -36,7 +36,7 @@ pub trait SchemaLookup: Send {
     /// [`IngestError::Stopped`] when a stop is asked for while waiting for an answer.
     fn by_id(&mut self, id: u32, stop: &Stop) -> Result<Option<Arc<WriterSchema>>, IngestError>;
 
-    /// Who was asked, for a sentence.
+    /// The one that was asked, for a sentence.
     fn name(&self) -> String;
 }
 
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_schema_is_known_but_of_no_use() {
+    fn another_kind_of_schema_is_known_and_cannot_be_used() {
         let (url, _asked) =
             server(vec![(200, r#"{"schema":"syntax = \"proto3\";","schemaType":"PROTOBUF"}"#.to_owned())]);
         let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");

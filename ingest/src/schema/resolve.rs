@@ -8,7 +8,7 @@
 
 use super::plan::{Node, Plan};
 
-/// What a field of ours may be read from.
+/// The kinds of value that a field of ours may be read from.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
     Text,
