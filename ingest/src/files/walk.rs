@@ -40,43 +40,50 @@ pub struct Found {
 /// # Errors
 /// Where something cannot be read, or is no file of a kind that is read.
 pub fn walk(root: &Path) -> Result<Vec<Found>, IngestError> {
-    let mut files = Vec::new();
     let kind = fs::metadata(root).map_err(|error| invalid(root, &error))?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(no_file(root));
-    }
-    if kind.is_file() {
-        let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        files.push((root.to_owned(), name));
+    let mut files = if kind.is_file() {
+        vec![(root.to_owned(), name_of(root))]
+    } else if kind.is_dir() {
+        below(root)?
     } else {
-        let mut folders = vec![(root.to_owned(), String::new())];
-        let mut visited = HashSet::new();
-        while let Some((folder, prefix)) = folders.pop() {
-            // A link may lead back to a folder above it.
-            if !visited.insert(fs::canonicalize(&folder).map_err(|error| retry(&folder, &error))?) {
+        return Err(no_file(root));
+    };
+    files.sort_by(|(_, one), (_, other)| one.as_bytes().cmp(other.as_bytes()));
+    files.into_iter().map(|(path, name)| found(path, &name)).collect()
+}
+
+/// The files below a folder, and their names there, in no order.
+fn below(root: &Path) -> Result<Vec<(PathBuf, String)>, IngestError> {
+    let mut files = Vec::new();
+    let mut folders = vec![(root.to_owned(), String::new())];
+    let mut visited = HashSet::new();
+    while let Some((folder, prefix)) = folders.pop() {
+        // A link may lead back to a folder above it.
+        if !visited.insert(fs::canonicalize(&folder).map_err(|error| retry(&folder, &error))?) {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).map_err(|error| retry(&folder, &error))? {
+            let path = entry.map_err(|error| retry(&folder, &error))?.path();
+            let name = name_of(&path);
+            if name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part") {
                 continue;
             }
-            for entry in fs::read_dir(&folder).map_err(|error| retry(&folder, &error))? {
-                let path = entry.map_err(|error| retry(&folder, &error))?.path();
-                let name =
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                if name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part") {
-                    continue;
-                }
-                let below = format!("{prefix}{name}");
-                let kind = fs::metadata(&path).map_err(|error| retry(&path, &error))?.file_type();
-                if kind.is_dir() {
-                    folders.push((path, below + "/"));
-                } else if kind.is_file() {
-                    files.push((path, below));
-                } else {
-                    return Err(no_file(&path));
-                }
+            let below = format!("{prefix}{name}");
+            let kind = fs::metadata(&path).map_err(|error| retry(&path, &error))?.file_type();
+            if kind.is_dir() {
+                folders.push((path, below + "/"));
+            } else if kind.is_file() {
+                files.push((path, below));
+            } else {
+                return Err(no_file(&path));
             }
         }
     }
-    files.sort_by(|(_, one), (_, other)| one.as_bytes().cmp(other.as_bytes()));
-    files.into_iter().map(|(path, name)| found(path, &name)).collect()
+    Ok(files)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn found(path: PathBuf, name: &str) -> Result<Found, IngestError> {

@@ -318,6 +318,62 @@ impl KafkaSource {
         self.assign_all()
     }
 
+    /// Hands out messages that have arrived, or waits for one, no longer than `patience`. Gives back
+    /// the error that stands in the place of one, and ends there.
+    fn hand_out_some(
+        &mut self,
+        policy: &BatchPolicy,
+        patience: Duration,
+        batch: &mut Batch<'_>,
+    ) -> Result<Option<KafkaError>, IngestError> {
+        let (partitions, topic) = (&mut self.partitions, &self.config.topic);
+        let mut arrived = 0;
+        while arrived < MESSAGES_AT_A_TIME
+            && !batch.is_full(policy)
+            && let Some(message) = self.messages.next()
+        {
+            arrived += 1;
+            let error = hand_out(&message, partitions, self.identity, topic, batch)?;
+            if error.is_some() {
+                return Ok(error);
+            }
+        }
+        if arrived > 0 {
+            return Ok(None);
+        }
+        match self.consumer.poll(patience) {
+            None => Ok(None),
+            Some(Ok(message)) => {
+                hand_out(&Message::polled(&message), partitions, self.identity, topic, batch)
+            }
+            Some(Err(error)) => Ok(Some(error)),
+        }
+    }
+
+    /// Does what an error in the place of a message asks for, or ends the run.
+    fn meet(&mut self, error: &KafkaError, stop: &Stop) -> Result<(), IngestError> {
+        if let KafkaError::PartitionEOF(partition) = error {
+            if let Some(state) = self.partitions.get_mut(partition) {
+                state.at_end = true;
+            }
+            return Ok(());
+        }
+        match error.rdkafka_error_code().map(|code| (code, severity(code))) {
+            Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop),
+            // A handshake that once worked and now fails is most often a broker that is being
+            // restarted.
+            Some((Code::SSL, _)) => Ok(()),
+            Some((code, Severity::Refused)) => Err(self.refused(code)),
+            // librdkafka tries again by itself; the context has logged it.
+            Some((_, Severity::Passing)) => Ok(()),
+            // A damaged batch, for one, would be stepped over if this went on.
+            _ => Err(IngestError::Retry(format!(
+                "kafka topic {}: {error}; what was committed stays, run again",
+                self.config.topic
+            ))),
+        }
+    }
+
     fn push_gaps(&mut self, batch: &mut Batch<'_>) -> Result<(), IngestError> {
         while let Some((partition, from, until)) = self.gaps.pop_front() {
             let Some(state) = self.partitions.get(&partition) else { continue };
@@ -401,60 +457,12 @@ impl Source for KafkaSource {
                 break;
             }
             let was_empty = batch.is_empty();
-            let mut error = None;
-            let mut arrived = 0;
-            while arrived < MESSAGES_AT_A_TIME
-                && !batch.is_full(policy)
-                && let Some(message) = self.messages.next()
-            {
-                arrived += 1;
-                error =
-                    hand_out(&message, &mut self.partitions, self.identity, &self.config.topic, &mut batch)?;
-                if error.is_some() {
-                    break;
-                }
-            }
-            if arrived == 0 {
-                match self.consumer.poll((patience - age).min(PATIENCE)) {
-                    None => {}
-                    Some(Ok(message)) => {
-                        error = hand_out(
-                            &Message::polled(&message),
-                            &mut self.partitions,
-                            self.identity,
-                            &self.config.topic,
-                            &mut batch,
-                        )?
-                    }
-                    Some(Err(other)) => error = Some(other),
-                }
-            }
+            let error = self.hand_out_some(policy, (patience - age).min(PATIENCE), &mut batch)?;
             if was_empty && !batch.is_empty() {
                 begun = Instant::now();
             }
-            match error {
-                None => {}
-                Some(KafkaError::PartitionEOF(partition)) => {
-                    if let Some(state) = self.partitions.get_mut(&partition) {
-                        state.at_end = true;
-                    }
-                }
-                Some(error) => match error.rdkafka_error_code().map(|code| (code, severity(code))) {
-                    Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop)?,
-                    // A handshake that once worked and now fails is most often a broker that is
-                    // being restarted.
-                    Some((Code::SSL, _)) => {}
-                    Some((code, Severity::Refused)) => return Err(self.refused(code)),
-                    // librdkafka tries again by itself; the context has logged it.
-                    Some((_, Severity::Passing)) => {}
-                    // A damaged batch, for one, would be stepped over if this went on.
-                    _ => {
-                        return Err(IngestError::Retry(format!(
-                            "kafka topic {}: {error}; what was committed stays, run again",
-                            self.config.topic
-                        )));
-                    }
-                },
+            if let Some(error) = error {
+                self.meet(&error, stop)?;
             }
         }
         if batch.is_empty() {
