@@ -81,7 +81,7 @@ fn record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Result<(),
     for (name, target, nullable, required) in fields {
         let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
         match written.iter().find(|field| field.name == *name) {
-            Some(field) => field(nodes, field.node, &path, *target, *nullable)?,
+            Some(found) => field(nodes, found.node, &path, *target, *nullable)?,
             None if *required => {
                 return Err(format!(
                     "the writer's schema has no field {path}, and usage_event.v1 has no default for it"
