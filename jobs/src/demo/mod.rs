@@ -5,7 +5,10 @@
 //! rule of its own about events or money.
 
 // Modules in reading order.
-mod generate; // every record of the month, and what must come out
+mod world; // who there is, and what they use
+mod expected; // what must come out
+mod records; // every record of the month
+mod files; // the records in files
 mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
@@ -89,9 +92,9 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         None => {
             let events = folder.join("events");
             make_folder(&events)?;
-            let expected = generate::write(&events)
+            let expected = files::write(&events)
                 .with_context(|| format!("the events cannot be written to {}", events.display()))?;
-            steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
+            steps.done(&format!("{} records in {} files", expected.records, records::FILES.len()));
             (expected, Input::Files(events.clone()), Origin::Files(events))
         }
         Some((brokers, topic)) => {

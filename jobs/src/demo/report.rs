@@ -7,7 +7,7 @@
 //! Invariant: no line is wider than 100 columns, except the commands at the end, which are one line
 //! each so that they can be pasted.
 
-use super::generate::{Expected, MALFORMED};
+use super::expected::{Expected, MALFORMED};
 use crate::show::{Align, Verdict, table};
 use anyhow::Context as _;
 use ingest::pipeline::Summary;

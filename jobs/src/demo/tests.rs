@@ -1,4 +1,5 @@
-use super::generate::{self, MALFORMED};
+use super::expected::MALFORMED;
+use super::records::{self, FILES};
 use super::*;
 use rating::catalog::{Catalog, CatalogFiles, CustomerKind};
 use schemas::digest::Sha256Digest;
@@ -17,7 +18,7 @@ fn catalog() -> Catalog {
 fn the_records_are_the_same_bytes_everywhere_and_add_up() {
     let mut digest = Sha256Digest::of(b"");
     let (mut records, mut files) = (0, BTreeSet::new());
-    let expected = generate::records(|record| {
+    let expected = records::records(|record| {
         records += 1;
         files.insert(record.file);
         assert!(!record.bytes.contains(&b'\n') && !record.bytes.is_empty(), "a record is a line");
@@ -34,7 +35,7 @@ fn the_records_are_the_same_bytes_everywhere_and_add_up() {
         "the records have changed; if that was meant, this is their new digest"
     );
 
-    assert_eq!((expected.records, files.len()), (records, generate::FILES.len()));
+    assert_eq!((expected.records, files.len()), (records, FILES.len()));
     assert!(expected.records >= 300_000, "{expected:?}");
     assert_eq!(expected.usage() + expected.rejected_total(), expected.records);
     let kinds: BTreeSet<_> = MALFORMED.iter().map(|(reason, _)| *reason).collect();
@@ -57,7 +58,7 @@ fn the_generator_and_the_catalog_mean_the_same_world() {
         (kinds(CustomerKind::Customer), kinds(CustomerKind::Partner), kinds(CustomerKind::Internal)),
         (4, 1, 1)
     );
-    let expected = generate::records(|_| Ok::<(), ()>(())).expect("the sink does not fail");
+    let expected = records::records(|_| Ok::<(), ()>(())).expect("the sink does not fail");
     let metered: BTreeSet<&str> = catalog
         .providers
         .values()
