@@ -57,7 +57,7 @@ pub const ALARMS: &[&str] = &[
 /// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat
 /// what this program says.
 const DEFAULT: &str =
-    "warn,jobs::metrics=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
+    "warn,jobs::serve=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
 
 /// How often each of [`ALARMS`] was logged, and the last of them.
 #[derive(Debug, Default)]

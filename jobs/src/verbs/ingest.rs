@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::config::Config;
 use crate::log::Alarms;
-use crate::metrics::listen;
+use crate::serve::listen;
 use anyhow::Context as _;
 use ingest::IngestError;
 use ingest::decode::Decoder;
