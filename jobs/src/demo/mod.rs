@@ -13,18 +13,20 @@ mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
 use crate::config::Config;
-use crate::show::{Format, Verdict, json_document, printable, printable_lines};
+use crate::show::printable;
 use crate::verbs;
 use crate::verbs::catalog::Published;
 use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
-use report::{Origin, Outcome, Report};
+use report::{Origin, Outcome};
 use schemas::position::Shard;
 use schemas::time::BillingMonth;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+
+pub use report::Report;
 
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
@@ -32,7 +34,6 @@ pub struct DemoOptions {
     pub folder: PathBuf,
     /// Takes the events through Kafka rather than through files.
     pub brokers: Option<String>,
-    pub format: Format,
 }
 
 /// The catalog as people would keep it in git.
@@ -55,20 +56,11 @@ const MARK: &str = ".atcost-demo";
 /// What a demo makes in its folder, and removes when it runs again. Nothing else there is touched.
 const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
 
-/// Runs the demo and prints its report.
+/// Runs the demo.
 ///
 /// # Errors
 /// When the folder is somebody else's, or a step fails.
-pub async fn run(options: &DemoOptions) -> anyhow::Result<Verdict> {
-    let report = carry_out(options).await?;
-    match options.format {
-        Format::Table => print!("{}", printable_lines(&report.text)),
-        Format::Json => println!("{}", json_document(&report.json)),
-    }
-    Ok(report.verdict)
-}
-
-async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
+pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
     let folder = options.folder.as_path();
     let mut steps = Steps::new();
     refuse_what_is_no_demo(folder)?;
@@ -82,7 +74,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         }
     };
     prepare(folder)?;
-    let config = verbs::init::init(&folder.join("atcost.toml")).await?;
+    let config = verbs::init::init(&folder.join("atcost.toml")).await?.config;
     steps.done(&format!("an empty ledger in {}", folder.display()));
 
     publish(&config, &folder.join("catalog")).await?;

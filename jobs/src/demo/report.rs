@@ -8,7 +8,7 @@
 //! each so that they can be pasted.
 
 use super::expected::{Expected, MALFORMED};
-use crate::show::{Align, Verdict, table};
+use crate::show::{Align, Answer, Verdict, table};
 use anyhow::Context as _;
 use ingest::pipeline::Summary;
 use rating::allocation::Kind;
@@ -41,9 +41,23 @@ pub enum Origin {
 }
 
 pub struct Report {
-    pub text: String,
-    pub json: serde_json::Value,
-    pub verdict: Verdict,
+    text: String,
+    json: serde_json::Value,
+    verdict: Verdict,
+}
+
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(self.json.clone())
+    }
+
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
 }
 
 /// # Errors

@@ -1,6 +1,7 @@
 use super::expected::MALFORMED;
 use super::records::{self, FILES};
 use super::*;
+use crate::show::{Answer as _, Verdict};
 use rating::catalog::{Catalog, CatalogFiles, CustomerKind};
 use schemas::digest::Sha256Digest;
 use schemas::id::Subject;
@@ -96,12 +97,12 @@ fn only_what_a_demo_has_made_is_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_in_comes_out_and_the_report_fits_a_terminal() {
     let folder = tempfile::tempdir().expect("the machine has room for a folder");
-    let options = DemoOptions { folder: folder.path().join("demo"), brokers: None, format: Format::Table };
-    let report = carry_out(&options).await.expect("the demo runs");
-    assert_eq!(report.verdict, Verdict::Fine, "{}", report.text);
-    assert_eq!(report.json["agrees"], true);
+    let options = DemoOptions { folder: folder.path().join("demo"), brokers: None };
+    let report = run(&options).await.expect("the demo runs");
+    assert_eq!(report.verdict(), Verdict::Fine, "{}", report.text());
+    assert_eq!(report.json().expect("JSON")["agrees"], true);
     let place = folder.path().display().to_string();
-    for line in report.text.lines().filter(|line| !line.contains(&place)) {
+    for line in report.text().lines().filter(|line| !line.contains(&place)) {
         assert!(line.chars().count() <= 100, "{line}");
     }
 }

@@ -28,3 +28,29 @@ pub enum Verdict {
     /// Something does not agree; exit status 1.
     Discrepancy,
 }
+
+/// A verb's result, in both forms.
+pub trait Answer {
+    /// # Errors
+    /// When it cannot be said in JSON.
+    fn json(&self) -> anyhow::Result<serde_json::Value>;
+
+    fn text(&self) -> String;
+
+    fn verdict(&self) -> Verdict {
+        Verdict::Fine
+    }
+}
+
+/// Prints an answer. It is the one way to stdout: whatever a name, a path or a detail holds is
+/// escaped here.
+///
+/// # Errors
+/// When the answer cannot be said in JSON.
+pub fn show(answer: &impl Answer, format: Format) -> anyhow::Result<Verdict> {
+    match format {
+        Format::Json => println!("{}", json_document(&answer.json()?)),
+        Format::Table => print!("{}", printable_lines(&answer.text())),
+    }
+    Ok(answer.verdict())
+}

@@ -3,7 +3,7 @@
 
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
-use crate::show::{Align, Busy, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
 use ledger::journal::Journal;
 use ledger::read::{PinnedFiles, Versions};
 use rating::usage::{StreamCounts, Usage};
@@ -235,12 +235,12 @@ fn ask_broker(
     }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = String::new();
         let total = if self.received == self.usage + self.rejected { "=" } else { "≠" };
         let lines = [
@@ -328,5 +328,9 @@ impl Report {
                 .expect("writing to a string cannot fail");
         }
         text
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
     }
 }

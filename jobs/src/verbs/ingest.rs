@@ -4,7 +4,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::log::Alarms;
 use crate::serve::listen;
-use anyhow::Context as _;
+use crate::show::{Align, Answer, plural, table};
+use anyhow::{Context as _, bail};
 use ingest::IngestError;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
@@ -16,9 +17,10 @@ use ingest::source::{Source, Stop};
 use ledger::watch::Watch;
 use ledger::{ErrorKind, Ledger};
 use schemas::position::Shard;
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +29,29 @@ use std::time::{Duration, Instant};
 pub enum Input {
     Files(PathBuf),
     Kafka { brokers: Option<String>, topic: Option<String> },
+}
+
+impl Input {
+    /// The one that the command line or the configuration says.
+    ///
+    /// # Errors
+    /// When neither says any.
+    pub fn given(
+        files: Option<&Path>,
+        brokers: Option<&str>,
+        topic: Option<&str>,
+        config: &Config,
+        config_path: &Path,
+    ) -> anyhow::Result<Self> {
+        match files {
+            Some(path) => Ok(Self::Files(path.to_owned())),
+            None if brokers.is_none() && config.kafka.brokers.is_none() => bail!(
+                "nothing to read: give --files PATH, or --brokers HOST:PORT and --topic TOPIC, or set kafka.brokers in {}",
+                config_path.display()
+            ),
+            None => Ok(Self::Kafka { brokers: brokers.map(str::to_owned), topic: topic.map(str::to_owned) }),
+        }
+    }
 }
 
 impl fmt::Display for Input {
@@ -121,6 +146,53 @@ fn tell_end(summary: &Result<Summary, IngestError>) {
         }
         // Told by whoever called, like any other error.
         Err(_) => {}
+    }
+}
+
+impl Answer for Summary {
+    fn json(&self) -> anyhow::Result<Value> {
+        let reasons: Map<String, Value> = self
+            .rejected_by_reason
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), json!(count)))
+            .collect();
+        Ok(json!({
+            "received": self.received, "usage": self.usage, "rejected": self.rejected, "gaps": self.gaps,
+            "rejected_by_reason": reasons,
+            "duplicates": self.repeats.map(|repeats| repeats.duplicates), "conflicts": self.repeats.map(|repeats| repeats.conflicts),
+            "commits": self.commits, "ledger_version": self.version,
+        }))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "received {} = usage {} + rejected {}, in {}\n",
+            self.received,
+            self.usage,
+            self.rejected,
+            plural(self.commits, "commit", "commits")
+        );
+        let rows: Vec<Vec<String>> = self
+            .rejected_by_reason
+            .iter()
+            .map(|(reason, count)| vec![reason.to_string(), count.to_string()])
+            .collect();
+        if !rows.is_empty() {
+            text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
+        }
+        if let Some(repeats) = self.repeats {
+            text.push_str(&format!(
+                "duplicates {}, conflicts {} with ids of this shard\n",
+                repeats.duplicates, repeats.conflicts
+            ));
+        }
+        if self.gaps > 0 {
+            text.push_str(&format!(
+                "! {}: records were gone before they could be read; `atcost doctor` says where\n",
+                plural(self.gaps, "gap", "gaps")
+            ));
+        }
+        text
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::catalog::published;
 use crate::config::Config;
-use crate::show::Busy;
+use crate::show::{Align, Answer, Busy, plural, table};
+use anyhow::Context as _;
 use ledger::read::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::output::{self, Manifest, Workspace};
@@ -37,11 +38,20 @@ pub struct Cut {
 
 /// The summary of `--format json`.
 #[derive(Serialize)]
-pub struct Summary<'a> {
-    pub folder: String,
-    pub refused: &'a [String],
+struct Summary<'a> {
+    folder: String,
+    refused: &'a [String],
     #[serde(flatten)]
-    pub manifest: &'a Manifest,
+    manifest: &'a Manifest,
+}
+
+/// The month of `--period`.
+///
+/// # Errors
+/// When it is not written like one.
+pub fn month(period: &str) -> anyhow::Result<BillingMonth> {
+    BillingMonth::parse(period)
+        .with_context(|| format!("--period {period:?} is not a month; write it like 2025-10"))
 }
 
 /// Rates a month and writes the run.
@@ -61,4 +71,85 @@ pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Re
     let (folder, manifest) = output::write(&run, &catalog, &config.runs, &workspace)?;
     tracing::info!(event = "run.written", folder = %folder.display(), period = %month, "a month is rated");
     Ok(Rated { run, folder, manifest, catalog, refused })
+}
+
+impl Answer for Rated {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(Summary {
+            folder: self.folder.display().to_string(),
+            refused: &self.refused,
+            manifest: &self.manifest,
+        })?)
+    }
+
+    fn text(&self) -> String {
+        let Self { run, folder, manifest, refused, .. } = self;
+        let mut text = format!(
+            "received {} = usage {} + rejected {}; {}, {}, {}\n\n",
+            manifest.received,
+            manifest.usage,
+            manifest.rejected,
+            plural(manifest.duplicates, "duplicate", "duplicates"),
+            plural(manifest.conflicts, "conflict", "conflicts"),
+            plural(manifest.gaps, "gap", "gaps")
+        );
+        let mut rows = Vec::new();
+        for line in &run.cost_lines {
+            rows.push(vec![
+                line.key.provider.to_string(),
+                line.key.sku.to_string(),
+                line.key.sub_account.as_ref().map_or_else(String::new, ToString::to_string),
+                line.quantity.to_string(),
+                line.unit.clone().unwrap_or_default(),
+                line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string()),
+                line.currency.to_string(),
+            ]);
+        }
+        let columns = [
+            ("provider", Align::Left),
+            ("sku", Align::Left),
+            ("account", Align::Left),
+            ("quantity", Align::Right),
+            ("unit", Align::Left),
+            ("settled", Align::Right),
+            ("", Align::Left),
+        ];
+        const SHOWN: usize = 40;
+        text.push_str(&table(&columns, &rows[..rows.len().min(SHOWN)]));
+        if rows.len() > SHOWN {
+            text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
+        }
+        text.push('\n');
+        let rows: Vec<Vec<String>> = manifest
+            .customer_total
+            .iter()
+            .map(|(customer, total)| vec![customer.clone(), total.to_string()])
+            .collect();
+        text.push_str(&table(&[("customer", Align::Left), ("charged", Align::Right)], &rows));
+        text.push_str(&format!("  retained by the operator: {}\n", manifest.retained_total));
+        if !run.unrated.is_empty() {
+            let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
+            let reasons: Vec<String> =
+                manifest.unrated_events.iter().map(|(reason, events)| format!("{reason} {events}")).collect();
+            text.push_str(&format!(
+                "! {} not rated ({}); fix the catalog, publish it and rate again\n",
+                plural(events, "event is", "events are"),
+                reasons.join(", ")
+            ));
+        }
+        if !refused.is_empty() {
+            text.push_str(&format!(
+                "! {} refused; `atcost doctor` says where and why\n",
+                plural(manifest.rejected, "record was", "records were")
+            ));
+        }
+        if manifest.conflicts > 0 {
+            text.push_str(&format!(
+                "! {} an id with other content; the first counts\n",
+                plural(manifest.conflicts, "record repeats", "records repeat")
+            ));
+        }
+        text.push_str(&format!("\n{}\n", folder.display()));
+        text
+    }
 }

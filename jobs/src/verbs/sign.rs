@@ -2,14 +2,15 @@
 
 use super::verify::{Found, Telling, log_name};
 use crate::config::Config;
-use crate::show::{Align, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Verdict, plural, printable, table};
 use anyhow::Context as _;
 use ledger::head::{SignerKey, VerifierKey};
 use ledger::signer::{SignedLog, Signer};
 use ledger::{ErrorKind, LedgerError};
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,12 +32,18 @@ pub struct Log {
     pub findings: Vec<Found>,
 }
 
+/// A signer's key that was made.
+pub struct NewKey {
+    pub verifier: VerifierKey,
+    pub file: PathBuf,
+}
+
 /// Makes a signer's key.
 ///
 /// # Errors
 /// When the name cannot be one, or the file exists or cannot be written.
-pub fn new_key(name: &str, path: &Path) -> anyhow::Result<VerifierKey> {
-    Ok(SignerKey::create(path, name)?)
+pub fn new_key(name: &str, path: &Path) -> anyhow::Result<NewKey> {
+    Ok(NewKey { verifier: SignerKey::create(path, name)?, file: path.to_owned() })
 }
 
 /// Signs every log that has grown, once.
@@ -57,7 +64,7 @@ pub async fn follow(
     config: &Config,
     first: bool,
     every: Duration,
-    shown: &mut dyn FnMut(&Report),
+    shown: &mut dyn FnMut(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<Verdict> {
     let signer = open(config)?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
@@ -67,7 +74,7 @@ pub async fn follow(
             Ok(logs) => {
                 let report = report(&signer, logs);
                 if report.logs.iter().any(|log| log.signed > log.before || !log.findings.is_empty()) {
-                    shown(&report);
+                    shown(&report)?;
                 }
                 if report.verdict() == Verdict::Discrepancy {
                     return Ok(Verdict::Discrepancy);
@@ -109,12 +116,12 @@ fn report(signer: &Signer, logs: Vec<SignedLog>) -> Report {
     Report { verifier: signer.key().verifier().to_string(), logs: logs.collect() }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.logs.iter().all(|log| log.findings.is_empty()) { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .logs
             .iter()
@@ -134,5 +141,23 @@ impl Report {
         };
         writeln!(text, "{last}").expect("writing to a string cannot fail");
         text
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.logs.iter().all(|log| log.findings.is_empty()) { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+}
+
+impl Answer for NewKey {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(json!({ "key": self.file, "verifier": self.verifier.to_string() }))
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "wrote {}; keep it secret\nits signatures are checked with {}\n",
+            self.file.display(),
+            self.verifier
+        )
     }
 }

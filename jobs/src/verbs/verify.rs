@@ -1,7 +1,7 @@
 //! `atcost verify ledger`: everything recomputed from storage, and what does not agree.
 
 use crate::config::Config;
-use crate::show::{Align, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Verdict, plural, printable, table};
 use ledger::head::{SignerKey, VerifierKey};
 use ledger::record::JOURNAL;
 use ledger::verify::{Finding, Progress, Signed, Verified};
@@ -103,12 +103,12 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
     })
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .logs
             .iter()
@@ -150,6 +150,10 @@ impl Report {
         };
         writeln!(text, "{verdict}").expect("writing to a string cannot fail");
         text
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
     }
 }
 
