@@ -7,28 +7,35 @@
 //! Invariant: nothing that a client does, or leaves undone, is noticed by the loop that writes the
 //! ledger.
 
-mod exposition; // Prometheus' text format
 mod metrics; // what a running ingest tells
 
 use crate::log::Alarms;
 use anyhow::Context as _;
-use exposition::CONTENT_TYPE;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use ingest::metrics::Metrics;
 use ledger::watch::Watch;
 use metrics::Watched;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_REQUEST: usize = 8 << 10;
 const MOST_CONNECTIONS: usize = 8;
-/// How soon the thread that accepts notices that it shall end.
-const STOP_WITHIN: Duration = Duration::from_millis(50);
+/// A listener that fails, because the process has too many files open, say, would fail again at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// An address that is taken, and not yet served.
 #[derive(Debug)]
@@ -40,8 +47,10 @@ pub struct Listening {
 /// Served until it is dropped.
 #[derive(Debug)]
 pub struct Endpoint {
-    stop: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
+    /// Nothing is sent; a thread ends when its sender is gone.
+    looking: Option<mpsc::Sender<()>>,
+    serving: Option<oneshot::Sender<()>>,
+    server: Option<JoinHandle<()>>,
 }
 
 /// Takes the address, so that nothing has begun when it cannot be had.
@@ -74,29 +83,43 @@ impl Listening {
         batch: Duration,
     ) -> anyhow::Result<Endpoint> {
         let watched = Arc::new(Watched::new(metrics, alarms, batch));
-        let stop = Arc::new(AtomicBool::new(false));
         let Self { listener, address } = self;
+        let (looking, stopped_looking) = mpsc::channel();
         // Nobody waits for this thread: a look at a large ledger may take a while, and it changes
         // nothing.
         thread("metrics-watch", {
-            let (watched, stop) = (watched.clone(), stop.clone());
-            move || watched.look_again(watch, &stop)
+            let watched = watched.clone();
+            move || watched.look_again(watch, &stopped_looking)
         })?;
-        let accepting = thread("metrics", {
-            let stop = stop.clone();
-            move || accept(&listener, &watched, &stop)
+        // A runtime of its own: the one that ingest runs on may be busy for as long as a commit takes.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("no runtime can be started for the metrics")?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).context("metrics cannot be served")?
+        };
+        let (serving, stopped_serving) = oneshot::channel();
+        let server = thread("metrics", move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = accept(listener, routes(watched)) => {}
+                    _ = stopped_serving => {}
+                }
+            });
         })?;
         tracing::info!(event = "metrics.listening", %address, "metrics are served at http://{address}/metrics");
-        Ok(Endpoint { stop, accepting: Some(accepting) })
+        Ok(Endpoint { looking: Some(looking), serving: Some(serving), server: Some(server) })
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(accepting) = self.accepting.take() {
+        drop((self.looking.take(), self.serving.take()));
+        if let Some(server) = self.server.take() {
             // A panic there was printed already and must not become one here.
-            drop(accepting.join());
+            drop(server.join());
         }
     }
 }
@@ -108,114 +131,63 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<Jo
         .context("no thread can be started for the metrics")
 }
 
-fn accept(listener: &TcpListener, watched: &Arc<Watched>, stop: &AtomicBool) {
-    let connections = Arc::new(AtomicUsize::new(0));
-    while !stop.load(Ordering::Relaxed) {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                if error.kind() != ErrorKind::WouldBlock {
-                    tracing::warn!(event = "metrics.failed", %error, "a connection for metrics could not be accepted");
+fn routes(watched: Arc<Watched>) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .route("/healthz", get(health))
+        .fallback(nothing_else)
+        .method_not_allowed_fallback(nothing_else)
+        .with_state(watched)
+}
+
+async fn scrape(State(watched): State<Arc<Watched>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], watched.exposition())
+}
+
+async fn health(State(watched): State<Arc<Watched>>) -> impl IntoResponse {
+    let (well, sentence) = watched.health();
+    (if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, sentence)
+}
+
+async fn nothing_else() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "there are GET /metrics and GET /healthz\n")
+}
+
+async fn accept(listener: tokio::net::TcpListener, routes: Router) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        match listener.accept().await {
+            // A connection over the limit is closed at once.
+            Ok((stream, _)) => {
+                if let Ok(place) = places.clone().try_acquire_owned() {
+                    tokio::spawn(answer(stream, routes.clone(), place));
                 }
-                std::thread::sleep(STOP_WITHIN);
-                continue;
             }
-        };
-        let place = Place::take(&connections);
-        if connections.load(Ordering::Relaxed) > MOST_CONNECTIONS {
-            continue;
-        }
-        let watched = watched.clone();
-        let answered = thread("metrics-answer", move || {
-            let _place = place;
-            // A client that went away has its own idea of why.
-            drop(answer(stream, &watched));
-        });
-        if let Err(error) = answered {
-            tracing::warn!(event = "metrics.failed", %error, "a connection for metrics could not be answered");
+            Err(error) => {
+                tracing::warn!(event = "metrics.failed", %error, "a connection for metrics could not be accepted");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
         }
     }
 }
 
-/// One of the connections that are served at a time, given back when dropped.
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn take(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn answer(mut stream: TcpStream, watched: &Watched) -> std::io::Result<()> {
-    stream.set_nonblocking(false)?;
-    let request = request(&mut stream)?;
-    let mut words = request.split(' ');
-    let (method, target) = (words.next(), words.next().and_then(|target| target.split('?').next()));
-    let (status, kind, body) = match (method, target) {
-        (Some("GET"), Some("/metrics")) => ("200 OK", CONTENT_TYPE, watched.exposition()),
-        (Some("GET"), Some("/healthz")) => {
-            let (well, sentence) = watched.health();
-            (if well { "200 OK" } else { "503 Service Unavailable" }, "text/plain; charset=utf-8", sentence)
-        }
-        _ => (
-            "404 Not Found",
-            "text/plain; charset=utf-8",
-            "there are GET /metrics and GET /healthz\n".to_owned(),
-        ),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    write(&mut stream, (head + &body).as_bytes())
-}
-
-/// The first line of a request, once its head is there.
-fn request(stream: &mut TcpStream) -> std::io::Result<String> {
-    let until = Instant::now() + REQUEST_WITHIN;
-    let mut head = Vec::new();
-    let mut buffer = [0; 1024];
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        stream.set_read_timeout(Some(left(until)?))?;
-        let read = stream.read(&mut buffer)?;
-        if read == 0 || head.len() + read > LONGEST_REQUEST {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        head.extend_from_slice(&buffer[..read]);
-    }
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    String::from_utf8(line.to_vec()).map_err(|_| ErrorKind::InvalidData.into())
-}
-
-fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    let until = Instant::now() + ANSWER_WITHIN;
-    while !bytes.is_empty() {
-        stream.set_write_timeout(Some(left(until)?))?;
-        let written = stream.write(bytes)?;
-        if written == 0 {
-            return Err(ErrorKind::WriteZero.into());
-        }
-        bytes = &bytes[written..];
-    }
-    Ok(())
-}
-
-fn left(until: Instant) -> std::io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    // The operating system takes zero for no limit.
-    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+/// One request and its answer, or as much of both as there is time for.
+async fn answer(stream: TcpStream, routes: Router, _place: OwnedSemaphorePermit) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_WITHIN)
+        .max_buf_size(LONGEST_REQUEST)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    // A client that went away has its own idea of why.
+    drop(tokio::time::timeout(REQUEST_WITHIN + ANSWER_WITHIN, connection).await);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
 
     #[test]
     fn an_address_that_cannot_be_had_is_named() {
@@ -244,10 +216,40 @@ mod tests {
         };
         assert!(ask("GET /healthz?verbose").starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(ask("GET /metrics").contains("\natcost_records_received_total 0\n"));
-        for target in ["GET /", "POST /metrics", "GET /metrics/", "nonsense"] {
+        for target in ["GET /", "POST /metrics", "GET /metrics/"] {
             assert!(ask(target).starts_with("HTTP/1.1 404 "), "{target}");
         }
+        assert!(ask("nonsense").starts_with("HTTP/1.1 400 "));
         drop(endpoint);
         listen(&address.to_string()).expect("the port is free again");
+    }
+
+    #[test]
+    fn clients_that_say_nothing_or_too_much_are_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listening = listen("127.0.0.1:0").expect("a free port");
+        let address = listening.address;
+        let _endpoint = listening
+            .serve(Watch::new(folder.path(), 0), Arc::default(), Arc::default(), Duration::ZERO)
+            .expect("threads");
+        let connected = || {
+            let stream = TcpStream::connect(address).expect("a connection");
+            stream.set_read_timeout(Some(REQUEST_WITHIN + ANSWER_WITHIN)).expect("a limit can be set");
+            stream
+        };
+        let ended = |mut stream: TcpStream| {
+            let begun = std::time::Instant::now();
+            // A reset ends it as well as a close does.
+            drop(stream.read_to_end(&mut Vec::new()));
+            begun.elapsed()
+        };
+        let silent: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connected()).collect();
+        assert!(ended(connected()) < REQUEST_WITHIN, "one over the limit is closed at once");
+        for stream in silent {
+            assert!(ended(stream) < REQUEST_WITHIN + Duration::from_secs(1), "silence is not waited for");
+        }
+        let mut long = connected();
+        drop(long.write_all(&vec![b'a'; 2 * LONGEST_REQUEST]));
+        assert!(ended(long) < REQUEST_WITHIN, "what is longer than any request is not kept");
     }
 }
