@@ -7,7 +7,7 @@
 //!
 //! Invariant: warnings and errors are counted whatever the filter shows.
 
-use crate::show::{printable, printable_json};
+use crate::show::{above, printable, printable_json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _};
@@ -101,7 +101,7 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
             fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(|| Stderr)
                 .with_ansi(ansi)
                 .with_target(false)
                 .fmt_fields(debug_fn(show_field))
@@ -109,7 +109,7 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
                 .boxed()
         }
         LogFormat::Json => {
-            let writer = || PrintableJson(std::io::stderr());
+            let writer = || PrintableJson(Stderr);
             fmt::layer()
                 .with_writer(writer)
                 .json()
@@ -122,6 +122,20 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
     let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
     tracing_subscriber::registry().with(lines).with(counter).init();
     alarms
+}
+
+/// Stderr, to which whole lines are written.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        above(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// The message, then ` name=value` for each field.

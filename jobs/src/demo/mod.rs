@@ -13,7 +13,7 @@ mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
 use crate::config::Config;
-use crate::show::printable;
+use crate::show::Steps;
 use crate::verbs;
 use crate::verbs::catalog::Published;
 use crate::verbs::ingest::Input;
@@ -24,7 +24,6 @@ use schemas::position::Shard;
 use schemas::time::BillingMonth;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 pub use report::Report;
 
@@ -62,7 +61,7 @@ const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
 /// When the folder is somebody else's, or a step fails.
 pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
     let folder = options.folder.as_path();
-    let mut steps = Steps::new();
+    let mut steps = Steps::begin();
     refuse_what_is_no_demo(folder)?;
     // A broker that does not answer leaves an earlier demo as it is.
     let topic = match &options.brokers {
@@ -180,21 +179,6 @@ async fn publish(config: &Config, folder: &Path) -> anyhow::Result<()> {
             "the demo's own catalog is refused: {}",
             problems.first().map(ToString::to_string).unwrap_or_default()
         ),
-    }
-}
-
-/// Says on stderr what was done and how long it took.
-struct Steps(Instant);
-
-impl Steps {
-    fn new() -> Self {
-        Self(Instant::now())
-    }
-
-    fn done(&mut self, what: &str) {
-        let took = self.0.elapsed();
-        eprintln!("{:>3}.{} s  {}", took.as_secs(), took.subsec_millis() / 100, printable(what));
-        self.0 = Instant::now();
     }
 }
 

@@ -6,10 +6,10 @@
 // Modules in reading order.
 mod table; // for people
 mod json; // for programs
-mod progress; // that something is still going on
+mod progress; // signs of life
 
 pub use json::{json_document, printable_json};
-pub use progress::Busy;
+pub use progress::{Busy, Steps, above};
 pub use table::{Align, plural, printable, printable_lines, table};
 
 /// What a verb prints its result as.

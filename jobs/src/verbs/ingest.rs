@@ -4,7 +4,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::log::Alarms;
 use crate::serve::listen;
-use crate::show::{Align, Answer, plural, table};
+use crate::show::{Align, Answer, Busy, plural, table};
 use anyhow::{Context as _, bail};
 use ingest::IngestError;
 use ingest::decode::Decoder;
@@ -19,7 +19,6 @@ use ledger::{ErrorKind, Ledger};
 use schemas::position::Shard;
 use serde_json::{Map, Value, json};
 use std::fmt;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,7 +107,7 @@ pub async fn ingest(
         .transpose()?;
     let settings = Settings { policy: config.policy, until_caught_up, rediscover_every, metrics };
     tracing::info!(event = "ingest.started", ledger = %config.ledger.display(), %shard, version = ledger.version(), "reading {from}");
-    let mut line = ProgressLine::new();
+    let (busy, begun) = (Busy::with("reading"), Instant::now());
     let summary = pipeline::run(
         &mut *source,
         &mut decoder,
@@ -116,10 +115,10 @@ pub async fn ingest(
         &settings,
         &stop,
         clock::now,
-        &mut |progress| line.show(progress),
+        &mut |progress| busy.say(|| how_far(progress, begun.elapsed())),
     )
     .await;
-    line.finish();
+    drop(busy);
     tell_end(&summary);
     Ok(summary?)
 }
@@ -223,42 +222,12 @@ fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line on stderr that says how it goes: rewritten in place on a terminal, a new one every few
-/// seconds elsewhere.
-struct ProgressLine {
-    terminal: bool,
-    started: Instant,
-    shown: Option<Instant>,
-}
-
-impl ProgressLine {
-    fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), started: Instant::now(), shown: None }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let every = if self.terminal { Duration::from_millis(250) } else { Duration::from_secs(5) };
-        let since = self.shown.unwrap_or(self.started);
-        if since.elapsed() < every {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let seconds = self.started.elapsed().as_millis().max(1);
-        let rate = u128::from(progress.received) * 1000 / seconds;
-        let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        let line = format!(
-            "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
-            progress.received, progress.rejected, progress.gaps
-        );
-        let mut stderr = std::io::stderr().lock();
-        // A progress line that cannot be shown is no reason to stop.
-        let _ = if self.terminal { write!(stderr, "\r\x1b[K{line}") } else { writeln!(stderr, "{line}") };
-        let _ = stderr.flush();
-    }
-
-    fn finish(&self) {
-        if self.terminal && self.shown.is_some() {
-            eprintln!();
-        }
-    }
+/// Tells how it goes, `since` ingest began.
+fn how_far(progress: &Progress, since: Duration) -> String {
+    let rate = u128::from(progress.received) * 1000 / since.as_millis().max(1);
+    let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+    format!(
+        "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
+        progress.received, progress.rejected, progress.gaps
+    )
 }

@@ -1,8 +1,8 @@
 //! `atcost sign` and `atcost signer new-key`: heads that the operator can be held to.
 
-use super::verify::{Found, Telling, log_name};
+use super::verify::{Found, how_far, log_name};
 use crate::config::Config;
-use crate::show::{Align, Answer, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
 use anyhow::Context as _;
 use ledger::head::{SignerKey, VerifierKey};
 use ledger::signer::{SignedLog, Signer};
@@ -102,8 +102,8 @@ fn open(config: &Config) -> anyhow::Result<Signer> {
 }
 
 async fn once(config: &Config, signer: &Signer, first: bool) -> Result<Vec<SignedLog>, LedgerError> {
-    let mut telling = Telling::new();
-    signer.sign(&config.ledger, first, &mut |progress| telling.tell(progress)).await
+    let busy = Busy::with("recomputing what is new");
+    signer.sign(&config.ledger, first, &mut |progress| busy.say(|| how_far(progress))).await
 }
 
 fn report(signer: &Signer, logs: Vec<SignedLog>) -> Report {

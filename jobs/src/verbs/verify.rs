@@ -1,7 +1,7 @@
 //! `atcost verify ledger`: everything recomputed from storage, and what does not agree.
 
 use crate::config::Config;
-use crate::show::{Align, Answer, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
 use ledger::head::{SignerKey, VerifierKey};
 use ledger::record::JOURNAL;
 use ledger::verify::{Finding, Progress, Signed, Verified};
@@ -9,8 +9,6 @@ use schemas::digest::Sha256Digest;
 use serde::Serialize;
 use std::fmt;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
 
 /// What was recomputed, and what was found.
 #[derive(Debug, Serialize)]
@@ -77,10 +75,11 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
         (None, Some(signer)) if signer.key.exists() => Some(SignerKey::read(&signer.key)?.verifier().clone()),
         (None, _) => None,
     };
-    let mut telling = Telling::new();
-    let report =
-        ledger::verify::verify(&config.ledger, key.as_ref(), &mut |progress| telling.tell(progress)).await?;
-    drop(telling);
+    let report = {
+        let busy = Busy::with("recomputing the ledger");
+        let mut tell = |progress| busy.say(|| how_far(progress));
+        ledger::verify::verify(&config.ledger, key.as_ref(), &mut tell).await?
+    };
     let mut findings: Vec<Found> = report.findings.into_iter().map(Found::from).collect();
     let mut logs = Vec::new();
     for Verified { shard, commits, rows, files, root, signed, findings: of_log } in report.logs {
@@ -157,49 +156,7 @@ impl Answer for Report {
     }
 }
 
-/// One line on stderr that says how far a long run is: rewritten in place on a terminal, a new one
-/// every ten seconds elsewhere.
-pub(super) struct Telling {
-    terminal: bool,
-    next: Instant,
-    shown: bool,
-}
-
-impl Telling {
-    pub(super) fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            next: Instant::now() + Duration::from_secs(2),
-            shown: false,
-        }
-    }
-
-    pub(super) fn tell(&mut self, progress: Progress) {
-        if Instant::now() < self.next {
-            return;
-        }
-        let every = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
-        self.next = Instant::now() + every;
-        self.shown = true;
-        let line = format!(
-            "recomputing {}: commit {} of {}",
-            log_name(progress.shard),
-            progress.commit,
-            progress.commits
-        );
-        // A progress line that cannot be shown is no reason to stop.
-        let _ = if self.terminal {
-            write!(std::io::stderr(), "\r\x1b[K{line}")
-        } else {
-            writeln!(std::io::stderr(), "{line}")
-        };
-    }
-}
-
-impl Drop for Telling {
-    fn drop(&mut self) {
-        if self.terminal && self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
+/// Tells how far a long run is.
+pub(super) fn how_far(progress: Progress) -> String {
+    format!("recomputing {}: commit {} of {}", log_name(progress.shard), progress.commit, progress.commits)
 }
