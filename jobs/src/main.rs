@@ -23,7 +23,7 @@ use std::time::Duration;
 /// price list, and passes every charge through without a margin, so that anyone it touches can
 /// check it.
 #[derive(Parser)]
-#[command(name = "atcost", version, max_term_width = 100)]
+#[command(name = "atcost", version = env!("ATCOST_VERSION"), max_term_width = 100)]
 struct Cli {
     /// The configuration; paths in it are relative to it.
     #[arg(long, global = true, default_value = "atcost.toml")]

@@ -11,6 +11,7 @@ mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
 mod metrics; // what a running ingest tells Prometheus
+mod version; // which commit a binary is built from
 mod docs; // the README's commands and what they print
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
