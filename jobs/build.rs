@@ -1,8 +1,8 @@
 //! Names the commit that the program is built from, for `atcost --version`.
 //!
 //! ATCOST_COMMIT says it where there is no repository: in an image, or from an archive of the
-//! sources. Otherwise git does. It is for people who report or look for a defect, and enters neither
-//! a file nor a run's id.
+//! sources. Otherwise git does. It is for people who report or look for a defect, and enters
+//! neither a file nor a run's id.
 //!
 //! Invariant: one commit and one profile give one text on every machine and on every day.
 

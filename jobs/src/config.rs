@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What `atcost init` writes.
+/// The file that `atcost init` writes.
 pub const TEMPLATE: &str = include_str!("atcost.toml");
 
 /// The configuration, with paths resolved and secrets filled in.
@@ -40,7 +40,7 @@ pub struct SignerSettings {
     pub state: PathBuf,
 }
 
-/// What the file says about Kafka; the command line may say the rest.
+/// The file's part of the settings for Kafka; the command line may say the rest.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaSettings {
     pub brokers: Option<String>,
@@ -229,7 +229,7 @@ mod tests {
     fn the_template_is_a_valid_configuration() {
         let file: File = toml::from_str(TEMPLATE).expect("the template is read");
         assert_eq!(file.ledger.path.as_deref(), Some(Path::new("ledger")));
-        // What is commented out must be valid too when somebody takes the `#` away.
+        // An example that is commented out must be valid too when somebody takes the `#` away.
         let uncommented: String = TEMPLATE
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line))

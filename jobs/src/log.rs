@@ -1,5 +1,5 @@
-//! What is logged, and as what. Every line has an event name that stays the same when its words
-//! change, so that programs can rely on it; docs/operations.md lists them all.
+//! The log: lines on stderr, each with an event name that stays the same when its words change, so
+//! that programs can rely on it; docs/operations.md lists them all.
 //!
 //! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer
 //! a terminal or begin a line of its own; in JSON they are JSON strings, with the same characters
@@ -22,7 +22,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// What a log line is printed as.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.

@@ -1,4 +1,5 @@
-//! `atcost`: usage, billed at cost. Its arguments, and which verb they mean; the verbs have the words.
+//! `atcost`: usage, billed at cost. Its arguments, and which verb they mean; the verbs have the
+//! words.
 //!
 //! Exit status: 0 fine, 1 a discrepancy was found, 2 the command could not run.
 
@@ -28,10 +29,10 @@ struct Cli {
     /// The configuration; paths in it are relative to it.
     #[arg(long, global = true, default_value = "atcost.toml")]
     config: PathBuf,
-    /// What results are printed as.
+    /// The form that results are printed in.
     #[arg(long, global = true, value_enum, default_value = "table")]
     format: Format,
-    /// What log lines on stderr are printed as. ATCOST_LOG says which: `info`, or
+    /// The form of log lines on stderr. ATCOST_LOG says which lines: `info`, or
     /// `warn,ingest=debug`.
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -162,7 +163,7 @@ struct SignArgs {
 enum SignerVerb {
     /// Write a new Ed25519 key to a file, and print what its signatures are checked with.
     NewKey {
-        /// Whose key it is: a domain, say, without blanks and plus signs.
+        /// The name of the key's owner: a domain, say, without spaces and plus signs.
         name: String,
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
@@ -173,8 +174,8 @@ enum SignerVerb {
 enum VerifyVerb {
     /// Log entries, files, rows, roots, signed heads and tiles, of every shard and of the journal.
     Ledger {
-        /// What signatures are checked with, as `atcost signer new-key` printed it. Without it the
-        /// configured signer's.
+        /// The key that signatures are checked with, as `atcost signer new-key` printed it. Without
+        /// it the configured signer's.
         #[arg(long, value_name = "VERIFIER_KEY")]
         key: Option<String>,
     },

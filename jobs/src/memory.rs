@@ -1,7 +1,7 @@
 //! glibc's allocator, told how ingest uses memory.
 //!
-//! It deliberately is no other allocator, and takes the place of no function of the C library: those
-//! that were tried gained too little for programs of their own to trust.
+//! It deliberately is no other allocator, and takes the place of no function of the C library:
+//! those that were tried gained too little for programs of their own to trust.
 
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![expect(unsafe_code, reason = "only glibc itself knows how to be told")]

@@ -1,4 +1,4 @@
-//! What a running ingest tells Prometheus, and that nobody who asks can harm it.
+//! A running ingest tells Prometheus how it is, and nobody who asks can harm it.
 
 use jobs::log::ALARMS;
 use serde_json::{Value, json};
@@ -334,7 +334,7 @@ fn an_unanswered_client_harms_nobody() {
     broker.produce(&topic, &events("e", 0, 20));
     scrape_until(port, |scrape| scrape.number("atcost_records_received_total") == 20);
     drop(idle);
-    // What is longer than any request is not kept.
+    // Bytes beyond the longest request are not kept.
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
     drop(stream.write_all(&vec![b'a'; 1 << 20]));
     drop(stream.read_to_end(&mut Vec::new()));

@@ -1,5 +1,5 @@
-//! What is printed cannot steer a terminal: names, paths and details from data are shown escaped,
-//! and JSON stays JSON.
+//! Nothing that is printed can steer a terminal: names, paths and details from data are shown
+//! escaped, and JSON stays JSON.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use tests::atcost::{Atcost, Output, binary, utf8};
 use tests::machine::case;
 
-/// What a terminal obeys, and what hides or reorders its neighbours.
+/// Characters that a terminal obeys, and those that hide or reorder their neighbours.
 const HOSTILE: &[&str] = &[
     "\u{1b}[2J\u{1b}]0;paid\u{7}",
     "\r\u{8}\u{7f}",

@@ -1,6 +1,7 @@
-//! What must come out of the demo's records, as whoever makes them knows it.
+//! The counts that must come out of the demo's records.
 //!
-//! Invariant: it is counted while the records are made, never from what the program says of them.
+//! Invariant: they are counted while the records are made, never taken from what the program says
+//! of them.
 
 use rating::run::UnratedReason;
 use schemas::decimal::QuantityTotal;
@@ -40,7 +41,7 @@ pub struct Expected {
     /// Events a microsecond before a month, a price or a payer changes.
     pub eve: u64,
     pub unrated: BTreeMap<UnratedReason, u64>,
-    /// What each SKU counts for each customer, in the meter's unit. No customer: nobody is bound to
+    /// The quantity of each SKU and customer, in the meter's unit. No customer: nobody is bound to
     /// the project.
     pub quantities: BTreeMap<(&'static str, Option<&'static str>), QuantityTotal>,
 }

@@ -52,7 +52,8 @@ const MONTH: &str = "2025-10";
 
 /// Says that the folder is a demo's.
 const MARK: &str = ".atcost-demo";
-/// What a demo makes in its folder, and removes when it runs again. Nothing else there is touched.
+/// The entries that a demo makes in its folder, and removes when it runs again. Nothing else there
+/// is touched.
 const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
 
 /// Runs the demo.

@@ -44,7 +44,7 @@ pub struct Record<'a> {
 /// Makes every record, in order.
 ///
 /// # Errors
-/// What `sink` fails with.
+/// The error of `sink`.
 pub fn records<E>(sink: impl FnMut(Record<'_>) -> Result<(), E>) -> Result<Expected, E> {
     let mut month = Month {
         sink,
@@ -167,7 +167,7 @@ struct Instance {
     class: &'static str,
     sku: &'static str,
     hours: std::ops::Range<Hour>,
-    /// What was used of the first and of the last hour.
+    /// The part of the first and of the last hour that was used.
     first: u128,
     last: u128,
 }
@@ -464,7 +464,7 @@ impl Instance {
     }
 }
 
-/// What a project sends through one meter.
+/// The events of a project for one meter.
 struct NetworkSeries {
     name: String,
     project: &'static Project,
@@ -493,7 +493,7 @@ impl NetworkSeries {
             hourly,
         };
         let mut all = Vec::new();
-        // What goes anywhere else has no destination; the SKU without `match` takes it.
+        // Traffic to anywhere else has no destination; the SKU without `match` takes it.
         let destinations = [(Some("eu"), "HT-EU"), (Some("us"), "HT-WORLD"), (None, "HT-WORLD")];
         for (megabytes, (destination, sku)) in
             project.egress.iter().zip(destinations).filter(|(megabytes, _)| **megabytes > 0)

@@ -1,5 +1,5 @@
-//! What the demo prints: what came in and where each record went, who bears which cost, and whether
-//! it adds up.
+//! The report of the demo: what came in and where each record went, who bears which cost, and
+//! whether it adds up.
 //!
 //! A function of its arguments. Sums are made anew from the run's lines rather than taken from its
 //! totals, because this is a check.
@@ -205,7 +205,7 @@ fn differing_quantities(expected: &Expected, run: &Run) -> anyhow::Result<Vec<St
         .collect())
 }
 
-/// What each SKU counted for each customer, in the meter's unit.
+/// The quantity of each SKU and customer, in the meter's unit.
 fn quantities(run: &Run) -> anyhow::Result<BTreeMap<(String, Option<String>), QuantityTotal>> {
     let mut quantities = BTreeMap::new();
     for line in &run.cost_lines {
@@ -304,7 +304,7 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     Ok(table(&columns, &rows))
 }
 
-/// Who is charged, or why it is retained.
+/// The customer who is charged, or the reason to retain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Bearer {
     Charged(CustomerId),
@@ -350,7 +350,7 @@ fn plus(one: Money, other: Money) -> anyhow::Result<Money> {
     Ok(Money { minor_units, ..one })
 }
 
-/// A name, an amount or a blank for each provider, and the sum.
+/// A name, an amount or nothing for each provider, and the sum.
 fn money_row(name: String, cells: Vec<Option<Money>>) -> anyhow::Result<Vec<String>> {
     let mut row = vec![name];
     let mut sum: Option<Money> = None;

@@ -1,7 +1,7 @@
 //! The demo's records in a Kafka topic of their own.
 //!
-//! It talks to a broker without TLS or a password, as one runs on a laptop. What a real
-//! installation says about its brokers belongs into atcost.toml and to `atcost ingest`.
+//! It talks to a broker without TLS or a password, as one runs on a laptop. The settings of a real
+//! installation belong into atcost.toml and to `atcost ingest`.
 
 use super::expected::Expected;
 use super::records;

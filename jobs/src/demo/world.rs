@@ -48,7 +48,7 @@ pub const HALYARD: Provider = Provider {
 
 /// Torfeld's new prices: midnight in Berlin.
 pub const PRICE_CHANGE: Hour = october(14, 22);
-/// This node is cut off for two days. What it could not send arrives last.
+/// This node is cut off for two days. The events that it could not send arrive last.
 pub const CUT_OFF: (&str, std::ops::Range<Hour>) = ("//torfeld/ber-07", october(9, 6)..october(11, 0));
 /// This project changes its payer.
 pub const MOVED: &str = "tide-gauge";
@@ -132,7 +132,7 @@ pub const PROJECTS: &[Project] = &[
 ];
 
 impl Project {
-    /// Who pays for what is used at a time.
+    /// The customer who pays for usage at a time.
     pub fn payer(&self, time: Time) -> Option<&'static str> {
         if self.name == MOVED && time.micros() >= MOVED_AT * HOUR_MICROS {
             Some(MOVED_TO)

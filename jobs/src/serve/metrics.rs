@@ -1,5 +1,5 @@
-//! The counters of a running ingest and the figures of the ledger's folder, as Prometheus reads them,
-//! and whether ingest is well.
+//! The counters of a running ingest and the figures of the ledger's folder, as Prometheus reads
+//! them, and whether ingest is well.
 //!
 //! It knows no network. Nothing here waits for the loop that writes the ledger.
 //!
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the ledger's folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// What an answer is made from.
+/// Everything that an answer is made from.
 #[derive(Debug)]
 pub struct Watched {
     metrics: Arc<Metrics>,
@@ -261,7 +261,7 @@ fn storage(families: &mut Families<'_>, figures: &Figures) -> fmt::Result {
     )
 }
 
-/// What one answer consists of, family by family.
+/// An answer to a scrape, family by family.
 struct Families<'a>(DescriptorEncoder<'a>);
 
 impl Families<'_> {
@@ -319,7 +319,8 @@ impl Families<'_> {
     where
         U: Fn(u64) -> Float,
     {
-        // A reading says how many numbers are not above a bound, the encoder wants those of a bucket.
+        // A reading says how many numbers are not above a bound, the encoder wants those of a
+        // bucket.
         let below = std::iter::once(&(0, 0)).chain(&reading.buckets).map(|(_, count)| count);
         let buckets: Vec<_> = reading
             .buckets

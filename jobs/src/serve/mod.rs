@@ -34,7 +34,8 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_REQUEST: usize = 8 << 10;
 const MOST_CONNECTIONS: usize = 8;
-/// A listener that fails, because the process has too many files open, say, would fail again at once.
+/// A listener that fails, because the process has too many files open, say, would fail again at
+/// once.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// An address that is taken, and not yet served.
@@ -91,7 +92,8 @@ impl Listening {
             let watched = watched.clone();
             move || watched.look_again(watch, &stopped_looking)
         })?;
-        // A runtime of its own: the one that ingest runs on may be busy for as long as a commit takes.
+        // A runtime of its own: the one that ingest runs on may be busy for as long as a commit
+        // takes.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

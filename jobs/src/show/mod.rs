@@ -1,5 +1,5 @@
-//! How results are shown: to people as tables, to programs as JSON, and nothing in either that could
-//! steer a terminal.
+//! How results are shown: to people as tables, to programs as JSON, and nothing in either that
+//! could steer a terminal.
 //!
 //! It knows no verb and no table of ours.
 
@@ -12,7 +12,7 @@ pub use json::{json_document, printable_json};
 pub use progress::{Busy, Steps, above};
 pub use table::{Align, plural, printable, printable_lines, table};
 
-/// What a verb prints its result as.
+/// The form of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.

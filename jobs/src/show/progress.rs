@@ -4,8 +4,8 @@
 //! Where stderr is no terminal nothing of it is written, so that a file or another program gets log
 //! lines alone.
 //!
-//! Invariant: a line of the log never stands in the middle of a sign of life. Whoever writes to
-//! stderr while one may be shown does it through [`above`].
+//! Invariant: a line of the log never stands in the middle of a sign of life. All that is
+//! written to stderr while one may be shown goes through [`above`].
 
 use super::table::printable;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};

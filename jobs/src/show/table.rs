@@ -9,7 +9,7 @@ pub enum Align {
     Right,
 }
 
-/// A table with a header, columns two blanks apart. Cells are escaped.
+/// A table with a header, columns two spaces apart. Cells are escaped.
 pub fn table(columns: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();

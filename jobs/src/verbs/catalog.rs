@@ -26,7 +26,7 @@ pub fn check(folder: &Path) -> anyhow::Result<Checked> {
     Ok(Checked { files, outcome })
 }
 
-/// What publishing did.
+/// The result of publishing.
 pub enum Published {
     New {
         digest: Sha256Digest,

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::show::{Answer, Busy, plural};
 use serde::Serialize;
 
-/// What compacting came to.
+/// The result of a compaction.
 #[derive(Debug, Serialize)]
 pub struct Compaction {
     pub files_before: u64,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What was found.
+/// The counts of a ledger, and the findings.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ledger: String,
@@ -53,9 +53,9 @@ pub struct PartitionReport {
 
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// What is wrong.
+    /// The discrepancy.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub help: String,
 }
 

@@ -27,7 +27,7 @@ pub struct Rated {
 /// The most refused records that are listed one by one; the ledger has all of them.
 pub const REFUSED_LISTED: usize = 10_000;
 
-/// What pins a run, beside the month.
+/// The pins of a run, beside the month.
 #[derive(Debug, Clone, Default)]
 pub struct Cut {
     /// The ledger version of each shard; `None` is the last ones.

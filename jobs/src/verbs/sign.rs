@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What was signed.
+/// The logs that were signed, or why not.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What the heads are checked with.
+    /// The key that heads are checked with.
     pub verifier: String,
     pub logs: Vec<Log>,
 }

@@ -10,12 +10,12 @@ use serde::Serialize;
 use std::fmt;
 use std::fmt::Write as _;
 
-/// What was recomputed, and what was found.
+/// Everything that was recomputed, and the findings.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ledger: String,
     pub logs: Vec<Log>,
-    /// What the signatures were checked with.
+    /// The key that signatures were checked with.
     pub verifier: Option<String>,
     pub findings: Vec<Found>,
 }
