@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use ledger::read::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::output::{self, Manifest, Workspace};
-use rating::run::{Pins, Run};
+use rating::run::{CostLine, Pins, Run};
 use rating::usage::Usage;
 use schemas::time::BillingMonth;
 use serde::Serialize;
@@ -83,9 +83,9 @@ impl Answer for Rated {
     }
 
     fn text(&self) -> String {
-        let Self { run, folder, manifest, refused, .. } = self;
-        let mut text = format!(
-            "received {} = usage {} + rejected {}; {}, {}, {}\n\n",
+        let manifest = &self.manifest;
+        let records = format!(
+            "received {} = usage {} + rejected {}; {}, {}, {}\n",
             manifest.received,
             manifest.usage,
             manifest.rejected,
@@ -93,40 +93,63 @@ impl Answer for Rated {
             plural(manifest.conflicts, "conflict", "conflicts"),
             plural(manifest.gaps, "gap", "gaps")
         );
-        let mut rows = Vec::new();
-        for line in &run.cost_lines {
-            rows.push(vec![
-                line.key.provider.to_string(),
-                line.key.sku.to_string(),
-                line.key.sub_account.as_ref().map_or_else(String::new, ToString::to_string),
-                line.quantity.to_string(),
-                line.unit.clone().unwrap_or_default(),
-                line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string()),
-                line.currency.to_string(),
-            ]);
-        }
-        let columns = [
-            ("provider", Align::Left),
-            ("sku", Align::Left),
-            ("account", Align::Left),
-            ("quantity", Align::Right),
-            ("unit", Align::Left),
-            ("settled", Align::Right),
-            ("", Align::Left),
+        let sections = [
+            records,
+            cost_lines(&self.run.cost_lines),
+            customers(manifest) + &self.reservations(),
+            format!("{}\n", self.folder.display()),
         ];
-        const SHOWN: usize = 40;
-        text.push_str(&table(&columns, &rows[..rows.len().min(SHOWN)]));
-        if rows.len() > SHOWN {
-            text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
-        }
-        text.push('\n');
-        let rows: Vec<Vec<String>> = manifest
-            .customer_total
-            .iter()
-            .map(|(customer, total)| vec![customer.clone(), total.to_string()])
-            .collect();
-        text.push_str(&table(&[("customer", Align::Left), ("charged", Align::Right)], &rows));
-        text.push_str(&format!("  retained by the operator: {}\n", manifest.retained_total));
+        sections.join("\n")
+    }
+}
+
+/// The cost lines that a terminal has room for.
+const SHOWN: usize = 40;
+
+fn cost_lines(lines: &[CostLine]) -> String {
+    let row = |line: &CostLine| {
+        vec![
+            line.key.provider.to_string(),
+            line.key.sku.to_string(),
+            line.key.sub_account.as_ref().map_or_else(String::new, ToString::to_string),
+            line.quantity.to_string(),
+            line.unit.clone().unwrap_or_default(),
+            line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string()),
+            line.currency.to_string(),
+        ]
+    };
+    let columns = [
+        ("provider", Align::Left),
+        ("sku", Align::Left),
+        ("account", Align::Left),
+        ("quantity", Align::Right),
+        ("unit", Align::Left),
+        ("settled", Align::Right),
+        ("", Align::Left),
+    ];
+    let rows: Vec<_> = lines.iter().map(row).collect();
+    let mut text = table(&columns, &rows[..rows.len().min(SHOWN)]);
+    if rows.len() > SHOWN {
+        text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
+    }
+    text
+}
+
+fn customers(manifest: &Manifest) -> String {
+    let rows: Vec<Vec<String>> = manifest
+        .customer_total
+        .iter()
+        .map(|(customer, total)| vec![customer.clone(), total.to_string()])
+        .collect();
+    let table = table(&[("customer", Align::Left), ("charged", Align::Right)], &rows);
+    format!("{table}  retained by the operator: {}\n", manifest.retained_total)
+}
+
+impl Rated {
+    /// Everything that a month without mistakes would not have.
+    fn reservations(&self) -> String {
+        let Self { run, manifest, refused, .. } = self;
+        let mut text = String::new();
         if !run.unrated.is_empty() {
             let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
             let reasons: Vec<String> =
@@ -149,7 +172,6 @@ impl Answer for Rated {
                 plural(manifest.conflicts, "record repeats", "records repeat")
             ));
         }
-        text.push_str(&format!("\n{}\n", folder.display()));
         text
     }
 }
