@@ -15,7 +15,7 @@ use jobs::verbs::rate::{Cut, Rated, Summary};
 use jobs::verbs::shards::Division;
 use jobs::{demo, verbs};
 use ledger::read::Versions;
-use schemas::position::Shard;
+use schemas::shard::Shard;
 use schemas::time::BillingMonth;
 use serde_json::json;
 use std::path::PathBuf;

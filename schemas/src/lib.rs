@@ -16,6 +16,7 @@ pub mod time; // Instant, Period [start, end), BillingMonth
 pub mod event; // EventRef, its correction and producer sequence
 pub mod rejection; // why a record is refused, in order of precedence
 pub mod position; // Stream, Offset, NextOffset, Positions
+pub mod shard; // which of several writers reads a stream
 
 /// The Avro schema producers write, version 1.
 pub const USAGE_EVENT_V1_AVSC: &str = include_str!("../usage_event.v1.avsc");

@@ -17,7 +17,7 @@ use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
 use report::{Origin, Outcome, Report};
-use schemas::position::Shard;
+use schemas::shard::Shard;
 use schemas::time::BillingMonth;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,7 @@ use ingest::registry::{Registry, SchemaLookup, SchemaTable};
 use ingest::source::{Source, Stop};
 use ledger::watch::Watch;
 use ledger::{ErrorKind, Ledger};
-use schemas::position::Shard;
+use schemas::shard::Shard;
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
