@@ -5,12 +5,16 @@
 //! is deleted and created again has the name of the first, but not its identity, and its offsets
 //! mean other records.
 //!
-//! Invariant: an advance applies only to the very position it starts from, of the very stream it
-//! was read from; anything else is an overlap, a gap or another stream and is refused.
+//! This deliberately keeps nothing: the ledger's log keeps how far streams were moved, and each of
+//! its commits is held against [`StreamMove::follows`].
+//!
+//! Invariant: a move applies only to the very position it starts from, of the very stream it was
+//! read from; anything else is an overlap, a gap or another stream and is refused.
 
 use crate::digest::Sha256Digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -110,27 +114,117 @@ pub struct Advance {
     pub identity: Option<StreamIdentity>,
 }
 
+/// How far a stream is moved, as a commit of the ledger says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMove {
+    /// The application id of the Delta `txn` action: what [`Stream`] displays.
+    pub stream: String,
+    /// Where the stream stood; `None` where it was never read.
+    pub from: Option<NextOffset>,
+    pub to: NextOffset,
+    /// None where nothing could tell.
+    pub identity: Option<StreamIdentity>,
+}
+
+/// How far a stream has been read, and which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    pub next: NextOffset,
+    /// None where it was never read by anything that could tell.
+    pub identity: Option<StreamIdentity>,
+    /// The generation of the division into shards under which it was moved last.
+    pub generation: u32,
+}
+
+/// Where a move starts that may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveStart {
+    /// The stream was never moved here: it may start anywhere.
+    First,
+    /// Where the stream stands.
+    Here,
+    /// Further on: another division moved it. Under an earlier division the stream was moved here,
+    /// so another shard may have read on meanwhile.
+    Elsewhere,
+}
+
+/// Why a move does not follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated"
+    )]
+    Overlap { stream: String, from: NextOffset, position: NextOffset },
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped"
+    )]
+    Gap { stream: String, from: NextOffset, position: NextOffset },
+    #[error(
+        "{stream}: the batch takes it for a stream that was never read, but {position} is the next offset to read"
+    )]
+    Forgotten { stream: String, position: NextOffset },
+    #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
+    Backwards { stream: String, from: NextOffset, to: NextOffset },
+    #[error(
+        "{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}"
+    )]
+    Other { stream: String, read: StreamIdentity, known: StreamIdentity },
+}
+
+impl StreamMove {
+    /// Whether this move, made under the division `generation`, may follow `state`; `None` is the
+    /// state of a stream that was never moved here.
+    ///
+    /// | state | `from` is equal | is lower | is higher | is `None` |
+    /// |---|---|---|---|---|
+    /// | none | | | | `First`, whatever `from` is |
+    /// | of this generation | `Here` | `Overlap` | `Gap` | `Forgotten` |
+    /// | of an earlier one | `Here` | `Overlap` | `Elsewhere` | `Forgotten` |
+    ///
+    /// # Errors
+    /// As the table says; before that `Backwards` when `to < from`, and `Other` when both identities
+    /// are known and differ.
+    pub fn follows(&self, state: Option<StreamState>, generation: u32) -> Result<MoveStart, MoveError> {
+        let stream = || self.stream.clone();
+        if let Some(from) = self.from
+            && self.to < from
+        {
+            return Err(MoveError::Backwards { stream: stream(), from, to: self.to });
+        }
+        let Some(state) = state else { return Ok(MoveStart::First) };
+        if let (Some(known), Some(read)) = (state.identity, self.identity)
+            && known != read
+        {
+            return Err(MoveError::Other { stream: stream(), read, known });
+        }
+        let position = state.next;
+        match self.from {
+            None => Err(MoveError::Forgotten { stream: stream(), position }),
+            Some(from) => match from.cmp(&position) {
+                Ordering::Equal => Ok(MoveStart::Here),
+                Ordering::Less => Err(MoveError::Overlap { stream: stream(), from, position }),
+                Ordering::Greater if state.generation < generation => Ok(MoveStart::Elsewhere),
+                Ordering::Greater => Err(MoveError::Gap { stream: stream(), from, position }),
+            },
+        }
+    }
+
+    /// The state that this move leaves behind where it may follow `before`.
+    ///
+    /// An identity, once known, stays: a move that cannot tell keeps it.
+    pub fn state_after(&self, before: Option<StreamState>, generation: u32) -> StreamState {
+        let known = before.and_then(|state| state.identity);
+        StreamState { next: self.to, identity: self.identity.or(known), generation }
+    }
+}
+
 /// How far each stream has been read, and which it was. A stream that was never read has no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions(BTreeMap<Stream, (NextOffset, Option<StreamIdentity>)>);
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AdvanceError {
-    #[error(
-        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated"
-    )]
-    Overlap { stream: Stream, from: NextOffset, position: NextOffset },
-    #[error(
-        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped"
-    )]
-    Gap { stream: Stream, from: NextOffset, position: NextOffset },
-    #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
-    Backwards { stream: Stream, from: NextOffset, to: NextOffset },
-    #[error(
-        "{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}"
-    )]
-    Other { stream: Stream, read: StreamIdentity, known: StreamIdentity },
-}
+/// Positions are what all shards together say, so none is moved behind their back and every move of
+/// them is made under one division.
+const ONE_DIVISION: u32 = 0;
 
 impl Positions {
     pub fn get(&self, stream: &Stream) -> Option<NextOffset> {
@@ -151,7 +245,7 @@ impl Positions {
         self.0.insert(stream, (next, identity));
     }
 
-    /// Moves `stream` from `advance.from` to `advance.to`.
+    /// Moves `stream` from `advance.from` to `advance.to`, by the rule of [`StreamMove::follows`].
     ///
     /// | position | `from` is equal | `from` is lower | `from` is higher |
     /// |---|---|---|---|
@@ -163,26 +257,17 @@ impl Positions {
     /// # Errors
     /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known
     /// and differ. Nothing moves then.
-    pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), AdvanceError> {
+    pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), MoveError> {
         let Advance { from, to, identity } = advance;
-        if to < from {
-            return Err(AdvanceError::Backwards { stream: stream.clone(), from, to });
-        }
-        let known = self.identity(stream);
-        if let (Some(known), Some(read)) = (known, identity)
-            && known != read
-        {
-            return Err(AdvanceError::Other { stream: stream.clone(), read, known });
-        }
-        if let Some(position) = self.get(stream) {
-            if from < position {
-                return Err(AdvanceError::Overlap { stream: stream.clone(), from, position });
-            }
-            if from > position {
-                return Err(AdvanceError::Gap { stream: stream.clone(), from, position });
-            }
-        }
-        self.set(stream.clone(), to, identity.or(known));
+        let step = StreamMove { stream: stream.to_string(), from: Some(from), to, identity };
+        let state = self.0.get(stream).map(|(next, identity)| StreamState {
+            next: *next,
+            identity: *identity,
+            generation: ONE_DIVISION,
+        });
+        step.follows(state, ONE_DIVISION)?;
+        let StreamState { next, identity, .. } = step.state_after(state, ONE_DIVISION);
+        self.set(stream.clone(), next, identity);
         Ok(())
     }
 }
@@ -199,9 +284,9 @@ mod tests {
         let mut positions = Positions::default();
         assert_eq!(positions.apply(&stream, advance(40, 50)), Ok(()));
         assert_eq!(positions.apply(&stream, advance(50, 60)), Ok(()));
-        assert!(matches!(positions.apply(&stream, advance(50, 60)), Err(AdvanceError::Overlap { .. })));
-        assert!(matches!(positions.apply(&stream, advance(61, 70)), Err(AdvanceError::Gap { .. })));
-        assert!(matches!(positions.apply(&stream, advance(60, 59)), Err(AdvanceError::Backwards { .. })));
+        assert!(matches!(positions.apply(&stream, advance(50, 60)), Err(MoveError::Overlap { .. })));
+        assert!(matches!(positions.apply(&stream, advance(61, 70)), Err(MoveError::Gap { .. })));
+        assert!(matches!(positions.apply(&stream, advance(60, 59)), Err(MoveError::Backwards { .. })));
         assert_eq!(positions.get(&stream), Some(NextOffset(60)));
         assert_eq!(stream.to_string(), "kafka/c/t/3");
         assert_eq!(Origin::parse("kafka/c/t"), Some(stream.origin));
@@ -223,9 +308,64 @@ mod tests {
             assert_eq!(positions.apply(&stream, advance(from, from + 1, identity)), Ok(()));
             assert_eq!(positions.identity(&stream), known);
         }
-        let refused = AdvanceError::Other { stream: stream.clone(), read: second, known: first };
+        let refused = MoveError::Other { stream: stream.to_string(), read: second, known: first };
         assert_eq!(positions.apply(&stream, advance(4, 5, Some(second))), Err(refused));
         assert_eq!((positions.get(&stream), positions.identity(&stream)), (Some(NextOffset(4)), Some(first)));
         assert_eq!(StreamIdentity([0xFB; 16]).to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
+    }
+
+    #[test]
+    fn a_move_follows_the_state_it_starts_from() {
+        let stream = || "kafka/c/t/3".to_owned();
+        let next = |offset| NextOffset(offset);
+        let known = |generation| Some(StreamState { next: next(50), identity: None, generation });
+        let overlap = Err(MoveError::Overlap { stream: stream(), from: next(49), position: next(50) });
+        let gap = Err(MoveError::Gap { stream: stream(), from: next(51), position: next(50) });
+        let forgotten = Err(MoveError::Forgotten { stream: stream(), position: next(50) });
+        // The state, then what becomes of a move from there, from before, from beyond and from nowhere.
+        let table = [
+            (None, [Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First)]),
+            (known(7), [Ok(MoveStart::Here), overlap.clone(), gap.clone(), forgotten.clone()]),
+            (known(6), [Ok(MoveStart::Here), overlap.clone(), Ok(MoveStart::Elsewhere), forgotten.clone()]),
+            // A log never goes back to an earlier division; if it did, nothing would be skipped.
+            (known(8), [Ok(MoveStart::Here), overlap, gap, forgotten]),
+        ];
+        for (state, expected) in table {
+            let starts = [Some(next(50)), Some(next(49)), Some(next(51)), None];
+            for (from, expected) in starts.into_iter().zip(expected) {
+                let step = StreamMove { stream: stream(), from, to: next(60), identity: None };
+                assert_eq!(step.follows(state, 7), expected, "{state:?} {from:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_division_moves_a_stream_back_or_to_another_topic() {
+        let [first, second] = [StreamIdentity([1; 16]), StreamIdentity([2; 16])];
+        let state = |identity, generation| Some(StreamState { next: NextOffset(50), identity, generation });
+        let step = |from, to, identity| StreamMove {
+            stream: "kafka/c/t/0".to_owned(),
+            from: Some(NextOffset(from)),
+            to: NextOffset(to),
+            identity,
+        };
+        for before in [None, state(Some(first), 0), state(Some(first), 1)] {
+            let refused = step(50, 49, Some(first)).follows(before, 1);
+            assert!(matches!(refused, Err(MoveError::Backwards { .. })), "{refused:?}");
+            // To end where it starts is not to go back.
+            assert!(step(50, 50, Some(first)).follows(before, 1).is_ok());
+        }
+        for generation in [0, 1] {
+            for from in [49, 50, 51] {
+                let refused = step(from, 60, Some(second)).follows(state(Some(first), generation), 1);
+                assert!(matches!(refused, Err(MoveError::Other { .. })), "{refused:?}");
+            }
+            for (known, read) in [(None, None), (None, Some(first)), (Some(first), None)] {
+                let before = state(known, generation);
+                assert_eq!(step(50, 60, read).follows(before, 1), Ok(MoveStart::Here));
+                let after = StreamState { next: NextOffset(60), identity: read.or(known), generation: 1 };
+                assert_eq!(step(50, 60, read).state_after(before, 1), after);
+            }
+        }
     }
 }
