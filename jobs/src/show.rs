@@ -1,6 +1,6 @@
 //! How things are shown: tables that fit a terminal, and nothing in them that could steer it.
 
-use schemas::id::is_plain;
+use schemas::name::is_plain;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;

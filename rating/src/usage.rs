@@ -491,7 +491,7 @@ fn read_totals(
     Ok(())
 }
 
-fn stored_name(error: schemas::id::NameError) -> RatingError {
+fn stored_name(error: schemas::name::NameError) -> RatingError {
     RatingError::broken(format!("a stored name is not a name: {error}"))
 }
 

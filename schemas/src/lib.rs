@@ -10,6 +10,7 @@
 // Modules in reading order.
 pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float
 pub mod digest; // Sha256Digest
+pub mod name; // when a text is a name: what can be seen, and told from other names by eye
 pub mod id; // MeterType, Subject, ProviderId, CustomerId, SkuId
 pub mod money; // Currency and Money in minor units
 pub mod time; // Instant, Period [start, end), BillingMonth

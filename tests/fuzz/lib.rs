@@ -68,7 +68,7 @@ pub fn decode(decoder: &mut Decoder, raw: &RawRef<'_>, content: Content<'_>) -> 
     let outcome = |outcome: &OutcomeRef<'_>| match outcome {
         OutcomeRef::Usage(event) => {
             for name in [event.source, event.id, event.meter, event.subject] {
-                assert_eq!(schemas::id::check_name(name), Ok(()));
+                assert_eq!(schemas::name::check_name(name), Ok(()));
             }
             assert!(!event.quantity.is_negative() && event.time.micros() <= RECEIVED + 300_000_000);
             assert!(event.dimensions.pairs().is_sorted_by(|(one, _), (other, _)| one < other), "dimensions are in order, each once");

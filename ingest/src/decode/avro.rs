@@ -16,7 +16,7 @@ use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
 use apache_avro::schema::Name;
 use bumpalo::Bump;
-use schemas::id;
+use schemas::name::printable_ascii;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -839,7 +839,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     #[inline(always)]
     fn string(&mut self, field: &str) -> Read<&'a str> {
         let bytes = self.bytes()?;
-        match id::printable_ascii(bytes) {
+        match printable_ascii(bytes) {
             Some(text) => Ok(text),
             None => {
                 self.printable = false;

@@ -30,7 +30,7 @@ pub enum Entries<'a> {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Candidate<'a> {
-    /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need
+    /// Whether each text that must be a name is `schemas::name::printable_ascii`, so that nobody need
     /// look again. False where nobody looked.
     pub printable: bool,
     /// Absent where the encoding has no such attribute, which Avro has not.

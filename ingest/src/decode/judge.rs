@@ -11,7 +11,7 @@ use bumpalo::Bump;
 use ledger::row::OutcomeRef;
 use schemas::decimal::{DecimalError, Quantity, Sign};
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
-use schemas::id::{self, NameError};
+use schemas::name::{MAX_BYTES, NameError, check_name, check_printable_name, check_text};
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
 use std::borrow::Cow;
@@ -53,7 +53,7 @@ pub fn judge<'a>(
         data,
     } = candidate;
     let check_name =
-        |text: &str| if *printable { id::check_printable_name(text) } else { id::check_name(text) };
+        |text: &str| if *printable { check_printable_name(text) } else { schemas::name::check_name(text) };
     let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
 
     let time_text = match time {
@@ -283,7 +283,7 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
         bumpalo::collections::Vec::with_capacity_in(pairs.len(), arena);
     let mut in_order = true;
     for (name, value) in pairs {
-        if name.len() > id::MAX_BYTES {
+        if name.len() > MAX_BYTES {
             return Err(format!("a name in {field}: {}", NameError::TooLong));
         }
         let value = match value {
@@ -291,7 +291,7 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
             Found::Absent => return Err(format!("{field}[{name:?}] is null, not a string")),
             Found::Wrong(what) => return Err(format!("{field}[{name:?}] is {what}, not a string")),
         };
-        if value.len() > id::MAX_BYTES {
+        if value.len() > MAX_BYTES {
             return Err(format!("{field}[{name:?}]: {}", NameError::TooLong));
         }
         in_order &= ordered.last().is_none_or(|(before, _)| **before < **name);
@@ -346,12 +346,12 @@ fn correction<'a>(
         Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
         Found::Is(correction) => correction,
     };
-    let action = required_text("data.correction.action", action, id::check_name)?;
+    let action = required_text("data.correction.action", action, check_name)?;
     let action = CorrectionAction::parse(action)
         .ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
-    let source = required_text("data.correction.source", source, id::check_name)?;
-    let id = required_text("data.correction.id", id, id::check_name)?;
-    let reason = required_text("data.correction.reason", reason, id::check_text)?;
+    let source = required_text("data.correction.source", source, check_name)?;
+    let id = required_text("data.correction.id", id, check_name)?;
+    let reason = required_text("data.correction.reason", reason, check_text)?;
     if (source, id) == (own_source, own_id) {
         return Err("data.correction names the event itself".to_owned());
     }

@@ -5,7 +5,7 @@
 //! refused is reported with the line it stands on, and reading goes on.
 
 use super::problem::Findings;
-use schemas::id::{NameError, check_text};
+use schemas::name::{NameError, check_text};
 use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
