@@ -18,7 +18,17 @@
 //!
 //! This deliberately says nothing of two names in one other script each, of digits of several
 //! scripts, or of punctuation: names compare byte for byte, nothing is folded or normalised, and
-//! whoever reads a bill can see that such names differ.
+//! whoever reads a bill can see that such names differ. Nor does it refuse all that UTS #39 would:
+//! - of the 5,026 forms that Unicode 18 keeps for compatibility, 1,153 are refused; `m²`, `№` and
+//!   `½` are names;
+//! - of the 88 Greek and Cyrillic letters that look like Latin ones, 58 are in the table; г, ш, Ү
+//!   and 27 others are not;
+//! - an alphabet is its blocks: a Coptic letter counts as Greek, a small capital Greek letter of
+//!   the phonetic blocks as Latin, and letters beyond those blocks belong to none.
+//!
+//! Invariant: a name stays a name. Ledgers hold names, and rating checks them again, so the rule
+//! does not move with a version of Unicode: the tables stand here, and a test holds them against the
+//! data of UTS #39.
 
 /// The longest name, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 1024;
@@ -183,6 +193,9 @@ fn alphabet(letter: char) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use unicode_script::UnicodeScript as _;
+    use unicode_security::GeneralSecurityProfile as _;
+    use unicode_security::general_security_profile::IdentifierType;
 
     #[test]
     fn names_are_short_and_can_be_told_apart() {
@@ -237,5 +250,66 @@ mod tests {
         assert_eq!(check_name("\u{391}-1"), Err(NameError::LooksLatin("Greek")));
         assert_eq!(check_name("\u{440}\u{430}\u{443}"), Err(NameError::LooksLatin("Cyrillic")));
         assert_eq!(check_text("der Zähler Ω war falsch"), Ok(()));
+    }
+
+    // What the data of UTS #39 has and the tables do not, or have otherwise, is written in these.
+
+    fn skeleton(character: char) -> String {
+        unicode_security::skeleton(character.encode_utf8(&mut [0; 4])).collect()
+    }
+
+    /// The characters that a name may have and of which `wanted` is true, in order.
+    fn of_names(wanted: impl Fn(char) -> bool) -> String {
+        let all = '\0'..=char::MAX;
+        all.filter(|found| is_plain(*found) && !is_look_alike(*found) && wanted(*found)).collect()
+    }
+
+    #[test]
+    fn nothing_that_uts_39_ignores_is_plain() {
+        for character in ('\0'..=char::MAX).filter(|character| is_plain(*character)) {
+            let ignored = character.identifier_type() == Some(IdentifierType::Default_Ignorable)
+                || skeleton(character).is_empty();
+            assert!(!ignored, "U+{:04X}", u32::from(character));
+            // Of what it allows only combining marks are refused, because it composes what it reads.
+            let refused = character.identifier_allowed() && is_look_alike(character);
+            assert!(
+                !refused || ('\u{300}'..'\u{370}').contains(&character),
+                "U+{:04X}",
+                u32::from(character)
+            );
+        }
+    }
+
+    #[test]
+    fn what_looks_latin_looks_latin_to_uts_39() {
+        let looks_latin = |letter| skeleton(letter).bytes().all(|byte| byte.is_ascii_alphabetic());
+        assert!(LOOK_LATIN.chars().all(looks_latin));
+        let left_out = of_names(|letter| {
+            matches!(alphabet(letter), Some("Greek" | "Cyrillic"))
+                && looks_latin(letter)
+                && !LOOK_LATIN.contains(letter)
+        });
+        assert_eq!(left_out, "ͿϒϜϭϱϸϹϺЫЮгшѡѴѸѹҮҺҽӔӕԌԚԜ\u{1C82}\u{1C83}\u{1FBE}ꙇꚘꚙ");
+    }
+
+    #[test]
+    fn alphabets_are_scripts_but_for_these() {
+        let other =
+            of_names(|letter| alphabet(letter).is_some_and(|name| name != letter.script().full_name()));
+        let coptic = "ϢϣϤϥϦϧϨϩϪϫϬϭϮϯ";
+        assert_eq!(other, format!("\u{374}{coptic}ᴦᴧᴨᴩᴪᴫᵝᵞᵟᵠᵡᵦᵧᵨᵩᵪᵸᶿ\u{A788}ꭥ"));
+        let scripts = ["Latin", "Greek", "Cyrillic", "Armenian", "Cherokee"];
+        let none = of_names(|letter| {
+            letter.is_alphabetic()
+                && alphabet(letter).is_none()
+                && scripts.contains(&letter.script().full_name())
+        });
+        for letter in none.chars() {
+            let known = matches!(letter,
+                '\u{2E0}'..='\u{2E4}' | '\u{2071}'..='\u{209C}' | '\u{2132}'..='\u{2188}' | '\u{2DE0}'..='\u{2DFF}'
+                | '\u{FB13}'..='\u{FB17}' | '\u{10140}'..='\u{10174}' | '\u{10780}'..='\u{107BA}'
+                | '\u{1DF00}'..='\u{1DF2A}' | '\u{1E030}'..='\u{1E08F}');
+            assert!(known, "U+{:04X} is {}", u32::from(letter), letter.script().full_name());
+        }
     }
 }
