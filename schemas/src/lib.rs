@@ -9,6 +9,7 @@
 
 // Modules in reading order.
 pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float
+mod decimal96; // quantities and prices to and from rust_decimal
 pub mod digest; // Sha256Digest
 pub mod name; // when a text is a name: what can be seen, and told from other names by eye
 pub mod id; // MeterType, Subject, ProviderId, CustomerId, SkuId
