@@ -3,7 +3,7 @@
 //! They add, compare, read and print. They deliberately do not multiply, divide or round: price
 //! arithmetic belongs to the `rating` crate, rounding to its `rounding` module. Reading is strict:
 //! digits, optionally a point and more digits, with a leading minus only where the caller allows
-//! it. An exponent, a plus sign, a blank or a digit too many is an error.
+//! it. An exponent, a plus sign, a space or a digit too many is an error.
 //!
 //! Invariant: `|units| < 10^PRECISION`, checked whenever a value is made.
 

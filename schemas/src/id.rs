@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(Subject::new("projects/a1").expect("a name").to_string(), "projects/a1");
         assert_eq!(Subject::new(""), Err(NameError::Empty));
         assert_eq!(Subject::new("x".repeat(MAX_BYTES + 1)), Err(NameError::TooLong));
-        assert_eq!(Subject::new(" a"), Err(NameError::OuterBlank));
-        assert_eq!(Subject::new("a "), Err(NameError::OuterBlank));
+        assert_eq!(Subject::new(" a"), Err(NameError::OuterSpace));
+        assert_eq!(Subject::new("a "), Err(NameError::OuterSpace));
     }
 }

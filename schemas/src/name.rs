@@ -14,7 +14,7 @@
 //!   mathematical ones, and no U+FFFD (section 3.1, `Not_NFKC`);
 //! - no combining diacritical mark, because the same letter could be written in two ways: `ü` is
 //!   one character (section 3.1, NFC);
-//! - no blank but U+0020, and none at the beginning or end.
+//! - no space but U+0020, and none at the beginning or end.
 //!
 //! This deliberately says nothing of two names in one other script each, of digits of several
 //! scripts, or of punctuation: names compare byte for byte, nothing is folded or normalised, and
@@ -42,8 +42,8 @@ pub enum NameError {
     TooLong,
     #[error("it contains the character U+{0:04X}, which a name may not have")]
     ForbiddenCharacter(u32),
-    #[error("it begins or ends with a blank")]
-    OuterBlank,
+    #[error("it begins or ends with a space")]
+    OuterSpace,
     #[error("it mixes letters of the {0} and the {1} alphabet, which look alike")]
     MixedAlphabets(&'static str, &'static str),
     #[error("its letters are {0}, and every one of them looks like a Latin letter")]
@@ -77,7 +77,7 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
     }
     check_text(text)?;
     if text.starts_with(' ') || text.ends_with(' ') {
-        return Err(NameError::OuterBlank);
+        return Err(NameError::OuterSpace);
     }
     forbid(text, is_look_alike)?;
     let mut alphabets = text.chars().filter_map(alphabet);
@@ -117,7 +117,7 @@ pub fn check_printable_name(text: &str) -> Result<(), NameError> {
     match text.as_bytes() {
         [] => Err(NameError::Empty),
         bytes if bytes.len() > MAX_BYTES => Err(NameError::TooLong),
-        [b' ', ..] | [.., b' '] => Err(NameError::OuterBlank),
+        [b' ', ..] | [.., b' '] => Err(NameError::OuterSpace),
         _ => Ok(()),
     }
 }
@@ -127,7 +127,7 @@ pub fn check_printable_name(text: &str) -> Result<(), NameError> {
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     const ONES: u64 = 0x0101_0101_0101_0101;
-    // A byte's high bit is set where it is no ASCII, below a blank, or DEL. No byte borrows or
+    // A byte's high bit is set where it is no ASCII, below a space, or DEL. No byte borrows or
     // carries into the next.
     let outside = |eight: u64| {
         (eight | (eight & !HIGH).wrapping_add(ONES) | !((eight | HIGH).wrapping_sub(ONES * 0x20))) & HIGH
@@ -140,7 +140,7 @@ fn is_printable_ascii(bytes: &[u8]) -> bool {
     eights.iter().chain([last]).fold(0, |found, eight| found | outside(u64::from_le_bytes(*eight))) == 0
 }
 
-/// Whether a character can be seen, or is a blank, and changes nothing about how others are shown:
+/// Whether a character can be seen, or is a space, and changes nothing about how others are shown:
 /// what may go to a terminal as it is.
 pub fn is_plain(character: char) -> bool {
     let noncharacter = u32::from(character) & 0xFFFE == 0xFFFE;
@@ -154,13 +154,13 @@ pub fn is_plain(character: char) -> bool {
 
 /// Characters of which another one, or another spelling, looks the same.
 fn is_look_alike(character: char) -> bool {
-    let blank = character.is_whitespace() && character != ' ';
+    let space = character.is_whitespace() && character != ' ';
     let compatibility = matches!(character,
         '\u{37E}' | '\u{2126}' | '\u{212A}' | '\u{212B}' | '\u{2160}'..='\u{217F}' | '\u{FB00}'..='\u{FB06}' | '\u{FF01}'..='\u{FF5E}' | '\u{FFFC}'
         | '\u{FFFD}' | '\u{1D400}'..='\u{1D7FF}');
     let combining = matches!(character,
         '\u{300}'..='\u{36F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}');
-    blank || compatibility || combining
+    space || compatibility || combining
 }
 
 /// Greek and Cyrillic letters that look like Latin ones (UTS #39, confusables.txt): a name of
@@ -217,8 +217,8 @@ mod tests {
         }
         assert_eq!(check_name(""), Err(NameError::Empty));
         assert_eq!(check_name(&"x".repeat(MAX_BYTES + 1)), Err(NameError::TooLong));
-        assert_eq!(check_name(" a"), Err(NameError::OuterBlank));
-        assert_eq!(check_name("a "), Err(NameError::OuterBlank));
+        assert_eq!(check_name(" a"), Err(NameError::OuterSpace));
+        assert_eq!(check_name("a "), Err(NameError::OuterSpace));
         let hidden = "\0\u{7F}\u{85}\u{AD}\u{202E}\u{2028}\u{200B}\u{200D}\u{2060}\u{3164}\u{FE0F}\u{FEFF}\u{FFFF}\u{FDD0}\u{1FFFE}\u{E0041}\u{E0100}\u{10FFFD}";
         for character in hidden.chars() {
             assert_eq!(check_text(&format!("a{character}b")), forbidden(character), "{character:?}");
