@@ -10,12 +10,23 @@ use crate::name::{NameError, check_name};
 use std::fmt;
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, like $example:literal;)*) => {$(
         $(#[$doc])*
+        ///
+        /// ```
+        #[doc = concat!("# use schemas::id::", stringify!($name), ";")]
+        #[doc = concat!("let name = ", stringify!($name), "::new(", stringify!($example), ").expect(\"a name\");")]
+        #[doc = concat!("assert_eq!(name.to_string(), ", stringify!($example), ");")]
+        /// ```
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
 
         impl $name {
+            /// ```
+            #[doc = concat!("# use schemas::{id::", stringify!($name), ", name::NameError};")]
+            #[doc = concat!("assert_eq!(", stringify!($name), "::new(\" a1\"), Err(NameError::OuterSpace));")]
+            /// ```
+            ///
             /// # Errors
             /// The first rule of [`crate::name`] that `text` breaks.
             pub fn new(text: impl Into<Box<str>>) -> Result<Self, NameError> {
@@ -39,17 +50,17 @@ macro_rules! names {
 
 names! {
     /// CloudEvents `type`: the meter.
-    MeterType;
+    MeterType, like "compute.example/instance-hours";
     /// CloudEvents `subject`: what was used, a project or a resource; never who pays.
-    Subject;
-    /// Who provides the service and bills the operator.
-    ProviderId;
-    /// Who is billed by the operator.
-    CustomerId;
-    /// What a provider puts a price on (FOCUS `SkuId`).
-    SkuId;
+    Subject, like "projects/a1";
+    /// The company that provides the service and bills the operator.
+    ProviderId, like "nimbus";
+    /// The company that is billed by the operator.
+    CustomerId, like "acme";
+    /// The thing that a provider puts a price on (FOCUS `SkuId`).
+    SkuId, like "std-4";
     /// The operator's account with a provider (FOCUS `BillingAccountId`).
-    BillingAccountId;
+    BillingAccountId, like "0042-17";
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What things are: identifiers, time, exact numbers, usage events, rejections and positions.
+//! The values of this workspace: names, time, exact numbers, usage events, rejections, positions.
 //!
 //! Everything here is a value. There is no I/O, no clock, no async and no other crate of ours, so
 //! that every other crate, and anyone who writes a second implementation, can agree on these types

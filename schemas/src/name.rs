@@ -27,7 +27,7 @@
 //!   the phonetic blocks as Latin, and letters beyond those blocks belong to none.
 //!
 //! Invariant: a name stays a name. Ledgers hold names, and rating checks them again, so the rule
-//! does not move with a version of Unicode: the tables stand here, and a test holds them against the
+//! does not move with a version of Unicode: the tables stand here, and tests hold them against the
 //! data of UTS #39.
 
 /// The longest name, in bytes of UTF-8.
@@ -52,6 +52,12 @@ pub enum NameError {
 
 /// Checks the rules that every text of a person obeys, such as a reason.
 ///
+/// ```
+/// # use schemas::name::{NameError, check_text};
+/// assert_eq!(check_text("the Ω of the second week was wrong"), Ok(()));
+/// assert_eq!(check_text("a\u{1B}[2J"), Err(NameError::ForbiddenCharacter(0x1B)));
+/// ```
+///
 /// # Errors
 /// The first rule that `text` breaks.
 pub fn check_text(text: &str) -> Result<(), NameError> {
@@ -68,6 +74,14 @@ pub fn check_text(text: &str) -> Result<(), NameError> {
 }
 
 /// Checks the rules that every name obeys.
+///
+/// ```
+/// # use schemas::name::{NameError, check_name};
+/// assert_eq!(check_name("projekte/größe 3"), Ok(()));
+/// // The Cyrillic letter that looks like an a.
+/// let mixed = NameError::MixedAlphabets("Latin", "Cyrillic");
+/// assert_eq!(check_name("projects/\u{430}1"), Err(mixed));
+/// ```
 ///
 /// # Errors
 /// The first rule that `text` breaks.
@@ -102,6 +116,13 @@ fn forbid(text: &str, forbidden: impl Fn(char) -> bool) -> Result<(), NameError>
 }
 
 /// The text of bytes from U+0020 to U+007E, as nearly all names are.
+///
+/// ```
+/// # use schemas::name::printable_ascii;
+/// assert_eq!(printable_ascii(b"projects/a1"), Some("projects/a1"));
+/// assert_eq!(printable_ascii("größe".as_bytes()), None);
+/// assert_eq!(printable_ascii(b"a\tb"), None);
+/// ```
 pub fn printable_ascii(bytes: &[u8]) -> Option<&str> {
     #[expect(unsafe_code, reason = "the bytes would be looked at once more")]
     // SAFETY: ASCII is UTF-8.
@@ -109,6 +130,12 @@ pub fn printable_ascii(bytes: &[u8]) -> Option<&str> {
 }
 
 /// As [`check_name`], for a text that is [`printable_ascii`].
+///
+/// ```
+/// # use schemas::name::{NameError, check_printable_name};
+/// assert_eq!(check_printable_name("projects/a1"), Ok(()));
+/// assert_eq!(check_printable_name("projects/a1 "), Err(NameError::OuterSpace));
+/// ```
 ///
 /// # Errors
 /// The first rule that `text` breaks.
@@ -141,7 +168,14 @@ fn is_printable_ascii(bytes: &[u8]) -> bool {
 }
 
 /// Whether a character can be seen, or is a space, and changes nothing about how others are shown:
-/// what may go to a terminal as it is.
+/// whether it may go to a terminal as it is.
+///
+/// ```
+/// # use schemas::name::is_plain;
+/// assert!("größe 3 / 北京 ½".chars().all(is_plain));
+/// // An escape character, a turn of the direction of writing, a space without width.
+/// assert!(!"\u{1B}\u{202E}\u{200B}".chars().any(is_plain));
+/// ```
 pub fn is_plain(character: char) -> bool {
     let noncharacter = u32::from(character) & 0xFFFE == 0xFFFE;
     let hidden = matches!(character,
@@ -252,7 +286,7 @@ mod tests {
         assert_eq!(check_text("der Zähler Ω war falsch"), Ok(()));
     }
 
-    // What the data of UTS #39 has and the tables do not, or have otherwise, is written in these.
+    // These say where the data of UTS #39 and the tables differ.
 
     fn skeleton(character: char) -> String {
         unicode_security::skeleton(character.encode_utf8(&mut [0; 4])).collect()
@@ -270,7 +304,7 @@ mod tests {
             let ignored = character.identifier_type() == Some(IdentifierType::Default_Ignorable)
                 || skeleton(character).is_empty();
             assert!(!ignored, "U+{:04X}", u32::from(character));
-            // Of what it allows only combining marks are refused, because it composes what it reads.
+            // Of those it allows only combining marks are refused: it composes before it asks.
             let refused = character.identifier_allowed() && is_look_alike(character);
             assert!(
                 !refused || ('\u{300}'..'\u{370}').contains(&character),

@@ -18,7 +18,13 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where records come from. What is stored in the ledger's `origin` column.
+/// Where records come from, as the ledger's `origin` column has it.
+///
+/// ```
+/// # use schemas::position::Origin;
+/// let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() };
+/// assert_eq!(origin.to_string(), "kafka/c/usage");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// A topic of the Kafka cluster with that cluster id.
@@ -29,6 +35,14 @@ pub enum Origin {
 
 impl Origin {
     /// Reads what [`fmt::Display`] writes. Neither cluster ids nor topics contain a slash.
+    ///
+    /// ```
+    /// # use schemas::position::Origin;
+    /// # use schemas::digest::Sha256Digest;
+    /// let file = Origin::File { digest: Sha256Digest::of(b"abc") };
+    /// assert_eq!(Origin::parse(&file.to_string()), Some(file));
+    /// assert_eq!(Origin::parse("pulsar/c/usage"), None);
+    /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once('/')?;
         match kind {
@@ -52,6 +66,12 @@ impl fmt::Display for Origin {
 }
 
 /// An ordered sequence of records: one Kafka partition, or one file (partition 0).
+///
+/// ```
+/// # use schemas::position::{Origin, Stream};
+/// let origin = Origin::parse("kafka/c/usage").expect("an origin");
+/// assert_eq!(Stream { origin, partition: 3 }.to_string(), "kafka/c/usage/3");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream {
     pub origin: Origin,
@@ -72,6 +92,11 @@ impl fmt::Display for Stream {
 pub struct Offset(pub i64);
 
 /// The next offset to read.
+///
+/// ```
+/// # use schemas::position::{NextOffset, Offset};
+/// assert_eq!(Offset(41).next(), NextOffset(42));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextOffset(pub i64);
 
@@ -93,8 +118,13 @@ impl fmt::Display for NextOffset {
     }
 }
 
-/// What tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows
-/// it. A file has none, because its name is the digest of what is in it.
+/// Tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows it. A
+/// file has none, because its name is the digest of what is in it.
+///
+/// ```
+/// # use schemas::position::StreamIdentity;
+/// assert_eq!(StreamIdentity([0xFB; 16]).to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamIdentity(pub [u8; 16]);
 
@@ -104,7 +134,7 @@ impl fmt::Display for StreamIdentity {
     }
 }
 
-/// What a batch read of one stream: `[from, to)`. Offsets inside may be missing (Kafka's
+/// The part of one stream that a batch read: `[from, to)`. Offsets inside may be missing (Kafka's
 /// transaction markers, blank lines).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
@@ -115,6 +145,23 @@ pub struct Advance {
 }
 
 /// How far a stream is moved, as a commit of the ledger says it.
+///
+/// ```
+/// # use schemas::position::{MoveError, MoveStart, NextOffset, StreamMove};
+/// let moved = |from: Option<i64>, to| StreamMove {
+///     stream: "kafka/c/usage/3".to_owned(),
+///     from: from.map(NextOffset),
+///     to: NextOffset(to),
+///     identity: None,
+/// };
+/// let first = moved(None, 50);
+/// assert_eq!(first.follows(None, 0), Ok(MoveStart::First));
+/// let state = Some(first.state_after(None, 0));
+/// assert_eq!(moved(Some(50), 60).follows(state, 0), Ok(MoveStart::Here));
+/// assert!(matches!(moved(Some(55), 60).follows(state, 0), Err(MoveError::Gap { .. })));
+/// // The ledger was divided anew: another shard may have read up to 55.
+/// assert_eq!(moved(Some(55), 60).follows(state, 1), Ok(MoveStart::Elsewhere));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMove {
     /// The application id of the Delta `txn` action: what [`Stream`] displays.
@@ -182,8 +229,8 @@ impl StreamMove {
     /// | of an earlier one | `Here` | `Overlap` | `Elsewhere` | `Forgotten` |
     ///
     /// # Errors
-    /// As the table says; before that `Backwards` when `to < from`, and `Other` when both identities
-    /// are known and differ.
+    /// As the table says; before that `Backwards` when `to < from`, and `Other` when both
+    /// identities are known and differ.
     pub fn follows(&self, state: Option<StreamState>, generation: u32) -> Result<MoveStart, MoveError> {
         let stream = || self.stream.clone();
         if let Some(from) = self.from
@@ -212,6 +259,17 @@ impl StreamMove {
     /// The state that this move leaves behind where it may follow `before`.
     ///
     /// An identity, once known, stays: a move that cannot tell keeps it.
+    ///
+    /// ```
+    /// # use schemas::position::{NextOffset, StreamIdentity, StreamMove, StreamState};
+    /// let stream = "kafka/c/usage/3".to_owned();
+    /// let [from, to] = [NextOffset(50), NextOffset(60)];
+    /// let step = StreamMove { stream, from: Some(from), to, identity: None };
+    /// let identity = Some(StreamIdentity([1; 16]));
+    /// let before = StreamState { next: from, identity, generation: 0 };
+    /// let after = StreamState { next: to, identity, generation: 1 };
+    /// assert_eq!(step.state_after(Some(before), 1), after);
+    /// ```
     pub fn state_after(&self, before: Option<StreamState>, generation: u32) -> StreamState {
         let known = before.and_then(|state| state.identity);
         StreamState { next: self.to, identity: self.identity.or(known), generation }
@@ -253,6 +311,21 @@ impl Positions {
     /// | unknown | moves | moves | moves |
     ///
     /// An identity, once known, stays: an advance that cannot tell moves the stream and keeps it.
+    ///
+    /// ```
+    /// # use schemas::position::{Advance, MoveError, NextOffset, Origin, Positions, Stream};
+    /// let origin = Origin::parse("kafka/c/usage").expect("an origin");
+    /// let stream = Stream { origin, partition: 3 };
+    /// let mut positions = Positions::default();
+    /// let mut read = |from, to| {
+    ///     let advance = Advance { from: NextOffset(from), to: NextOffset(to), identity: None };
+    ///     positions.apply(&stream, advance)
+    /// };
+    /// assert_eq!(read(40, 50), Ok(()));
+    /// assert!(matches!(read(40, 50), Err(MoveError::Overlap { .. })));
+    /// assert!(matches!(read(51, 60), Err(MoveError::Gap { .. })));
+    /// assert_eq!(positions.get(&stream), Some(NextOffset(50)));
+    /// ```
     ///
     /// # Errors
     /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known
@@ -322,7 +395,7 @@ mod tests {
         let overlap = Err(MoveError::Overlap { stream: stream(), from: next(49), position: next(50) });
         let gap = Err(MoveError::Gap { stream: stream(), from: next(51), position: next(50) });
         let forgotten = Err(MoveError::Forgotten { stream: stream(), position: next(50) });
-        // The state, then what becomes of a move from there, from before, from beyond and from nowhere.
+        // The state, then the verdict on a move from there, from before, from beyond, from nowhere.
         let table = [
             (None, [Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First)]),
             (known(7), [Ok(MoveStart::Here), overlap.clone(), gap.clone(), forgotten.clone()]),

@@ -11,6 +11,13 @@ use std::str::FromStr;
 
 /// One of several writers that share the streams: `2/8` is the second of eight. Each stream belongs
 /// to exactly one.
+///
+/// ```
+/// # use schemas::shard::Shard;
+/// let shard: Shard = "2/8".parse().expect("a shard");
+/// assert_eq!((shard.index(), shard.of()), (1, 8));
+/// assert!("0/8".parse::<Shard>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
@@ -33,6 +40,16 @@ impl Shard {
 
     /// Whether the stream is this shard's: Kafka's partitions go round by their number, files by
     /// the first 8 bytes of their digest.
+    ///
+    /// ```
+    /// # use schemas::position::{Origin, Stream};
+    /// # use schemas::shard::Shard;
+    /// let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() };
+    /// let stream = Stream { origin, partition: 10 };
+    /// let takes = |shard: &str| shard.parse::<Shard>().expect("a shard").takes(&stream);
+    /// assert!(takes("3/8"));
+    /// assert!(!takes("2/8"));
+    /// ```
     pub fn takes(self, stream: &Stream) -> bool {
         let number = match &stream.origin {
             Origin::Kafka { .. } => u64::from(stream.partition),
@@ -45,6 +62,7 @@ impl Shard {
     }
 }
 
+/// A text that names no shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a shard; write which of how many, counted from 1: 2/8 is the second of eight")]
 pub struct ShardError(String);
