@@ -70,7 +70,7 @@ impl From<MapRef<'_>> for KeptMap {
 }
 
 /// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey
-/// [`crate::id::check_name`].
+/// [`crate::name::check_name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {
     /// Who reports. Source and id name the event for ever.

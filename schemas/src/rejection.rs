@@ -116,8 +116,8 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// A detail may quote the record, which may be a megabyte of one name.
-const MAX_DETAIL_BYTES: usize = 1024;
+/// The longest detail. It may quote the record, which may be a megabyte of one name.
+pub const MAX_DETAIL_BYTES: usize = 1024;
 
 impl Rejection {
     /// A detail that is too long is cut.
