@@ -22,4 +22,5 @@ mod terminal; // what is printed cannot steer a terminal
 mod decoding; // which records are refused, and why
 mod cases; // the files under tests/cases that the ones above read
 mod edges; // which crate may use what
+mod files; // which file may use which
 mod tidy; // banned words, files that nothing reaches
