@@ -17,6 +17,7 @@ mod oracle; // random months, computed a second time by a program that shares no
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
+mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
 mod terminal; // what is printed cannot steer a terminal
 mod decoding; // which records are refused, and why
