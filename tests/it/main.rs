@@ -12,6 +12,7 @@ mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
 mod metrics; // what a running ingest tells Prometheus
 mod docs; // the README's commands and what they print
+mod image; // the Dockerfile
 mod tables_page; // docs/tables.md, column by column
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
