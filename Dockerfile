@@ -32,7 +32,7 @@ FROM debian:bookworm-slim
 RUN apt-get update -qq \
  && apt-get install -qq -y --no-install-recommends ca-certificates libssl3 \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/atcost --create-home atcost
+ && useradd --uid 10001 --create-home --home-dir /var/lib/atcost --shell /usr/sbin/nologin atcost
 COPY --from=build /built/bin/atcost /usr/local/bin/atcost
 USER atcost
 # atcost.toml, the ledger and the runs: keep it in a volume.
