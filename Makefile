@@ -1,5 +1,6 @@
-# What a fresh Debian or Ubuntu machine with a Rust toolchain needs, and the commands of the README. Each goal sets up what it
-# uses and nothing else. Everything that is downloaded or built goes below CACHE, outside the clone.
+# Sets up a fresh Debian or Ubuntu machine that has a Rust toolchain, and runs the commands of the
+# README. Each goal sets up what it uses and nothing else. Everything that is downloaded or built goes
+# below CACHE, outside the clone.
 
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -52,6 +53,10 @@ lint: packages # Formatting, clippy, and the dependency rules where cargo-deny i
 	cargo clippy --workspace --all-targets -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; fi
 
+.PHONY: doc
+doc: packages # The documentation of all crates as HTML; a link that leads nowhere is an error.
+	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
 # The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
 PROFILE ?= dev
 
@@ -95,6 +100,53 @@ fuzz: packages # Looks for inputs that crash a reader, in at most 512 MiB, begin
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs.
 	@cargo install --locked --path jobs
 
+# The releases of Debian in which the goals that set up a machine are tried, and where they come from:
+# the mirror that this machine's apt uses.
+RELEASES ?= bookworm trixie
+MIRROR   ?= $(shell apt-get indextargets --format '$$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | sed -n 1p)
+BARE     := $(CACHE)/bare
+
+.PHONY: bare
+bare: # Tries in a bare Debian 12 and 13 whether a fresh machine gets all that it needs. As root, with debootstrap.
+	@[ "$$(id -u)" = 0 ] || { echo "Only root can make a bare Debian and work in it." >&2; exit 2; }
+	command -v debootstrap >/dev/null || { echo "Please install what Debian calls: debootstrap" >&2; exit 2; }
+	[ -n "$(MIRROR)" ] || { echo "apt knows no mirror of Debian; say one with MIRROR=URL." >&2; exit 2; }
+	export RUST="$$(rustc --print sysroot)"
+	for release in $(RELEASES); do
+	    base=$(BARE)/$$release.base log=$(BARE)/$$release.log
+	    export MACHINE=$(BARE)/$$release
+	    echo "A bare $$release"
+	    if [ ! -e "$$base/.complete" ]; then
+	        rm -rf "$$base"
+	        mkdir -p "$$base"
+	        debootstrap --variant=minbase --include=ca-certificates,make "$$release" "$$base" "$(MIRROR)" >"$$log"
+	        touch "$$base/.complete"
+	    fi
+	    rm -rf "$$MACHINE"
+	    cp -a "$$base" "$$MACHINE"
+	    cp /etc/resolv.conf "$$MACHINE/etc/resolv.conf"
+	    apt-config dump --no-empty | grep -E '^Acquire::(https?::Proxy|Check-)' >"$$MACHINE/etc/apt/apt.conf.d/machine" || true
+	    # The mounts are in a namespace of their own, and gone before anything is removed.
+	    unshare --mount --fork bash -c "$$TRY_BARE" >"$$log" 2>&1 || { tail "$$log" >&2; exit 1; }
+	    rm -rf "$$MACHINE"
+	done
+	echo "A fresh machine gets all that it needs."
+
+# The goals install what is missing; run again, they find nothing missing and say nothing.
+define TRY_BARE
+set -eu
+mount -t proc proc "$$MACHINE/proc"
+mkdir "$$MACHINE/clone" "$$MACHINE/rust"
+mount --bind -o ro . "$$MACHINE/clone"
+mount --bind -o ro "$$RUST" "$$MACHINE/rust"
+set_up="make --silent --no-print-directory --directory=/clone packages test-packages"
+inside=(chroot "$$MACHINE" env -i HOME=/ PATH=/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+"$${inside[@]}" $$set_up
+again=$$("$${inside[@]}" $$set_up 2>&1)
+[ -z "$$again" ] || { echo "Something is still missing: $$again" >&2; exit 1; }
+endef
+export TRY_BARE
+
 .PHONY: clean-cache
 clean-cache: # Removes all that these goals downloaded or built.
 	@rm -rf "$(CACHE)"
@@ -124,11 +176,14 @@ test-packages:
 define INSTALL_MISSING
 [ $${#missing[@]} -gt 0 ] || exit 0
 command -v apt-get >/dev/null || { echo "Please install what Debian calls: $${missing[*]}" >&2; exit 2; }
-echo "Installing $${missing[*]}"
 sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
 $$sudo apt-get update -qq
-# Debian 12 has Java 17 and no 21.
-if ! apt-cache show openjdk-21-jre-headless >/dev/null 2>&1; then missing=("$${missing[@]/openjdk-21/openjdk-17}"); fi
+# Debian 12 has Java 17 and no 21. It knows the name all the same, from packages that suggest it, so
+# only trying tells.
+if ! apt-get -s -qq install --no-install-recommends openjdk-21-jre-headless >/dev/null 2>&1; then
+    missing=("$${missing[@]/openjdk-21/openjdk-17}")
+fi
+echo "Installing $${missing[*]}"
 $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"
 endef
 

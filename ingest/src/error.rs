@@ -1,5 +1,5 @@
-//! What stops ingestion, by what the operator should do about it. A bad record never does: it
-//! becomes a rejected row.
+//! Errors that stop ingestion, by what the operator should do about them. A bad record never does:
+//! it becomes a rejected row.
 
 use ledger::{ErrorKind, LedgerError};
 
@@ -7,11 +7,11 @@ use ledger::{ErrorKind, LedgerError};
 pub enum IngestError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The outside world did not answer as it should. What was committed stays; the rest is read
-    /// again.
+    /// The outside world did not answer as it should. Whatever was committed stays; the rest is
+    /// read again.
     #[error("{0}")]
     Retry(String),
-    /// What is configured or given cannot work, and trying again will not change it.
+    /// The configuration or the input cannot work, and trying again will not change it.
     #[error("{0}")]
     Invalid(String),
     /// A stop was asked for while waiting. The open batch was not committed and is read again next

@@ -10,16 +10,15 @@
 //!   consumer groups and no second store of offsets, so a crash at any point repeats nothing and
 //!   loses nothing.
 
-// Modules in reading order.
+// Each module stands above those it uses.
 pub mod pipeline; // the loop: discover, assign, next, decode, commit
-pub mod source; // Source, Sink, Record, BatchPolicy, Stop
-pub mod decode; // one record, in whatever encoding, to usage or rejection
+pub mod metrics; // what a running ingest counts
 pub mod files; // a folder of files as a source
 pub mod kafka; // a topic as a source
-mod messages; // what librdkafka has fetched, many messages at a time
-mod topic; // which topic it is, by its id
-pub mod registry; // schema ids: a Confluent-compatible registry, or a table
-pub mod metrics; // what a running ingest counts
-mod error;
+pub mod decode; // one record, in whatever encoding, to usage or rejection
+pub mod source; // Source, Sink, Record, BatchPolicy
+pub mod schema; // what a writer's schema means, and where schemas are asked for
+pub mod stop; // a clean end, asked for
+mod error; // what stops ingestion
 
 pub use error::IngestError;

@@ -1,4 +1,4 @@
-//! What a running ingest counts, for whoever watches it: plain numbers that one side adds to and
+//! The counts of a running ingest, for whoever watches it: plain numbers that one side adds to and
 //! the other reads.
 //!
 //! It decides nothing and shows nothing; the `jobs` crate puts the numbers into words and on the
@@ -7,8 +7,9 @@
 //! Invariant: only what is in the ledger is counted, so after a clean stop the counts are the
 //! ledger's own.
 
-use crate::kafka::Watermarks;
-use ledger::{Committed, Repeats};
+use crate::source::Watermarks;
+use ledger::Repeats;
+use schemas::outcome::Tally;
 use schemas::position::{NextOffset, Origin, Stream};
 use schemas::rejection::Reason;
 use std::collections::BTreeMap;
@@ -110,10 +111,15 @@ pub struct Metrics {
     partitions: Mutex<BTreeMap<Stream, PartitionReading>>,
 }
 
-/// What has to be known of a commit beside [`Committed`].
-#[derive(Debug, Clone, Copy)]
-pub struct CommitFigures<'a> {
-    pub rejected_by_reason: &'a BTreeMap<Reason, u64>,
+/// One commit in numbers: those of the ledger, and those that only whoever read the batch knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFigures {
+    pub version: u64,
+    pub tally: Tally,
+    /// They add up to `counts.rejected`.
+    pub rejected_by_reason: BTreeMap<Reason, u64>,
+    /// Nothing where rows are not classified.
+    pub repeats: Option<Repeats>,
     /// Offsets inside gaps: records that were gone before they were read, or as many as there can
     /// have been.
     pub lost: u64,
@@ -165,22 +171,23 @@ impl Metrics {
     }
 
     /// A commit is durable.
-    pub fn committed(&self, committed: &Committed, figures: &CommitFigures<'_>) {
-        add(&self.usage, committed.usage);
-        for (reason, count) in figures.rejected_by_reason {
+    pub fn committed(&self, commit: &CommitFigures) {
+        let Tally { usage, rejected, gaps } = commit.tally;
+        add(&self.usage, usage);
+        for (reason, count) in &commit.rejected_by_reason {
             add(&self.rejected[*reason as usize], *count);
         }
-        add(&self.gaps, committed.gaps);
-        add(&self.lost, figures.lost);
-        if let Some(repeats) = committed.repeats {
+        add(&self.gaps, gaps);
+        add(&self.lost, commit.lost);
+        if let Some(repeats) = commit.repeats {
             self.classified(repeats);
         }
-        self.version.store(committed.version, Ordering::Relaxed);
-        self.committed_at.store(figures.at.micros(), Ordering::Relaxed);
-        self.batch_rows.observe(committed.usage + committed.rejected + committed.gaps);
-        self.batch_bytes.observe(figures.bytes);
+        self.version.store(commit.version, Ordering::Relaxed);
+        self.committed_at.store(commit.at.micros(), Ordering::Relaxed);
+        self.batch_rows.observe(usage + rejected + gaps);
+        self.batch_bytes.observe(commit.bytes);
         self.commit_micros.observe(
-            u64::try_from(figures.took.as_micros()).expect("a commit takes less than 2^64 microseconds"),
+            u64::try_from(commit.took.as_micros()).expect("a commit takes less than 2^64 microseconds"),
         );
     }
 
@@ -199,7 +206,7 @@ impl Metrics {
         }
     }
 
-    /// What the broker has of its partitions.
+    /// The offsets that the broker has of its partitions.
     pub fn watermarks(&self, watermarks: Vec<Watermarks>) {
         let mut partitions = self.partitions();
         for Watermarks { stream, low, high } in watermarks {
@@ -309,29 +316,35 @@ mod tests {
     #[test]
     fn every_reason_has_its_own_count() {
         let metrics = Metrics::default();
-        let rejected_by_reason =
+        let rejected_by_reason: BTreeMap<Reason, u64> =
             Reason::ALL.iter().zip(1..).map(|(reason, count)| (*reason, count)).collect();
+        let rejected = rejected_by_reason.values().sum();
         let at = schemas::time::Instant::from_micros(1).expect("an instant");
         let figures = CommitFigures {
-            rejected_by_reason: &rejected_by_reason,
+            version: 3,
+            tally: Tally { usage: 2, rejected, gaps: 1 },
+            rejected_by_reason: rejected_by_reason.clone(),
+            repeats: None,
             lost: 7,
             bytes: 9,
             took: Duration::from_millis(5),
             at,
         };
-        let rejected = rejected_by_reason.values().sum();
-        metrics.committed(&Committed { version: 3, usage: 2, rejected, gaps: 1, repeats: None }, &figures);
-        assert_eq!(metrics.rejected(), rejected_by_reason.clone().into_iter().collect::<Vec<_>>());
+        metrics.committed(&figures);
+        assert_eq!(metrics.rejected(), rejected_by_reason.into_iter().collect::<Vec<_>>());
         assert_eq!([metrics.usage(), metrics.gaps(), metrics.lost(), metrics.version()], [2, 1, 7, 3]);
         assert_eq!(metrics.batch_rows().sum, rejected + 3);
         assert_eq!(metrics.commit_micros().buckets[0], (5_000, 1));
         assert_eq!(metrics.committed_at(), Some(at));
         assert_eq!(metrics.repeats(), None);
         let repeats = Repeats { duplicates: 4, conflicts: 5 };
-        metrics.committed(
-            &Committed { version: 4, usage: 9, rejected: 0, gaps: 0, repeats: Some(repeats) },
-            &CommitFigures { rejected_by_reason: &BTreeMap::new(), ..figures },
-        );
+        metrics.committed(&CommitFigures {
+            version: 4,
+            tally: Tally { usage: 9, ..Tally::default() },
+            rejected_by_reason: BTreeMap::new(),
+            repeats: Some(repeats),
+            ..figures
+        });
         assert_eq!(metrics.repeats(), Some(repeats));
     }
 

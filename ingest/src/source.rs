@@ -1,4 +1,4 @@
-//! What a source of records is, and what it hands out.
+//! Sources of records: what one must be able to do, and what it hands out.
 //!
 //! A source knows nothing of events: it hands out bytes with their coordinates and says what it
 //! knows about their encoding. The bytes are lent, so that a record is decoded where it was read to
@@ -8,17 +8,13 @@
 //! ended, and covers the record.
 
 use crate::IngestError;
-use crate::decode::avro::WriterSchema;
-use crate::kafka::Watermarks;
-use schemas::position::{Advance, Offset, Positions, Stream};
+use crate::schema::WriterSchema;
+use crate::stop::Stop;
+use schemas::position::{Advance, NextOffset, Offset, Positions, Stream};
 use schemas::rejection::Rejection;
 use schemas::time::Instant;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// The longest time a source may block without looking at [`Stop`].
-pub const PATIENCE: Duration = Duration::from_millis(200);
 
 pub trait Source: Send {
     /// Streams that exist and are not yet assigned.
@@ -28,6 +24,9 @@ pub trait Source: Send {
     /// until `stop`.
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError>;
 
+    /// How long after one look for streams the next is due.
+    fn rediscover_every(&self) -> Duration;
+
     /// Starts the discovered streams at their positions; a stream without one starts at its
     /// beginning.
     ///
@@ -36,11 +35,11 @@ pub trait Source: Send {
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError>;
 
     /// Hands the next batch to `sink`. Blocks no longer than the policy allows, and no longer than
-    /// [`PATIENCE`] once a stop is asked for.
+    /// [`PATIENCE`](crate::stop::PATIENCE) once a stop is asked for.
     ///
     /// # Errors
-    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. What the
-    /// sink has got then is no batch.
+    /// When the source fails in a way that waiting does not cure, and as [`Sink::record`]. The
+    /// records that the sink has got then are no batch.
     fn next(
         &mut self,
         policy: &BatchPolicy,
@@ -48,14 +47,29 @@ pub trait Source: Send {
         sink: &mut dyn Sink,
     ) -> Result<SourceEvent, IngestError>;
 
+    /// Everything handed out so far is in the ledger, durably; `positions` has the streams that the
+    /// commit moved, and how far they are read now. A source whose producer waits for that answers
+    /// it here.
+    fn committed(&mut self, _positions: &Positions) {}
+
     /// How many records are known to be waiting, where the source can tell.
     fn lag(&mut self) -> Option<u64>;
 
-    /// What the broker has of each assigned partition, as last asked; nothing for a source without
-    /// a broker.
+    /// The offsets that the broker has of each assigned partition, as last asked; nothing for a
+    /// source without a broker.
     fn watermarks(&self) -> Vec<Watermarks> {
         Vec::new()
     }
+}
+
+/// The offsets that the broker has of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watermarks {
+    pub stream: Stream,
+    /// The first offset there is.
+    pub low: NextOffset,
+    /// The next offset there will be.
+    pub high: NextOffset,
 }
 
 /// When a batch is full.
@@ -98,7 +112,8 @@ pub trait Sink {
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     pub stream: &'a Arc<Stream>,
-    /// What people call the origin: the topic, or the file's path below the ingested folder.
+    /// The name that people have for the origin: the topic, or the file's path below the ingested
+    /// folder.
     pub origin_name: &'a str,
     pub offset: Offset,
     /// From the position of its stream before it to the one after it.
@@ -137,7 +152,7 @@ impl RawRef<'_> {
     }
 }
 
-/// What is known about a record's encoding before it is decoded.
+/// As much as is known about a record's encoding before it is decoded.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
     /// A Kafka message: its headers and first bytes tell.
@@ -179,36 +194,5 @@ impl<'s> Batch<'s> {
     /// Whether the next record belongs to the next batch.
     pub fn is_full(&self, policy: &BatchPolicy) -> bool {
         self.records >= policy.max_records || self.bytes >= policy.max_bytes
-    }
-}
-
-/// Asks everything that waits or loops to come to a clean end. Clones share one flag.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Sleeps in slices of [`PATIENCE`].
-    ///
-    /// # Errors
-    /// [`IngestError::Stopped`] as soon as a stop is asked for.
-    pub fn sleep(&self, duration: Duration) -> Result<(), IngestError> {
-        let mut left = duration;
-        while !self.is_requested() {
-            if left.is_zero() {
-                return Ok(());
-            }
-            let slice = left.min(PATIENCE);
-            std::thread::sleep(slice);
-            left -= slice;
-        }
-        Err(IngestError::Stopped)
     }
 }

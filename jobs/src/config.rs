@@ -5,21 +5,22 @@
 
 use anyhow::{Context as _, bail};
 use ingest::kafka::KafkaConfig;
-use ingest::registry::RegistryConfig;
+use ingest::schema::registry::RegistryConfig;
 use ingest::source::BatchPolicy;
+use ledger::Location;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What `atcost init` writes.
+/// The file that `atcost init` writes.
 pub const TEMPLATE: &str = include_str!("atcost.toml");
 
 /// The configuration, with paths resolved and secrets filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub ledger: PathBuf,
-    pub runs: PathBuf,
+    pub ledger: Location,
+    pub runs: Location,
     pub policy: BatchPolicy,
     /// Whether ingest says which rows repeat an id.
     pub classify: bool,
@@ -35,12 +36,12 @@ pub struct Config {
 /// Where the signer has what is its own.
 #[derive(Debug, Clone)]
 pub struct SignerSettings {
-    pub key: PathBuf,
+    pub key: Location,
     /// A folder that remembers what was signed.
-    pub state: PathBuf,
+    pub state: Location,
 }
 
-/// What the file says about Kafka; the command line may say the rest.
+/// The file's part of the settings for Kafka; the command line may say the rest.
 #[derive(Debug, Clone, Default)]
 pub struct KafkaSettings {
     pub brokers: Option<String>,
@@ -190,19 +191,20 @@ impl Config {
             })?;
             schemas.insert(id, folder.join(schema));
         }
+        let place = |path: PathBuf| Location::on_disk(&folder.join(path));
+        let signer = |signer: SignerSection| -> anyhow::Result<SignerSettings> {
+            Ok(SignerSettings { key: place(signer.key)?, state: place(signer.state)? })
+        };
         Ok(Self {
-            ledger: folder.join(file.ledger.path.unwrap_or_else(|| "ledger".into())),
-            runs: folder.join(file.runs.path.unwrap_or_else(|| "runs".into())),
+            ledger: place(file.ledger.path.unwrap_or_else(|| "ledger".into()))?,
+            runs: place(file.runs.path.unwrap_or_else(|| "runs".into()))?,
             policy,
             classify: file.ingest.classify.unwrap_or_default(),
             kafka: KafkaSettings { brokers: file.kafka.brokers, topic: file.kafka.topic, properties },
             registry,
             schemas,
             metrics: file.metrics.listen,
-            signer: file.signer.map(|signer| SignerSettings {
-                key: folder.join(signer.key),
-                state: folder.join(signer.state),
-            }),
+            signer: file.signer.map(signer).transpose()?,
         })
     }
 }
@@ -229,7 +231,7 @@ mod tests {
     fn the_template_is_a_valid_configuration() {
         let file: File = toml::from_str(TEMPLATE).expect("the template is read");
         assert_eq!(file.ledger.path.as_deref(), Some(Path::new("ledger")));
-        // What is commented out must be valid too when somebody takes the `#` away.
+        // An example that is commented out must be valid too when somebody takes the `#` away.
         let uncommented: String = TEMPLATE
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line))

@@ -7,9 +7,8 @@
 // Modules in reading order.
 pub mod config; // atcost.toml: every setting, read once
 pub mod clock; // the only clock
-pub mod show; // tables for people, JSON for programs, escaped either way
+pub mod show; // tables for people, JSON for programs, escaped either way; signs of life
 pub mod log; // log lines with stable event names, and how many alarms there were
-pub mod exposition; // Prometheus' text format
-pub mod metrics; // the endpoint that serves it
+pub mod serve; // the endpoint for Prometheus
 pub mod verbs; // init, ingest, catalog, rate, explain, doctor
 pub mod demo; // a made-up month, end to end

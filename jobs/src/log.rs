@@ -1,5 +1,5 @@
-//! What is logged, and as what. Every line has an event name that stays the same when its words
-//! change, so that programs can rely on it; docs/operations.md lists them all.
+//! The log: lines on stderr, each with an event name that stays the same when its words change, so
+//! that programs can rely on it; docs/operations.md lists them all.
 //!
 //! Values come from Kafka, files and other hosts. In the form for people nothing in them can steer
 //! a terminal or begin a line of its own; in JSON they are JSON strings, with the same characters
@@ -7,7 +7,7 @@
 //!
 //! Invariant: warnings and errors are counted whatever the filter shows.
 
-use crate::show::{printable, printable_json};
+use crate::show::{above, printable, printable_json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _};
@@ -22,7 +22,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// What a log line is printed as.
+/// The form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -57,7 +57,7 @@ pub const ALARMS: &[&str] = &[
 /// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat
 /// what this program says.
 const DEFAULT: &str =
-    "warn,jobs::metrics=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
+    "warn,jobs::serve=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
 
 /// How often each of [`ALARMS`] was logged, and the last of them.
 #[derive(Debug, Default)]
@@ -101,7 +101,7 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
             fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(|| Stderr)
                 .with_ansi(ansi)
                 .with_target(false)
                 .fmt_fields(debug_fn(show_field))
@@ -109,7 +109,7 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
                 .boxed()
         }
         LogFormat::Json => {
-            let writer = || PrintableJson(std::io::stderr());
+            let writer = || PrintableJson(Stderr);
             fmt::layer()
                 .with_writer(writer)
                 .json()
@@ -122,6 +122,20 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
     let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
     tracing_subscriber::registry().with(lines).with(counter).init();
     alarms
+}
+
+/// Stderr, to which whole lines are written.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        above(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// The message, then ` name=value` for each field.

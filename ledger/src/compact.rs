@@ -9,22 +9,24 @@
 //! Invariant: a compaction commits only rows whose leaves are those that were sealed when they were
 //! first written.
 
+use crate::audit::recount::{Recount, Recounted};
+use crate::division::shard_count;
 use crate::error::LedgerError;
-use crate::merkle;
-use crate::read::verified_paths;
-use crate::record::{BatchRecord, Counts, RecordKind, RemovedFile};
-use crate::recount::{Recount, Recounted};
-use crate::row::{COLUMNS, parquet_bytes};
-use crate::seal::LeafKey;
-use crate::shard::{local, shard_count, shard_folder};
-use crate::table::{ActiveFile, SealedRows, Table};
+use crate::files::verified_bytes;
+use crate::log::state::ActiveFile;
+use crate::log::table::{SealedRows, Table};
+use crate::row::{COLUMNS, parquet_bytes, read_parquet};
+use crate::store::Location;
+use crate::{places, secret};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proof::leaf_key::LeafKey;
+use proof::merkle;
+use proof::record::{BatchRecord, RecordKind, RemovedFile};
+use schemas::outcome::Tally;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// The most rows in one file, and the most bytes that are copied together, so that a copy fits the
 /// memory of a small machine.
@@ -32,7 +34,7 @@ const MAX_ROWS: u64 = 1_000_000;
 const MAX_BYTES: u64 = 128 << 20;
 const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
-/// What compacting came to.
+/// The result of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compacted {
     pub files_before: u64,
@@ -48,13 +50,12 @@ pub struct Compacted {
 /// # Errors
 /// `Corrupt` when a row is not what was sealed: nothing is committed then. `Fenced` when ingest
 /// committed first: run it again.
-pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerError> {
-    let key = LeafKey::read(ledger)?;
+pub async fn compact(ledger: &Location, now: Instant) -> Result<Compacted, LedgerError> {
+    let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
     let mut done = Compacted::default();
-    for shard in 0..shard_count(ledger)? {
-        let folder = shard_folder(ledger, shard);
+    for shard in 0..shard_count(ledger).await? {
         let mut records = BTreeMap::new();
-        let mut table = Table::replay(&local(), &folder, shard, COLUMNS, &mut |record: &BatchRecord| {
+        let mut table = Table::replay(ledger, shard, &mut |record: &BatchRecord| {
             if record.kind == RecordKind::Rows {
                 records.insert(record.version, (record.counts, record.rows_root, record.subjects_root));
             }
@@ -63,7 +64,7 @@ pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerErr
         .await?;
         done.files_before += table.log().files.len() as u64;
         for group in groups(table.log().files.values(), now) {
-            let rows = copy(&table, &key, shard, &group, &records)?;
+            let rows = copy(&table, &key, shard, &group, &records).await?;
             done.rows += rows.rows;
             done.commits += 1;
             let removed = group
@@ -71,7 +72,7 @@ pub async fn compact(ledger: &Path, now: Instant) -> Result<Compacted, LedgerErr
                 .map(|file| RemovedFile { path: file.added.path.clone(), digest: file.added.digest })
                 .collect();
             let version = table.commit_compaction(removed, rows, now).await?;
-            tracing::info!(event = "compaction.committed", location = %folder.display(), version, files = group.len(), "files were copied together");
+            tracing::info!(event = "compaction.committed", location = %table.location(), version, files = group.len(), "files were copied together");
         }
         done.files_after += table.log().files.len() as u64;
     }
@@ -100,36 +101,35 @@ fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<
     groups
 }
 
-type Records = BTreeMap<u64, (Counts, merkle::Hash, merkle::Hash)>;
+type Records = BTreeMap<u64, (Tally, merkle::Hash, merkle::Hash)>;
 
 /// The rows of a group, proved to be what was sealed, from the bytes of the new file.
-fn copy(
+async fn copy(
     table: &Table,
     key: &LeafKey,
     shard: u32,
     group: &[ActiveFile],
     records: &Records,
 ) -> Result<SealedRows, LedgerError> {
-    let folder = table.folder();
+    let location = table.location();
     let mut parts = Vec::new();
     let mut expected = 0;
-    for (path, file) in verified_paths(folder, group.iter().map(|file| &file.added))?.iter().zip(group) {
-        let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
-        let bytes =
-            std::fs::read(path).map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
-        parts.extend(read(Bytes::from(bytes)).map_err(damaged)?);
+    for file in group {
+        let read = read_parquet(verified_bytes(location, &file.added).await?);
+        let place = || location.join(&file.added.path);
+        parts.extend(read.map_err(|detail| LedgerError::corrupt(&place(), detail))?);
         expected += file.added.rows;
     }
     let first = parts.first().map(RecordBatch::schema);
     let rows = first.map(|schema| concat_batches(&schema, &parts)).transpose();
-    let rows = rows.map_err(|error| LedgerError::corrupt(&folder.display(), error.to_string()))?;
-    let rows = rows.ok_or_else(|| LedgerError::corrupt(&folder.display(), "files with rows have none"))?;
+    let rows = rows.map_err(|error| LedgerError::corrupt(location, error.to_string()))?;
+    let rows = rows.ok_or_else(|| LedgerError::corrupt(location, "files with rows have none"))?;
     drop(parts);
     let file = Bytes::from(parquet_bytes(&rows, COLUMNS));
     fail::fail_point!("compaction.copied");
 
     let mut leaves = Vec::new();
-    let mut counts = Counts::default();
+    let mut counts = Tally::default();
     let mut last = None;
     let mut check = |recounted: Recounted| {
         let Recounted { version, counts: found, sealed, .. } = recounted;
@@ -140,26 +140,24 @@ fn copy(
         if records.get(&version) != Some(&(found, sealed.rows_root, sealed.subjects_root)) {
             return Err(format!("the rows of commit {version} are not those that were sealed"));
         }
-        counts.usage += found.usage;
-        counts.rejected += found.rejected;
-        counts.gaps += found.gaps;
+        counts += found;
         leaves.extend(sealed.leaves);
         Ok(())
     };
     let mut recount = Recount::new(key, shard);
-    let proved = read(Bytes::clone(&file)).and_then(|parts| {
+    let proved = read_parquet(Bytes::clone(&file)).and_then(|parts| {
         parts.iter().try_for_each(|part| recount.take(part, &mut check))?;
         recount.finish(&mut check)
     });
     proved.map_err(|detail| {
         LedgerError::corrupt(
-            &folder.display(),
+            location,
             format!("copying files together was refused: {detail}; nothing was committed"),
         )
     })?;
     if leaves.len() as u64 != expected {
         return Err(LedgerError::corrupt(
-            &folder.display(),
+            location,
             format!("{} rows came out of files with {expected}; nothing was committed", leaves.len()),
         ));
     }
@@ -171,12 +169,4 @@ fn copy(
         subjects: 0,
         subjects_root: merkle::root(&[]),
     })
-}
-
-/// The rows in the bytes of a Parquet file.
-pub(crate) fn read(file: Bytes) -> Result<Vec<RecordBatch>, String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.with_batch_size(65_536).build());
-    let reader = reader.map_err(|error| error.to_string())?;
-    reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }

@@ -37,15 +37,18 @@ impl LedgerError {
         }
     }
 
-    pub(crate) fn storage(location: &impl ToString, doing: &'static str, error: &impl ToString) -> Self {
+    /// Storage did not answer.
+    pub fn storage(location: &impl ToString, doing: &'static str, error: &impl ToString) -> Self {
         Self::Storage { location: location.to_string(), doing, detail: error.to_string() }
     }
 
-    pub(crate) fn corrupt(location: &impl ToString, detail: impl Into<String>) -> Self {
+    /// Something stored is not what was written.
+    pub fn corrupt(location: &impl ToString, detail: impl Into<String>) -> Self {
         Self::Corrupt { location: location.to_string(), detail: detail.into() }
     }
 
-    pub(crate) fn invalid(location: &impl ToString, detail: impl Into<String>) -> Self {
+    /// The request or the configuration is wrong.
+    pub fn invalid(location: &impl ToString, detail: impl Into<String>) -> Self {
         Self::Invalid { location: location.to_string(), detail: detail.into() }
     }
 }

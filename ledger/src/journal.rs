@@ -5,33 +5,25 @@
 //! so two operators deciding at once cannot both be entry 7.
 
 use crate::error::LedgerError;
-use crate::merkle::{self, Frontier, Hash};
-use crate::read::verified_paths;
-use crate::record::{Counts, JOURNAL, Layout, Moved};
-use crate::row::{Column, ColumnType, arrow_schema, parquet_bytes};
-use crate::shard::local;
-use crate::table::{Commit, SealedRows, Table};
+use crate::files::verified_bytes;
+use crate::log::table::{Commit, SealedRows, Table};
+use crate::row::columns::JOURNAL_COLUMNS;
+use crate::row::{arrow_schema, parquet_bytes, read_parquet};
+use crate::store::Location;
 use arrow::array::{
     Array as _, AsArray as _, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use object_store::ObjectStore;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use bytes::Bytes;
+use proof::merkle::{self, Frontier, Hash};
+use proof::record::{JOURNAL, Layout, Moved};
+use schemas::canonical::{push_bytes, push_option, push_text};
 use schemas::digest::Sha256Digest;
-use schemas::event::{push_bytes, push_option, push_text};
+use schemas::outcome::Tally;
 use schemas::position::NextOffset;
 use schemas::time::Instant;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) const COLUMNS: &[Column] = &[
-    Column { name: "entry", kind: ColumnType::Long, required: true },
-    Column { name: "kind", kind: ColumnType::Text, required: true },
-    Column { name: "recorded_at", kind: ColumnType::Instant, required: true },
-    Column { name: "digest", kind: ColumnType::Text, required: true },
-    Column { name: "note", kind: ColumnType::Text, required: false },
-    Column { name: "body", kind: ColumnType::Bytes, required: true },
-];
 const APPLICATION: &str = "journal";
 
 /// One decision.
@@ -74,28 +66,24 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub(crate) async fn create(store: &Arc<dyn ObjectStore>, ledger: &Path) -> Result<(), LedgerError> {
-        if Table::exists(&journal_folder(ledger)) {
-            return Ok(());
-        }
-        Table::create(store, &journal_folder(ledger), COLUMNS).await
-    }
-
     /// # Errors
-    /// As [`crate::Ledger::open`], and `Corrupt` when entries are missing or a file's digest is
+    /// As [`crate::ShardWriter::open`], and `Corrupt` when entries are missing or a file's digest is
     /// wrong.
-    pub async fn open(ledger: &Path) -> Result<Self, LedgerError> {
-        let table = Table::open(&local(), &journal_folder(ledger), JOURNAL, COLUMNS).await?;
+    pub async fn open(ledger: &Location) -> Result<Self, LedgerError> {
+        let table = Table::open(ledger, JOURNAL).await?;
         let mut entries = Vec::new();
-        for path in verified_paths(table.folder(), table.log().files.values().map(|file| &file.added))? {
-            entries.append(&mut read_entries(&path)?);
+        for file in table.log().files.values() {
+            let bytes = verified_bytes(table.location(), &file.added).await?;
+            let read = read_entries(bytes);
+            let location = || table.location().join(&file.added.path);
+            entries.append(&mut read.map_err(|detail| LedgerError::corrupt(&location(), detail))?);
         }
         entries.sort_by_key(|entry| entry.number);
         if let Some((index, entry)) =
             entries.iter().enumerate().find(|(index, entry)| i64::try_from(*index) != Ok(entry.number))
         {
             return Err(LedgerError::corrupt(
-                &table.folder().display(),
+                table.location(),
                 format!("entry {index} is missing; the next one found is {}", entry.number),
             ));
         }
@@ -155,7 +143,7 @@ impl Entry {
 
     fn seal(&self) -> SealedRows {
         let rows = RecordBatch::try_new(
-            arrow_schema(COLUMNS),
+            arrow_schema(JOURNAL_COLUMNS),
             vec![
                 Arc::new(Int64Array::from(vec![self.number])),
                 Arc::new(StringArray::from(vec![self.kind.as_str()])),
@@ -167,12 +155,12 @@ impl Entry {
                 Arc::new(BinaryArray::from(vec![self.body.as_slice()])),
             ],
         )
-        .expect("the arrays match COLUMNS one by one");
+        .expect("the arrays match JOURNAL_COLUMNS one by one");
         // A tree of one leaf has the leaf as its root.
         SealedRows {
-            file: parquet_bytes(&rows, COLUMNS).into(),
+            file: parquet_bytes(&rows, JOURNAL_COLUMNS).into(),
             rows: 1,
-            counts: Counts::default(),
+            counts: Tally::default(),
             rows_root: self.leaf(),
             subjects: 0,
             subjects_root: Frontier::default().root(),
@@ -180,24 +168,15 @@ impl Entry {
     }
 }
 
-/// The journal's folder below the ledger's.
-pub fn journal_folder(ledger: &Path) -> PathBuf {
-    ledger.join("journal")
-}
-
-pub(crate) fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
-    let damaged = |detail: String| LedgerError::corrupt(&path.display(), detail);
-    let file = std::fs::File::open(path)
-        .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.build())
-        .map_err(|error| damaged(error.to_string()))?;
+/// The entries in the bytes of a file.
+///
+/// # Errors
+/// What is wrong with the bytes, as part of a sentence.
+pub(crate) fn read_entries(file: Bytes) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let column = |name: &str| {
-            batch.column_by_name(name).ok_or_else(|| damaged(format!("column {name} is missing")))
-        };
+    for batch in read_parquet(file)? {
+        let column =
+            |name: &str| batch.column_by_name(name).ok_or_else(|| format!("column {name} is missing"));
         let numbers = column("entry")?.as_primitive::<Int64Type>();
         let kinds = column("kind")?.as_string::<i32>();
         let recorded = column("recorded_at")?.as_primitive::<TimestampMicrosecondType>();
@@ -208,11 +187,10 @@ pub(crate) fn read_entries(path: &Path) -> Result<Vec<Entry>, LedgerError> {
             entries.push(Entry {
                 number: numbers.value(row),
                 kind: EntryKind::parse(kinds.value(row))
-                    .ok_or_else(|| damaged(format!("unknown kind of entry {:?}", kinds.value(row))))?,
-                recorded_at: Instant::from_micros(recorded.value(row))
-                    .map_err(|error| damaged(error.to_string()))?,
+                    .ok_or_else(|| format!("unknown kind of entry {:?}", kinds.value(row)))?,
+                recorded_at: Instant::from_micros(recorded.value(row)).map_err(|error| error.to_string())?,
                 digest: Sha256Digest::from_hex(digests.value(row))
-                    .ok_or_else(|| damaged("a digest is not SHA-256".to_owned()))?,
+                    .ok_or_else(|| "a digest is not SHA-256".to_owned())?,
                 note: notes.is_valid(row).then(|| notes.value(row).to_owned()),
                 body: bodies.value(row).to_vec(),
             });

@@ -5,39 +5,39 @@
 //!
 //! Invariants
 //! - A record's row and the position that says it was read are one Delta commit
-//!   ([`Ledger::commit`]).
+//!   ([`ShardWriter::commit`]).
 //! - `received = usage + rejected` (+ gaps for records that were lost before they could be read),
 //!   checked for every batch.
-//! - Opening is recovering: [`Ledger::open`] is the only way in, after a crash and on any other
+//! - Opening is recovering: [`ShardWriter::open`] is the only way in, after a crash and on any other
 //!   day.
 //!
 //! | store | trusted? | may be lost? |
 //! |---|---|---|
-//! | `shards/0`, a Delta table | for completeness, yes; for content, files are checked against the digest in the log | no |
+//! | `shards/K`, Delta tables | completeness, yes; content, after its digest in the log | no |
 //! | `journal`, a Delta table | as above | no |
 //! | Parquet files no commit names | never read | yes |
 
 // Modules in reading order.
-pub mod lanes; // SHA-256 of many messages at once
-pub mod row; // the columns of a row, its canonical bytes, and how rows are built and read back
-pub mod merkle; // RFC 6962 trees
-pub mod seal; // rows -> leaves -> roots
-pub mod proof; // all rows of a subject in a batch, and that there are no others
-pub mod record; // what one commit says, and the log entry that follows from it
-pub mod store; // a local disk whose answers can be believed
-mod table; // the one commit point, and open = recover
-mod classify; // a shard's index of ids, beside its writer
-pub mod shard; // Ledger: shards, their rows and positions
-pub mod journal; // what the operator decided: catalog versions
-pub mod recount; // what a record must say, computed from stored rows
-pub mod compact; // many small files into few
-pub mod verify; // everything recomputed from storage
-pub mod head; // signed heads and tiles
-pub mod signer; // what may be signed, and what must not
-pub mod read; // pinned, digest-checked files for readers
-pub mod index; // derived: which rows repeat an id, known at ingest
-pub mod watch; // what can be seen of a shard while it is written
 mod error;
+pub mod store; // the one door to storage
+pub mod places; // the path of everything
+pub mod files; // files that a log names, after their digest was compared
+pub mod secret; // a key as it is kept
+pub mod row; // columns, how rows are built, stored and read back
+pub mod log; // the one commit point, and open = recover
+pub mod division; // how a ledger is made and divided into shards
+pub mod repeats; // which rows repeat an id, as somebody above knows it
+pub mod writer; // the writer of one shard
+pub mod journal; // what the operator decided: catalog versions
+pub mod pinned; // pinned, digest-checked files for readers
+mod published; // signed heads and tiles, as anybody finds them
+pub mod audit; // everything recomputed from storage
+pub mod sign; // what may be signed, and with which key
+pub mod compact; // many small files into few
+pub mod watch; // what can be seen of a shard while it is written
 
+pub use division::create_ledger;
 pub use error::{ErrorKind, LedgerError};
-pub use shard::{Committed, Ledger, Repeats};
+pub use repeats::Repeats;
+pub use store::Location;
+pub use writer::{Committed, ShardWriter};

@@ -2,7 +2,7 @@
 //! crashes left behind.
 //!
 //! It reads names and log entries, never rows, and decides nothing: opening a ledger goes by
-//! [`crate::Ledger`] alone. It keeps what it has read, so that looking again costs as much as there
+//! [`crate::ShardWriter`] alone. It keeps what it has read, so that looking again costs as much as there
 //! is new.
 //!
 //! Invariant: a file is called an orphan only when its version is taken by a commit that does not
@@ -10,15 +10,11 @@
 //! taken yet.
 
 use crate::error::LedgerError;
-use crate::head::head_path;
-use crate::shard::shard_folder;
-use crate::table::entry_path;
+use crate::places::{self, RowsFile};
+use crate::store::Location;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 
 /// A shard at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -48,7 +44,7 @@ pub struct Signed {
 /// Looks at one shard, again and again.
 #[derive(Debug)]
 pub struct Watch {
-    folder: PathBuf,
+    table: Location,
     /// The first version whose entry has not been read.
     next: u64,
     /// Every file that a commit named, by a hash of its name, with its size as long as it is in
@@ -80,8 +76,8 @@ struct LastCheckpoint {
 
 impl Watch {
     /// Of one shard of a ledger, counted from 0. Reads nothing yet.
-    pub fn new(ledger: &Path, shard: u32) -> Self {
-        Self { folder: shard_folder(ledger, shard), next: 0, named: HashMap::new() }
+    pub fn new(ledger: &Location, shard: u32) -> Self {
+        Self { table: places::shard(ledger, shard), next: 0, named: HashMap::new() }
     }
 
     /// Reads what is new and counts. The first look reads the whole log.
@@ -89,33 +85,34 @@ impl Watch {
     /// # Errors
     /// When something cannot be read, or a log entry is not one. What was seen before is kept, and
     /// the next look goes on there.
-    pub fn look(&mut self) -> Result<Figures, LedgerError> {
+    pub async fn look(&mut self) -> Result<Figures, LedgerError> {
         // First, because the signer follows the log: in this order it is never seen ahead of it.
-        let signed = self.signed()?;
-        while self.read_entry()? {}
+        let signed = self.signed().await?;
+        while self.read_entry().await? {}
         let version = self
             .next
             .checked_sub(1)
-            .ok_or_else(|| LedgerError::corrupt(&self.folder.display(), "the log has no entry 0"))?;
+            .ok_or_else(|| LedgerError::corrupt(&self.table, "the log has no entry 0"))?;
         let in_force = self.named.values().flatten();
         Ok(Figures {
             version,
             files: in_force.clone().count() as u64,
             bytes: in_force.sum(),
-            orphans: self.orphans(version)?,
-            checkpoint: self.checkpoint()?,
+            orphans: self.orphans(version).await?,
+            checkpoint: self.checkpoint().await?,
             signed,
         })
     }
 
     /// Whether there was another entry.
-    fn read_entry(&mut self) -> Result<bool, LedgerError> {
-        let path = entry_path(&self.folder, self.next);
-        let Some(text) = read(&path)? else { return Ok(false) };
-        let lines: Vec<Line> =
-            text.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|error| {
-                LedgerError::corrupt(&path.display(), format!("it is not a log entry: {error}"))
-            })?;
+    async fn read_entry(&mut self) -> Result<bool, LedgerError> {
+        let location = places::entry(&self.table, self.next);
+        let Some(entry) = location.read().await? else { return Ok(false) };
+        let lines = entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let lines: Vec<Line> = lines
+            .map(serde_json::from_slice)
+            .collect::<Result<_, _>>()
+            .map_err(|error| LedgerError::corrupt(&location, format!("it is not a log entry: {error}")))?;
         for line in lines {
             if let Some(Add { path, size }) = line.add {
                 self.named.insert(hash(&path), Some(size));
@@ -128,48 +125,33 @@ impl Watch {
         Ok(true)
     }
 
-    fn orphans(&self, version: u64) -> Result<u64, LedgerError> {
-        let failed = |error: std::io::Error| LedgerError::storage(&self.folder.display(), "listing", &error);
-        let mut orphans = 0;
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if let Some(name) = name.to_str()
-                && version_of(name).is_some_and(|of| of <= version)
-                && !self.named.contains_key(&hash(name))
-            {
-                orphans += 1;
-            }
-        }
-        Ok(orphans)
+    async fn orphans(&self, version: u64) -> Result<u64, LedgerError> {
+        let names = self.table.list().await?.objects;
+        let orphans = names.iter().filter(|name| {
+            RowsFile::version(name).is_some_and(|of| of <= version) && !self.named.contains_key(&hash(name))
+        });
+        Ok(orphans.count() as u64)
     }
 
-    fn checkpoint(&self) -> Result<Option<u64>, LedgerError> {
-        let path = self.folder.join("_delta_log").join("_last_checkpoint");
-        let Some(text) = read(&path)? else { return Ok(None) };
-        let last: LastCheckpoint = serde_json::from_str(&text).map_err(|error| {
-            LedgerError::corrupt(&path.display(), format!("it does not name a checkpoint: {error}"))
+    async fn checkpoint(&self) -> Result<Option<u64>, LedgerError> {
+        let location = places::last_checkpoint(&self.table);
+        let Some(bytes) = location.read().await? else { return Ok(None) };
+        let last: LastCheckpoint = serde_json::from_slice(&bytes).map_err(|error| {
+            LedgerError::corrupt(&location, format!("it does not name a checkpoint: {error}"))
         })?;
         Ok(Some(last.version))
     }
 
     /// The size that the published note claims. Its signature is not checked here: `atcost verify
     /// ledger` does that.
-    fn signed(&self) -> Result<Option<Signed>, LedgerError> {
-        let path = head_path(&self.folder);
-        let Some(note) = read(&path)? else { return Ok(None) };
-        let size = note.lines().nth(1).and_then(|line| line.parse().ok());
-        let size = size.ok_or_else(|| LedgerError::corrupt(&path.display(), "it is not a signed head"))?;
-        let metadata = std::fs::metadata(&path)
-            .map_err(|error| LedgerError::storage(&path.display(), "reading", &error))?;
-        Ok(Some(Signed { size, at: metadata.mtime() }))
+    async fn signed(&self) -> Result<Option<Signed>, LedgerError> {
+        let location = places::head(&self.table);
+        let Some(facts) = location.facts().await? else { return Ok(None) };
+        let Some(note) = location.read().await? else { return Ok(None) };
+        let size = std::str::from_utf8(&note).ok().and_then(|note| note.lines().nth(1)?.parse().ok());
+        let size = size.ok_or_else(|| LedgerError::corrupt(&location, "it is not a signed head"))?;
+        Ok(Some(Signed { size, at: facts.put_at }))
     }
-}
-
-/// The version in `rows-VERSION-WRITER.parquet` or `compacted-VERSION-WRITER.parquet`.
-fn version_of(name: &str) -> Option<u64> {
-    let mut parts = name.strip_suffix(".parquet")?.splitn(3, '-');
-    parts.next().filter(|kind| matches!(*kind, "rows" | "compacted"))?;
-    parts.next().filter(|version| version.len() == 20)?.parse().ok()
 }
 
 fn hash(path: &str) -> u64 {
@@ -178,19 +160,11 @@ fn hash(path: &str) -> u64 {
     hasher.finish()
 }
 
-/// The text of a file, if there is one.
-fn read(path: &Path) -> Result<Option<String>, LedgerError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LedgerError::storage(&path.display(), "reading", &error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::Path;
 
     fn put(folder: &Path, name: &str, text: &str) {
         let path = folder.join(name);
@@ -202,22 +176,23 @@ mod tests {
         format!("_delta_log/{version:020}.json")
     }
 
-    #[test]
-    fn files_are_counted_and_orphans_told_from_what_is_being_written() {
-        let ledger = tempfile::tempdir().expect("a folder");
-        let shard = shard_folder(ledger.path(), 3);
+    #[tokio::test]
+    async fn files_are_counted_and_orphans_told_from_what_is_being_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = Location::on_disk(folder.path()).expect("a place");
+        let shard = folder.path().join("shards/3");
         let rows = |version: u64, writer: &str| format!("rows-{version:020}-{writer}.parquet");
         let add = |name: &str, size: u64| format!("{{\"add\":{{\"path\":\"{name}\",\"size\":{size}}}}}\n");
         let remove = |name: &str| format!("{{\"remove\":{{\"path\":\"{name}\"}}}}\n");
-        let mut watch = Watch::new(ledger.path(), 3);
-        assert!(watch.look().is_err(), "there is no ledger yet");
+        let mut watch = Watch::new(&ledger, 3);
+        assert!(watch.look().await.is_err(), "there is no ledger yet");
         put(&shard, &entry(0), "{\"metaData\":{}}\n");
         put(&shard, &entry(1), &add(&rows(1, "a"), 10));
         for name in [rows(1, "a"), rows(1, "b"), rows(2, "a"), "notes.parquet".to_owned()] {
             put(&shard, &name, "");
         }
         assert_eq!(
-            watch.look().expect("a shard"),
+            watch.look().await.expect("a shard"),
             Figures { version: 1, files: 1, bytes: 10, orphans: 1, ..Figures::default() }
         );
         let compacted = format!("compacted-{:020}-a.parquet", 2);
@@ -225,7 +200,7 @@ mod tests {
         put(&shard, &entry(2), &format!("{}{}", remove(&rows(1, "a")), add(&compacted, 7)));
         put(&shard, "_delta_log/_last_checkpoint", "{\"version\":1,\"size\":3}");
         put(&shard, "log/checkpoint", "atcost/table\n2\nroot\n\n\u{2014} name signature\n");
-        let figures = watch.look().expect("a shard");
+        let figures = watch.look().await.expect("a shard");
         let expected = Figures {
             version: 2,
             files: 1,
@@ -236,18 +211,19 @@ mod tests {
         };
         assert_eq!(figures, expected, "rows-2-a is an orphan as soon as somebody else has taken version 2");
         assert_eq!(figures.signed.map(|signed| signed.size), Some(2));
-        assert_eq!(watch.look().expect("a shard"), expected, "looking again finds the same");
+        assert_eq!(watch.look().await.expect("a shard"), expected, "looking again finds the same");
     }
 
-    #[test]
-    fn what_is_not_a_log_entry_is_named_and_looked_at_again() {
-        let ledger = tempfile::tempdir().expect("a folder");
-        let shard = shard_folder(ledger.path(), 3);
+    #[tokio::test]
+    async fn what_is_not_a_log_entry_is_named_and_looked_at_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = Location::on_disk(folder.path()).expect("a place");
+        let shard = folder.path().join("shards/3");
         put(&shard, &entry(0), "{\"add\"");
-        let mut watch = Watch::new(ledger.path(), 3);
-        let error = watch.look().expect_err("a torn entry").to_string();
+        let mut watch = Watch::new(&ledger, 3);
+        let error = watch.look().await.expect_err("a torn entry").to_string();
         assert!(error.contains("00000000000000000000.json"), "{error}");
         put(&shard, &entry(0), "{}\n");
-        assert_eq!(watch.look().expect("a shard").version, 0);
+        assert_eq!(watch.look().await.expect("a shard").version, 0);
     }
 }

@@ -1,29 +1,80 @@
-//! Why a rating gives no number. A run that cannot be right writes nothing.
+//! Why a rating gives no number, and what to do about it. A run that cannot be right writes nothing.
+//!
+//! Invariant: every error names the thing that it is about.
 
-use std::path::Path;
+use schemas::decimal::DecimalError;
+use schemas::id::{ProviderId, SkuId};
+use schemas::time::{BillingMonth, TimeError};
 
+/// The caller's way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Try again later: storage or the machine did not do what was asked. No run was written.
+    Retry,
+    /// Stop and look: what is stored is not what was written, or this program is wrong.
+    Corrupt,
+    /// Correct the catalog or the request.
+    Invalid,
+}
+
+/// Why a rating gives no number.
 #[derive(Debug, thiserror::Error)]
 pub enum RatingError {
     #[error(transparent)]
     Ledger(#[from] ledger::LedgerError),
     #[error("the query engine failed: {0}")]
     Engine(#[from] datafusion::error::DataFusionError),
-    #[error("{provider} {sku}: {detail}")]
-    Money { provider: String, sku: String, detail: String },
     #[error("{path}: {doing} failed: {detail}")]
     File { path: String, doing: &'static str, detail: String },
-    /// An invariant of the run does not hold. The run is discarded; this is a defect or damaged
-    /// data, never a matter of configuration.
-    #[error("this run was discarded because it cannot be right: {0}")]
-    Broken(String),
+    /// A number of one SKU does not fit, or there is nothing to share it by.
+    #[error("{provider} {sku}: {detail}")]
+    Money { provider: ProviderId, sku: SkuId, detail: String },
+    /// The calendar ends within the month.
+    #[error("the period {month}: {reason}")]
+    Period { month: BillingMonth, reason: TimeError },
+    #[error("{DISCARDED}: {what} is too large: {reason}")]
+    Overflow { what: String, reason: DecimalError },
+    /// The parts of a whole do not add up to it.
+    #[error("{DISCARDED}: {whole}: {parts} add up to {sum}, not to {expected}")]
+    Unbalanced { whole: String, parts: &'static str, sum: String, expected: String },
+    /// The run that is there already has the same pins and other bytes.
+    #[error(
+        "{DISCARDED}: {folder} was written from the same ledger, catalog and engine and differs; one of the two is wrong, nothing was overwritten"
+    )]
+    Differs { folder: String },
+    /// A value is not what whoever stored it, or this program, promises.
+    #[error("{DISCARDED}: {0}")]
+    Damaged(String),
 }
 
+const DISCARDED: &str = "this run was discarded because it cannot be right";
+
 impl RatingError {
-    pub(crate) fn broken(detail: String) -> Self {
-        Self::Broken(detail)
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Ledger(error) => match error.kind() {
+                ledger::ErrorKind::Retry => ErrorKind::Retry,
+                ledger::ErrorKind::Fenced | ledger::ErrorKind::Corrupt => ErrorKind::Corrupt,
+                ledger::ErrorKind::Invalid => ErrorKind::Invalid,
+            },
+            Self::Engine(_) | Self::File { .. } => ErrorKind::Retry,
+            Self::Money { .. } | Self::Period { .. } | Self::Overflow { .. } => ErrorKind::Invalid,
+            Self::Unbalanced { .. } | Self::Differs { .. } | Self::Damaged(_) => ErrorKind::Corrupt,
+        }
     }
 
-    pub(crate) fn file(path: &Path, doing: &'static str, error: &impl ToString) -> Self {
-        Self::File { path: path.display().to_string(), doing, detail: error.to_string() }
+    pub(crate) fn file(path: &impl ToString, doing: &'static str, error: &impl ToString) -> Self {
+        Self::File { path: path.to_string(), doing, detail: error.to_string() }
+    }
+
+    /// For a sum that does not fit.
+    pub(crate) fn overflow(what: impl Into<String>) -> impl FnOnce(DecimalError) -> Self {
+        let what = what.into();
+        move |reason| Self::Overflow { what, reason }
+    }
+
+    /// For a stored value that cannot be read, such as `time`.
+    pub(crate) fn stored<E: ToString>(what: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::Damaged(format!("a stored {what} cannot be read: {}", error.to_string()))
     }
 }

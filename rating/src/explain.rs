@@ -1,12 +1,16 @@
 //! From a charge back to what it is made of: cost line, arithmetic, price, allocation key, events.
 //!
 //! Nothing is stored for this. The run is rated again from its pins, which gives the same bytes,
-//! and the charge's events are looked up in the same pinned rows.
+//! and the charge's events are read from the same rows as the totals and resolved by the same
+//! function, so that an explanation cannot differ from the charge.
+//!
+//! Invariant: the events of a charge that follows usage add up to what was charged.
 
-use crate::catalog::{Catalog, Sku};
+use crate::catalog::{Catalog, Meter, Sku};
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, Run};
-use crate::usage::{EventRow, Usage};
+use crate::run::{Charge, CostLine, Periods, Resolved, Run, resolve};
+use crate::usage::{CountedRows, EventRow, UsageKey};
+use ledger::Location;
 use schemas::decimal::QuantityTotal;
 
 /// Everything behind one charge.
@@ -15,6 +19,8 @@ pub struct Explanation<'a> {
     pub line: &'a CostLine,
     pub charge: &'a Charge,
     pub sku: &'a Sku,
+    /// The meter that the SKU counts by; `None` where it is billed without usage.
+    pub meter: Option<&'a Meter>,
     /// The events whose quantities make up the charge, in ledger order; of a charge that does not
     /// follow usage, those of the cost line.
     pub events: Vec<EventRow>,
@@ -30,8 +36,8 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
     let mut found = run
         .cost_lines
         .iter()
-        .flat_map(|line| line.shares.iter().map(move |charge| (line, charge)))
-        .filter(|(_, charge)| !charge_id.is_empty() && charge.id.starts_with(charge_id));
+        .flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
+        .filter(|(_, charge)| !charge_id.is_empty() && charge.id.begins_with(charge_id));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(format!(
@@ -45,58 +51,48 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
     }
 }
 
-/// Gathers what is behind a charge.
+/// Gathers what is behind a charge of a run. `inputs` is a folder for what the plan scans beside the
+/// ledger.
 ///
 /// # Errors
 /// When rows cannot be read, or the events do not add up to what was charged.
 pub async fn explain<'a>(
-    line: &'a CostLine,
-    charge: &'a Charge,
-    usage: &Usage,
+    run: &Run,
+    (line, charge): (&'a CostLine, &'a Charge),
+    usage: &CountedRows,
     catalog: &'a Catalog,
+    inputs: &Location,
 ) -> Result<Explanation<'a>, RatingError> {
-    let provider = catalog
-        .providers
-        .get(&line.key.provider)
-        .ok_or_else(|| RatingError::broken(format!("provider {} is gone", line.key.provider)))?;
-    let sku = provider
-        .sku(&line.key.sku)
-        .ok_or_else(|| RatingError::broken(format!("SKU {} is gone", line.key.sku)))?;
+    let gone = || RatingError::Damaged(format!("the price of cost line {} is gone", line.id));
+    let pool = line.key.pool(catalog).ok_or_else(gone)?;
+    let sku = &catalog.providers.get(&pool.provider).ok_or_else(gone)?.skus[pool.sku];
+    let follows_usage = charge.metered_quantity().is_some();
     let mut events = Vec::new();
     if let Some(metered) = &sku.metered {
-        let follows_usage = charge.metered_quantity.is_some();
-        for event in
-            usage.events(catalog, &metered.meter, line.key.charge_period, charge.subject.as_ref()).await?
-        {
-            let billed_by = catalog
-                .providers
-                .values()
-                .filter(|candidate| event.provider.as_ref().is_none_or(|named| *named == candidate.id));
-            let taken_by = billed_by.filter_map(|candidate| {
-                Some((
-                    &candidate.id,
-                    candidate
-                        .sku_for(&metered.meter, |name| event.dimensions.get(name).map(String::as_str))?,
-                ))
-            });
-            let of_this_sku =
-                taken_by.map(|(provider, sku)| (provider, &sku.id)).eq([(&provider.id, &sku.id)]);
-            if of_this_sku && (!follows_usage || event.customer == charge.customer) {
-                events.push(event);
-            }
-        }
+        let periods = Periods::of(run.pins.month, catalog)?;
+        let is_behind = |key: &UsageKey| {
+            matches!(resolve(key, catalog, &periods), Resolved::Rated(found) if found == pool)
+                && (!follows_usage || key.customer == charge.customer)
+        };
+        let rows = usage.attributed(catalog, periods.cuts(catalog), inputs).await?;
+        events = rows.events(&metered.meter, charge.subject.as_ref(), is_behind).await?;
     }
     let mut events_total = QuantityTotal::ZERO;
     for event in &events {
         events_total = events_total
             .checked_add(event.quantity)
-            .map_err(|error| RatingError::broken(error.to_string()))?;
+            .map_err(RatingError::overflow(format!("the sum of the events of charge {}", charge.id)))?;
     }
-    if charge.metered_quantity.is_some_and(|charged| charged != events_total) {
-        return Err(RatingError::broken(format!(
-            "charge {}: its events add up to {events_total}, which is not what was charged",
-            charge.id
-        )));
+    if let Some(charged) = charge.metered_quantity()
+        && charged != events_total
+    {
+        return Err(RatingError::Unbalanced {
+            whole: format!("charge {}", charge.id),
+            parts: "its events",
+            sum: events_total.to_string(),
+            expected: format!("the {charged} that was charged"),
+        });
     }
-    Ok(Explanation { line, charge, sku, events, events_total })
+    let meter = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter));
+    Ok(Explanation { line, charge, sku, meter, events, events_total })
 }

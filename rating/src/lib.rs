@@ -8,6 +8,9 @@
 //! line, or there is no run.
 
 // Modules in reading order.
+mod error; // why there is no number
+mod words; // enumerations and their words, said once
+pub mod exact; // numbers without rounding
 pub mod rounding; // the only rounding and the only sharing of money
 pub mod units; // UCUM units and exact conversion
 pub mod price; // every price model, one match
@@ -15,8 +18,7 @@ pub mod allocation; // who bears a cost line
 pub mod catalog; // the price lists: read, checked, looked up
 pub mod usage; // ledger rows to usage totals, in SQL
 pub mod run; // usage totals to cost lines, charges and statement lines
-pub mod output; // a run as Parquet files and a manifest
+pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events
-mod error;
 
-pub use error::RatingError;
+pub use error::{ErrorKind, RatingError};

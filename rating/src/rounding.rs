@@ -6,14 +6,13 @@
 //!
 //! Invariant: the parts of an allocation always add up to what was shared.
 
+use crate::exact::{Exact, exact, power_of_ten};
+use crate::words::words;
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{Signed, Zero};
 use schemas::decimal::{Amount, Decimal, DecimalError, QuantityTotal};
 use schemas::money::{Currency, Money};
-
-/// A number without rounding.
-pub type Exact = num_rational::BigRational;
 
 /// Why a number cannot become money, or be shared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +25,6 @@ pub enum MoneyError {
     NegativeWeight(i128),
     #[error("{total} cannot be shared: there is nobody to share it or every weight is zero")]
     NothingToShareBy { total: String },
-}
-
-/// The exact value of a decimal.
-pub fn exact<const PRECISION: u32, const SCALE: u32>(decimal: Decimal<PRECISION, SCALE>) -> Exact {
-    Exact::new(decimal.units().into(), power_of_ten(SCALE))
 }
 
 /// To 18 places, half to even.
@@ -60,37 +54,20 @@ pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<
     Ok(Money { minor_units, currency })
 }
 
-/// How a number between two neighbours is rounded. A negative number mirrors the positive one, so
-/// that a credit note cancels its invoice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RoundingMode {
-    /// To the nearest; a tie away from zero.
-    HalfUp,
-    /// To the nearest; a tie to the even neighbour.
-    HalfEven,
-    /// To the nearest; a tie towards zero.
-    HalfDown,
-    /// Away from zero.
-    Up,
-    /// Towards zero.
-    Down,
-}
-
-impl RoundingMode {
-    pub const ALL: [Self; 5] = [Self::HalfUp, Self::HalfEven, Self::HalfDown, Self::Up, Self::Down];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HalfUp => "half-up",
-            Self::HalfEven => "half-even",
-            Self::HalfDown => "half-down",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+words! {
+    /// How a number between two neighbours is rounded. A negative number mirrors the positive one,
+    /// so that a credit note cancels its invoice.
+    pub enum RoundingMode {
+        /// To the nearest; a tie away from zero.
+        HalfUp = "half-up",
+        /// To the nearest; a tie to the even neighbour.
+        HalfEven = "half-even",
+        /// To the nearest; a tie towards zero.
+        HalfDown = "half-down",
+        /// Away from zero.
+        Up = "up",
+        /// Towards zero.
+        Down = "down",
     }
 }
 
@@ -213,35 +190,6 @@ fn round(value: &Exact, mode: RoundingMode) -> BigInt {
     if value.is_negative() { -magnitude } else { magnitude }
 }
 
-fn power_of_ten(exponent: u32) -> BigInt {
-    BigInt::from(10).pow(exponent)
-}
-
-/// The digits of an exact number, or a fraction where the digits would never end.
-pub fn display(value: &Exact) -> String {
-    let mut rest = value.denom().clone();
-    let mut count = |divisor: u32| {
-        let mut times = 0u32;
-        while (&rest % divisor).is_zero() {
-            rest /= divisor;
-            times += 1;
-        }
-        times
-    };
-    let digits = count(2).max(count(5));
-    if rest != BigInt::from(1) {
-        return format!("{}/{}", value.numer(), value.denom());
-    }
-    let text = format!(
-        "{:0>width$}",
-        (value * power_of_ten(digits)).to_integer().abs(),
-        width = digits as usize + 1
-    );
-    let (whole, fraction) = text.split_at(text.len() - digits as usize);
-    let sign = if value.is_negative() { "-" } else { "" };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,20 +265,6 @@ mod tests {
             ));
         }
         assert_eq!(Weight::new(-1), Err(MoneyError::NegativeWeight(-1)));
-    }
-
-    #[test]
-    fn exact_numbers_print_their_digits() {
-        for (numerator, denominator, text) in [
-            (0, 1, "0"),
-            (47, 1, "47"),
-            (-1, 8, "-0.125"),
-            (1, 3, "1/3"),
-            (21, 20, "1.05"),
-            (-100, 1, "-100"),
-        ] {
-            assert_eq!(display(&Exact::new(numerator.into(), denominator.into())), text);
-        }
     }
 
     fn total() -> impl Strategy<Value = i128> {

@@ -13,7 +13,7 @@
 //!
 //! Invariant: a factor is an exact rational; nothing is rounded here.
 
-use crate::rounding::{Exact, exact};
+use crate::exact::{Exact, exact};
 use num_bigint::BigInt;
 use num_traits::One;
 use schemas::decimal::{DecimalError, QuantityTotal, Sign};
@@ -49,7 +49,7 @@ pub enum UnitError {
     Dimension { from: String, from_dimension: String, to: String, to_dimension: String },
     #[error("`{from}` converts to `{to}` only when the length of the month is known")]
     MonthUnknown { from: String, to: String },
-    #[error("it must be a number above zero, a blank and a unit of time, like `730 h`")]
+    #[error("it must be a number above zero, a space and a unit of time, like `730 h`")]
     NotADuration,
     #[error("its number is wrong: {0}")]
     DurationNumber(DecimalError),
@@ -70,7 +70,7 @@ impl Unit {
             return Err(UnitError::Empty);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(malformed("only printable ASCII without blanks is allowed"));
+            return Err(malformed("only printable ASCII without spaces is allowed"));
         }
         // Evaluated from left to right, `.` and `/` alike; a leading `/` inverts what follows it
         // (section 2.2.1).
@@ -150,7 +150,7 @@ pub fn conversion(from: &Unit, to: &Unit, month: Option<&Exact>) -> Result<Exact
 /// The seconds of a length of time such as `730 h` or `30 d`.
 ///
 /// # Errors
-/// Anything but a positive decimal, one blank and a unit of time.
+/// Anything but a positive decimal, one space and a unit of time.
 pub fn duration(text: &str) -> Result<Exact, UnitError> {
     let (number, unit) = text.split_once(' ').ok_or(UnitError::NotADuration)?;
     let number = QuantityTotal::parse(number, Sign::NonNegative).map_err(UnitError::DurationNumber)?;
@@ -317,7 +317,7 @@ impl fmt::Display for Dimension {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounding::display;
+    use crate::exact::display;
 
     #[track_caller]
     fn check(from: &str, to: &str, month: Option<&str>, expected: &str) {
@@ -372,19 +372,19 @@ mod tests {
             "s",
             "mo",
             Some("730"),
-            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+            "it must be a number above zero, a space and a unit of time, like `730 h`",
         );
         check(
             "s",
             "mo",
             Some("0 h"),
-            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+            "it must be a number above zero, a space and a unit of time, like `730 h`",
         );
         check(
             "s",
             "mo",
             Some("1 mo"),
-            "it must be a number above zero, a blank and a unit of time, like `730 h`",
+            "it must be a number above zero, a space and a unit of time, like `730 h`",
         );
         check(
             "s",

@@ -3,23 +3,56 @@
 //! They add, compare, read and print. They deliberately do not multiply, divide or round: price
 //! arithmetic belongs to the `rating` crate, rounding to its `rounding` module. Reading is strict:
 //! digits, optionally a point and more digits, with a leading minus only where the caller allows
-//! it. An exponent, a plus sign, a blank or a digit too many is an error.
+//! it. An exponent, a plus sign, a space or a digit too many is an error.
 //!
 //! Invariant: `|units| < 10^PRECISION`, checked whenever a value is made.
 
 use std::fmt;
 
 /// A decimal with at most `PRECISION` digits, `SCALE` of them after the point.
+///
+/// ```
+/// # use schemas::decimal::{Decimal, DecimalError, Sign};
+/// type Percent = Decimal<5, 2>;
+/// let value = Percent::parse("99.50", Sign::NonNegative).expect("a percentage");
+/// assert_eq!(value.to_string(), "99.5");
+/// assert_eq!(Percent::parse("1000", Sign::NonNegative), Err(DecimalError::TooLarge(3)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decimal<const PRECISION: u32, const SCALE: u32>(i128);
 
 /// How much of a meter was used, as one event reports it: DECIMAL(28,9).
+///
+/// ```
+/// # use schemas::decimal::{Quantity, Sign};
+/// let quantity = Quantity::parse("0.000000001", Sign::NonNegative).expect("a quantity");
+/// assert_eq!(quantity.units(), 1);
+/// ```
 pub type Quantity = Decimal<28, 9>;
 /// A sum of quantities: DECIMAL(38,9). Exact for at least 10^10 events of any size.
+///
+/// ```
+/// # use schemas::decimal::{Quantity, QuantityTotal, Sign};
+/// let quantity = Quantity::parse("1.5", Sign::NonNegative).expect("a quantity");
+/// let total = QuantityTotal::from(quantity).checked_add(QuantityTotal::from(quantity));
+/// assert_eq!(total.expect("a total").to_string(), "3");
+/// ```
 pub type QuantityTotal = Decimal<38, 9>;
 /// A price per unit: DECIMAL(28,18).
+///
+/// ```
+/// # use schemas::decimal::{Sign, UnitPrice};
+/// let price = UnitPrice::parse("0.000000000000000001", Sign::Any).expect("a price");
+/// assert_eq!(price.units(), 1);
+/// ```
 pub type UnitPrice = Decimal<28, 18>;
-/// What price × quantity yields, unrounded beyond 18 places: DECIMAL(38,18).
+/// Price × quantity, with 18 places: DECIMAL(38,18).
+///
+/// ```
+/// # use schemas::decimal::{Amount, Sign};
+/// let amount = Amount::parse("-12.5", Sign::Any).expect("an amount");
+/// assert_eq!(amount.units(), -12_500_000_000_000_000_000);
+/// ```
 pub type Amount = Decimal<38, 18>;
 
 /// Why a text or a number is not a decimal of the wanted shape.
@@ -40,6 +73,12 @@ pub enum DecimalError {
 }
 
 /// Whether a leading minus sign is part of the grammar.
+///
+/// ```
+/// # use schemas::decimal::{Amount, DecimalError, Sign};
+/// assert!(Amount::parse("-1", Sign::Any).expect("an amount").is_negative());
+/// assert_eq!(Amount::parse("-1", Sign::NonNegative), Err(DecimalError::Negative));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     NonNegative,
@@ -53,6 +92,12 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     const LIMIT: i128 = 10i128.pow(PRECISION);
 
     /// From a count of the smallest unit, 10^-SCALE.
+    ///
+    /// ```
+    /// # use schemas::decimal::{DecimalError, Quantity};
+    /// assert_eq!(Quantity::from_units(1_500_000_000).expect("a quantity").to_string(), "1.5");
+    /// assert_eq!(Quantity::from_units(10i128.pow(28)), Err(DecimalError::Overflow(28)));
+    /// ```
     ///
     /// # Errors
     /// [`DecimalError::Overflow`] when it needs more than `PRECISION` digits.
@@ -79,6 +124,14 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
 
     /// Reads `digits[.digits]`, with a leading minus where `sign` allows it. The whole text must
     /// match.
+    ///
+    /// ```
+    /// # use schemas::decimal::{DecimalError, Quantity, Sign};
+    /// let quantity = |text| Quantity::parse(text, Sign::NonNegative);
+    /// assert_eq!(quantity("007.50").expect("a quantity").to_string(), "7.5");
+    /// assert_eq!(quantity("1e3"), Err(DecimalError::Malformed));
+    /// assert_eq!(quantity("1.0000000000"), Err(DecimalError::TooPrecise(9)));
+    /// ```
     ///
     /// # Errors
     /// Every other text, and a digit more than the type holds, even a zero: what was written is
@@ -107,6 +160,13 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
 
     /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. An
     /// exponent moves the point; the digits that then stand after it count as written.
+    ///
+    /// ```
+    /// # use schemas::decimal::{DecimalError, Quantity, Sign};
+    /// let quantity = |text| Quantity::parse_json_number(text, Sign::NonNegative);
+    /// assert_eq!(quantity("1.5E+3").expect("a quantity").to_string(), "1500");
+    /// assert_eq!(quantity("1e-10"), Err(DecimalError::TooPrecise(9)));
+    /// ```
     ///
     /// # Errors
     /// A negative number where `sign` forbids it (also `-0`), and a digit more than the type holds.
@@ -168,6 +228,15 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         Self::from_units(if negative { -units } else { units }).map_err(|_| too_large)
     }
 
+    /// The sum.
+    ///
+    /// ```
+    /// # use schemas::decimal::{DecimalError, Quantity};
+    /// let largest = Quantity::from_units(10i128.pow(28) - 1).expect("28 digits");
+    /// assert_eq!(largest.checked_add(Quantity::ZERO), Ok(largest));
+    /// assert_eq!(largest.checked_add(largest), Err(DecimalError::Overflow(28)));
+    /// ```
+    ///
     /// # Errors
     /// [`DecimalError::Overflow`]; a sum never wraps.
     pub fn checked_add(self, other: Self) -> Result<Self, DecimalError> {

@@ -5,13 +5,10 @@
 //! format: decoding lives in the `ingest` crate, storage in `ledger`. It owns nothing, so that an
 //! event goes from the bytes it came in to the columns it is kept in without a copy on the way.
 
+use crate::canonical::{Pair, push_option, push_text};
 use crate::decimal::Quantity;
-use crate::digest::Sha256Digest;
 use crate::time::Instant;
 use std::borrow::Cow;
-
-/// A name and its value.
-pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Names with their values, in byte order of the names, each name once; and the same as canonical
 /// bytes, which are made once.
@@ -24,7 +21,7 @@ pub struct MapRef<'a> {
 impl<'a> MapRef<'a> {
     pub const EMPTY: Self = Self { pairs: &[], canonical: &[0; 4] };
 
-    /// `canonical` is what [`push_map`] makes of `pairs`.
+    /// `canonical` is what [`crate::canonical::push_map`] makes of `pairs`.
     ///
     /// # Panics
     /// When the names are not in order, or one is there twice.
@@ -70,7 +67,7 @@ impl From<MapRef<'_>> for KeptMap {
 }
 
 /// One report of usage (CloudEvents 1.0.2 with the data of `usage_event.v1`). Its names obey
-/// [`crate::id::check_name`].
+/// [`crate::name::check_name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {
     /// Who reports. Source and id name the event for ever.
@@ -174,45 +171,5 @@ impl EventRef<'_> {
             push_text(bytes, correction.id);
             push_text(bytes, correction.reason);
         });
-    }
-
-    /// What tells a repeated event from a conflicting one: the digest of its canonical bytes.
-    pub fn content_digest(&self) -> Sha256Digest {
-        let mut bytes = Vec::new();
-        self.write_canonical(&mut bytes);
-        Sha256Digest::of(&bytes)
-    }
-}
-
-/// Appends u32 length and bytes.
-pub fn push_bytes(bytes: &mut Vec<u8>, value: &[u8]) {
-    let length = u32::try_from(value.len()).expect("no field of a record reaches 4 GiB");
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(value);
-}
-
-/// Appends u32 length and UTF-8 bytes.
-pub fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    push_bytes(bytes, text.as_bytes());
-}
-
-/// Appends u32 count and the pairs, which are in byte order of their names.
-pub fn push_map(bytes: &mut Vec<u8>, map: &[Pair<'_>]) {
-    let count = u32::try_from(map.len()).expect("no record has 2^32 dimensions");
-    bytes.extend_from_slice(&count.to_be_bytes());
-    for (name, value) in map {
-        push_text(bytes, name);
-        push_text(bytes, value);
-    }
-}
-
-/// Appends u8 0, or u8 1 and the value.
-pub fn push_option<T>(bytes: &mut Vec<u8>, value: Option<T>, push: impl FnOnce(&mut Vec<u8>, T)) {
-    match value {
-        None => bytes.push(0),
-        Some(value) => {
-            bytes.push(1);
-            push(bytes, value);
-        }
     }
 }

@@ -7,6 +7,14 @@ use crate::decimal::Amount;
 use std::fmt;
 
 /// A currency of ISO 4217 that has minor units.
+///
+/// ```
+/// # use schemas::money::Currency;
+/// let yen = Currency::from_code("JPY").expect("a currency");
+/// assert_eq!((yen.code(), yen.minor_digits()), ("JPY", 0));
+/// // Gold has no minor unit, and a code is in upper case.
+/// assert_eq!((Currency::from_code("XAU"), Currency::from_code("jpy")), (None, None));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
 
@@ -57,6 +65,13 @@ impl fmt::Debug for Currency {
 }
 
 /// A whole number of a currency's minor units.
+///
+/// ```
+/// # use schemas::money::{Currency, Money};
+/// let currency = Currency::from_code("EUR").expect("a currency");
+/// let money = Money { minor_units: 1_999, currency };
+/// assert_eq!(money.to_amount().expect("an amount").to_string(), "19.99");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Money {
     pub minor_units: i128,

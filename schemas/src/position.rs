@@ -1,21 +1,30 @@
-//! How far each stream has been read, as algebra, and which shard reads it.
+//! How far each stream has been read, as algebra.
 //!
 //! A stream is a Kafka partition or a file. A position is always the *next* offset to read, so
 //! there is no question of "0 or -1". It belongs to the topic that it was read from: a topic that
 //! is deleted and created again has the name of the first, but not its identity, and its offsets
 //! mean other records.
 //!
-//! Invariant: an advance applies only to the very position it starts from, of the very stream it
-//! was read from; anything else is an overlap, a gap or another stream and is refused.
+//! This deliberately keeps nothing: the ledger's log keeps how far streams were moved, and each of
+//! its commits is held against [`StreamMove::follows`].
+//!
+//! Invariant: a move applies only to the very position it starts from, of the very stream it was
+//! read from; anything else is an overlap, a gap or another stream and is refused.
 
 use crate::digest::Sha256Digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-/// Where records come from. What is stored in the ledger's `origin` column.
+/// Where records come from, as the ledger's `origin` column has it.
+///
+/// ```
+/// # use schemas::position::Origin;
+/// let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() };
+/// assert_eq!(origin.to_string(), "kafka/c/usage");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// A topic of the Kafka cluster with that cluster id.
@@ -26,6 +35,14 @@ pub enum Origin {
 
 impl Origin {
     /// Reads what [`fmt::Display`] writes. Neither cluster ids nor topics contain a slash.
+    ///
+    /// ```
+    /// # use schemas::position::Origin;
+    /// # use schemas::digest::Sha256Digest;
+    /// let file = Origin::File { digest: Sha256Digest::of(b"abc") };
+    /// assert_eq!(Origin::parse(&file.to_string()), Some(file));
+    /// assert_eq!(Origin::parse("pulsar/c/usage"), None);
+    /// ```
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, rest) = text.split_once('/')?;
         match kind {
@@ -49,6 +66,12 @@ impl fmt::Display for Origin {
 }
 
 /// An ordered sequence of records: one Kafka partition, or one file (partition 0).
+///
+/// ```
+/// # use schemas::position::{Origin, Stream};
+/// let origin = Origin::parse("kafka/c/usage").expect("an origin");
+/// assert_eq!(Stream { origin, partition: 3 }.to_string(), "kafka/c/usage/3");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stream {
     pub origin: Origin,
@@ -69,6 +92,11 @@ impl fmt::Display for Stream {
 pub struct Offset(pub i64);
 
 /// The next offset to read.
+///
+/// ```
+/// # use schemas::position::{NextOffset, Offset};
+/// assert_eq!(Offset(41).next(), NextOffset(42));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextOffset(pub i64);
 
@@ -90,8 +118,13 @@ impl fmt::Display for NextOffset {
     }
 }
 
-/// What tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows
-/// it. A file has none, because its name is the digest of what is in it.
+/// Tells a stream from another one of the same name: Kafka's topic id, shown as Kafka shows it. A
+/// file has none, because its name is the digest of what is in it.
+///
+/// ```
+/// # use schemas::position::StreamIdentity;
+/// assert_eq!(StreamIdentity([0xFB; 16]).to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamIdentity(pub [u8; 16]);
 
@@ -101,7 +134,7 @@ impl fmt::Display for StreamIdentity {
     }
 }
 
-/// What a batch read of one stream: `[from, to)`. Offsets inside may be missing (Kafka's
+/// The part of one stream that a batch read: `[from, to)`. Offsets inside may be missing (Kafka's
 /// transaction markers, blank lines).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advance {
@@ -111,27 +144,145 @@ pub struct Advance {
     pub identity: Option<StreamIdentity>,
 }
 
+/// How far a stream is moved, as a commit of the ledger says it.
+///
+/// ```
+/// # use schemas::position::{MoveError, MoveStart, NextOffset, StreamMove};
+/// let moved = |from: Option<i64>, to| StreamMove {
+///     stream: "kafka/c/usage/3".to_owned(),
+///     from: from.map(NextOffset),
+///     to: NextOffset(to),
+///     identity: None,
+/// };
+/// let first = moved(None, 50);
+/// assert_eq!(first.follows(None, 0), Ok(MoveStart::First));
+/// let state = Some(first.state_after(None, 0));
+/// assert_eq!(moved(Some(50), 60).follows(state, 0), Ok(MoveStart::Here));
+/// assert!(matches!(moved(Some(55), 60).follows(state, 0), Err(MoveError::Gap { .. })));
+/// // The ledger was divided anew: another shard may have read up to 55.
+/// assert_eq!(moved(Some(55), 60).follows(state, 1), Ok(MoveStart::Elsewhere));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamMove {
+    /// The application id of the Delta `txn` action: what [`Stream`] displays.
+    pub stream: String,
+    /// Where the stream stood; `None` where it was never read.
+    pub from: Option<NextOffset>,
+    pub to: NextOffset,
+    /// None where nothing could tell.
+    pub identity: Option<StreamIdentity>,
+}
+
+/// How far a stream has been read, and which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    pub next: NextOffset,
+    /// None where it was never read by anything that could tell.
+    pub identity: Option<StreamIdentity>,
+    /// The generation of the division into shards under which it was moved last.
+    pub generation: u32,
+}
+
+/// Where a move starts that may follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MoveStart {
+    /// The stream was never moved here: it may start anywhere.
+    First,
+    /// Where the stream stands.
+    Here,
+    /// Further on: another division moved it. Under an earlier division the stream was moved here,
+    /// so another shard may have read on meanwhile.
+    Elsewhere,
+}
+
+/// Why a move does not follow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoveError {
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated"
+    )]
+    Overlap { stream: String, from: NextOffset, position: NextOffset },
+    #[error(
+        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped"
+    )]
+    Gap { stream: String, from: NextOffset, position: NextOffset },
+    #[error(
+        "{stream}: the batch takes it for a stream that was never read, but {position} is the next offset to read"
+    )]
+    Forgotten { stream: String, position: NextOffset },
+    #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
+    Backwards { stream: String, from: NextOffset, to: NextOffset },
+    #[error(
+        "{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}"
+    )]
+    Other { stream: String, read: StreamIdentity, known: StreamIdentity },
+}
+
+impl StreamMove {
+    /// Whether this move, made under the division `generation`, may follow `state`; `None` is the
+    /// state of a stream that was never moved here.
+    ///
+    /// | state | `from` is equal | is lower | is higher | is `None` |
+    /// |---|---|---|---|---|
+    /// | none | | | | `First`, whatever `from` is |
+    /// | of this generation | `Here` | `Overlap` | `Gap` | `Forgotten` |
+    /// | of an earlier one | `Here` | `Overlap` | `Elsewhere` | `Forgotten` |
+    ///
+    /// # Errors
+    /// As the table says; before that `Backwards` when `to < from`, and `Other` when both
+    /// identities are known and differ.
+    pub fn follows(&self, state: Option<StreamState>, generation: u32) -> Result<MoveStart, MoveError> {
+        let stream = || self.stream.clone();
+        if let Some(from) = self.from
+            && self.to < from
+        {
+            return Err(MoveError::Backwards { stream: stream(), from, to: self.to });
+        }
+        let Some(state) = state else { return Ok(MoveStart::First) };
+        if let (Some(known), Some(read)) = (state.identity, self.identity)
+            && known != read
+        {
+            return Err(MoveError::Other { stream: stream(), read, known });
+        }
+        let position = state.next;
+        match self.from {
+            None => Err(MoveError::Forgotten { stream: stream(), position }),
+            Some(from) => match from.cmp(&position) {
+                Ordering::Equal => Ok(MoveStart::Here),
+                Ordering::Less => Err(MoveError::Overlap { stream: stream(), from, position }),
+                Ordering::Greater if state.generation < generation => Ok(MoveStart::Elsewhere),
+                Ordering::Greater => Err(MoveError::Gap { stream: stream(), from, position }),
+            },
+        }
+    }
+
+    /// The state that this move leaves behind where it may follow `before`.
+    ///
+    /// An identity, once known, stays: a move that cannot tell keeps it.
+    ///
+    /// ```
+    /// # use schemas::position::{NextOffset, StreamIdentity, StreamMove, StreamState};
+    /// let stream = "kafka/c/usage/3".to_owned();
+    /// let [from, to] = [NextOffset(50), NextOffset(60)];
+    /// let step = StreamMove { stream, from: Some(from), to, identity: None };
+    /// let identity = Some(StreamIdentity([1; 16]));
+    /// let before = StreamState { next: from, identity, generation: 0 };
+    /// let after = StreamState { next: to, identity, generation: 1 };
+    /// assert_eq!(step.state_after(Some(before), 1), after);
+    /// ```
+    pub fn state_after(&self, before: Option<StreamState>, generation: u32) -> StreamState {
+        let known = before.and_then(|state| state.identity);
+        StreamState { next: self.to, identity: self.identity.or(known), generation }
+    }
+}
+
 /// How far each stream has been read, and which it was. A stream that was never read has no entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions(BTreeMap<Stream, (NextOffset, Option<StreamIdentity>)>);
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AdvanceError {
-    #[error(
-        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be repeated"
-    )]
-    Overlap { stream: Stream, from: NextOffset, position: NextOffset },
-    #[error(
-        "{stream}: the batch starts at {from}, but {position} is the next offset to read: offsets would be skipped"
-    )]
-    Gap { stream: Stream, from: NextOffset, position: NextOffset },
-    #[error("{stream}: the batch ends at {to}, before it starts at {from}")]
-    Backwards { stream: Stream, from: NextOffset, to: NextOffset },
-    #[error(
-        "{stream}: the batch was read from the topic with the id {read}, the position belongs to the one with the id {known}"
-    )]
-    Other { stream: Stream, read: StreamIdentity, known: StreamIdentity },
-}
+/// Positions are what all shards together say, so none is moved behind their back and every move of
+/// them is made under one division.
+const ONE_DIVISION: u32 = 0;
 
 impl Positions {
     pub fn get(&self, stream: &Stream) -> Option<NextOffset> {
@@ -152,7 +303,7 @@ impl Positions {
         self.0.insert(stream, (next, identity));
     }
 
-    /// Moves `stream` from `advance.from` to `advance.to`.
+    /// Moves `stream` from `advance.from` to `advance.to`, by the rule of [`StreamMove::follows`].
     ///
     /// | position | `from` is equal | `from` is lower | `from` is higher |
     /// |---|---|---|---|
@@ -161,91 +312,36 @@ impl Positions {
     ///
     /// An identity, once known, stays: an advance that cannot tell moves the stream and keeps it.
     ///
+    /// ```
+    /// # use schemas::position::{Advance, MoveError, NextOffset, Origin, Positions, Stream};
+    /// let origin = Origin::parse("kafka/c/usage").expect("an origin");
+    /// let stream = Stream { origin, partition: 3 };
+    /// let mut positions = Positions::default();
+    /// let mut read = |from, to| {
+    ///     let advance = Advance { from: NextOffset(from), to: NextOffset(to), identity: None };
+    ///     positions.apply(&stream, advance)
+    /// };
+    /// assert_eq!(read(40, 50), Ok(()));
+    /// assert!(matches!(read(40, 50), Err(MoveError::Overlap { .. })));
+    /// assert!(matches!(read(51, 60), Err(MoveError::Gap { .. })));
+    /// assert_eq!(positions.get(&stream), Some(NextOffset(50)));
+    /// ```
+    ///
     /// # Errors
     /// As the table says, `Backwards` when `to < from`, and `Other` when both identities are known
     /// and differ. Nothing moves then.
-    pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), AdvanceError> {
+    pub fn apply(&mut self, stream: &Stream, advance: Advance) -> Result<(), MoveError> {
         let Advance { from, to, identity } = advance;
-        if to < from {
-            return Err(AdvanceError::Backwards { stream: stream.clone(), from, to });
-        }
-        let known = self.identity(stream);
-        if let (Some(known), Some(read)) = (known, identity)
-            && known != read
-        {
-            return Err(AdvanceError::Other { stream: stream.clone(), read, known });
-        }
-        if let Some(position) = self.get(stream) {
-            if from < position {
-                return Err(AdvanceError::Overlap { stream: stream.clone(), from, position });
-            }
-            if from > position {
-                return Err(AdvanceError::Gap { stream: stream.clone(), from, position });
-            }
-        }
-        self.set(stream.clone(), to, identity.or(known));
+        let step = StreamMove { stream: stream.to_string(), from: Some(from), to, identity };
+        let state = self.0.get(stream).map(|(next, identity)| StreamState {
+            next: *next,
+            identity: *identity,
+            generation: ONE_DIVISION,
+        });
+        step.follows(state, ONE_DIVISION)?;
+        let StreamState { next, identity, .. } = step.state_after(state, ONE_DIVISION);
+        self.set(stream.clone(), next, identity);
         Ok(())
-    }
-}
-
-/// One of several writers that share the streams: `2/8` is the second of eight. Each stream belongs
-/// to exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    index: u32,
-    of: u32,
-}
-
-impl Shard {
-    /// The only one.
-    pub const WHOLE: Self = Self { index: 0, of: 1 };
-
-    /// Counted from 0, as the ledger's folders are.
-    pub fn index(self) -> u32 {
-        self.index
-    }
-
-    /// How many there are.
-    pub fn of(self) -> u32 {
-        self.of
-    }
-
-    /// Whether the stream is this shard's: Kafka's partitions go round by their number, files by
-    /// the first 8 bytes of their digest.
-    pub fn takes(self, stream: &Stream) -> bool {
-        let number = match &stream.origin {
-            Origin::Kafka { .. } => u64::from(stream.partition),
-            Origin::File { digest } => {
-                let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
-                u64::from_be_bytes([a, b, c, d, e, f, g, h])
-            }
-        };
-        number % u64::from(self.of) == u64::from(self.index)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a shard; write which of how many, counted from 1: 2/8 is the second of eight")]
-pub struct ShardError(String);
-
-impl FromStr for Shard {
-    type Err = ShardError;
-
-    fn from_str(text: &str) -> Result<Self, ShardError> {
-        let digits = |part: &str| {
-            part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok()).flatten()
-        };
-        let read = text.split_once('/').and_then(|(number, of)| digits(number).zip(digits(of)));
-        match read {
-            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { index: number - 1, of }),
-            _ => Err(ShardError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Shard {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", u64::from(self.index) + 1, self.of)
     }
 }
 
@@ -261,9 +357,9 @@ mod tests {
         let mut positions = Positions::default();
         assert_eq!(positions.apply(&stream, advance(40, 50)), Ok(()));
         assert_eq!(positions.apply(&stream, advance(50, 60)), Ok(()));
-        assert!(matches!(positions.apply(&stream, advance(50, 60)), Err(AdvanceError::Overlap { .. })));
-        assert!(matches!(positions.apply(&stream, advance(61, 70)), Err(AdvanceError::Gap { .. })));
-        assert!(matches!(positions.apply(&stream, advance(60, 59)), Err(AdvanceError::Backwards { .. })));
+        assert!(matches!(positions.apply(&stream, advance(50, 60)), Err(MoveError::Overlap { .. })));
+        assert!(matches!(positions.apply(&stream, advance(61, 70)), Err(MoveError::Gap { .. })));
+        assert!(matches!(positions.apply(&stream, advance(60, 59)), Err(MoveError::Backwards { .. })));
         assert_eq!(positions.get(&stream), Some(NextOffset(60)));
         assert_eq!(stream.to_string(), "kafka/c/t/3");
         assert_eq!(Origin::parse("kafka/c/t"), Some(stream.origin));
@@ -285,65 +381,64 @@ mod tests {
             assert_eq!(positions.apply(&stream, advance(from, from + 1, identity)), Ok(()));
             assert_eq!(positions.identity(&stream), known);
         }
-        let refused = AdvanceError::Other { stream: stream.clone(), read: second, known: first };
+        let refused = MoveError::Other { stream: stream.to_string(), read: second, known: first };
         assert_eq!(positions.apply(&stream, advance(4, 5, Some(second))), Err(refused));
         assert_eq!((positions.get(&stream), positions.identity(&stream)), (Some(NextOffset(4)), Some(first)));
         assert_eq!(StreamIdentity([0xFB; 16]).to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
     }
 
     #[test]
-    fn every_stream_belongs_to_one_shard() {
-        let partitions = (0..20).map(|partition| Stream {
-            origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() },
-            partition,
-        });
-        let files = (0..20).map(|number| Stream {
-            origin: Origin::File { digest: Sha256Digest::of(&[number]) },
-            partition: 0,
-        });
-        for stream in partitions.chain(files) {
-            for of in 1..9 {
-                let takers = (1..=of)
-                    .filter(|number| {
-                        format!("{number}/{of}").parse::<Shard>().expect("a shard").takes(&stream)
-                    })
-                    .count();
-                assert_eq!(takers, 1, "{stream} of {of}");
+    fn a_move_follows_the_state_it_starts_from() {
+        let stream = || "kafka/c/t/3".to_owned();
+        let next = |offset| NextOffset(offset);
+        let known = |generation| Some(StreamState { next: next(50), identity: None, generation });
+        let overlap = Err(MoveError::Overlap { stream: stream(), from: next(49), position: next(50) });
+        let gap = Err(MoveError::Gap { stream: stream(), from: next(51), position: next(50) });
+        let forgotten = Err(MoveError::Forgotten { stream: stream(), position: next(50) });
+        // The state, then the verdict on a move from there, from before, from beyond, from nowhere.
+        let table = [
+            (None, [Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First), Ok(MoveStart::First)]),
+            (known(7), [Ok(MoveStart::Here), overlap.clone(), gap.clone(), forgotten.clone()]),
+            (known(6), [Ok(MoveStart::Here), overlap.clone(), Ok(MoveStart::Elsewhere), forgotten.clone()]),
+            // A log never goes back to an earlier division; if it did, nothing would be skipped.
+            (known(8), [Ok(MoveStart::Here), overlap, gap, forgotten]),
+        ];
+        for (state, expected) in table {
+            let starts = [Some(next(50)), Some(next(49)), Some(next(51)), None];
+            for (from, expected) in starts.into_iter().zip(expected) {
+                let step = StreamMove { stream: stream(), from, to: next(60), identity: None };
+                assert_eq!(step.follows(state, 7), expected, "{state:?} {from:?}");
             }
         }
-        let third =
-            Stream { origin: Origin::Kafka { cluster: "c".into(), topic: "t".into() }, partition: 10 };
-        assert!("3/8".parse::<Shard>().expect("a shard").takes(&third));
-        // The first 8 bytes as a number: 0x0102…08, the rest does not matter.
-        let mut bytes = [0xFF; 32];
-        bytes[..8].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
-        let file = Stream { origin: Origin::File { digest: Sha256Digest::from_bytes(bytes) }, partition: 0 };
-        assert_eq!(0x0102_0304_0506_0708_u64 % 5, 1);
-        assert!("2/5".parse::<Shard>().expect("a shard").takes(&file));
     }
 
     #[test]
-    fn a_shard_is_counted_from_one() {
-        let shard: Shard = "2/8".parse().expect("the second of eight");
-        assert_eq!((shard.index(), shard.of(), shard.to_string()), (1, 8, "2/8".to_owned()));
-        assert_eq!("1/1".parse(), Ok(Shard::WHOLE));
-        for refused in [
-            "0/2",
-            "3/2",
-            "1/0",
-            "0/0",
-            "",
-            "1",
-            "1/",
-            "/1",
-            "1/2/3",
-            "+1/2",
-            "-1/2",
-            " 1/2",
-            "1/99999999999",
-        ] {
-            let error = refused.parse::<Shard>().expect_err(refused).to_string();
-            assert!(error.contains("counted from 1"), "{error}");
+    fn no_division_moves_a_stream_back_or_to_another_topic() {
+        let [first, second] = [StreamIdentity([1; 16]), StreamIdentity([2; 16])];
+        let state = |identity, generation| Some(StreamState { next: NextOffset(50), identity, generation });
+        let step = |from, to, identity| StreamMove {
+            stream: "kafka/c/t/0".to_owned(),
+            from: Some(NextOffset(from)),
+            to: NextOffset(to),
+            identity,
+        };
+        for before in [None, state(Some(first), 0), state(Some(first), 1)] {
+            let refused = step(50, 49, Some(first)).follows(before, 1);
+            assert!(matches!(refused, Err(MoveError::Backwards { .. })), "{refused:?}");
+            // To end where it starts is not to go back.
+            assert!(step(50, 50, Some(first)).follows(before, 1).is_ok());
+        }
+        for generation in [0, 1] {
+            for from in [49, 50, 51] {
+                let refused = step(from, 60, Some(second)).follows(state(Some(first), generation), 1);
+                assert!(matches!(refused, Err(MoveError::Other { .. })), "{refused:?}");
+            }
+            for (known, read) in [(None, None), (None, Some(first)), (Some(first), None)] {
+                let before = state(known, generation);
+                assert_eq!(step(50, 60, read).follows(before, 1), Ok(MoveStart::Here));
+                let after = StreamState { next: NextOffset(60), identity: read.or(known), generation: 1 };
+                assert_eq!(step(50, 60, read).state_after(before, 1), after);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Why a record is refused.
 //!
-//! A record is refused only for what can be seen in the record itself. What no meter, price or
-//! binding covers is not refused here: it becomes unrated usage at rating, which fixing the catalog
-//! repairs.
+//! A record is refused only for what can be seen in the record itself. Usage that no meter, price
+//! or binding covers is not refused here: it becomes unrated usage at rating, which fixing the
+//! catalog repairs.
 //!
 //! Invariant: reasons are tried in the order of [`Reason`]'s variants, and a record gets the first
 //! that applies, whatever its encoding.
@@ -12,6 +12,15 @@ use std::fmt;
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
         /// A named reason, in order of precedence.
+        ///
+        /// ```
+        /// # use schemas::rejection::Reason;
+        /// assert_eq!(Reason::TimeInFuture.as_str(), "time-in-future");
+        /// assert_eq!(Reason::parse("time-in-future"), Some(Reason::TimeInFuture));
+        /// // A record that is no JSON has no time that could be wrong.
+        /// assert!(Reason::JsonInvalid < Reason::TimeInvalid);
+        /// assert!(Reason::ALL.is_sorted());
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($(#[doc = $doc])* $variant,)* }
 
@@ -93,6 +102,12 @@ impl fmt::Display for Reason {
 }
 
 /// A refusal: the reason, and what exactly was found.
+///
+/// ```
+/// # use schemas::rejection::{Reason, Rejection};
+/// let rejection = Rejection::new(Reason::AttributeMissing, "subject is missing");
+/// assert_eq!(rejection.to_string(), "attribute-missing: subject is missing");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     pub reason: Reason,
@@ -101,10 +116,17 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// A detail may quote the record, which may be a megabyte of one name.
-const MAX_DETAIL_BYTES: usize = 1024;
+/// The longest detail. It may quote the record, which may be a megabyte of one name.
+pub const MAX_DETAIL_BYTES: usize = 1024;
 
 impl Rejection {
+    /// A detail that is too long is cut.
+    ///
+    /// ```
+    /// # use schemas::rejection::{Reason, Rejection};
+    /// let rejection = Rejection::new(Reason::AttributeInvalid, "x".repeat(2000));
+    /// assert_eq!(rejection.detail, format!("{}…", "x".repeat(1024)));
+    /// ```
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if detail.len() > MAX_DETAIL_BYTES {

@@ -11,6 +11,13 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::fmt;
 
 /// An instant in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
+///
+/// ```
+/// # use schemas::time::Instant;
+/// let instant = Instant::from_micros(1_000_000).expect("an instant");
+/// assert_eq!(instant.to_string(), "1970-01-01T00:00:01Z");
+/// assert_eq!(Instant::parse_rfc3339("1970-01-01T01:00:01+01:00"), Ok(instant));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(i64);
 
@@ -26,6 +33,14 @@ pub enum TimeError {
 }
 
 impl Instant {
+    /// From microseconds since 1970.
+    ///
+    /// ```
+    /// # use schemas::time::{Instant, TimeError};
+    /// assert_eq!(Instant::from_micros(-1).expect("an instant").micros(), -1);
+    /// assert_eq!(Instant::from_micros(i64::MAX), Err(TimeError::OutOfRange));
+    /// ```
+    ///
     /// # Errors
     /// [`TimeError::OutOfRange`] outside the years -9999 to 9999.
     pub fn from_micros(micros: i64) -> Result<Self, TimeError> {
@@ -40,6 +55,13 @@ impl Instant {
     /// Reads an RFC 3339 date-time. Digits beyond the microsecond are cut towards the past, so an
     /// instant never crosses into the next period. A leap second (`:60`) is refused: it has no
     /// place of its own in UTC as computers count it.
+    ///
+    /// ```
+    /// # use schemas::time::{Instant, TimeError};
+    /// let instant = Instant::parse_rfc3339("2025-10-31T23:59:59.999999999Z").expect("an instant");
+    /// assert_eq!(instant.to_string(), "2025-10-31T23:59:59.999999Z");
+    /// assert_eq!(Instant::parse_rfc3339("2025-10-31T23:59:59"), Err(TimeError::Shape));
+    /// ```
     ///
     /// # Errors
     /// Anything but a full date, time and offset of the proleptic Gregorian calendar.
@@ -93,6 +115,12 @@ impl Instant {
     }
 
     /// The instant, cut towards the past to whole microseconds.
+    ///
+    /// ```
+    /// # use schemas::time::Instant;
+    /// let before_1970 = jiff::Timestamp::from_nanosecond(-1).expect("a timestamp");
+    /// assert_eq!(Instant::floor(before_1970).micros(), -1);
+    /// ```
     pub fn floor(timestamp: jiff::Timestamp) -> Self {
         let micros = timestamp.as_nanosecond().div_euclid(1000);
         Self(i64::try_from(micros).expect("every jiff timestamp fits in 64 bits of microseconds"))
@@ -117,6 +145,14 @@ impl fmt::Debug for Instant {
 }
 
 /// `[start, end)`, never empty.
+///
+/// ```
+/// # use schemas::time::{Instant, Period};
+/// let instant = |micros| Instant::from_micros(micros).expect("an instant");
+/// let period = Period::new(instant(10), instant(20)).expect("a period");
+/// assert!(period.contains(instant(10)) && !period.contains(instant(20)));
+/// assert_eq!(Period::new(instant(10), instant(10)), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period {
     start: Instant,
@@ -149,12 +185,26 @@ impl fmt::Display for Period {
 }
 
 /// The time zone of that IANA name, from the compiled-in database.
+///
+/// ```
+/// # use schemas::time::time_zone;
+/// assert!(time_zone("Europe/Berlin").is_some());
+/// assert!(time_zone("Europe/Atlantis").is_none());
+/// ```
 pub fn time_zone(name: &str) -> Option<TimeZone> {
     TimeZoneDatabase::bundled().get(name).ok()
 }
 
 /// The first instant of a date in a time zone. Where midnight does not exist, the first instant
 /// after the gap.
+///
+/// ```
+/// # use schemas::time::{start_of_day, time_zone};
+/// let zone = time_zone("America/Sao_Paulo").expect("a zone");
+/// // Clocks went from 23:59:59 to 01:00:00.
+/// let start = start_of_day(jiff::civil::date(2018, 11, 4), &zone).expect("an instant");
+/// assert_eq!(start.to_string(), "2018-11-04T03:00:00Z");
+/// ```
 ///
 /// # Errors
 /// [`TimeError::OutOfRange`] at the edges of the calendar.
@@ -165,6 +215,13 @@ pub fn start_of_day(date: Date, zone: &TimeZone) -> Result<Instant, TimeError> {
 }
 
 /// A calendar month, like `2025-10`. It becomes a [`Period`] only in a time zone.
+///
+/// ```
+/// # use schemas::time::BillingMonth;
+/// let month = BillingMonth::parse("2025-10").expect("a month");
+/// assert_eq!(month.to_string(), "2025-10");
+/// assert_eq!((BillingMonth::parse("2025-13"), BillingMonth::parse("2025-1")), (None, None));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BillingMonth {
     year: i16,
@@ -186,6 +243,15 @@ impl BillingMonth {
 
     /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks
     /// change.
+    ///
+    /// ```
+    /// # use schemas::time::{BillingMonth, time_zone};
+    /// let month = BillingMonth::parse("2025-10").expect("a month");
+    /// let zone = time_zone("Europe/Berlin").expect("a zone");
+    /// let period = month.period_in(&zone).expect("a period");
+    /// // Summer time ends within it.
+    /// assert_eq!(period.to_string(), "[2025-09-30T22:00:00Z, 2025-10-31T23:00:00Z)");
+    /// ```
     ///
     /// # Errors
     /// [`TimeError::OutOfRange`] at the edges of the calendar.

@@ -5,11 +5,11 @@
 //! the error.
 
 use crate::campaign::{Campaign, Extent, Trial};
-use crate::work::{Work, behind, new_ledger, open_over, wait};
+use crate::work::{Work, behind, new_ledger, place, wait};
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use ledger::store::DurableStore;
-use ledger::{ErrorKind, Ledger};
+use ledger::store::Store;
+use ledger::{ErrorKind, ShardWriter};
 use object_store::path::Path as ObjectPath;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -54,21 +54,24 @@ fn run(trial: &mut Trial) {
     let work = Work::new(30, 3);
     let folder = trial.folder().to_owned();
     new_ledger(&folder);
-    let store = Arc::new(Lying { inner: DurableStore::default(), fault: Mutex::new(None) });
-    let mut ledger = wait(open_over(store.clone(), &folder)).expect("it opens");
+    let planned = Arc::new(Mutex::new(None));
+    let store = Store::disk().seen_through(|inner| Arc::new(Lying { inner, fault: planned.clone() }));
+    let lying = store.at_path(&folder).expect("a place");
+    let plan = |fault| *planned.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    let mut ledger = wait(ShardWriter::open(&lying)).expect("it opens");
     loop {
         // A commit is tried five times, so some of these it sees through and some it does not.
         let times = if trial.random.chance(80) { 1 } else { 2 + trial.random.below(5) };
         let blind = if trial.random.chance(90) { 0 } else { 1 + trial.random.below(3) };
-        store.plan(Some(Fault { answer: fault, stored, times, blind }));
+        plan(Some(Fault { answer: fault, stored, times, blind }));
         let before = work.reached(&ledger);
         match wait(work.step(&mut ledger)) {
             Ok(None) => break,
             Ok(Some(_)) => trial.tally("decided by the writer"),
             Err(error) if error.kind() == ErrorKind::Retry => {
                 trial.tally("undecided; decided by opening again");
-                store.plan(None);
-                ledger = wait(open_over(store.clone(), &folder)).expect("it opens again");
+                plan(None);
+                ledger = wait(ShardWriter::open(&lying)).expect("it opens again");
                 if !behind(&work.reached(&ledger), &before).is_empty() {
                     trial.failed("opening again went back");
                 }
@@ -78,22 +81,18 @@ fn run(trial: &mut Trial) {
         trial.injected(1);
     }
     drop(ledger);
-    wait(Ledger::open(&folder)).expect("it opens");
+    wait(ShardWriter::open(&place(&folder))).expect("it opens");
     trial.audit(&folder, &work.expected());
 }
 
 /// A store whose puts of log entries are answered as planned.
 #[derive(Debug)]
 struct Lying {
-    inner: DurableStore,
-    fault: Mutex<Option<Fault>>,
+    inner: Arc<dyn ObjectStore>,
+    fault: Arc<Mutex<Option<Fault>>>,
 }
 
 impl Lying {
-    fn plan(&self, fault: Option<Fault>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
     /// The fault that strikes now, if one does.
     fn strike(&self, of: impl Fn(&mut Fault) -> &mut u64) -> Option<Fault> {
         let mut planned = self.fault.lock().unwrap_or_else(PoisonError::into_inner);

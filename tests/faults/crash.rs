@@ -8,15 +8,16 @@
 //! one that no work reaches is a failure.
 
 use crate::campaign::{self, Campaign, Extent, Trial};
-use crate::work::{at, ledger_before_checkpoint, new_signer, sign, wait};
+use crate::work::{at, ledger_before_checkpoint, new_signer, place, sign, wait};
+use derived::classifier::Classifier;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
 use ingest::pipeline::{self, Settings};
-use ingest::registry::SchemaTable;
-use ingest::source::{BatchPolicy, Stop};
-use ledger::Ledger;
+use ingest::schema::registry::SchemaTable;
+use ingest::source::BatchPolicy;
+use ingest::stop::Stop;
+use ledger::ShardWriter;
 use ledger::compact::compact;
-use ledger::store::LocalFiles;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -316,19 +317,15 @@ fn wait_for_checkpoint(ledger: &Path) {
 }
 
 async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let at_disk = place(ledger);
     let mut days = 0;
     for part in ["0", "1"] {
-        let mut opened = Ledger::open(ledger).await?;
-        opened.classify().await?;
+        let mut opened = ShardWriter::open(&at_disk).await?;
+        opened.classify_with(Box::new(Classifier::default())).await?;
         let mut source = FilesSource::new(input.join(part))?;
         let mut decoder = Decoder::new(Box::new(SchemaTable::read(&BTreeMap::new())?), []);
         let policy = BatchPolicy { max_records: 15, ..BatchPolicy::default() };
-        let settings = Settings {
-            policy,
-            until_caught_up: true,
-            rediscover_every: Duration::from_secs(60),
-            metrics: Arc::default(),
-        };
+        let settings = Settings { policy, until_caught_up: true, metrics: Arc::default() };
         let mut version = None;
         let mut told = |progress: &pipeline::Progress| {
             if progress.version != version {
@@ -351,8 +348,8 @@ async fn all_work(ledger: &Path, input: &Path) -> Result<(), Box<dyn std::error:
         .await?;
         drop(opened);
         days += 2;
-        compact(ledger, at(days * 24 * 60 * 60 * 1_000_000)).await?;
-        sign(ledger, input.parent().expect("the trial's folder"), Arc::new(LocalFiles)).await?;
+        compact(&at_disk, at(days * 24 * 60 * 60 * 1_000_000)).await?;
+        sign(&at_disk, input.parent().expect("the trial's folder")).await?;
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! A disk that fails at the k-th call, and a disk that forgets what was not synced.
 
 use crate::campaign::{Campaign, Extent, Random, Trial, folder};
-use crate::work::{Work, behind, ledger_before_checkpoint, new_signer, open_over, sign, wait, wait_or_panic};
-use ledger::store::{DurableStore, FileSystem, LocalFiles};
-use ledger::{ErrorKind, Ledger, LedgerError};
+use crate::work::{Work, behind, ledger_before_checkpoint, new_signer, place, sign, wait, wait_or_panic};
+use ledger::store::Store;
+use ledger::store::disk::{FileSystem, LocalFiles};
+use ledger::{ErrorKind, LedgerError, ShardWriter};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,10 +49,10 @@ fn failing(trial: &mut Trial) {
     });
     let (folder, work) = (trial.folder().join("ledger"), work());
     ledger_before_checkpoint(&folder);
-    let store = Arc::new(DurableStore::over(disk.clone()));
+    let ledger = Store::disk_over(disk.clone()).at_path(&folder).expect("a place");
     let mut acknowledged = BTreeMap::new();
     let outcome = wait_or_panic(async {
-        let mut ledger = open_over(store, &folder).await?;
+        let mut ledger = ShardWriter::open(&ledger).await?;
         while work.step(&mut ledger).await?.is_some() {
             acknowledged = work.reached(&ledger);
         }
@@ -82,7 +83,7 @@ fn failing(trial: &mut Trial) {
 /// The ledger opens as on any other day, has what was acknowledged, and the rest of the work can be
 /// done.
 fn recovers(trial: &mut Trial, folder: &Path, work: &Work, acknowledged: &BTreeMap<String, i64>) {
-    let opened = wait(Ledger::open(folder)).map(|ledger| work.reached(&ledger));
+    let opened = wait(ShardWriter::open(&place(folder))).map(|ledger| work.reached(&ledger));
     let reached = match opened {
         Ok(reached) => reached,
         Err(error) => return trial.failed(format!("it does not open: {error}")),
@@ -152,6 +153,10 @@ impl FileSystem for FailingDisk {
     fn create_folders(&self, path: &Path) -> io::Result<()> {
         self.call(|| LocalFiles.create_folders(path), || Ok(()))
     }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        self.call(|| LocalFiles.remove_folder(path), || Ok(()))
+    }
 }
 
 /// What happened to the disk, in order. Paths are relative to the ledger.
@@ -187,7 +192,8 @@ impl RecordingDisk {
         let disk = self.itself.upgrade().expect("who records is there");
         let (ledger, folder) =
             (self.ledger.clone(), self.ledger.parent().expect("a folder around the ledger").to_owned());
-        let signing = thread::spawn(move || wait(sign(&ledger, &folder, disk)));
+        let ledger = Store::disk_over(disk).at_path(&ledger).expect("a place");
+        let signing = thread::spawn(move || wait(sign(&ledger, &folder)));
         let size = signing.join().expect("a signer does not panic").expect("a whole ledger is signed");
         self.record(Event::Signed(size));
     }
@@ -238,6 +244,10 @@ impl FileSystem for RecordingDisk {
     fn create_folders(&self, path: &Path) -> io::Result<()> {
         LocalFiles.create_folders(path)
     }
+
+    fn remove_folder(&self, _: &Path) -> io::Result<()> {
+        unreachable!("a ledger removes no folder")
+    }
 }
 
 /// Everything that a run of the work asked of the disk.
@@ -255,8 +265,8 @@ fn recorded() -> &'static [Event] {
         });
         wait(async {
             let work = work();
-            let mut ledger =
-                open_over(Arc::new(DurableStore::over(disk.clone())), &ledger).await.expect("it opens");
+            let ledger = Store::disk_over(disk.clone()).at_path(&ledger).expect("a place");
+            let mut ledger = ShardWriter::open(&ledger).await.expect("it opens");
             while work.step(&mut ledger).await.expect("a whole disk").is_some() {
                 disk.record(Event::Acknowledged(work.reached(&ledger)));
             }
@@ -373,7 +383,7 @@ fn power_loss(trial: &mut Trial) {
         Event::Signed(size) => Some(*size),
         _ => None,
     });
-    if let (Some(signed), Ok(ledger)) = (signed, wait(Ledger::open(&folder)))
+    if let (Some(signed), Ok(ledger)) = (signed, wait(ShardWriter::open(&place(&folder))))
         && ledger.version() < signed
     {
         trial.lost(format!("a head over {signed} commits was shown, and there are {}", ledger.version()));

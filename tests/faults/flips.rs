@@ -7,17 +7,16 @@
 //! and nothing says what must be in it.
 
 use crate::campaign::{Campaign, Extent, Trial, shared_folder};
-use crate::work::{Work, at, copy_folder, ledger_before_checkpoint, new_signer, sign, wait};
+use crate::work::{Work, at, copy_folder, ledger_before_checkpoint, new_signer, place, sign, wait};
+use ledger::audit::verify::verify;
 use ledger::compact::compact;
-use ledger::head::VerifierKey;
 use ledger::journal::{EntryKind, Journal};
-use ledger::read::PinnedFiles;
-use ledger::store::LocalFiles;
-use ledger::verify::verify;
+use ledger::pinned::PinnedFiles;
+use proof::head::VerifierKey;
 use schemas::digest::Sha256Digest;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use tests::audit::audit;
 
 pub const CAMPAIGNS: &[Campaign] = &[
@@ -59,9 +58,9 @@ fn sealed() -> &'static Sealed {
         let verifier = new_signer(&folder);
         wait(async {
             Work::new(24, 2).finish(&ledger).await.expect("the first half of the work");
-            compact(&ledger, at(2 * 24 * 60 * 60 * 1_000_000)).await.expect("a compaction");
+            compact(&place(&ledger), at(2 * 24 * 60 * 60 * 1_000_000)).await.expect("a compaction");
             Work::new(40, 3).finish(&ledger).await.expect("the other half");
-            let mut journal = Journal::open(&ledger).await.expect("the journal");
+            let mut journal = Journal::open(&place(&ledger)).await.expect("the journal");
             for body in ["a catalog", "another one"] {
                 let digest = Sha256Digest::of(body.as_bytes());
                 journal
@@ -160,7 +159,7 @@ fn caught(folder: &Path, verifier: &VerifierKey, cut: &str) -> Option<&'static s
         Ok(found) if found != cut => return None,
         Ok(_) => {}
     }
-    let report = wait(verify(&folder.join("ledger"), Some(verifier), &mut |_| {}));
+    let report = wait(verify(&place(&folder.join("ledger")), Some(verifier), &mut |_| {}));
     if report.map_or(true, |report| report.findings().next().is_some()) {
         return Some("verify ledger");
     }
@@ -174,10 +173,10 @@ fn audited(folder: &Path, sealed: &Sealed) -> Option<&'static str> {
 
 /// Opens all that rating reads, as rating does.
 fn rate(folder: &Path) -> Result<String, String> {
-    let ledger = folder.join("ledger");
+    let ledger = place(&folder.join("ledger"));
     wait(async {
         let pinned = PinnedFiles::of_ledger(&ledger, None).await.map_err(|error| error.to_string())?;
-        pinned.verified_paths().map_err(|error| error.to_string())?;
+        pinned.verified().await.map_err(|error| error.to_string())?;
         let journal = Journal::open(&ledger).await.map_err(|error| error.to_string())?;
         let bodies: Vec<_> = journal
             .entries()
@@ -189,5 +188,5 @@ fn rate(folder: &Path) -> Result<String, String> {
 }
 
 fn signed(folder: &Path) -> Result<u64, String> {
-    wait(sign(&folder.join("ledger"), folder, Arc::new(LocalFiles)))
+    wait(sign(&place(&folder.join("ledger")), folder))
 }

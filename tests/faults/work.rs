@@ -6,15 +6,16 @@
 
 use crate::campaign;
 use futures::FutureExt as _;
-use ledger::head::{SignerKey, VerifierKey};
-use ledger::row::{BatchBuilder, OutcomeRef};
-use ledger::signer::Signer;
-use ledger::store::FileSystem;
-use ledger::{Committed, Ledger, LedgerError};
-use object_store::ObjectStore;
+use ledger::row::BatchBuilder;
+use ledger::sign::key::SignerKey;
+use ledger::sign::signer::Signer;
+use ledger::{Committed, LedgerError, Location, ShardWriter, create_ledger};
+use proof::head::VerifierKey;
+use schemas::canonical::push_map;
 use schemas::decimal::Quantity;
-use schemas::event::{EventRef, MapRef, push_map};
-use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream};
+use schemas::event::{EventRef, MapRef};
+use schemas::outcome::OutcomeRef;
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::borrow::Cow;
@@ -77,7 +78,7 @@ impl Work {
     }
 
     /// How far the ledger says that each stream was read.
-    pub fn reached(&self, ledger: &Ledger) -> BTreeMap<String, i64> {
+    pub fn reached(&self, ledger: &ShardWriter) -> BTreeMap<String, i64> {
         let positions = ledger.positions(&self.plain());
         self.streams
             .iter()
@@ -113,14 +114,14 @@ impl Work {
     /// Commits the next batch. `None` says that the work is done.
     ///
     /// # Errors
-    /// As [`Ledger::commit`].
-    pub async fn step(&self, ledger: &mut Ledger) -> Result<Option<Committed>, LedgerError> {
+    /// As [`ShardWriter::commit`].
+    pub async fn step(&self, ledger: &mut ShardWriter) -> Result<Option<Committed>, LedgerError> {
         match self.batch(&ledger.positions(&self.plain())) {
             Some(batch) => {
                 let begins = i64::try_from(ledger.version()).expect("few commits") * 1_000_000;
                 let committed = ledger.commit(batch, at(begins)).await?;
                 // So that a Delta checkpoint comes at the same place in every run.
-                ledger.settle().await;
+                ledger.finish_checkpoint().await;
                 Ok(Some(committed))
             }
             None => Ok(None),
@@ -130,9 +131,9 @@ impl Work {
     /// Opens the ledger as on any other day, and does what is left of the work.
     ///
     /// # Errors
-    /// As [`Ledger::open`] and [`Ledger::commit`].
+    /// As [`ShardWriter::open`] and [`ShardWriter::commit`].
     pub async fn finish(&self, folder: &Path) -> Result<(), LedgerError> {
-        let mut ledger = Ledger::open(folder).await?;
+        let mut ledger = ShardWriter::open(&place(folder)).await?;
         while self.step(&mut ledger).await?.is_some() {}
         Ok(())
     }
@@ -174,7 +175,7 @@ fn push(batch: &mut BatchBuilder, stream: ledger::row::StreamIndex, offset: i64,
 
 /// A ledger that was just made.
 pub fn new_ledger(folder: &Path) {
-    wait(Ledger::create(folder)).expect("an empty ledger");
+    wait(create_ledger(&place(folder))).expect("an empty ledger");
 }
 
 /// A ledger whose next few commits reach a Delta checkpoint, in `folder`.
@@ -188,7 +189,7 @@ pub fn ledger_before_checkpoint(folder: &Path) {
             partition: 0,
         });
         wait(async {
-            let mut ledger = Ledger::open(&ledger).await.expect("it opens");
+            let mut ledger = ShardWriter::open(&place(&ledger)).await.expect("it opens");
             // Positions alone, so that there are no files that every trial copies and every audit
             // reads.
             for offset in 0..95 {
@@ -211,10 +212,10 @@ pub fn ledger_before_checkpoint(folder: &Path) {
 ///
 /// # Errors
 /// When the signer refuses.
-pub async fn sign(ledger: &Path, folder: &Path, files: Arc<dyn FileSystem>) -> Result<u64, String> {
-    let signer = Signer::open(&folder.join("signer.key"), &folder.join("state"))
-        .map_err(|error| error.to_string())?
-        .over(files);
+pub async fn sign(ledger: &Location, folder: &Path) -> Result<u64, String> {
+    let signer = Signer::open(&place(&folder.join("signer.key")), &place(&folder.join("state")))
+        .await
+        .map_err(|error| error.to_string())?;
     let logs = signer.sign(ledger, true, &mut |_| {}).await.map_err(|error| error.to_string())?;
     match logs.iter().flat_map(|log| &log.findings).next() {
         Some(finding) => Err(finding.what.clone()),
@@ -224,15 +225,12 @@ pub async fn sign(ledger: &Path, folder: &Path, files: Arc<dyn FileSystem>) -> R
 
 /// Makes the key of a signer in `folder`; gives the key that checks its signatures.
 pub fn new_signer(folder: &Path) -> VerifierKey {
-    SignerKey::create(&folder.join("signer.key"), "signer.example").expect("a key")
+    wait(SignerKey::create(&place(&folder.join("signer.key")), "signer.example")).expect("a key")
 }
 
-/// Opens a ledger of one shard over another store.
-///
-/// # Errors
-/// As [`Ledger::open_over`].
-pub async fn open_over(store: Arc<dyn ObjectStore>, folder: &Path) -> Result<Ledger, LedgerError> {
-    Ledger::open_over(store, folder, Shard::WHOLE).await
+/// A folder or a file of this machine.
+pub fn place(path: &Path) -> Location {
+    Location::on_disk(path).expect("a path is a place")
 }
 
 /// Whether the ledger is where `acknowledged` says, or further.

@@ -1,8 +1,8 @@
 //! Several owners of one shard, each of which believes that it is the only one.
 
 use crate::campaign::{Campaign, Extent, Trial};
-use crate::work::{Work, new_ledger, wait};
-use ledger::{ErrorKind, Ledger, LedgerError};
+use crate::work::{Work, new_ledger, place, wait};
+use ledger::{ErrorKind, LedgerError, ShardWriter};
 use std::path::Path;
 use std::thread;
 
@@ -52,14 +52,14 @@ struct Owned {
 /// does.
 async fn own(folder: &Path, work: &Work) -> Result<Owned, LedgerError> {
     let mut owned = Owned { commits: 0, fenced: 0 };
-    let mut ledger = Ledger::open(folder).await?;
+    let mut ledger = ShardWriter::open(&place(folder)).await?;
     loop {
         match work.step(&mut ledger).await {
             Ok(Some(_)) => owned.commits += 1,
             Ok(None) => return Ok(owned),
             Err(error) if error.kind() == ErrorKind::Fenced => {
                 owned.fenced += 1;
-                ledger = Ledger::open(folder).await?;
+                ledger = ShardWriter::open(&place(folder)).await?;
             }
             Err(error) => return Err(error),
         }

@@ -7,13 +7,14 @@
 use libfuzzer_sys as _;
 
 use ingest::IngestError;
-use ingest::decode::avro::WriterSchema;
 use ingest::decode::{Decoder, KEPT_BYTES, MAX_RECORD_BYTES};
-use ingest::registry::SchemaLookup;
-use ingest::source::{Content, Header, RawRef, Stop};
-use ledger::record::{AddedFile, BatchRecord, Counts, Layout, Moved, RecordKind, TreeHead};
-use ledger::row::OutcomeRef;
+use ingest::schema::WriterSchema;
+use ingest::schema::registry::SchemaLookup;
+use ingest::source::{Content, Header, RawRef};
+use ingest::stop::Stop;
+use proof::record::{AddedFile, BatchRecord, Layout, Moved, RecordKind, TreeHead};
 use schemas::digest::Sha256Digest;
+use schemas::outcome::{OutcomeRef, Tally};
 use schemas::position::NextOffset;
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -68,7 +69,7 @@ pub fn decode(decoder: &mut Decoder, raw: &RawRef<'_>, content: Content<'_>) -> 
     let outcome = |outcome: &OutcomeRef<'_>| match outcome {
         OutcomeRef::Usage(event) => {
             for name in [event.source, event.id, event.meter, event.subject] {
-                assert_eq!(schemas::id::check_name(name), Ok(()));
+                assert_eq!(schemas::name::check_name(name), Ok(()));
             }
             assert!(!event.quantity.is_negative() && event.time.micros() <= RECEIVED + 300_000_000);
             assert!(event.dimensions.pairs().is_sorted_by(|(one, _), (other, _)| one < other), "dimensions are in order, each once");
@@ -121,7 +122,7 @@ pub fn heads() -> Vec<Vec<u8>> {
         removed: Vec::new(),
         added,
         streams,
-        counts: Counts { usage: 2, rejected: 1, gaps: 0 },
+        counts: Tally { usage: 2, rejected: 1, gaps: 0 },
         rows_root: [2; 32],
         subjects: 1,
         subjects_root: [3; 32],

@@ -3,7 +3,7 @@
 //! and statement line in order.
 
 use crate::cases;
-use rating::allocation::{Kind, Rule, Usage, shares, statement};
+use rating::allocation::{Kind, Rule, SubjectUsage, shares, statement};
 use rating::rounding::{RoundingMode, settle};
 use schemas::decimal::{Amount, Quantity, QuantityTotal, Sign};
 use schemas::id::{CustomerId, Subject};
@@ -56,9 +56,9 @@ fn answer(question: &str) -> Result<String, String> {
         },
         ref other => panic!("no rule: {other:?}"),
     };
-    let usage: Vec<Usage> = all("usage")
+    let usage: Vec<SubjectUsage> = all("usage")
         .into_iter()
-        .map(|words| Usage {
+        .map(|words| SubjectUsage {
             customer: (words[0] != "-").then(|| customer(words[0])),
             subject: Subject::new(words[1]).expect("a subject"),
             quantity: QuantityTotal::parse(words[2], Sign::NonNegative).expect("a quantity"),
@@ -74,7 +74,7 @@ fn answer(question: &str) -> Result<String, String> {
     for share in &shares {
         let (subject, quantity) = (
             share.subject.as_ref().map_or("", Subject::as_str),
-            share.quantity.map(|quantity| quantity.to_string()),
+            share.because.used().map(|quantity| quantity.to_string()),
         );
         let row = format!(
             "{:14}{:12}{:16}{:>12}  {}",

@@ -9,11 +9,12 @@
 use crate::cases;
 use ingest::IngestError;
 use ingest::decode::Decoder;
-use ingest::decode::avro::WriterSchema;
-use ingest::registry::SchemaLookup;
-use ingest::source::{Content, Header, RawRef, Stop};
-use ledger::row::{OutcomeRef, write_headers};
+use ingest::schema::WriterSchema;
+use ingest::schema::registry::SchemaLookup;
+use ingest::source::{Content, Header, RawRef};
+use ingest::stop::Stop;
 use schemas::event::{EventRef, MapRef};
+use schemas::outcome::{OutcomeRef, write_headers};
 use schemas::time::Instant;
 use std::cell::RefCell;
 use std::fmt::Write as _;

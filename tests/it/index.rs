@@ -1,7 +1,7 @@
 //! The index of ids against a map that forgets nothing: through crashes, deleted and damaged files,
 //! older ledgers; and against what rating counts.
 
-use ledger::index::{Class, Classified, Entries, Index, IndexError, Limits, Mark, Totals};
+use derived::ids::{Class, Classified, Entries, Index, IndexError, Limits, LogPosition, Totals};
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ struct Row {
 #[derive(Debug, Default)]
 struct Rows {
     versions: Vec<Vec<Row>>,
-    marks: Vec<Mark>,
+    marks: Vec<LogPosition>,
 }
 
 impl Rows {
@@ -34,7 +34,7 @@ impl Rows {
         let before = self.marks.last().map_or([0; 32], |mark| mark.digest);
         let digest = Sha256::digest([before.as_slice(), format!("{rows:?}").as_bytes()].concat()).into();
         self.versions.push(rows);
-        self.marks.push(Mark { version: self.versions.len() as u64, digest });
+        self.marks.push(LogPosition { version: self.versions.len() as u64, digest });
     }
 
     /// Versions of numbered ids and contents. Rows of other kinds stand between those of usage.
@@ -52,7 +52,7 @@ impl Rows {
         rows
     }
 
-    fn holds(&self, mark: &Mark) -> bool {
+    fn holds(&self, mark: &LogPosition) -> bool {
         self.marks.contains(mark)
     }
 

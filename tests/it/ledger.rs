@@ -1,20 +1,25 @@
 //! The ledger by itself: what a commit holds, who may commit, and what is refused at open and at
 //! read.
 
-use ledger::read::PinnedFiles;
-use ledger::row::{BatchBuilder, OutcomeRef, RowRef, StoredRows, write_headers};
-use ledger::{ErrorKind, Ledger, LedgerError};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use crate::places::{everywhere, on_disk, read, write};
+use ledger::journal::Journal;
+use ledger::pinned::PinnedFiles;
+use ledger::row::{BatchBuilder, StoredRows, read_parquet};
+use ledger::secret::{create_leaf_key, read_leaf_key};
+use ledger::store::Store;
+use ledger::{ErrorKind, LedgerError, Location, ShardWriter, create_ledger};
+use proof::leaf_key::LeafKey;
+use proof::row::RowRef;
+use schemas::canonical::{Pair, push_map};
 use schemas::decimal::{Quantity, Sign};
 use schemas::digest::Sha256Digest;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
-use schemas::position::{Advance, NextOffset, Offset, Origin, Shard, Stream};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, ProducerRef};
+use schemas::outcome::{OutcomeRef, write_headers};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 use tests::machine::{case, update_expected};
 
@@ -83,9 +88,9 @@ pub fn batch(offsets: &[i64], from: i64, to: i64) -> BatchBuilder {
     batch
 }
 
-async fn created(folder: &Path) -> Ledger {
-    Ledger::create(folder).await.expect("an empty ledger");
-    Ledger::open(folder).await.expect("it opens")
+async fn created(at: &Location) -> ShardWriter {
+    create_ledger(at).await.expect("an empty ledger");
+    ShardWriter::open(at).await.expect("it opens")
 }
 
 /// One row of every kind, and a name for each.
@@ -172,57 +177,57 @@ fn the_bytes_of_a_row_are_as_published() {
 /// What is hashed when rows are written is what is found again in what was stored.
 #[tokio::test]
 async fn rows_are_read_back_as_they_were_written() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    let mut batch = BatchBuilder::default();
-    let mut expected = Vec::new();
-    rows(|rows| {
-        for (_, row) in rows {
-            let origin = Origin::parse(row.origin).expect("an origin");
-            let stream =
-                batch.stream(&Arc::new(Stream { origin, partition: row.partition }), row.origin_name);
-            let until = match row.outcome {
-                OutcomeRef::Gap { until, .. } => NextOffset(until.0),
-                _ => row.offset.next(),
-            };
-            batch.advance(stream, Advance { from: NextOffset(row.offset.0), to: until, identity: None });
-            batch.push(stream, row.offset, row.produced_at, row.received_at, &row.outcome);
-            expected.push((row.bytes(), format!("{row:?}")));
-        }
-        for (index, (bytes, _)) in expected.iter().enumerate() {
-            assert_eq!(batch.headers()[index], bytes[..62]);
-            assert_eq!(batch.content_digests()[index], bytes[62..]);
-        }
-        let subjects: Vec<_> = (0..batch.rows()).map(|row| batch.subject_of(row)).collect();
-        assert_eq!(subjects, [Some(0), Some(0), None, None, None, Some(0), Some(0)]);
-        assert_eq!(batch.subjects().collect::<Vec<_>>(), ["projects/a1"]);
-    });
-    ledger.commit(batch, instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        let mut batch = BatchBuilder::default();
+        let mut expected = Vec::new();
+        rows(|rows| {
+            for (_, row) in rows {
+                let origin = Origin::parse(row.origin).expect("an origin");
+                let stream =
+                    batch.stream(&Arc::new(Stream { origin, partition: row.partition }), row.origin_name);
+                let until = match row.outcome {
+                    OutcomeRef::Gap { until, .. } => NextOffset(until.0),
+                    _ => row.offset.next(),
+                };
+                batch.advance(stream, Advance { from: NextOffset(row.offset.0), to: until, identity: None });
+                batch.push(stream, row.offset, row.produced_at, row.received_at, &row.outcome);
+                expected.push((row.bytes(), format!("{row:?}")));
+            }
+            for (index, (bytes, _)) in expected.iter().enumerate() {
+                assert_eq!(batch.headers()[index], bytes[..62]);
+                assert_eq!(batch.content_digests()[index], bytes[62..]);
+            }
+            let subjects: Vec<_> = (0..batch.rows()).map(|row| batch.subject_of(row)).collect();
+            assert_eq!(subjects, [Some(0), Some(0), None, None, None, Some(0), Some(0)]);
+            assert_eq!(batch.subjects().collect::<Vec<_>>(), ["projects/a1"]);
+        });
+        ledger.commit(batch, instant("2025-10-02T08:00:03Z")).await.expect("it commits");
 
-    let paths = PinnedFiles::of_ledger(folder.path(), None)
-        .await
-        .expect("pinned files")
-        .verified_paths()
-        .expect("whole files")
-        .concat();
-    let file = File::open(&paths[0]).expect("the file");
-    let mut found = Vec::new();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(file)
-        .expect("Parquet")
-        .with_batch_size(3)
-        .build()
-        .expect("a reader")
-    {
-        let batch = batch.expect("rows");
-        for row in StoredRows::read(&batch).expect("columns").iter() {
-            let row = row.expect("a row");
-            assert_eq!((row.batch, usize::try_from(row.row).expect("an index")), (1, found.len()));
-            let bytes = row.says.bytes();
-            assert_eq!(row.content_digest.map(<[u8; 32]>::as_slice), bytes[4].eq(&1).then_some(&bytes[62..]));
-            found.push((bytes, format!("{:?}", row.says)));
+        let paths = PinnedFiles::of_ledger(at, None)
+            .await
+            .expect("pinned files")
+            .verified()
+            .await
+            .expect("whole files")
+            .concat();
+        let file = read(&paths[0]).await;
+        let mut found = Vec::new();
+        for batch in read_parquet(file.into()).expect("Parquet") {
+            for row in StoredRows::read(&batch).expect("columns").iter() {
+                let row = row.expect("a row");
+                assert_eq!((row.batch, usize::try_from(row.row).expect("an index")), (1, found.len()));
+                let bytes = row.says.bytes();
+                assert_eq!(
+                    row.content_digest.map(<[u8; 32]>::as_slice),
+                    bytes[4].eq(&1).then_some(&bytes[62..])
+                );
+                found.push((bytes, format!("{:?}", row.says)));
+            }
         }
+        assert_eq!(found, expected);
     }
-    assert_eq!(found, expected);
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -231,108 +236,127 @@ fn hex(bytes: &[u8]) -> String {
 
 #[tokio::test]
 async fn rows_and_positions_are_one_commit() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    let committed =
-        ledger.commit(batch(&[0, 2], 0, 3), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    assert_eq!((committed.version, committed.usage, committed.rejected), (1, 2, 0));
-    // The same batch again, a hole, and a batch that begins later are refused; nothing moves.
-    for (from, to) in [(0, 3), (2, 3), (4, 5)] {
-        let error = ledger
-            .commit(batch(&[], from, to), instant("2025-10-02T08:00:03Z"))
-            .await
-            .expect_err("a batch must start where the ledger ends");
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        let committed =
+            ledger.commit(batch(&[0, 2], 0, 3), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        assert_eq!((committed.version, committed.tally.usage, committed.tally.rejected), (1, 2, 0));
+        // The same batch again, a hole, and a batch that begins later are refused; nothing moves.
+        for (from, to) in [(0, 3), (2, 3), (4, 5)] {
+            let error = ledger
+                .commit(batch(&[], from, to), instant("2025-10-02T08:00:03Z"))
+                .await
+                .expect_err("a batch must start where the ledger ends");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        }
+        let mut reopened = ShardWriter::open(at).await.expect("it opens");
+        let positions = reopened.positions(&[stream()]);
+        assert_eq!(positions.get(&stream()), Some(NextOffset(3)));
+        assert_eq!(reopened.version(), 1);
+        // A batch without rows moves positions too: offsets can be holes.
+        reopened.commit(batch(&[], 3, 9), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        assert_eq!(
+            ShardWriter::open(at).await.expect("it opens").positions(&[stream()]).get(&stream()),
+            Some(NextOffset(9))
+        );
     }
-    let mut reopened = Ledger::open(folder.path()).await.expect("it opens");
-    let positions = reopened.positions(&[stream()]);
-    assert_eq!(positions.get(&stream()), Some(NextOffset(3)));
-    assert_eq!(reopened.version(), 1);
-    // A batch without rows moves positions too: offsets can be holes.
-    reopened.commit(batch(&[], 3, 9), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    assert_eq!(
-        Ledger::open(folder.path()).await.expect("it opens").positions(&[stream()]).get(&stream()),
-        Some(NextOffset(9))
-    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_changes_nothing_but_the_time_it_takes_to_open() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    for offset in 0..103 {
-        ledger
-            .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
-            .await
-            .expect("it commits");
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        for offset in 0..103 {
+            ledger
+                .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
+                .await
+                .expect("it commits");
+        }
+        ledger.finish_checkpoint().await;
+        let log = at.join("shards/0/_delta_log");
+        assert!(
+            log.join("00000000000000000100.checkpoint.parquet").exists().await.expect("storage"),
+            "a checkpoint is written every 100 commits"
+        );
+        assert!(
+            log.join("00000000000000000000.json").exists().await.expect("storage"),
+            "history is never deleted"
+        );
+        let reopened = ShardWriter::open(at).await.expect("it opens");
+        assert_eq!(reopened.version(), 103);
+        assert_eq!(reopened.positions(&[stream()]).get(&stream()), Some(NextOffset(103)));
+        let files = PinnedFiles::of_ledger(at, None).await.expect("pinned files");
+        assert_eq!(files.verified().await.expect("whole files").concat().len(), 103);
+        // Without the checkpoint, the log alone says the same.
+        for name in ["00000000000000000100.checkpoint.parquet", "_last_checkpoint"] {
+            log.join(name).remove().await.expect("it is removed");
+        }
+        assert_eq!(PinnedFiles::of_ledger(at, None).await.expect("pinned files").cut, files.cut);
     }
-    ledger.settle().await;
-    let log = folder.path().join("shards/0/_delta_log");
-    assert!(
-        log.join("00000000000000000100.checkpoint.parquet").is_file(),
-        "a checkpoint is written every 100 commits"
-    );
-    assert!(log.join("00000000000000000000.json").is_file(), "history is never deleted");
-    let reopened = Ledger::open(folder.path()).await.expect("it opens");
-    assert_eq!(reopened.version(), 103);
-    assert_eq!(reopened.positions(&[stream()]).get(&stream()), Some(NextOffset(103)));
-    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
-    assert_eq!(files.verified_paths().expect("whole files").concat().len(), 103);
-    // Without the checkpoint, the log alone says the same.
-    std::fs::remove_file(log.join("00000000000000000100.checkpoint.parquet"))
-        .expect("the checkpoint is removed");
-    std::fs::remove_file(log.join("_last_checkpoint")).expect("its pointer is removed");
-    assert_eq!(PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files").cut, files.cut);
 }
 
 #[tokio::test]
 async fn a_second_writer_is_fenced_and_repeats_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut first = created(folder.path()).await;
-    let mut second = Ledger::open(folder.path()).await.expect("it opens");
-    second.positions(&[stream()]);
-    first.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("the first writer commits");
-    let error = second
-        .commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z"))
-        .await
-        .expect_err("the second writer is too late");
-    assert!(matches!(error, LedgerError::Fenced { expected: 1, .. }), "{error}");
-    assert_eq!(Ledger::open(folder.path()).await.expect("it opens").version(), 1);
-    first.commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:03Z")).await.expect("the first writer goes on");
+    for place in everywhere() {
+        let at = &place.at;
+        let mut first = created(at).await;
+        let mut second = ShardWriter::open(at).await.expect("it opens");
+        second.positions(&[stream()]);
+        first
+            .commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect("the first writer commits");
+        let error = second
+            .commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect_err("the second writer is too late");
+        assert!(matches!(error, LedgerError::Fenced { expected: 1, .. }), "{error}");
+        assert_eq!(ShardWriter::open(at).await.expect("it opens").version(), 1);
+        first
+            .commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:03Z"))
+            .await
+            .expect("the first writer goes on");
+    }
 }
 
 #[tokio::test]
 async fn a_flipped_bit_is_found_before_a_row_is_used() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
-    let paths = files.verified_paths().expect("whole files").concat();
-    assert_eq!(paths.len(), 1);
-    let mut bytes = std::fs::read(&paths[0]).expect("the file");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&paths[0], &bytes).expect("the file is damaged");
-    assert_eq!(files.verified_paths().expect_err("a damaged file is refused").kind(), ErrorKind::Corrupt);
-    std::fs::remove_file(&paths[0]).expect("the file is removed");
-    assert_eq!(files.verified_paths().expect_err("a missing file is refused").kind(), ErrorKind::Corrupt);
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        let files = PinnedFiles::of_ledger(at, None).await.expect("pinned files");
+        let paths = files.verified().await.expect("whole files").concat();
+        assert_eq!(paths.len(), 1);
+        let mut bytes = read(&paths[0]).await;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        write(&paths[0], bytes).await;
+        assert_eq!(files.verified().await.expect_err("a damaged file is refused").kind(), ErrorKind::Corrupt);
+        paths[0].remove().await.expect("the file is removed");
+        assert_eq!(files.verified().await.expect_err("a missing file is refused").kind(), ErrorKind::Corrupt);
+    }
 }
 
 #[tokio::test]
 async fn a_torn_log_entry_is_named_and_never_taken_for_an_empty_commit() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    let entry = folder.path().join("shards/0/_delta_log/00000000000000000001.json");
-    let whole = std::fs::read(&entry).expect("the entry");
-    for length in [0, whole.len() / 2] {
-        std::fs::write(&entry, &whole[..length]).expect("the entry is torn");
-        let error = Ledger::open(folder.path()).await.err().expect("a torn log is refused");
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.to_string().contains("00000000000000000001.json"), "{error}");
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        let entry = at.join("shards/0/_delta_log/00000000000000000001.json");
+        let whole = read(&entry).await;
+        for length in [0, whole.len() / 2] {
+            write(&entry, &whole[..length]).await;
+            let error = ShardWriter::open(at).await.err().expect("a torn log is refused");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("00000000000000000001.json"), "{error}");
+        }
+        write(&entry, whole).await;
+        ShardWriter::open(at).await.expect("it opens");
     }
-    std::fs::write(&entry, &whole).expect("the entry is whole again");
-    Ledger::open(folder.path()).await.expect("it opens");
 }
 
 #[tokio::test]
@@ -346,88 +370,96 @@ async fn dangerous_table_properties_are_refused_at_open() {
         ("delta.deletedFileRetentionDuration", "interval 1 week"),
         ("delta.setTransactionRetentionDuration", "interval 1 day"),
     ] {
-        let folder = tempfile::tempdir().expect("a folder");
-        created(folder.path()).await;
-        let entry = folder.path().join("shards/0/_delta_log/00000000000000000000.json");
-        let mut lines = Vec::new();
-        for line in std::fs::read_to_string(&entry).expect("the entry").lines() {
-            let mut action: serde_json::Value = serde_json::from_str(line).expect("an action");
-            if let Some(metadata) = action.get_mut("metaData") {
-                metadata["configuration"][name] = value.into();
+        for place in everywhere() {
+            let at = &place.at;
+            created(at).await;
+            let entry = at.join("shards/0/_delta_log/00000000000000000000.json");
+            let mut lines = Vec::new();
+            for line in String::from_utf8(read(&entry).await).expect("text").lines() {
+                let mut action: serde_json::Value = serde_json::from_str(line).expect("an action");
+                if let Some(metadata) = action.get_mut("metaData") {
+                    metadata["configuration"][name] = value.into();
+                }
+                lines.push(action.to_string());
             }
-            lines.push(action.to_string());
+            write(&entry, lines.join("\n")).await;
+            let error = ShardWriter::open(at)
+                .await
+                .err()
+                .unwrap_or_else(|| panic!("{name} = {value} must be refused"));
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(error.to_string().contains(name), "{error}");
         }
-        std::fs::write(&entry, lines.join("\n")).expect("the property is changed");
-        let error = Ledger::open(folder.path())
-            .await
-            .err()
-            .unwrap_or_else(|| panic!("{name} = {value} must be refused"));
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(error.to_string().contains(name), "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_missing_ledger_is_not_made_by_opening_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let error = Ledger::open(folder.path()).await.err().expect("there is no ledger");
-    assert!(error.to_string().contains("atcost init"), "{error}");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+    for place in everywhere() {
+        let at = &place.at;
+        let error = ShardWriter::open(at).await.err().expect("there is no ledger");
+        assert!(error.to_string().contains("atcost init"), "{error}");
+        assert_eq!(at.list_all().await.expect("it can be listed"), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
 async fn what_another_program_committed_is_named_and_not_followed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
-    let entry = folder.path().join("shards/0/_delta_log/00000000000000000002.json");
-    let foreign = "{\"txn\":{\"appId\":\"kafka/c1/usage/0\",\"version\":9}}\n{\"commitInfo\":{\"timestamp\":1,\"operation\":\"RESTORE\"}}\n";
-    std::fs::write(&entry, foreign).expect("another program commits");
-    let error = Ledger::open(folder.path()).await.err().expect("it is refused");
-    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-    assert!(
-        error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"),
-        "{error}"
-    );
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        let entry = at.join("shards/0/_delta_log/00000000000000000002.json");
+        let foreign = "{\"txn\":{\"appId\":\"kafka/c1/usage/0\",\"version\":9}}\n{\"commitInfo\":{\"timestamp\":1,\"operation\":\"RESTORE\"}}\n";
+        write(&entry, foreign).await;
+        let error = ShardWriter::open(at).await.err().expect("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(
+            error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"),
+            "{error}"
+        );
+    }
 }
 
 /// Every bit of every log entry but the first is checked by rendering the entry again; the first is
 /// named by the second.
 #[tokio::test]
 async fn no_bit_of_the_log_can_change() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut ledger = created(folder.path()).await;
-    for offset in 0..3 {
-        ledger
-            .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
-            .await
-            .expect("it commits");
-    }
-    let mut flips = 0;
-    for version in 0..4 {
-        let entry = folder.path().join(format!("shards/0/_delta_log/{version:020}.json"));
-        let whole = std::fs::read(&entry).expect("the entry");
-        for at in (0..whole.len()).step_by(37) {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1 << (at % 8);
-            std::fs::write(&entry, &bytes).expect("a bit is flipped");
-            let read = PinnedFiles::of_ledger(folder.path(), None).await;
-            assert!(
-                read.is_err(),
-                "bit {} of byte {at} of entry {version} is flipped, and nobody noticed",
-                at % 8
-            );
-            flips += 1;
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        for offset in 0..3 {
+            ledger
+                .commit(batch(&[offset], offset, offset + 1), instant("2025-10-02T08:00:03Z"))
+                .await
+                .expect("it commits");
         }
-        std::fs::write(&entry, &whole).expect("the entry is whole again");
+        let mut flips = 0;
+        for version in 0..4 {
+            let entry = at.join(&format!("shards/0/_delta_log/{version:020}.json"));
+            let whole = read(&entry).await;
+            for byte in (0..whole.len()).step_by(37) {
+                let mut bytes = whole.clone();
+                bytes[byte] ^= 1 << (byte % 8);
+                write(&entry, bytes).await;
+                let read = PinnedFiles::of_ledger(at, None).await;
+                assert!(
+                    read.is_err(),
+                    "bit {} of byte {byte} of entry {version} is flipped, and nobody noticed",
+                    byte % 8
+                );
+                flips += 1;
+            }
+            write(&entry, whole).await;
+        }
+        assert!(flips > 100, "{flips} bits were flipped");
+        PinnedFiles::of_ledger(at, None).await.expect("the log is whole");
     }
-    assert!(flips > 100, "{flips} bits were flipped");
-    PinnedFiles::of_ledger(folder.path(), None).await.expect("the log is whole");
 }
 
 /// Storage that lets the second of two puts win.
 #[derive(Debug)]
-struct Overwriting(::ledger::store::DurableStore);
+struct Overwriting(Arc<dyn object_store::ObjectStore>);
 
 impl std::fmt::Display for Overwriting {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -495,10 +527,131 @@ impl object_store::ObjectStore for Overwriting {
 
 #[tokio::test]
 async fn storage_that_overwrites_is_refused_at_start() {
-    let folder = tempfile::tempdir().expect("a folder");
-    Ledger::create(folder.path()).await.expect("an empty ledger");
-    let store = Arc::new(Overwriting(::ledger::store::DurableStore::default()));
-    let error = Ledger::open_over(store, folder.path(), Shard::WHOLE).await.err().expect("it is refused");
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    assert!(error.to_string().contains("overwrite"), "{error}");
+    let overwriting = |store: Store| store.seen_through(|objects| Arc::new(Overwriting(objects)));
+    let disk = on_disk();
+    let path = disk.at.disk_path().expect("a path");
+    for at in [
+        overwriting(Store::disk()).at_path(path).expect("a place"),
+        overwriting(Store::memory()).at("somewhere"),
+    ] {
+        create_ledger(&at).await.expect("an empty ledger");
+        let error = ShardWriter::open(&at).await.err().expect("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("overwrite"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_leaf_key_is_made_once_and_kept_from_others() {
+    let refusal = |result: Result<LeafKey, LedgerError>| {
+        let error = result.expect_err("the key is refused");
+        (error.kind(), error.to_string())
+    };
+    for place in everywhere() {
+        let key = &place.at.join("leaf.key");
+        assert_eq!(refusal(read_leaf_key(key).await).0, ErrorKind::Invalid);
+        let made = create_leaf_key(key).await.expect("a key");
+        assert_eq!(read_leaf_key(key).await.expect("the key").id(), made.id());
+        let (kind, why) = refusal(create_leaf_key(key).await);
+        assert_eq!(kind, ErrorKind::Invalid);
+        assert!(why.contains("never overwritten"), "{why}");
+        assert_eq!(read_leaf_key(key).await.expect("the key").id(), made.id(), "the key is still there");
+
+        let text = String::from_utf8(read(key).await).expect("text");
+        assert_eq!((text.len(), text.ends_with('\n')), (65, true));
+        assert!(!format!("{made:?}").contains(text.trim_end()), "a secret is not printed");
+        let another = create_leaf_key(&place.at.join("another.key")).await.expect("a key");
+        assert_ne!(another.id(), made.id());
+        for damaged in [
+            text.trim_end().to_owned(),
+            text.to_uppercase(),
+            format!("{text}\n"),
+            text[1..].to_owned(),
+            String::new(),
+            "g".repeat(64) + "\n",
+        ] {
+            write(key, damaged.clone()).await;
+            assert_eq!(refusal(read_leaf_key(key).await).0, ErrorKind::Corrupt, "{damaged:?}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_leaf_key_that_everybody_may_read_is_refused() {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = on_disk();
+    let key = &place.at.join("leaf.key");
+    let path = key.disk_path().expect("a path");
+    let made = create_leaf_key(key).await.expect("a key");
+    assert_eq!(std::fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(path, Permissions::from_mode(0o644)).expect("a mode");
+    let error = read_leaf_key(key).await.expect_err("the key is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("0600"), "{error}");
+    std::fs::set_permissions(path, Permissions::from_mode(0o640)).expect("a mode");
+    assert_eq!(read_leaf_key(key).await.expect("a group may read it").id(), made.id());
+}
+
+/// Entry 0 is rendered and checked like every other, of a shard and of a journal without entries.
+#[tokio::test]
+async fn no_bit_of_the_first_entry_can_change() {
+    for place in everywhere() {
+        let at = &place.at;
+        create_ledger(at).await.expect("an empty ledger");
+        for table in ["shards/0", "journal"] {
+            let entry = at.join(table).join("_delta_log/00000000000000000000.json");
+            let whole = read(&entry).await;
+            for bit in 0..whole.len() * 8 {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                write(&entry, bytes).await;
+                let shard = ShardWriter::open(at).await.map(drop);
+                let journal = Journal::open(at).await.map(drop);
+                assert!(
+                    shard.is_err() || journal.is_err(),
+                    "bit {bit} of {entry} is flipped, and nobody noticed"
+                );
+            }
+            write(&entry, whole).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_id_of_a_table_follows_from_its_creation() {
+    let mut ids = std::collections::BTreeSet::new();
+    for place in everywhere() {
+        create_ledger(&place.at).await.expect("an empty ledger");
+        for table in ["shards/0", "journal"] {
+            let entry = read(&place.at.join(table).join("_delta_log/00000000000000000000.json")).await;
+            let text = String::from_utf8(entry).expect("text");
+            let metadata: serde_json::Value =
+                serde_json::from_str(text.lines().nth(2).expect("three lines")).expect("an action");
+            let id = metadata["metaData"]["id"].as_str().expect("an id").to_owned();
+            let digest = Sha256Digest::of(text.replace(&id, "").as_bytes()).to_string();
+            assert_eq!(id[..8], digest[..8], "the id is that of the entry without it");
+            assert!(ids.insert(id), "every table of every ledger has an id of its own");
+        }
+    }
+}
+
+/// Tables that Delta's own library made, before entry 0 was rendered here, are read and written.
+#[tokio::test]
+async fn a_ledger_that_was_made_before_opens() {
+    let old = |name: &str| case("ledger").join(name);
+    for place in everywhere() {
+        let at = &place.at;
+        create_leaf_key(&at.join("leaf.key")).await.expect("a key");
+        for table in ["shards/0", "journal"] {
+            let text =
+                std::fs::read(old(&format!("{}.json", table.replace('/', "-")))).expect("an old entry");
+            write(&at.join(table).join("_delta_log/00000000000000000000.json"), text).await;
+        }
+        let mut ledger = ShardWriter::open(at).await.expect("it opens");
+        ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        Journal::open(at).await.expect("it opens");
+        assert_eq!(ShardWriter::open(at).await.expect("it opens").version(), 1);
+    }
 }

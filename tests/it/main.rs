@@ -1,6 +1,7 @@
 //! The end-to-end tests, one binary. `make test` provides the broker and DuckDB that they need.
 
 // In reading order.
+mod places;
 mod ledger; // commits, fencing, damage, dangerous settings
 mod compaction; // many small files into few
 mod index; // which rows repeat an id, through crashes and damage
@@ -11,15 +12,20 @@ mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
 mod metrics; // what a running ingest tells Prometheus
+mod version; // which commit a binary is built from
 mod docs; // the README's commands and what they print
+mod image; // the Dockerfile
+mod tables_page; // docs/tables.md, column by column
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
+mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
 mod terminal; // what is printed cannot steer a terminal
 mod decoding; // which records are refused, and why
 mod cases; // the files under tests/cases that the ones above read
 mod edges; // which crate may use what
+mod files; // which file may use which
 mod tidy; // banned words, files that nothing reaches

@@ -1,4 +1,4 @@
-//! What a running ingest tells Prometheus, and that nobody who asks can harm it.
+//! A running ingest tells Prometheus how it is, and nobody who asks can harm it.
 
 use jobs::log::ALARMS;
 use serde_json::{Value, json};
@@ -25,11 +25,13 @@ impl Scrape {
     fn number(&self, sample: &str) -> u64 {
         let value =
             self.samples.get(sample).unwrap_or_else(|| panic!("there is no {sample} in {:#?}", self.samples));
-        value.parse().unwrap_or_else(|_| panic!("{sample} is {value}"))
+        // A histogram's sum is a float, also where it is whole.
+        value.strip_suffix(".0").unwrap_or(value).parse().unwrap_or_else(|_| panic!("{sample} is {value}"))
     }
 }
 
-/// What `GET target` answers: status line, headers, body. `None` when there is no whole answer.
+/// The answer to `GET target`: status line, headers in lower case, body. `None` when there is no
+/// whole answer.
 fn get(port: u16, target: &str) -> Option<(String, String, String)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit can be set");
@@ -38,9 +40,10 @@ fn get(port: u16, target: &str) -> Option<(String, String, String)> {
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let (status, headers) = head.split_once("\r\n")?;
-    let length = headers.lines().find_map(|line| line.strip_prefix("Content-Length: "))?;
+    let headers = headers.to_ascii_lowercase();
+    let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "))?;
     assert_eq!(length.parse(), Ok(body.len()), "the body is as long as it says");
-    Some((status.to_owned(), headers.to_owned(), body.to_owned()))
+    Some((status.to_owned(), headers, body.to_owned()))
 }
 
 /// A scrape, once the endpoint answers.
@@ -49,7 +52,7 @@ fn scrape(port: u16) -> Scrape {
     let answer =
         wait_for(PATIENCE, || get(port, "/metrics").filter(|(status, ..)| status == "HTTP/1.1 200 OK"));
     let (_, headers, body) = answer.expect("the endpoint answers");
-    assert!(headers.contains("Content-Type: text/plain; version=0.0.4; charset=utf-8"), "{headers}");
+    assert!(headers.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{headers}");
     parse(&body).unwrap_or_else(|error| panic!("{error} in:\n{body}"))
 }
 
@@ -331,7 +334,7 @@ fn an_unanswered_client_harms_nobody() {
     broker.produce(&topic, &events("e", 0, 20));
     scrape_until(port, |scrape| scrape.number("atcost_records_received_total") == 20);
     drop(idle);
-    // What is longer than any request is not kept.
+    // Bytes beyond the longest request are not kept.
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
     drop(stream.write_all(&vec![b'a'; 1 << 20]));
     drop(stream.read_to_end(&mut Vec::new()));

@@ -4,8 +4,9 @@
 
 use crate::cases;
 use rating::catalog::{Catalog, CatalogFiles};
+use rating::exact::{Exact, display, exact};
 use rating::price::{self, PriceModel};
-use rating::rounding::{self, Exact, display, exact};
+use rating::rounding;
 use schemas::decimal::{QuantityTotal, Sign};
 use std::fmt::Write as _;
 

@@ -2,15 +2,17 @@
 //! often.
 
 use crate::ledger::map;
-use ledger::Ledger;
-use ledger::read::PinnedFiles;
-use ledger::row::{BatchBuilder, OutcomeRef};
+use crate::places::everywhere;
+use ledger::pinned::PinnedFiles;
+use ledger::row::BatchBuilder;
+use ledger::{ShardWriter, create_ledger};
 use proptest::prelude::*;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::run::{Pins, Run, rate};
-use rating::usage::Usage;
+use rating::usage::CountedRows;
 use schemas::decimal::Quantity;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
+use schemas::outcome::OutcomeRef;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::time::{BillingMonth, Instant};
 use std::sync::{Arc, LazyLock};
@@ -90,11 +92,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Commits the events in batches of `size` and rates the month.
+/// Commits the events in batches of `size` and rates the month: on the disk or in memory, by whether
+/// the size is even.
 async fn rated(events: &[Event], size: usize) -> Run {
-    let folder = tempfile::tempdir().expect("a folder");
-    Ledger::create(folder.path()).await.expect("a ledger");
-    let mut ledger = Ledger::open(folder.path()).await.expect("it opens");
+    let [disk, memory] = everywhere();
+    let place = if size.is_multiple_of(2) { disk } else { memory };
+    let at = place.at.join("ledger");
+    create_ledger(&at).await.expect("a ledger");
+    let mut ledger = ShardWriter::open(&at).await.expect("it opens");
     let stream =
         Stream { origin: Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() }, partition: 0 };
     let stream = Arc::new(stream);
@@ -135,15 +140,14 @@ async fn rated(events: &[Event], size: usize) -> Run {
             .await
             .expect("it commits");
     }
-    let files = PinnedFiles::of_ledger(folder.path(), None).await.expect("pinned files");
-    let usage = Usage::open(&files).await.expect("rows");
+    let files = PinnedFiles::of_ledger(&at, None).await.expect("pinned files");
+    let usage = CountedRows::open(&files).await.expect("rows");
     let pins = Pins {
         month: BillingMonth::parse("2025-10").expect("a month"),
         ledger: files.cut,
         catalog: CATALOG.digest,
     };
-    let inputs = tempfile::tempdir().expect("a folder");
-    rate(pins, &usage, &CATALOG, inputs.path()).await.expect("a run")
+    rate(pins, &usage, &CATALOG, &place.at.join("inputs")).await.expect("a run")
 }
 
 fn run(events: &[Event], size: usize) -> Run {

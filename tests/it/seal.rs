@@ -5,14 +5,15 @@
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof, digest};
-use ledger::lanes;
-use ledger::merkle::{self, Frontier, Hash, Head, Tree, check_consistency, check_inclusion};
-use ledger::proof::{
+use proof::lanes;
+use proof::leaf_key::LeafKey;
+use proof::merkle::{self, Frontier, Hash, Head, Tree, check_consistency, check_inclusion};
+use proof::row::RowHeader;
+use proof::seal::{Rows, leaf, leaves, seal};
+use proof::subject::{
     Neighbour, ProofError, Roots, Side, SubjectProof, check_batch, check_growth, check_subject, prove_batch,
     prove_growth, prove_subject,
 };
-use ledger::seal::{LeafKey, RowHeader, Rows, leaf, leaves, seal};
-use ledger::{ErrorKind, LedgerError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -576,53 +577,5 @@ fn a_leaf_is_found_from_its_nonce_and_row() {
     let sealed = commit.with(|rows| seal(&key(), rows));
     for row in commit.proof(1).rows {
         assert_eq!(leaf(&row.nonce, &row.row), sealed.leaves[usize::try_from(row.place.index).unwrap()]);
-    }
-}
-
-#[test]
-fn the_leaf_key_is_made_once_and_kept_from_others() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = LeafKey::path(folder.path());
-    let refusal = |result: Result<LeafKey, LedgerError>| {
-        let error = result.expect_err("the key is refused");
-        (error.kind(), error.to_string())
-    };
-    assert_eq!(refusal(LeafKey::read(folder.path())).0, ErrorKind::Invalid);
-
-    let made = LeafKey::create(folder.path()).unwrap();
-    let read = LeafKey::read(folder.path()).unwrap();
-    assert_eq!(made.id(), read.id());
-    let (kind, why) = refusal(LeafKey::create(folder.path()));
-    assert_eq!(kind, ErrorKind::Invalid);
-    assert!(why.contains("never overwritten"), "{why}");
-    assert_eq!(LeafKey::read(folder.path()).unwrap().id(), made.id(), "the key is still there");
-
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!((text.len(), text.ends_with('\n')), (65, true));
-    assert!(!format!("{made:?}").contains(text.trim_end()), "a secret is not printed");
-    assert_ne!(LeafKey::create(tempfile::tempdir().unwrap().path()).unwrap().id(), made.id());
-
-    for damaged in [
-        text.trim_end().to_owned(),
-        text.to_uppercase(),
-        format!("{text}\n"),
-        text[1..].to_owned(),
-        String::new(),
-        "g".repeat(64) + "\n",
-    ] {
-        std::fs::write(&path, &damaged).unwrap();
-        assert_eq!(refusal(LeafKey::read(folder.path())).0, ErrorKind::Corrupt, "{damaged:?}");
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::write(&path, &text).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let (kind, why) = refusal(LeafKey::read(folder.path()));
-        assert_eq!(kind, ErrorKind::Invalid);
-        assert!(why.contains("0600"), "{why}");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert_eq!(LeafKey::read(folder.path()).unwrap().id(), made.id());
     }
 }

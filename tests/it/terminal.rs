@@ -1,12 +1,13 @@
-//! What is printed cannot steer a terminal: names, paths and details from data are shown escaped,
-//! and JSON stays JSON.
+//! Nothing that is printed can steer a terminal: names, paths and details from data are shown
+//! escaped, and JSON stays JSON.
 
 use serde_json::{Value, json};
 use std::fs;
-use tests::atcost::{Atcost, Output, utf8};
+use std::process::{Command, Stdio};
+use tests::atcost::{Atcost, Output, binary, utf8};
 use tests::machine::case;
 
-/// What a terminal obeys, and what hides or reorders its neighbours.
+/// Characters that a terminal obeys, and those that hide or reorder their neighbours.
 const HOSTILE: &[&str] = &[
     "\u{1b}[2J\u{1b}]0;paid\u{7}",
     "\r\u{8}\u{7f}",
@@ -130,4 +131,28 @@ fn errors_are_escaped_too() {
         atcost.run(&["doctor", "--brokers", &format!("{}.invalid:9", HOSTILE.concat()), "--topic", "usage"]);
     assert_eq!(output.code, Some(1), "{}", output.text().escape_debug());
     assert_harmless("doctor", &output);
+}
+
+/// Signs of life are for people: a terminal shows them after two seconds, and a pipe never.
+#[test]
+fn signs_of_life_are_for_terminals() {
+    let (piped, shown) = (Atcost::initialised(), Atcost::initialised());
+    for atcost in [&piped, &shown] {
+        fs::write(atcost.folder().join("a.ndjson"), event("e", "1", &json!({}))).expect("a file");
+    }
+    let running = piped.spawn(&["ingest", "--files", "a.ndjson"]);
+    let command = format!("timeout --foreground 4 {} ingest --files a.ndjson", utf8(binary()));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .current_dir(shown.folder())
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .expect("script is a command");
+    let terminal = String::from_utf8_lossy(&output.stdout);
+    let (before, after) = terminal.split_once("1 received, ").unwrap_or_else(|| panic!("{terminal:?}"));
+    assert!(before.contains("2s "), "sooner than it takes anybody to wonder: {terminal:?}");
+    assert!(after.contains("received 1 = usage 1 + rejected 0"), "{terminal:?}");
+    let output = running.stop();
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{}", output.text());
 }

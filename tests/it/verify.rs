@@ -3,25 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test unwraps is its own, and it fails with the line")]
 
-use ledger::head::{SignedHead, SignerKey, VerifierKey};
-use ledger::record::{BatchRecord, JOURNAL};
-use ledger::row::{BatchBuilder, OutcomeRef};
-use ledger::signer::{SignedLog, Signer};
-use ledger::verify::{Finding, Report, verify};
-use ledger::{ErrorKind, Ledger, LedgerError};
+use crate::places::{Place, everything, everywhere, on_disk, put_back, read, remove_all, write};
+use ledger::audit::verify::{Finding, Report, verify};
+use ledger::compact::compact;
+use ledger::division::divide_ledger;
+use ledger::row::BatchBuilder;
+use ledger::sign::key::SignerKey;
+use ledger::sign::signer::{SignedLog, Signer};
+use ledger::{ErrorKind, LedgerError, Location, ShardWriter, create_ledger};
+use proof::head::{SignedHead, VerifierKey};
+use proof::record::{BatchRecord, JOURNAL};
 use schemas::decimal::{Quantity, Sign};
 use schemas::event::{EventRef, MapRef};
+use schemas::outcome::OutcomeRef;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use serde_json::Value;
 use signed_note::{Note, StandardVerifier, VerifierList};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tests::atcost::{Atcost, binary, utf8};
 use tests::machine::{case, wait_for};
 use tlog_tiles::{HashReader as _, Tile, TileHashReader, TileReader, record_hash, stored_hash_index};
@@ -32,37 +35,37 @@ fn instant(text: &str) -> Instant {
 
 /// Commits of three records each: two of usage, one refused.
 struct Made {
-    folder: TempDir,
+    place: Place,
 }
 
 impl Made {
-    async fn with(commits: i64) -> Self {
-        let made = Self { folder: tempfile::tempdir().unwrap() };
-        Ledger::create(&made.ledger()).await.unwrap();
+    async fn at(place: Place, commits: i64) -> Self {
+        let made = Self { place };
+        create_ledger(&made.ledger()).await.unwrap();
         made.add(0, commits, "e").await;
-        SignerKey::create(&made.key(), "atcost.example").unwrap();
+        SignerKey::create(&made.key(), "atcost.example").await.unwrap();
         made
     }
 
-    fn ledger(&self) -> PathBuf {
-        self.folder.path().join("ledger")
+    fn ledger(&self) -> Location {
+        self.place.at.join("ledger")
     }
 
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("signer.key")
+    fn key(&self) -> Location {
+        self.place.at.join("signer.key")
     }
 
-    fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+    fn state(&self) -> Location {
+        self.place.at.join("state")
     }
 
-    fn shard(&self) -> PathBuf {
+    fn shard(&self) -> Location {
         self.ledger().join("shards/0")
     }
 
     /// Adds commits `from` up to `to`, whose events are named with `name`.
     async fn add(&self, from: i64, to: i64, name: &str) {
-        let mut ledger = Ledger::open(&self.ledger()).await.unwrap();
+        let mut ledger = ShardWriter::open(&self.ledger()).await.unwrap();
         let stream = Arc::new(Stream {
             origin: Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() },
             partition: 0,
@@ -110,12 +113,12 @@ impl Made {
         }
     }
 
-    fn verifier(&self) -> VerifierKey {
-        SignerKey::read(&self.key()).unwrap().verifier().clone()
+    async fn verifier(&self) -> VerifierKey {
+        SignerKey::read(&self.key()).await.unwrap().verifier().clone()
     }
 
     async fn verify(&self) -> Result<Report, LedgerError> {
-        verify(&self.ledger(), Some(&self.verifier()), &mut |_| {}).await
+        verify(&self.ledger(), Some(&self.verifier().await), &mut |_| {}).await
     }
 
     async fn findings(&self) -> Vec<Finding> {
@@ -123,7 +126,7 @@ impl Made {
     }
 
     async fn try_sign(&self, first: bool) -> Result<Vec<SignedLog>, LedgerError> {
-        Signer::open(&self.key(), &self.state())?.sign(&self.ledger(), first, &mut |_| {}).await
+        Signer::open(&self.key(), &self.state()).await?.sign(&self.ledger(), first, &mut |_| {}).await
     }
 
     /// Signs the shard, which must work.
@@ -135,178 +138,155 @@ impl Made {
 
     /// Signs, which must be refused for the one reason given.
     async fn refused(&self, because: &str) {
-        let before = everything(&self.state());
-        let published = everything(&self.shard().join("log"));
+        let before = everything(&self.state()).await;
+        let published = everything(&self.shard().join("log")).await;
         let logs = self.try_sign(false).await.unwrap();
         let [finding] = logs[0].findings.as_slice() else { panic!("{logs:?}") };
         assert!(finding.what.contains(because), "{finding:?}");
-        assert_eq!(everything(&self.state()), before, "a refusal changes nothing");
-        assert_eq!(everything(&self.shard().join("log")), published, "a refusal publishes nothing");
-    }
-}
-
-/// Every file below a folder, and its bytes.
-fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push((path.clone(), fs::read(&path).unwrap()));
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
-/// Makes a folder hold exactly these files.
-fn put_back(folder: &Path, files: &[(PathBuf, Vec<u8>)]) {
-    fs::remove_dir_all(folder).unwrap();
-    for (path, bytes) in files {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-        if path.ends_with("leaf.key") {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-        }
+        assert_eq!(everything(&self.state()).await, before, "a refusal changes nothing");
+        assert_eq!(everything(&self.shard().join("log")).await, published, "a refusal publishes nothing");
     }
 }
 
 #[tokio::test]
 async fn a_fine_ledger_has_no_findings() {
-    let made = Made::with(5).await;
-    let report = made.verify().await.unwrap();
-    assert_eq!(report.findings().collect::<Vec<_>>(), Vec::<&Finding>::new());
-    let [shard, journal] = report.logs.as_slice() else { panic!("{report:?}") };
-    assert_eq!((shard.shard, shard.commits, shard.files, shard.rows, shard.signed), (0, 5, 5, 15, None));
-    assert_eq!((journal.shard, journal.commits), (JOURNAL, 0));
+    for place in everywhere() {
+        let made = Made::at(place, 5).await;
+        let report = made.verify().await.unwrap();
+        assert_eq!(report.findings().collect::<Vec<_>>(), Vec::<&Finding>::new());
+        let [shard, journal] = report.logs.as_slice() else { panic!("{report:?}") };
+        assert_eq!((shard.shard, shard.commits, shard.files, shard.rows, shard.signed), (0, 5, 5, 15, None));
+        assert_eq!((journal.shard, journal.commits), (JOURNAL, 0));
 
-    assert_eq!(made.sign(true).await, (0, 5));
-    assert_eq!(made.sign(false).await, (5, 5), "signing again does nothing");
-    made.add(5, 7, "e").await;
-    assert_eq!(made.sign(false).await, (5, 7));
-    let report = made.verify().await.unwrap();
-    assert_eq!(report.findings().count(), 0);
-    assert_eq!(report.logs[0].signed.map(|signed| (signed.size, signed.checked)), Some((7, true)));
-    let unchecked = verify(&made.ledger(), None, &mut |_| {}).await.unwrap();
-    assert_eq!(unchecked.logs[0].signed.map(|signed| signed.checked), Some(false));
+        assert_eq!(made.sign(true).await, (0, 5));
+        assert_eq!(made.sign(false).await, (5, 5), "signing again does nothing");
+        made.add(5, 7, "e").await;
+        assert_eq!(made.sign(false).await, (5, 7));
+        let report = made.verify().await.unwrap();
+        assert_eq!(report.findings().count(), 0);
+        assert_eq!(report.logs[0].signed.map(|signed| (signed.size, signed.checked)), Some((7, true)));
+        let unchecked = verify(&made.ledger(), None, &mut |_| {}).await.unwrap();
+        assert_eq!(unchecked.logs[0].signed.map(|signed| signed.checked), Some(false));
 
-    // Copying files together changes nothing that was sealed, and is itself sealed.
-    let compacted = ledger::compact::compact(&made.ledger(), instant("2025-10-09T00:00:00Z")).await.unwrap();
-    assert_eq!((compacted.commits, compacted.rows), (1, 21));
-    assert_eq!(made.sign(false).await, (7, 8));
-    let report = made.verify().await.unwrap();
-    assert_eq!(report.findings().count(), 0);
-    assert_eq!(
-        (report.logs[0].commits, report.logs[0].files, report.logs[0].rows),
-        (8, 8, 42),
-        "the copies and what was copied"
-    );
+        // Copying files together changes nothing that was sealed, and is itself sealed.
+        let compacted = compact(&made.ledger(), instant("2025-10-09T00:00:00Z")).await.unwrap();
+        assert_eq!((compacted.commits, compacted.rows), (1, 21));
+        assert_eq!(made.sign(false).await, (7, 8));
+        let report = made.verify().await.unwrap();
+        assert_eq!(report.findings().count(), 0);
+        assert_eq!(
+            (report.logs[0].commits, report.logs[0].files, report.logs[0].rows),
+            (8, 8, 42),
+            "the copies and what was copied"
+        );
+    }
 }
 
 #[tokio::test]
 async fn every_flipped_bit_is_found() {
-    let made = Made::with(102).await;
-    made.sign(true).await;
-    let mut ledger = ledger::journal::Journal::open(&made.ledger()).await.unwrap();
-    let digest = schemas::digest::Sha256Digest::of(b"catalog");
-    let kind = ledger::journal::EntryKind::CatalogPublished;
-    ledger
-        .append(kind, instant("2025-10-02T08:00:00Z"), digest, Some("why".to_owned()), b"a catalog".to_vec())
-        .await
-        .unwrap();
-    ledger::compact::compact(&made.ledger(), instant("2025-10-09T00:00:00Z")).await.unwrap();
-    made.add(102, 103, "e").await;
-    made.try_sign(true).await.unwrap();
-    assert_eq!(made.findings().await, Vec::new());
+    for place in everywhere() {
+        let made = Made::at(place, 102).await;
+        made.sign(true).await;
+        let mut ledger = ledger::journal::Journal::open(&made.ledger()).await.unwrap();
+        let digest = schemas::digest::Sha256Digest::of(b"catalog");
+        let kind = ledger::journal::EntryKind::CatalogPublished;
+        ledger
+            .append(
+                kind,
+                instant("2025-10-02T08:00:00Z"),
+                digest,
+                Some("why".to_owned()),
+                b"a catalog".to_vec(),
+            )
+            .await
+            .unwrap();
+        compact(&made.ledger(), instant("2025-10-09T00:00:00Z")).await.unwrap();
+        made.add(102, 103, "e").await;
+        made.try_sign(true).await.unwrap();
+        assert_eq!(made.findings().await, Vec::new());
 
-    let mut kinds = std::collections::BTreeMap::new();
-    for (number, (path, bytes)) in everything(&made.ledger()).iter().enumerate() {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let kind = match name {
-            // Delta's own note of its last checkpoint: nothing here reads it, and the log says
-            // nothing about it.
-            "_last_checkpoint" => continue,
-            _ if name.contains(".checkpoint.") => "Delta checkpoint",
-            _ if name.starts_with("rows-") => "rows",
-            _ if name.starts_with("compacted-") => "compacted rows",
-            _ if name.ends_with(".json") => "log entry",
-            _ if path.components().any(|part| part.as_os_str() == "tile") => "tile",
-            "checkpoint" => "head",
-            "leaf.key" => "leaf key",
-            _ => panic!("a kind of file that this test does not know: {}", path.display()),
-        };
-        // All kinds of files, and a few of those of which there are a hundred.
-        let seen = kinds.entry(kind).or_insert(0);
-        *seen += 1;
-        if *seen > 6 {
-            continue;
-        }
-        for flip in 0..4 {
-            let bit = (number * 7919 + flip * bytes.len() * 8 / 4 + flip * 13) % (bytes.len() * 8);
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            fs::write(path, flipped).unwrap();
-            let told = match made.verify().await {
-                Ok(report) => report
-                    .findings()
-                    .map(|finding| format!("{} {}", finding.file.display(), finding.what))
-                    .collect::<Vec<_>>(),
-                Err(error) => vec![error.to_string()],
+        let mut kinds = std::collections::BTreeMap::new();
+        for (number, (path, bytes)) in everything(&made.ledger()).await.iter().enumerate() {
+            let name = path.name();
+            let kind = match name {
+                // Delta's own note of its last checkpoint: nothing here reads it, and the log says
+                // nothing about it.
+                "_last_checkpoint" => continue,
+                _ if name.contains(".checkpoint.") => "Delta checkpoint",
+                _ if name.starts_with("rows-") => "rows",
+                _ if name.starts_with("compacted-") => "compacted rows",
+                _ if name.ends_with(".json") => "log entry",
+                _ if path.to_string().contains("/tile/") => "tile",
+                "checkpoint" => "head",
+                "leaf.key" => "leaf key",
+                _ => panic!("a kind of file that this test does not know: {}", path),
             };
-            // What the first entry says is vouched for by the one after it.
-            let follower = path.with_file_name("00000000000000000001.json");
-            let named = told.iter().any(|told| {
-                told.contains(utf8(path))
-                    || (name.starts_with("00000000000000000000") && told.contains(utf8(&follower)))
-            });
-            // The journal's first entry has no successor's word in a young ledger.
-            assert!(named, "bit {bit} of {}: {told:?}", path.display());
+            // All kinds of files, and a few of those of which there are a hundred.
+            let seen = kinds.entry(kind).or_insert(0);
+            *seen += 1;
+            if *seen > 6 {
+                continue;
+            }
+            for flip in 0..4 {
+                let bit = (number * 7919 + flip * bytes.len() * 8 / 4 + flip * 13) % (bytes.len() * 8);
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                write(path, flipped).await;
+                let told = match made.verify().await {
+                    Ok(report) => report
+                        .findings()
+                        .map(|finding| format!("{} {}", finding.file, finding.what))
+                        .collect::<Vec<_>>(),
+                    Err(error) => vec![error.to_string()],
+                };
+                let named = told.iter().any(|told| told.contains(&path.to_string()));
+                assert!(named, "bit {bit} of {path}: {told:?}");
+            }
+            write(path, bytes.clone()).await;
         }
-        fs::write(path, bytes).unwrap();
+        let kinds: Vec<&str> = kinds.into_keys().collect();
+        assert_eq!(
+            kinds,
+            ["Delta checkpoint", "compacted rows", "head", "leaf key", "log entry", "rows", "tile"]
+        );
+        assert_eq!(made.findings().await, Vec::new());
     }
-    let kinds: Vec<&str> = kinds.into_keys().collect();
-    assert_eq!(
-        kinds,
-        ["Delta checkpoint", "compacted rows", "head", "leaf key", "log entry", "rows", "tile"]
-    );
-    assert_eq!(made.findings().await, Vec::new());
 }
 
 #[tokio::test]
 async fn what_is_missing_is_found() {
-    let made = Made::with(3).await;
-    made.sign(true).await;
-    let whole = everything(&made.ledger());
-    for (path, _) in whole
-        .iter()
-        .filter(|(path, _)| !path.ends_with("leaf.key") && !path.ends_with("00000000000000000000.json"))
-    {
-        fs::remove_file(path).unwrap();
-        let findings = made.findings().await;
-        // A head that is not published is no discrepancy; nor is a journal without entries.
-        if path.ends_with("log/checkpoint") {
-            assert_eq!(findings, Vec::new());
-        } else {
-            assert!(!findings.is_empty(), "{}", path.display());
+    for place in everywhere() {
+        let made = Made::at(place, 3).await;
+        made.sign(true).await;
+        let whole = everything(&made.ledger()).await;
+        for (path, _) in
+            whole.iter().filter(|(path, _)| !["leaf.key", "00000000000000000000.json"].contains(&path.name()))
+        {
+            path.remove().await.unwrap();
+            let findings = made.findings().await;
+            // A head that is not published is no discrepancy; nor is a journal without entries.
+            if path.name() == "checkpoint" {
+                assert_eq!(findings, Vec::new());
+            } else {
+                assert!(!findings.is_empty(), "{}", path);
+            }
+            put_back(&made.ledger(), &whole).await;
         }
-        put_back(&made.ledger(), &whole);
+        divide_ledger(&made.ledger(), 2, instant("2025-10-03T00:00:00Z")).await.unwrap();
+        assert_eq!(made.findings().await, Vec::new());
+        remove_all(&made.ledger().join("shards/1")).await;
+        let findings = made.findings().await;
+        assert!(
+            findings.iter().any(|finding| finding.what.contains("divided into 2 shards")),
+            "{findings:?}"
+        );
     }
-    ledger::shard::divide_ledger(&made.ledger(), 2, instant("2025-10-03T00:00:00Z")).await.unwrap();
-    assert_eq!(made.findings().await, Vec::new());
-    fs::remove_dir_all(made.ledger().join("shards/1")).unwrap();
-    let findings = made.findings().await;
-    assert!(findings.iter().any(|finding| finding.what.contains("divided into 2 shards")), "{findings:?}");
 }
 
 /// Heads and tiles are those of c2sp.org: other programs check and read them.
 #[tokio::test]
 async fn heads_and_tiles_are_what_others_read() {
-    struct Tiles(PathBuf);
+    struct Tiles(std::path::PathBuf);
     impl TileReader for Tiles {
         fn height(&self) -> u8 {
             8
@@ -323,133 +303,140 @@ async fn heads_and_tiles_are_what_others_read() {
         fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
     }
 
-    let made = Made::with(3).await;
+    let made = Made::at(on_disk(), 3).await;
     assert_eq!(made.sign(true).await, (0, 3));
     made.add(3, 260, "e").await;
     assert_eq!(made.sign(false).await, (3, 260));
-    let note = Note::from_bytes(&fs::read(made.shard().join("log/checkpoint")).unwrap()).unwrap();
-    let verifier = StandardVerifier::new(&made.verifier().to_string()).unwrap();
+    let note = Note::from_bytes(&read(&made.shard().join("log/checkpoint")).await).unwrap();
+    let verifier = StandardVerifier::new(&made.verifier().await.to_string()).unwrap();
     let (signatures, _) = note.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
     assert_eq!(signatures.len(), 1);
     let text = String::from_utf8(note.text().to_vec()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let entry = fs::read_to_string(made.shard().join("_delta_log/00000000000000000260.json")).unwrap();
+    let entry =
+        String::from_utf8(read(&made.shard().join("_delta_log/00000000000000000260.json")).await).unwrap();
     let info: Value = serde_json::from_str(entry.lines().next().unwrap()).unwrap();
     let [origin, "260", root] = lines.as_slice() else { panic!("{text}") };
     assert!(origin.strip_prefix("atcost/").is_some_and(|table| table.len() == 36), "{origin}");
     assert_eq!(info["commitInfo"]["root"], *root, "the log entry states the head that is signed");
 
-    let head = SignedHead::parse(&fs::read(made.shard().join("log/checkpoint")).unwrap()).unwrap().head;
-    let tiles = Tiles(made.shard().join("log"));
+    let head = SignedHead::parse(&read(&made.shard().join("log/checkpoint")).await).unwrap().head;
+    let tiles = Tiles(made.shard().join("log").disk_path().unwrap().to_owned());
     let reader = TileHashReader::new(260, tlog_tiles::Hash(head.root), &tiles);
     let (record, _) = BatchRecord::from_entry(entry.as_bytes()).unwrap();
     assert_eq!(reader.read_hashes(&[stored_hash_index(0, 259)]).unwrap(), [record_hash(&record.encode())]);
-    let another = Signer::open(&made.key(), &made.state()).unwrap();
-    let refused = Signer::open(&made.key(), &made.state()).unwrap_err();
+    let another = Signer::open(&made.key(), &made.state()).await.unwrap();
+    let refused = Signer::open(&made.key(), &made.state()).await.unwrap_err();
     assert!(refused.to_string().contains("another signer runs"), "{refused}");
     drop(another);
 }
 
 #[tokio::test]
 async fn the_signer_signs_one_history() {
-    let made = Made::with(3).await;
-    made.sign(true).await;
-    let older = everything(&made.ledger());
-    let older_state = everything(&made.state());
-    made.add(3, 5, "e").await;
-    made.sign(false).await;
-    let newest = everything(&made.ledger());
-    let newest_state = everything(&made.state());
+    for place in everywhere() {
+        let made = Made::at(place, 3).await;
+        made.sign(true).await;
+        let older = everything(&made.ledger()).await;
+        let older_state = everything(&made.state()).await;
+        made.add(3, 5, "e").await;
+        made.sign(false).await;
+        let newest = everything(&made.ledger()).await;
+        let newest_state = everything(&made.state()).await;
 
-    // The ledger is put back to an older copy.
-    put_back(&made.ledger(), &older);
-    made.refused("put back to an older copy").await;
-    // It goes on from there, to the size that was signed and beyond it.
-    made.add(3, 5, "other").await;
-    made.refused("history was changed").await;
-    made.add(5, 6, "other").await;
-    made.refused("history was changed").await;
-    let findings = made.findings().await;
-    assert_eq!(
-        findings,
-        Vec::new(),
-        "by itself this ledger is fine: only who remembers the head knows better"
-    );
+        // The ledger is put back to an older copy.
+        put_back(&made.ledger(), &older).await;
+        made.refused("put back to an older copy").await;
+        // It goes on from there, to the size that was signed and beyond it.
+        made.add(3, 5, "other").await;
+        made.refused("history was changed").await;
+        made.add(5, 6, "other").await;
+        made.refused("history was changed").await;
+        let findings = made.findings().await;
+        assert_eq!(
+            findings,
+            Vec::new(),
+            "by itself this ledger is fine: only who remembers the head knows better"
+        );
 
-    // The state is put back to an older copy.
-    put_back(&made.ledger(), &newest);
-    put_back(&made.state(), &older_state);
-    made.refused("its state was put back to an older copy").await;
-    put_back(&made.state(), &newest_state);
-    assert_eq!(made.sign(false).await, (5, 5));
+        // The state is put back to an older copy.
+        put_back(&made.ledger(), &newest).await;
+        put_back(&made.state(), &older_state).await;
+        made.refused("its state was put back to an older copy").await;
+        put_back(&made.state(), &newest_state).await;
+        assert_eq!(made.sign(false).await, (5, 5));
+    }
 }
 
 #[tokio::test]
 async fn a_state_that_is_damaged_or_gone_is_named() {
-    let made = Made::with(3).await;
-    let refusal = |result: Result<Vec<SignedLog>, LedgerError>| {
-        let error = result.expect_err("it is refused");
-        (error.kind(), error.to_string())
-    };
-    let (kind, why) = refusal(made.try_sign(false).await);
-    assert_eq!(kind, ErrorKind::Invalid);
-    assert!(why.contains("--first"), "{why}");
-    made.sign(true).await;
-    let states: Vec<_> =
-        everything(&made.state()).into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
-    assert_eq!(states.len(), 2, "the shard's and the journal's");
-    let (path, bytes) =
-        states.iter().find(|(_, bytes)| String::from_utf8_lossy(bytes).contains("\n3\n")).unwrap();
-
-    for bit in 0..bytes.len() * 8 {
-        let mut flipped = bytes.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        fs::write(path, flipped).unwrap();
-        let (kind, why) = refusal(made.try_sign(true).await);
-        assert_eq!(kind, ErrorKind::Corrupt, "bit {bit}: {why}");
-        assert!(why.contains(utf8(path)), "bit {bit}: {why}");
-    }
-    for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
-        fs::write(path, &bytes[..length]).unwrap();
-        assert_eq!(refusal(made.try_sign(true).await).0, ErrorKind::Corrupt, "{length} bytes");
-    }
-    // Where it is gone, the operator may decide to begin from what is published.
-    fs::remove_file(path).unwrap();
-    let (kind, why) = refusal(made.try_sign(false).await);
-    assert_eq!(kind, ErrorKind::Invalid);
-    assert!(why.contains("signed at least 3 commits"), "{why}");
-    let head = made.shard().join("log/checkpoint");
-    let published = fs::read_to_string(&head).unwrap();
-    fs::write(&head, published.replace("\n3\n", "\n2\n")).unwrap();
-    for first in [false, true] {
-        let (kind, why) = refusal(made.try_sign(first).await);
+    for place in everywhere() {
+        let made = Made::at(place, 3).await;
+        let refusal = |result: Result<Vec<SignedLog>, LedgerError>| {
+            let error = result.expect_err("it is refused");
+            (error.kind(), error.to_string())
+        };
+        let (kind, why) = refusal(made.try_sign(false).await);
         assert_eq!(kind, ErrorKind::Invalid);
-        assert!(why.contains("no head of this log that its key signed"), "{why}");
-    }
-    fs::write(&head, published).unwrap();
-    assert_eq!(made.sign(true).await, (3, 3));
-    assert_eq!(fs::read(path).unwrap(), *bytes, "it remembers the same again");
+        assert!(why.contains("--first"), "{why}");
+        made.sign(true).await;
+        let states: Vec<_> =
+            everything(&made.state()).await.into_iter().filter(|(path, _)| path.name() != "lock").collect();
+        assert_eq!(states.len(), 2, "the shard's and the journal's");
+        let (path, bytes) =
+            states.iter().find(|(_, bytes)| String::from_utf8_lossy(bytes).contains("\n3\n")).unwrap();
 
-    // What is published is made again from the state.
-    fs::remove_dir_all(made.shard().join("log")).unwrap();
-    made.sign(false).await;
-    assert_eq!(made.verify().await.unwrap().logs[0].signed.map(|signed| signed.size), Some(3));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            write(path, flipped).await;
+            let (kind, why) = refusal(made.try_sign(true).await);
+            assert_eq!(kind, ErrorKind::Corrupt, "bit {bit}: {why}");
+            assert!(why.contains(&path.to_string()), "bit {bit}: {why}");
+        }
+        for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            write(path, &bytes[..length]).await;
+            assert_eq!(refusal(made.try_sign(true).await).0, ErrorKind::Corrupt, "{length} bytes");
+        }
+        // Where it is gone, the operator may decide to begin from what is published.
+        path.remove().await.unwrap();
+        let (kind, why) = refusal(made.try_sign(false).await);
+        assert_eq!(kind, ErrorKind::Invalid);
+        assert!(why.contains("signed at least 3 commits"), "{why}");
+        let head = made.shard().join("log/checkpoint");
+        let published = String::from_utf8(read(&head).await).unwrap();
+        write(&head, published.replace("\n3\n", "\n2\n")).await;
+        for first in [false, true] {
+            let (kind, why) = refusal(made.try_sign(first).await);
+            assert_eq!(kind, ErrorKind::Invalid);
+            assert!(why.contains("no head of this log that its key signed"), "{why}");
+        }
+        write(&head, published).await;
+        assert_eq!(made.sign(true).await, (3, 3));
+        assert_eq!(read(path).await, *bytes, "it remembers the same again");
+
+        // What is published is made again from the state.
+        remove_all(&made.shard().join("log")).await;
+        made.sign(false).await;
+        assert_eq!(made.verify().await.unwrap().logs[0].signed.map(|signed| signed.size), Some(3));
+    }
 }
 
 #[tokio::test]
 async fn a_shard_each_has_its_own_log() {
-    let made = Made { folder: tempfile::tempdir().unwrap() };
-    Ledger::create(&made.ledger()).await.unwrap();
-    Ledger::open_shard(&made.ledger(), "2/2".parse().unwrap()).await.unwrap();
-    SignerKey::create(&made.key(), "atcost.example").unwrap();
-    let logs = made.try_sign(true).await.unwrap();
-    assert_eq!(
-        logs.iter().map(|log| (log.shard, log.size)).collect::<Vec<_>>(),
-        [(0, 1), (1, 1), (JOURNAL, 0)]
-    );
-    let report = made.verify().await.unwrap();
-    assert_eq!(report.findings().count(), 0);
-    assert_ne!(report.logs[0].root, report.logs[1].root);
+    for place in everywhere() {
+        let made = Made { place };
+        create_ledger(&made.ledger()).await.unwrap();
+        ShardWriter::open_shard(&made.ledger(), "2/2".parse().unwrap()).await.unwrap();
+        SignerKey::create(&made.key(), "atcost.example").await.unwrap();
+        let logs = made.try_sign(true).await.unwrap();
+        assert_eq!(
+            logs.iter().map(|log| (log.shard, log.size)).collect::<Vec<_>>(),
+            [(0, 1), (1, 1), (JOURNAL, 0)]
+        );
+        let report = made.verify().await.unwrap();
+        assert_eq!(report.findings().count(), 0);
+        assert_ne!(report.logs[0].root, report.logs[1].root);
+    }
 }
 
 // The commands.
@@ -502,7 +489,8 @@ fn the_commands_say_what_was_signed_and_what_is_wrong() {
         (verified["logs"][0]["signed"].as_u64(), verified["logs"][0]["signature_checked"].as_bool()),
         (Some(1), Some(true))
     );
-    let other = SignerKey::create(&atcost.folder().join("other.key"), "other.example").unwrap().to_string();
+    let made = atcost.json(&["signer", "new-key", "other.example", "--key", "other.key"]);
+    let other = made["verifier"].as_str().unwrap().to_owned();
     let output = atcost.run(&["verify", "ledger", "--key", &other]);
     assert_eq!(output.code, Some(1));
     assert!(output.stdout.contains("has no valid signature by other.example"), "{}", output.text());

@@ -6,14 +6,14 @@
 //! that says what to run, never a skipped one.
 
 // Modules in reading order.
-pub mod month; // the month of tests/cases/month: its events, and what must come out
+pub mod machine; // what the machine provides: folders, free ports, waiting with an end
 pub mod encode; // one event in each encoding that is accepted
-pub mod atcost; // the binary, run in a folder of its own
+pub mod wire; // messages that no client library sends
 pub mod duckdb; // SQL over what was written
 pub mod audit; // an independent recount of a ledger from its files
-pub mod broker; // Apache Kafka, one process for all tests or one for a single test
-pub mod wire; // messages that no client library sends
 pub mod registry; // a schema registry that can be down
-pub mod machine; // what the machine provides: folders, free ports, waiting with an end
+pub mod broker; // Apache Kafka, one process for all tests or one for a single test
+pub mod atcost; // the binary, run in a folder of its own
+pub mod month; // the month of tests/cases/month: its events, and what must come out
 
 pub use machine::update_expected;

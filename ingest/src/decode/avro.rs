@@ -1,42 +1,24 @@
-//! Avro: a writer's schema, resolved to `usage_event.v1` by Avro's rules (specification 1.12,
-//! "Schema Resolution"), and its data.
+//! Avro data, read by the plan of their writer's schema.
 //!
-//! A schema is checked once, when it is first seen, and compiled to a small tree; data are then
-//! read straight from the bytes, and what the reader does not know is skipped. Nothing is allocated
-//! for what is skipped, every length is checked against the bytes that remain, and recursion is
-//! limited, so hostile data cost no more than their own size.
+//! Values are read straight from the bytes, and what the reader does not know is skipped. Nothing
+//! is allocated for what is skipped, every length is checked against the bytes that remain, and
+//! recursion is limited, so hostile data cost no more than their own size. Framing and schemas are
+//! found elsewhere.
 //!
-//! Where Avro's rules would guess about money or time, this is stricter: a decimal must have our
-//! scale and precision, and a timestamp our unit, because resolving one as the other would be wrong
-//! by a power of ten without an error.
+//! Invariant: a datum that is read is the whole of its bytes.
 
-use super::candidate::{Candidate, Correction, Entries, Found, Integer, Map, Producer, Text, Time, Value};
-use super::known::{Encoded, KnownMaps};
-use apache_avro::Schema;
-use apache_avro::rabin::Rabin;
-use apache_avro::schema::Name;
+use super::candidate::{
+    Candidate, Correction, EncodedMap, Entries, Found, Integer, Map, Producer, Text, Time, Value,
+};
+use super::map_cache::MapCache;
+use crate::schema::WriterSchema;
+use crate::schema::plan::{CorrectionField, EventField, Field, Node, Plan, ProducerField};
+use crate::schema::resolve::Target;
 use bumpalo::Bump;
-use schemas::id;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use schemas::name::printable_ascii;
 
 /// How deep a value that is skipped may nest. Only schemas that contain themselves can go deeper.
 const MAX_DEPTH: usize = 64;
-
-const PRECISION: usize = 28;
-const SCALE: usize = 9;
-
-/// A writer's schema, ready to read its data.
-#[derive(Debug)]
-pub struct WriterSchema {
-    /// No other schema of this process has it.
-    number: u64,
-    fingerprints: Vec<u64>,
-    /// The tree and its root; or why the text is no schema.
-    plan: Result<(Vec<Node>, usize), String>,
-    /// Why no datum of the schema can be an event of ours.
-    incompatible: Option<String>,
-}
 
 /// Why a datum could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,531 +29,47 @@ pub enum Failure {
     Invalid(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Node {
-    Null,
-    Boolean,
-    Int,
-    Long,
-    /// A long that counts microseconds since 1970 in UTC.
-    TimestampMicros,
-    /// A long or an int that means another time.
-    OtherTime,
-    Float,
-    Double,
-    Bytes,
-    String,
-    Fixed(usize),
-    /// A decimal of other precision or scale is plain bytes to us and never a value.
-    Decimal {
-        fixed: Option<usize>,
-    },
-    Enum(Vec<String>),
-    Array(usize),
-    Map(usize),
-    Union(Vec<usize>),
-    Record(Vec<Field>),
-}
-
-/// A field of a writer's record, and what it is to us where the record is an event, a producer
-/// sequence or a correction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Field {
-    name: String,
-    node: usize,
-    event: EventField,
-    producer: ProducerField,
-    correction: CorrectionField,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum EventField {
-    Source,
-    Id,
-    Type,
-    Subject,
-    Time,
-    Value,
-    Dimensions,
-    Provider,
-    Location,
-    Resource,
-    Producer,
-    Correction,
-    NotOurs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ProducerField {
-    Id,
-    Epoch,
-    Seq,
-    NotOurs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CorrectionField {
-    Action,
-    Source,
-    Id,
-    Reason,
-    NotOurs,
-}
-
-impl Field {
-    /// Names are compared here, once for a schema, and not for every datum.
-    fn new(name: &str, node: usize) -> Self {
-        let event = match name {
-            "source" => EventField::Source,
-            "id" => EventField::Id,
-            "type" => EventField::Type,
-            "subject" => EventField::Subject,
-            "time" => EventField::Time,
-            "value" => EventField::Value,
-            "dimensions" => EventField::Dimensions,
-            "provider" => EventField::Provider,
-            "location" => EventField::Location,
-            "resource" => EventField::Resource,
-            "producer" => EventField::Producer,
-            "correction" => EventField::Correction,
-            _ => EventField::NotOurs,
-        };
-        let producer = match name {
-            "id" => ProducerField::Id,
-            "epoch" => ProducerField::Epoch,
-            "seq" => ProducerField::Seq,
-            _ => ProducerField::NotOurs,
-        };
-        let correction = match name {
-            "action" => CorrectionField::Action,
-            "source" => CorrectionField::Source,
-            "id" => CorrectionField::Id,
-            "reason" => CorrectionField::Reason,
-            _ => CorrectionField::NotOurs,
-        };
-        Self { name: name.to_owned(), node, event, producer, correction }
+/// Reads a datum that is the whole of `bytes`.
+///
+/// # Errors
+/// [`Failure`].
+pub fn read<'a>(
+    schema: &WriterSchema,
+    bytes: &'a [u8],
+    maps: &'a MapCache,
+    arena: &'a Bump,
+    candidate: &mut Candidate<'a>,
+) -> Result<(), Failure> {
+    if let Some(detail) = schema.problem() {
+        return Err(Failure::Incompatible(detail.to_owned()));
     }
-}
-
-impl WriterSchema {
-    /// The schema that this program ships.
-    pub fn usage_event_v1() -> Self {
-        Self::parse(schemas::USAGE_EVENT_V1_AVSC, &[])
-    }
-
-    /// Reads a schema; `references` are schemas of the named types it uses. A schema that cannot be
-    /// read or resolved is kept with the reason, which every datum of it then gets.
-    pub fn parse(json: &str, references: &[String]) -> Self {
-        let parsed = parse(json, references);
-        let fingerprints = parsed.as_ref().map_or_else(|_| Vec::new(), |_| fingerprints(json, references));
-        let plan = parsed
-            .and_then(|(schema, others)| plan(&schema, &others))
-            .map_err(|detail| format!("the writer's schema is no Avro schema: {detail}"));
-        let incompatible = match &plan {
-            Ok((nodes, root)) => resolve_event(nodes, *root).err(),
-            Err(detail) => Some(detail.clone()),
-        };
-        Self { number: next_number(), fingerprints, plan, incompatible }
-    }
-
-    /// Stands for a schema that is known but cannot be used.
-    pub(crate) fn unusable(detail: String) -> Self {
-        Self {
-            number: next_number(),
-            fingerprints: Vec::new(),
-            plan: Err(detail.clone()),
-            incompatible: Some(detail),
-        }
-    }
-
-    /// What producers put before their data in single-object encoding: CRC-64-AVRO of the schema's
-    /// parsing canonical form.
-    ///
-    /// There may be two. The specification's form has neither logical types nor precision and
-    /// scale; that of Rust's apache-avro keeps the latter, and producers that use it are in the
-    /// field.
-    pub fn fingerprints(&self) -> &[u64] {
-        &self.fingerprints
-    }
-
-    /// Why the schema cannot be resolved to ours, if it cannot.
-    pub fn problem(&self) -> Option<&str> {
-        self.incompatible.as_deref()
-    }
-
-    /// Whether the text was a schema at all.
-    pub(crate) fn is_schema(&self) -> bool {
-        self.plan.is_ok()
-    }
-
-    /// Reads a datum that is the whole of `bytes`.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub(super) fn read<'a>(
-        &self,
-        bytes: &'a [u8],
-        known: &'a KnownMaps,
-        arena: &'a Bump,
-        candidate: &mut Candidate<'a>,
-    ) -> Result<(), Failure> {
-        if let Some(detail) = &self.incompatible {
-            return Err(Failure::Incompatible(detail.clone()));
-        }
-        let (nodes, root) = match &self.plan {
-            Ok(plan) => plan,
-            Err(detail) => return Err(Failure::Incompatible(detail.clone())),
-        };
-        let mut reader = Reader { known: Some((self.number, known)), ..Reader::new(nodes, bytes, arena) };
-        if let Err(failure) = reader.event(*root, candidate) {
-            return Err(*failure);
-        }
-        candidate.printable = reader.printable;
-        match bytes.len() - reader.at {
-            0 => Ok(()),
-            rest => Err(Failure::Invalid(format!("{rest} bytes are left over after the datum"))),
-        }
-    }
-
-    /// The length of the datum at the start of `bytes`.
-    ///
-    /// # Errors
-    /// Where it does not end within `bytes`.
-    pub(crate) fn measure(&self, bytes: &[u8]) -> Result<usize, String> {
-        let (nodes, root) = self.plan.as_ref().map_err(Clone::clone)?;
-        let arena = Bump::new();
-        let mut reader = Reader::new(nodes, bytes, &arena);
-        reader.skip(*root, 0).map_err(|failure| match *failure {
-            Failure::Invalid(detail) | Failure::Incompatible(detail) => detail,
-        })?;
-        Ok(reader.at)
-    }
-}
-
-fn next_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Logical types that only annotate are dropped first: apache-avro forgets for some of them what
-/// lies beneath.
-fn parse(json: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), String> {
-    parse_without(json, references, &|name, value| {
-        name == "logicalType" && matches!(value.as_str(), Some("uuid" | "duration" | "big-decimal"))
-    })
-}
-
-fn fingerprints(json: &str, references: &[String]) -> Vec<u64> {
-    let plain =
-        parse_without(json, references, &|name, _| matches!(name, "logicalType" | "precision" | "scale"));
-    let kept = parse_without(json, references, &|_, _| false);
-    let mut fingerprints: Vec<u64> =
-        [plain, kept].into_iter().flatten().map(|(schema, _)| fingerprint(&schema)).collect();
-    fingerprints.dedup();
-    fingerprints
-}
-
-fn fingerprint(schema: &Schema) -> u64 {
-    let bytes: [u8; 8] = schema.fingerprint::<Rabin>().bytes.try_into().expect("CRC-64 has eight bytes");
-    u64::from_le_bytes(bytes)
-}
-
-type Annotation<'a> = &'a dyn Fn(&str, &serde_json::Value) -> bool;
-
-fn parse_without(
-    json: &str,
-    references: &[String],
-    annotation: Annotation<'_>,
-) -> Result<(Schema, Vec<Schema>), String> {
-    let plain = |text: &str| -> Result<String, String> {
-        let mut value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        drop_annotations(&mut value, annotation);
-        Ok(value.to_string())
+    let Plan { nodes, root } = match schema.plan() {
+        Ok(plan) => plan,
+        Err(detail) => return Err(Failure::Incompatible(detail.to_owned())),
     };
-    let references = references.iter().map(|text| plain(text)).collect::<Result<Vec<_>, _>>()?;
-    Schema::parse_str_with_list(&plain(json)?, references).map_err(|error| error.to_string())
-}
-
-fn drop_annotations(value: &mut serde_json::Value, annotation: Annotation<'_>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            members.retain(|name, value| !annotation(name, value));
-            members.values_mut().for_each(|value| drop_annotations(value, annotation));
-        }
-        serde_json::Value::Array(values) => {
-            values.iter_mut().for_each(|value| drop_annotations(value, annotation))
-        }
-        _ => {}
+    let mut reader = Reader { maps: Some((schema.number(), maps)), ..Reader::new(nodes, bytes, arena) };
+    if let Err(failure) = reader.event(*root, candidate) {
+        return Err(*failure);
+    }
+    candidate.printable = reader.printable;
+    match bytes.len() - reader.at {
+        0 => Ok(()),
+        rest => Err(Failure::Invalid(format!("{rest} bytes are left over after the datum"))),
     }
 }
 
-fn plan(schema: &Schema, others: &[Schema]) -> Result<(Vec<Node>, usize), String> {
-    let mut compiler = Compiler { named: HashMap::new(), done: HashMap::new(), nodes: Vec::new() };
-    for schema in others.iter().chain([schema]) {
-        compiler.find_names(schema);
-    }
-    let root = compiler.compile(schema)?;
-    Ok((compiler.nodes, root))
-}
-
-struct Compiler<'a> {
-    named: HashMap<&'a Name, &'a Schema>,
-    done: HashMap<Name, usize>,
-    nodes: Vec<Node>,
-}
-
-impl<'a> Compiler<'a> {
-    fn find_names(&mut self, schema: &'a Schema) {
-        match schema {
-            Schema::Record(record) => {
-                self.named.insert(&record.name, schema);
-                record.fields.iter().for_each(|field| self.find_names(&field.schema));
-            }
-            Schema::Enum(one) => {
-                self.named.insert(&one.name, schema);
-            }
-            Schema::Fixed(fixed) => {
-                self.named.insert(&fixed.name, schema);
-            }
-            Schema::Decimal(decimal) => self.find_names(&decimal.inner),
-            Schema::Array(array) => self.find_names(&array.items),
-            Schema::Map(map) => self.find_names(&map.types),
-            Schema::Union(union) => union.variants().iter().for_each(|schema| self.find_names(schema)),
-            _ => {}
-        }
-    }
-
-    fn compile(&mut self, schema: &Schema) -> Result<usize, String> {
-        // A named type gets its place before its fields are compiled, so that it may contain
-        // itself.
-        let name = schema.name().cloned();
-        if let Some(index) = name.as_ref().and_then(|name| self.done.get(name)) {
-            return Ok(*index);
-        }
-        if let (Schema::Ref { name }, Some(target)) =
-            (schema, name.as_ref().and_then(|name| self.named.get(name)))
-        {
-            return if matches!(target, Schema::Ref { .. }) {
-                Err(format!("the type {name} is not defined"))
-            } else {
-                self.compile(target)
-            };
-        }
-        let index = self.nodes.len();
-        self.nodes.push(Node::Null);
-        if let Some(name) = name {
-            self.done.insert(name, index);
-        }
-        let node = match schema {
-            Schema::Null => Node::Null,
-            Schema::Boolean => Node::Boolean,
-            Schema::Int => Node::Int,
-            Schema::Long => Node::Long,
-            Schema::TimestampMicros => Node::TimestampMicros,
-            Schema::Date
-            | Schema::TimeMillis
-            | Schema::TimeMicros
-            | Schema::TimestampMillis
-            | Schema::TimestampNanos
-            | Schema::LocalTimestampMillis
-            | Schema::LocalTimestampMicros
-            | Schema::LocalTimestampNanos => Node::OtherTime,
-            Schema::Float => Node::Float,
-            Schema::Double => Node::Double,
-            Schema::Bytes => Node::Bytes,
-            Schema::String => Node::String,
-            Schema::Fixed(fixed) => Node::Fixed(fixed.size),
-            Schema::Decimal(decimal) => {
-                let ours = decimal.precision == PRECISION && decimal.scale == SCALE;
-                match (&*decimal.inner, ours) {
-                    (Schema::Fixed(fixed), true) => Node::Decimal { fixed: Some(fixed.size) },
-                    (Schema::Fixed(fixed), false) => Node::Fixed(fixed.size),
-                    (_, true) => Node::Decimal { fixed: None },
-                    (_, false) => Node::Bytes,
-                }
-            }
-            Schema::Enum(one) => Node::Enum(one.symbols.clone()),
-            Schema::Array(array) => Node::Array(self.compile(&array.items)?),
-            Schema::Map(map) => Node::Map(self.compile(&map.types)?),
-            Schema::Union(union) => Node::Union(
-                union.variants().iter().map(|schema| self.compile(schema)).collect::<Result<_, _>>()?,
-            ),
-            Schema::Record(record) => {
-                let fields = record
-                    .fields
-                    .iter()
-                    .map(|field| Ok(Field::new(&field.name, self.compile(&field.schema)?)));
-                Node::Record(fields.collect::<Result<_, String>>()?)
-            }
-            Schema::Ref { name } => return Err(format!("the type {name} is not defined")),
-            Schema::BigDecimal | Schema::Uuid | Schema::Duration => {
-                unreachable!("these logical types were dropped before the schema was parsed")
-            }
-        };
-        self.nodes[index] = node;
-        Ok(index)
-    }
-}
-
-/// What a field of ours may be read from.
-#[derive(Debug, Clone, Copy)]
-enum Target {
-    Text,
-    Long,
-    Time,
-    Value,
-    Map,
-    Producer,
-    Correction,
-    Action,
-}
-
-/// Our fields: name, what they are, whether they may be null, whether the writer must have them.
-type Fields = &'static [(&'static str, Target, bool, bool)];
-
-const EVENT: Fields = &[
-    ("source", Target::Text, false, true),
-    ("id", Target::Text, false, true),
-    ("type", Target::Text, false, true),
-    ("subject", Target::Text, false, true),
-    ("time", Target::Time, false, true),
-    ("value", Target::Value, false, true),
-    ("dimensions", Target::Map, false, false),
-    ("provider", Target::Text, true, false),
-    ("location", Target::Text, true, false),
-    ("resource", Target::Map, true, false),
-    ("producer", Target::Producer, true, false),
-    ("correction", Target::Correction, true, false),
-];
-const PRODUCER: Fields = &[
-    ("id", Target::Text, false, true),
-    ("epoch", Target::Long, false, true),
-    ("seq", Target::Long, false, true),
-];
-const CORRECTION: Fields = &[
-    ("action", Target::Action, false, true),
-    ("source", Target::Text, false, true),
-    ("id", Target::Text, false, true),
-    ("reason", Target::Text, false, true),
-];
-
-/// Whether some datum of the writer's schema can be an event; what a union holds is only known
-/// datum by datum.
-fn resolve_event(nodes: &[Node], root: usize) -> Result<(), String> {
-    let branches = match &nodes[root] {
-        Node::Union(branches) => branches.clone(),
-        _ => vec![root],
-    };
-    let resolved =
-        branches.iter().map(|branch| resolve_record(nodes, *branch, "", EVENT)).collect::<Vec<_>>();
-    match resolved.iter().any(Result::is_ok) {
-        true => Ok(()),
-        false => resolved
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Err("the writer's schema is a union of nothing".to_owned())),
-    }
-}
-
-fn resolve_record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Result<(), String> {
-    let Node::Record(written) = &nodes[node] else {
-        return Err(format!(
-            "the writer's schema has {} where usage_event.v1 has a record{}",
-            nodes[node].what(),
-            if path.is_empty() { String::new() } else { format!(" ({path})") }
-        ));
-    };
-    for (name, target, nullable, required) in fields {
-        let path = if path.is_empty() { (*name).to_owned() } else { format!("{path}.{name}") };
-        match written.iter().find(|field| field.name == *name) {
-            Some(field) => resolve(nodes, field.node, &path, *target, *nullable)?,
-            None if *required => {
-                return Err(format!(
-                    "the writer's schema has no field {path}, and usage_event.v1 has no default for it"
-                ));
-            }
-            None => {}
-        }
-    }
-    Ok(())
-}
-
-fn resolve(nodes: &[Node], node: usize, path: &str, target: Target, nullable: bool) -> Result<(), String> {
-    let fits = match (&nodes[node], target) {
-        (Node::Union(branches), _) => {
-            let results = branches
-                .iter()
-                .map(|branch| resolve(nodes, *branch, path, target, nullable))
-                .collect::<Vec<_>>();
-            // A union resolves if one branch does. Null alone is no sign that the rest fits too.
-            let is_null = |branch: &usize| nodes[*branch] == Node::Null;
-            let something =
-                branches.iter().zip(&results).any(|(branch, result)| !is_null(branch) && result.is_ok());
-            let nothing = branches.iter().all(is_null);
-            return match results.into_iter().zip(branches).find(|(_, branch)| !is_null(branch)) {
-                Some((result, _)) if !something => result,
-                _ if nothing && !nullable => Err(format!("the writer's schema has only null for {path}")),
-                _ => Ok(()),
-            };
-        }
-        (Node::Null, _) => nullable,
-        (Node::String | Node::Bytes, Target::Text)
-        | (Node::Int | Node::Long, Target::Long)
-        | (Node::Int | Node::Long | Node::TimestampMicros, Target::Time)
-        | (Node::Decimal { .. }, Target::Value)
-        | (Node::Enum(_), Target::Action) => true,
-        (Node::Map(values), Target::Map) => return resolve(nodes, *values, path, Target::Text, false),
-        (Node::Record(_), Target::Producer) => return resolve_record(nodes, node, path, PRODUCER),
-        (Node::Record(_), Target::Correction) => return resolve_record(nodes, node, path, CORRECTION),
-        _ => false,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!(
-            "the writer's schema has {} for {path}; usage_event.v1 has {}",
-            nodes[node].what(),
-            target.what()
-        ))
-    }
-}
-
-impl Target {
-    fn what(self) -> &'static str {
-        match self {
-            Self::Text => "a string",
-            Self::Long => "a long",
-            Self::Time => "a long of timestamp-micros",
-            Self::Value => "bytes of decimal(28,9)",
-            Self::Map => "a map of strings",
-            Self::Producer | Self::Correction => "a record",
-            Self::Action => "an enum",
-        }
-    }
-}
-
-impl Node {
-    fn what(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Boolean => "a boolean",
-            Self::Int => "an int",
-            Self::Long => "a long",
-            Self::TimestampMicros => "a long of timestamp-micros",
-            Self::OtherTime => "a time of another unit",
-            Self::Float => "a float",
-            Self::Double => "a double",
-            Self::Bytes => "bytes that are no decimal(28,9)",
-            Self::String => "a string",
-            Self::Fixed(_) => "a fixed that is no decimal(28,9)",
-            Self::Decimal { .. } => "a decimal(28,9)",
-            Self::Enum(_) => "an enum",
-            Self::Array(_) => "an array",
-            Self::Map(_) => "a map",
-            Self::Union(_) => "a union",
-            Self::Record(_) => "a record",
-        }
-    }
+/// The length of the datum at the start of `bytes`.
+///
+/// # Errors
+/// Where it does not end within `bytes`.
+pub fn measure(schema: &WriterSchema, bytes: &[u8]) -> Result<usize, String> {
+    let Plan { nodes, root } = schema.plan()?;
+    let arena = Bump::new();
+    let mut reader = Reader::new(nodes, bytes, &arena);
+    reader.skip(*root, 0).map_err(|failure| match *failure {
+        Failure::Invalid(detail) | Failure::Incompatible(detail) => detail,
+    })?;
+    Ok(reader.at)
 }
 
 struct Reader<'a, 'n> {
@@ -584,10 +82,10 @@ struct Reader<'a, 'n> {
     /// Whether every text so far was printable ASCII.
     printable: bool,
     /// Maps that came before, and the number that the schema has there.
-    known: Option<(u64, &'a KnownMaps)>,
+    maps: Option<(u64, &'a MapCache)>,
 }
 
-/// What is wrong stands on the heap, so that what is right fits into registers.
+/// A failure stands on the heap, so that what is right fits into registers.
 type Read<T> = Result<T, Box<Failure>>;
 
 #[cold]
@@ -597,7 +95,7 @@ fn invalid<T>(detail: impl Into<String>) -> Read<T> {
 
 impl<'a, 'n> Reader<'a, 'n> {
     fn new(nodes: &'n [Node], bytes: &'a [u8], arena: &'a Bump) -> Self {
-        Self { nodes, bytes, arena, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, known: None }
+        Self { nodes, bytes, arena, at: 0, steps: 10_000 + 8 * bytes.len(), printable: true, maps: None }
     }
 
     fn event(&mut self, root: usize, candidate: &mut Candidate<'a>) -> Read<()> {
@@ -736,14 +234,14 @@ impl<'a, 'n> Reader<'a, 'n> {
             other => return Err(mismatch(other, field, Target::Map.what())),
         };
         let mut encoded = None;
-        if let Some((schema, known)) = self.known {
-            let again = known.again(schema, node, &self.bytes[self.at..]).or_else(|| {
-                encoded = self.measure(node).and_then(|bytes| Encoded::new(schema, node, bytes));
-                encoded.and_then(|encoded| Some((known.get(&encoded)?, encoded.len())))
+        if let Some((schema, maps)) = self.maps {
+            let found = maps.recent(schema, node, &self.bytes[self.at..]).or_else(|| {
+                encoded = self.measure(node).and_then(|bytes| EncodedMap::new(schema, node, bytes));
+                encoded.and_then(|encoded| Some((maps.get(&encoded)?, encoded.bytes.len())))
             });
-            if let Some((again, length)) = again {
+            if let Some((cached, length)) = found {
                 self.at += length;
-                *map = Found::Is(Entries::Known(again));
+                *map = Found::Is(Entries::Cached(cached));
                 return Ok(());
             }
         }
@@ -826,7 +324,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     fn block(&mut self) -> Read<Option<u64>> {
         let count = self.long()?;
         if count < 0 {
-            // The block's size in bytes follows; it is of use only for skipping without a schema.
+            // The block's size in bytes follows; only a reader without a schema needs it.
             self.long()?;
         }
         match count.unsigned_abs() {
@@ -839,7 +337,7 @@ impl<'a, 'n> Reader<'a, 'n> {
     #[inline(always)]
     fn string(&mut self, field: &str) -> Read<&'a str> {
         let bytes = self.bytes()?;
-        match id::printable_ascii(bytes) {
+        match printable_ascii(bytes) {
             Some(text) => Ok(text),
             None => {
                 self.printable = false;

@@ -4,7 +4,6 @@
 //! It owns nothing: what does not stand in the record as it is, such as a text with escapes, stands
 //! in the arena of the decoder. So there is nothing to be dropped either.
 
-use super::known::Encoded;
 use schemas::event::KeptMap;
 
 /// A field that may be absent (also null), or of a type it cannot be; then it says what it was.
@@ -23,14 +22,44 @@ pub type Map<'a> = Found<Entries<'a>>;
 pub enum Entries<'a> {
     /// Pairs in the order they were written; a name may still be there twice. Where they can be
     /// known again, the bytes they were read from.
-    Written { pairs: &'a [(&'a str, Text<'a>)], encoded: Option<Encoded<'a>> },
-    /// What such bytes were judged to be before.
-    Known(&'a KeptMap),
+    Written { pairs: &'a [(&'a str, Text<'a>)], encoded: Option<EncodedMap<'a>> },
+    /// The map that such bytes were judged to be before.
+    Cached(&'a KeptMap),
+}
+
+/// The bytes of a map, of which schema's node they are, and where they are looked up.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedMap<'a> {
+    pub schema: u64,
+    pub node: usize,
+    pub bytes: &'a [u8],
+    pub hash: u64,
+}
+
+impl<'a> EncodedMap<'a> {
+    /// Longer maps are never known again.
+    pub const LONGEST: usize = 512;
+
+    /// Nothing for bytes that are never known again.
+    pub fn new(schema: u64, node: usize, bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() > Self::LONGEST {
+            return None;
+        }
+        let mix = |hash: u64, eight: &[u8; 8]| {
+            (hash ^ u64::from_le_bytes(*eight)).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+        };
+        let (eights, rest) = bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let hash =
+            eights.iter().chain([&last]).fold(schema ^ ((node as u64) << 32) ^ bytes.len() as u64, mix);
+        Some(Self { schema, node, bytes, hash })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Candidate<'a> {
-    /// Whether each text that must be a name is `schemas::id::printable_ascii`, so that nobody need
+    /// Whether each text that must be a name is `schemas::name::printable_ascii`, so that nobody need
     /// look again. False where nobody looked.
     pub printable: bool,
     /// Absent where the encoding has no such attribute, which Avro has not.

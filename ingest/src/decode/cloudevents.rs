@@ -164,7 +164,7 @@ fn header<'a>(headers: &Headers<'a>, wanted: &str) -> Text<'a> {
         (None, _) => Found::Absent,
         (Some(_), Some(_)) => Found::Wrong("a header that is there twice"),
         (Some(value), None) => {
-            std::str::from_utf8(value).map_or(Found::Wrong("bytes that are no UTF-8"), Found::Is)
+            std::str::from_utf8(value).map_or(Found::Wrong("bytes that are not UTF-8"), Found::Is)
         }
     }
 }

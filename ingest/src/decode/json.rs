@@ -27,7 +27,7 @@ pub enum Json<'a> {
 }
 
 impl Json<'_> {
-    /// What it is, for a sentence.
+    /// Its type, for a sentence.
     pub fn what(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -114,8 +114,8 @@ impl<'a> Parser<'a> {
                             Some(_) => {
                                 let members = std::mem::take(members);
                                 self.find_duplicate(&members);
-                                // What is too deep is only checked, not kept, so that dropping the
-                                // tree cannot recurse far.
+                                // A value that is too deep is only checked, not kept, so that
+                                // dropping the tree cannot recurse far.
                                 value =
                                     if open.len() > MAX_DEPTH { Json::Null } else { Json::Object(members) };
                             }

@@ -8,10 +8,11 @@ use super::candidate::{
 };
 use super::cloudevents;
 use bumpalo::Bump;
-use ledger::row::OutcomeRef;
+use schemas::canonical::{Pair, push_map};
 use schemas::decimal::{DecimalError, Quantity, Sign};
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
-use schemas::id::{self, NameError};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, ProducerRef};
+use schemas::name::{MAX_BYTES, NameError, check_name, check_printable_name, check_text};
+use schemas::outcome::OutcomeRef;
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
 use std::borrow::Cow;
@@ -19,8 +20,8 @@ use std::borrow::Cow;
 /// How far a producer's clock may be ahead.
 const CLOCK_SKEW_MICROS: i64 = 5 * 60 * 1_000_000;
 
-/// What is right, or the way out. `Result::map_err` is a call that moves its argument, and here are
-/// ten of them for every event.
+/// The value if it is right, else the way out. `Result::map_err` is a call that moves its argument,
+/// and here are ten of them for every event.
 macro_rules! or_refuse {
     ($judged:expr, $reason:expr, $detail:expr) => {
         match $judged {
@@ -53,7 +54,7 @@ pub fn judge<'a>(
         data,
     } = candidate;
     let check_name =
-        |text: &str| if *printable { id::check_printable_name(text) } else { id::check_name(text) };
+        |text: &str| if *printable { check_printable_name(text) } else { schemas::name::check_name(text) };
     let refuse = |reason, detail: String| Err(Rejection::new(reason, detail));
 
     let time_text = match time {
@@ -194,7 +195,7 @@ fn checked<'a>(found: &Text<'a>) -> &'a str {
     match found {
         Found::Is(text) => text,
         Found::Absent | Found::Wrong(_) => {
-            unreachable!("an attribute that is absent or no text was refused above")
+            unreachable!("an attribute that is absent or not a string was refused above")
         }
     }
 }
@@ -271,7 +272,7 @@ fn map<'a>(field: &str, found: &Map<'a>, arena: &'a Bump) -> Result<Option<MapRe
     match found {
         Found::Absent => Ok(None),
         Found::Wrong(what) => Err(format!("{field} is {what}, not an object of strings")),
-        Found::Is(Entries::Known(map)) => Ok(Some(map.get())),
+        Found::Is(Entries::Cached(map)) => Ok(Some(map.get())),
         Found::Is(Entries::Written { pairs, .. }) => new_map(field, pairs, arena).map(Some),
     }
 }
@@ -283,7 +284,7 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
         bumpalo::collections::Vec::with_capacity_in(pairs.len(), arena);
     let mut in_order = true;
     for (name, value) in pairs {
-        if name.len() > id::MAX_BYTES {
+        if name.len() > MAX_BYTES {
             return Err(format!("a name in {field}: {}", NameError::TooLong));
         }
         let value = match value {
@@ -291,7 +292,7 @@ fn new_map<'a>(field: &str, pairs: &[(&'a str, Text<'a>)], arena: &'a Bump) -> R
             Found::Absent => return Err(format!("{field}[{name:?}] is null, not a string")),
             Found::Wrong(what) => return Err(format!("{field}[{name:?}] is {what}, not a string")),
         };
-        if value.len() > id::MAX_BYTES {
+        if value.len() > MAX_BYTES {
             return Err(format!("{field}[{name:?}]: {}", NameError::TooLong));
         }
         in_order &= ordered.last().is_none_or(|(before, _)| **before < **name);
@@ -346,12 +347,12 @@ fn correction<'a>(
         Found::Wrong(what) => return Err(format!("data.correction is {what}, not an object")),
         Found::Is(correction) => correction,
     };
-    let action = required_text("data.correction.action", action, id::check_name)?;
+    let action = required_text("data.correction.action", action, check_name)?;
     let action = CorrectionAction::parse(action)
         .ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
-    let source = required_text("data.correction.source", source, id::check_name)?;
-    let id = required_text("data.correction.id", id, id::check_name)?;
-    let reason = required_text("data.correction.reason", reason, id::check_text)?;
+    let source = required_text("data.correction.source", source, check_name)?;
+    let id = required_text("data.correction.id", id, check_name)?;
+    let reason = required_text("data.correction.reason", reason, check_text)?;
     if (source, id) == (own_source, own_id) {
         return Err("data.correction names the event itself".to_owned());
     }

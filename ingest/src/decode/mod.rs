@@ -15,20 +15,22 @@
 // Modules in reading order.
 mod candidate; // what was found, not yet judged
 mod judge; // the rules
-mod known; // maps that came before
+mod map_cache; // maps that came before
 mod json; // strict JSON
 mod cloudevents; // CloudEvents in JSON and in Kafka headers
-pub mod avro; // writer schemas and their data
+pub(crate) mod avro; // Avro data
 
 use crate::IngestError;
-use crate::registry::SchemaLookup;
-use crate::source::{Content, Header, RawRef, Stop, header_size};
-use avro::{Failure, WriterSchema};
+use crate::schema::WriterSchema;
+use crate::schema::registry::SchemaLookup;
+use crate::source::{Content, Header, RawRef, header_size};
+use crate::stop::Stop;
+use avro::Failure;
 use bumpalo::Bump;
 use candidate::{Candidate, Data};
-use known::KnownMaps;
-use ledger::row::{OutcomeRef, write_headers};
+use map_cache::MapCache;
 use schemas::digest::Sha256Digest;
+use schemas::outcome::{OutcomeRef, write_headers};
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
 use std::collections::HashMap;
@@ -43,12 +45,12 @@ pub const KEPT_BYTES: usize = 64 << 10;
 /// Decodes records.
 pub struct Decoder {
     schemas: Schemas,
-    known: KnownMaps,
-    /// What is made for one record and does not stand in it.
+    maps: MapCache,
+    /// Everything that is made for one record and does not stand in it.
     arena: Bump,
 }
 
-/// What Avro needs: schemas by fingerprint, and where to ask for schemas by id.
+/// The schemas of Avro data: by fingerprint, and where to ask for them by id.
 struct Schemas {
     by_fingerprint: HashMap<u64, Arc<WriterSchema>>,
     by_id: Box<dyn SchemaLookup>,
@@ -83,7 +85,7 @@ impl Decoder {
         let by_fingerprint = more.into_iter().chain([shipped]).flat_map(pairs).collect();
         Self {
             schemas: Schemas { by_fingerprint, by_id, last: None },
-            known: KnownMaps::default(),
+            maps: MapCache::default(),
             arena: Bump::new(),
         }
     }
@@ -113,7 +115,7 @@ impl Decoder {
             Content::Message | Content::Json | Content::Avro(_) => {}
         }
         // Taken apart where it is: `?` would copy a refusal for every event that is none.
-        match self.schemas.find(raw, content, &self.arena, &self.known, &mut candidate, stop) {
+        match self.schemas.find(raw, content, &self.arena, &self.maps, &mut candidate, stop) {
             Ok(Ok(())) => {}
             Ok(Err(rejection)) => return Ok(refused(&rejection, raw, take)),
             Err(error) => return Err(error),
@@ -127,13 +129,13 @@ impl Decoder {
         let Data { dimensions, resource, .. } = &candidate.data;
         let new = match outcome {
             OutcomeRef::Usage(event) => [
-                self.known.new_map(dimensions, event.dimensions),
-                event.resource.and_then(|map| self.known.new_map(resource, map)),
+                self.maps.admit(dimensions, event.dimensions),
+                event.resource.and_then(|map| self.maps.admit(resource, map)),
             ],
             _ => [None, None],
         };
         for new in new.into_iter().flatten() {
-            self.known.keep(*new);
+            self.maps.insert(*new);
         }
         Ok(taken)
     }
@@ -146,7 +148,7 @@ impl Schemas {
         raw: &RawRef<'a>,
         content: Content<'_>,
         arena: &'a Bump,
-        known: &'a KnownMaps,
+        maps: &'a MapCache,
         candidate: &mut Candidate<'a>,
         stop: &Stop,
     ) -> Result<Result<(), Rejection>, IngestError> {
@@ -161,7 +163,7 @@ impl Schemas {
             return Ok(Err(too_large(raw.size(), &Sha256Digest::of(value).to_string())));
         }
         Ok(match content {
-            Content::Avro(schema) => datum(schema, value, known, arena, candidate),
+            Content::Avro(schema) => datum(schema, value, maps, arena, candidate),
             Content::Json => cloudevents::structured(value, arena, candidate),
             _ => match encoding(raw.headers, value) {
                 Err(rejection) => Err(rejection),
@@ -170,7 +172,7 @@ impl Schemas {
                 Ok(Encoding::Avro { schema, datum: bytes }) => {
                     let found = self
                         .schema(schema, stop)?
-                        .and_then(|schema| datum(schema, bytes, known, arena, candidate));
+                        .and_then(|schema| datum(schema, bytes, maps, arena, candidate));
                     if found.is_ok() && !raw.headers.is_empty() {
                         cloudevents::with_headers(candidate, raw.headers);
                     }
@@ -260,11 +262,11 @@ fn encoding<'a>(headers: &[Header<'_>], value: &'a [u8]) -> Result<Encoding<'a>,
 fn datum<'a>(
     schema: &WriterSchema,
     bytes: &'a [u8],
-    known: &'a KnownMaps,
+    maps: &'a MapCache,
     arena: &'a Bump,
     candidate: &mut Candidate<'a>,
 ) -> Result<(), Rejection> {
-    match schema.read(bytes, known, arena, candidate) {
+    match avro::read(schema, bytes, maps, arena, candidate) {
         Ok(()) => Ok(()),
         Err(Failure::Incompatible(detail)) => Err(Rejection::new(Reason::SchemaIncompatible, detail)),
         Err(Failure::Invalid(detail)) => Err(Rejection::new(Reason::AvroInvalid, detail)),

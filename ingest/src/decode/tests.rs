@@ -1,15 +1,16 @@
 //! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is
 //! resolved to ours.
 
-use super::avro::{Failure, WriterSchema};
+use super::avro::{self, Failure};
 use super::candidate::Candidate;
 use super::judge::judge;
-use super::known::KnownMaps;
+use super::map_cache::MapCache;
+use crate::schema::WriterSchema;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
 use bumpalo::Bump;
-use ledger::row::OutcomeRef;
 use schemas::event::EventRef;
+use schemas::outcome::OutcomeRef;
 use schemas::time::Instant;
 use serde_json::json;
 
@@ -45,22 +46,22 @@ fn fields(more: Vec<(&str, Value)>) -> Value {
 }
 
 fn read(writer: &str, bytes: &[u8]) -> Result<(), Failure> {
-    WriterSchema::parse(writer, &[]).read(
+    avro::read(
+        &WriterSchema::parse(writer, &[]),
         bytes,
-        &KnownMaps::default(),
+        &MapCache::default(),
         &Bump::new(),
         &mut Candidate::default(),
     )
 }
 
-/// What `shown` makes of the event.
+/// The event, as `shown` shows it.
 fn event(writer: &str, value: Value, shown: impl FnOnce(EventRef<'_>) -> String) -> Result<String, String> {
     let schema = Schema::parse_str(writer).expect("a schema");
     let bytes = to_avro_datum(&schema, value).expect("a datum of the schema");
     let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
-    let (known, arena, mut candidate) = (KnownMaps::default(), Bump::new(), Candidate::default());
-    WriterSchema::parse(writer, &[])
-        .read(&bytes, &known, &arena, &mut candidate)
+    let (maps, arena, mut candidate) = (MapCache::default(), Bump::new(), Candidate::default());
+    avro::read(&WriterSchema::parse(writer, &[]), &bytes, &maps, &arena, &mut candidate)
         .map_err(|failure| format!("{failure:?}"))?;
     match judge(&candidate, received_at, &arena) {
         Ok(OutcomeRef::Usage(event)) => Ok(shown(event)),

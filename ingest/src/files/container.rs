@@ -4,9 +4,9 @@
 //! one bad record must not take its neighbours along, and a block must not unpack to more than
 //! memory holds.
 
-use super::{Content, Item, Records};
-use crate::decode::avro::WriterSchema;
-use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
+use super::record::{Content, Item, Records};
+use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, avro, too_large};
+use crate::schema::WriterSchema;
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
 use std::io::{self, BufRead, Read};
@@ -55,7 +55,7 @@ enum Codec {
     Xz,
 }
 
-/// What is wrong, and the bytes that show it.
+/// A fault of the file, and the bytes that show it.
 struct Broken {
     detail: String,
     bytes: Vec<u8>,
@@ -118,7 +118,7 @@ impl Container {
         };
         let schema = WriterSchema::parse(&text, &[]);
         match schema.problem() {
-            Some(problem) if !schema.is_schema() => broken(problem),
+            Some(problem) if schema.plan().is_err() => broken(problem),
             _ => Ok(Header { schema: Arc::new(schema), codec, sync }),
         }
     }
@@ -185,7 +185,7 @@ impl Container {
 
     fn record(&mut self, header: &Header, block: &mut Block) -> Item {
         let rest = &block.data[block.at..];
-        match header.schema.measure(rest) {
+        match avro::measure(&header.schema, rest) {
             Ok(length) => {
                 let offset = self.index;
                 self.index += 1;

@@ -9,84 +9,34 @@
 //! Invariant: every record of a file is handed out once, in order. Where the rest of a file cannot
 //! be read, one rejected record at the next offset says so; the records before it are kept.
 
-mod container; // Avro object container files
+// Modules in reading order.
+mod walk; // which files there are
 mod disk; // bytes from a disk, digested while they are read
+mod record; // one record of a file
 mod text; // NDJSON lines and JSON values
+mod container; // Avro object container files
 
 use crate::IngestError;
-use crate::decode::avro::WriterSchema;
-use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent, Stop};
+use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent};
+use crate::stop::Stop;
 use disk::Disk;
+use record::{Content, Item, Records};
 use schemas::digest::Sha256Digest;
-use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Shard, Stream};
-use schemas::rejection::{Reason, Rejection};
-use std::collections::{HashMap, HashSet, VecDeque};
+use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+use schemas::shard::Shard;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use walk::{Compression, Format, Found, SUPPORTED, invalid, retry};
 
 /// How much of a file is digested before looking whether to stop.
 const DIGESTED_AT_ONCE: u64 = 64 << 20;
-const SUPPORTED: &str = ".ndjson, .jsonl, .json and .avro, each also with .gz or .zst added";
-
-/// What a record of a file is.
-enum Content {
-    Json,
-    Avro(Arc<WriterSchema>),
-    Refused(Rejection),
-}
-
-/// One record of a file, or the news that the rest cannot be read.
-struct Item {
-    offset: i64,
-    /// The offset after it, further than one where records in between cannot be read.
-    next: i64,
-    value: Vec<u8>,
-    content: Content,
-}
-
-impl Item {
-    fn record(offset: i64, value: Vec<u8>, content: Content) -> Self {
-        Self { offset, next: offset + 1, value, content }
-    }
-
-    /// What is left of a file that cannot be read on; `value` is the beginning of it.
-    fn broken(offset: i64, mut value: Vec<u8>, reason: Reason, detail: String) -> Self {
-        value.truncate(crate::decode::KEPT_BYTES);
-        Self { offset, next: offset + 1, value, content: Content::Refused(Rejection::new(reason, detail)) }
-    }
-}
-
-/// Reads the records of one file. After `None` there is nothing more.
-trait Records: Send {
-    fn next(&mut self) -> Option<Item>;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Lines,
-    Json,
-    Avro,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compression {
-    None,
-    Gzip,
-    Zstd,
-}
-
-#[derive(Debug, Clone)]
-struct Found {
-    path: PathBuf,
-    /// Below the folder, with `/`.
-    name: Arc<str>,
-    format: Format,
-    compression: Compression,
-}
+/// A file that appears should be read soon, and looking at a folder of some thousands is cheap.
+const WALKED_EVERY: Duration = Duration::from_secs(3);
 
 struct Planned {
     file: Found,
@@ -101,14 +51,14 @@ struct Opened {
     records: Box<dyn Records>,
 }
 
-/// What is compared to see whether a path still has the same file, before its bytes are: device,
-/// inode, length, and when it was written.
+/// Device, inode, length, and when it was written: compared, before the bytes are, to see whether a
+/// path still has the same file.
 type Identity = (u64, u64, u64, i64, i64);
 
 pub struct FilesSource {
     root: PathBuf,
     shard: Shard,
-    /// What each path was when it was last digested.
+    /// The file at each path when it was last digested.
     seen: HashMap<PathBuf, Identity>,
     by_digest: HashMap<Sha256Digest, Arc<str>>,
     discovered: Vec<Planned>,
@@ -138,75 +88,12 @@ impl FilesSource {
     pub fn sharded(self, shard: Shard) -> Self {
         Self { shard, ..self }
     }
-
-    /// Every file to read, in byte order of the names.
-    fn walk(&self) -> Result<Vec<Found>, IngestError> {
-        let mut files = Vec::new();
-        let kind = fs::metadata(&self.root).map_err(|error| invalid(&self.root, &error))?.file_type();
-        if !kind.is_file() && !kind.is_dir() {
-            return Err(no_file(&self.root));
-        }
-        if kind.is_file() {
-            let name =
-                self.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            files.push((self.root.clone(), name));
-        } else {
-            let mut folders = vec![(self.root.clone(), String::new())];
-            let mut visited = HashSet::new();
-            while let Some((folder, prefix)) = folders.pop() {
-                // A link may lead back to a folder above it.
-                if !visited.insert(fs::canonicalize(&folder).map_err(|error| retry(&folder, &error))?) {
-                    continue;
-                }
-                for entry in fs::read_dir(&folder).map_err(|error| retry(&folder, &error))? {
-                    let path = entry.map_err(|error| retry(&folder, &error))?.path();
-                    let name =
-                        path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                    if name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part") {
-                        continue;
-                    }
-                    let below = format!("{prefix}{name}");
-                    let kind = fs::metadata(&path).map_err(|error| retry(&path, &error))?.file_type();
-                    if kind.is_dir() {
-                        folders.push((path, below + "/"));
-                    } else if kind.is_file() {
-                        files.push((path, below));
-                    } else {
-                        return Err(no_file(&path));
-                    }
-                }
-            }
-        }
-        files.sort_by(|(_, one), (_, other)| one.as_bytes().cmp(other.as_bytes()));
-        files.into_iter().map(|(path, name)| found(path, &name)).collect()
-    }
-}
-
-fn found(path: PathBuf, name: &str) -> Result<Found, IngestError> {
-    let lower = name.to_ascii_lowercase();
-    let (stem, compression) = match lower.rsplit_once('.') {
-        Some((stem, "gz")) => (stem, Compression::Gzip),
-        Some((stem, "zst")) => (stem, Compression::Zstd),
-        _ => (lower.as_str(), Compression::None),
-    };
-    let format = match stem.rsplit_once('.') {
-        Some((_, "ndjson" | "jsonl")) => Format::Lines,
-        Some((_, "json")) => Format::Json,
-        Some((_, "avro")) => Format::Avro,
-        _ => {
-            return Err(IngestError::Invalid(format!(
-                "{}: files of this kind are not read; {SUPPORTED} are. Nothing was read. Move the file away, or put a dot before its name",
-                path.display()
-            )));
-        }
-    };
-    Ok(Found { path, name: name.into(), format, compression })
 }
 
 impl Source for FilesSource {
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError> {
         let mut streams = Vec::new();
-        let files = self.walk()?;
+        let files = walk::walk(&self.root)?;
         if files.is_empty() && self.seen.is_empty() {
             tracing::warn!(
                 event = "files.empty",
@@ -250,6 +137,10 @@ impl Source for FilesSource {
         Ok(streams)
     }
 
+    fn rediscover_every(&self) -> Duration {
+        WALKED_EVERY
+    }
+
     fn assign(&mut self, positions: &Positions, _stop: &Stop) -> Result<(), IngestError> {
         for mut planned in self.discovered.drain(..) {
             planned.position = positions.get(&planned.stream).map_or(0, |next| next.0);
@@ -288,7 +179,7 @@ impl Source for FilesSource {
                     let read = opened.disk.finish().map_err(|error| retry(path, &error))?;
                     if read != opened.planned.digest {
                         return Err(IngestError::Invalid(format!(
-                            "{}: it changed while it was read; write files under a name that ends in .tmp or .part and rename them when they are complete. What was not yet committed was not kept; run again",
+                            "{}: it changed while it was read; write files under a name that ends in .tmp or .part and rename them when they are complete. Records that were not yet committed were not kept; run again",
                             path.display()
                         )));
                     }
@@ -361,28 +252,6 @@ fn digest(path: &Path, stop: &Stop) -> Result<Sha256Digest, IngestError> {
 
 fn open(path: &Path) -> io::Result<Disk> {
     File::open(path).map(Disk::new)
-}
-
-fn invalid(path: &Path, error: &io::Error) -> IngestError {
-    IngestError::Invalid(format!(
-        "cannot read {}: {error}; give a file or a folder of files ({SUPPORTED})",
-        path.display()
-    ))
-}
-
-/// A pipe would be waited for without an end, a device has none.
-fn no_file(path: &Path) -> IngestError {
-    IngestError::Invalid(format!(
-        "{}: it is a pipe, a socket or a device, not a file; nothing was read. Move it away, or put a dot before its name",
-        path.display()
-    ))
-}
-
-fn retry(path: &Path, error: &io::Error) -> IngestError {
-    IngestError::Retry(format!(
-        "cannot read {}: {error}; what was committed before stays, run again when it can be read",
-        path.display()
-    ))
 }
 
 #[cfg(test)]

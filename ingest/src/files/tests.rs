@@ -1,9 +1,9 @@
 use super::*;
 use crate::decode::Decoder;
-use crate::registry::SchemaTable;
+use crate::schema::registry::SchemaTable;
 use apache_avro::types::Value;
 use apache_avro::{Codec, Schema, Writer};
-use ledger::row::OutcomeRef;
+use schemas::outcome::OutcomeRef;
 use std::io::Write as _;
 use tempfile::TempDir;
 

@@ -3,14 +3,15 @@
 //! These only find where a record begins and ends; what it says is decoded later, strictly. Both
 //! hold at most one record in memory, and of one that is too large only its beginning.
 
-use super::{Content, Item, Records};
+use super::record::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead};
 
-/// A record's bytes while they are found. What is beyond the limit is only counted and digested.
+/// A record's bytes while they are found. Those beyond the limit are only counted and
+/// digested.
 #[derive(Default)]
 struct Collected {
     kept: Vec<u8>,
@@ -219,7 +220,7 @@ impl Values {
         Ok(())
     }
 
-    /// What is left when the file goes on with something that cannot be there.
+    /// The rest of a file that goes on with something that cannot be there.
     fn broken(&mut self, detail: &str) -> io::Result<Item> {
         let mut rest = Vec::new();
         io::Read::read_to_end(&mut io::Read::take(&mut self.bytes, KEPT_BYTES as u64), &mut rest)?;
@@ -233,7 +234,7 @@ impl Values {
     }
 
     fn step(&mut self, collected: &mut Collected) -> io::Result<Option<Item>> {
-        // What could not be read once is not asked again: it would fail for ever.
+        // A reader that failed once is not asked again: it would fail for ever.
         while self.state != State::Over {
             match (self.state, self.peek_mark()?) {
                 (State::Top, None) => self.state = State::Over,

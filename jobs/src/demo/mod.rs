@@ -5,23 +5,27 @@
 //! rule of its own about events or money.
 
 // Modules in reading order.
-mod generate; // every record of the month, and what must come out
+mod world; // who there is, and what they use
+mod expected; // what must come out
+mod records; // every record of the month
+mod files; // the records in files
 mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
 use crate::config::Config;
-use crate::show::{Format, Verdict, json_document, printable, printable_lines};
+use crate::show::Steps;
 use crate::verbs;
 use crate::verbs::catalog::Published;
 use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
-use report::{Origin, Outcome, Report};
-use schemas::position::Shard;
+use report::{Origin, Outcome};
+use schemas::shard::Shard;
 use schemas::time::BillingMonth;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+
+pub use report::Report;
 
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
@@ -29,7 +33,6 @@ pub struct DemoOptions {
     pub folder: PathBuf,
     /// Takes the events through Kafka rather than through files.
     pub brokers: Option<String>,
-    pub format: Format,
 }
 
 /// The catalog as people would keep it in git.
@@ -49,25 +52,17 @@ const MONTH: &str = "2025-10";
 
 /// Says that the folder is a demo's.
 const MARK: &str = ".atcost-demo";
-/// What a demo makes in its folder, and removes when it runs again. Nothing else there is touched.
+/// The entries that a demo makes in its folder, and removes when it runs again. Nothing else there
+/// is touched.
 const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
 
-/// Runs the demo and prints its report.
+/// Runs the demo.
 ///
 /// # Errors
 /// When the folder is somebody else's, or a step fails.
-pub async fn run(options: &DemoOptions) -> anyhow::Result<Verdict> {
-    let report = carry_out(options).await?;
-    match options.format {
-        Format::Table => print!("{}", printable_lines(&report.text)),
-        Format::Json => println!("{}", json_document(&report.json)),
-    }
-    Ok(report.verdict)
-}
-
-async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
+pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
     let folder = options.folder.as_path();
-    let mut steps = Steps::new();
+    let mut steps = Steps::begin();
     refuse_what_is_no_demo(folder)?;
     // A broker that does not answer leaves an earlier demo as it is.
     let topic = match &options.brokers {
@@ -79,7 +74,7 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         }
     };
     prepare(folder)?;
-    let config = verbs::init::init(&folder.join("atcost.toml")).await?;
+    let config = verbs::init::init(&folder.join("atcost.toml")).await?.config;
     steps.done(&format!("an empty ledger in {}", folder.display()));
 
     publish(&config, &folder.join("catalog")).await?;
@@ -89,9 +84,9 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
         None => {
             let events = folder.join("events");
             make_folder(&events)?;
-            let expected = generate::write(&events)
+            let expected = files::write(&events)
                 .with_context(|| format!("the events cannot be written to {}", events.display()))?;
-            steps.done(&format!("{} records in {} files", expected.records, generate::FILES.len()));
+            steps.done(&format!("{} records in {} files", expected.records, records::FILES.len()));
             (expected, Input::Files(events.clone()), Origin::Files(events))
         }
         Some((brokers, topic)) => {
@@ -107,14 +102,14 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
 
     let ingested =
         verbs::ingest::ingest(&config, &from, Shard::WHOLE, true, &std::sync::Arc::default()).await?;
-    if ingested.received < expected.records {
+    if ingested.received() < expected.records {
         bail!(
             "{} of {} records are in the ledger: the demo was stopped, or they were lost; run it again",
-            ingested.received,
+            ingested.received(),
             expected.records
         );
     }
-    steps.done(&format!("{} records in the ledger, in {} commits", ingested.received, ingested.commits));
+    steps.done(&format!("{} records in the ledger, in {} commits", ingested.received(), ingested.commits));
 
     let month = BillingMonth::parse(MONTH).expect("MONTH is a month");
     let rated = verbs::rate::rate(&config, month, &Cut::default()).await?;
@@ -123,10 +118,9 @@ async fn carry_out(options: &DemoOptions) -> anyhow::Result<Report> {
     // The verbs resolve paths; people want to see them as they gave them.
     let absolute =
         std::path::absolute(folder).with_context(|| format!("{} cannot be resolved", folder.display()))?;
-    let run_folder = rated
-        .folder
-        .strip_prefix(&absolute)
-        .map_or_else(|_| rated.folder.clone(), |below| folder.join(below));
+    let run_folder = PathBuf::from(rated.folder.to_string());
+    let run_folder =
+        run_folder.strip_prefix(&absolute).map_or(run_folder.clone(), |below| folder.join(below));
     let outcome = Outcome {
         expected: &expected,
         ingested: &ingested,
@@ -185,21 +179,6 @@ async fn publish(config: &Config, folder: &Path) -> anyhow::Result<()> {
             "the demo's own catalog is refused: {}",
             problems.first().map(ToString::to_string).unwrap_or_default()
         ),
-    }
-}
-
-/// Says on stderr what was done and how long it took.
-struct Steps(Instant);
-
-impl Steps {
-    fn new() -> Self {
-        Self(Instant::now())
-    }
-
-    fn done(&mut self, what: &str) {
-        let took = self.0.elapsed();
-        eprintln!("{:>3}.{} s  {}", took.as_secs(), took.subsec_millis() / 100, printable(what));
-        self.0 = Instant::now();
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the demo prints: what came in and where each record went, who bears which cost, and whether
-//! it adds up.
+//! The report of the demo: what came in and where each record went, who bears which cost, and
+//! whether it adds up.
 //!
 //! A function of its arguments. Sums are made anew from the run's lines rather than taken from its
 //! totals, because this is a check.
@@ -7,14 +7,14 @@
 //! Invariant: no line is wider than 100 columns, except the commands at the end, which are one line
 //! each so that they can be pasted.
 
-use super::generate::{Expected, MALFORMED};
-use crate::show::{Align, Verdict, table};
+use super::expected::{Expected, MALFORMED};
+use crate::show::{Align, Answer, Verdict, table};
 use anyhow::Context as _;
 use ingest::pipeline::Summary;
 use rating::allocation::Kind;
 use rating::catalog::{Catalog, Provider};
-use rating::output::Manifest;
-use rating::run::{CostLine, Run, StatementLine};
+use rating::run::{ChargeId, CostLine, Run, StatementLine};
+use rating::tables::Manifest;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::CustomerId;
 use schemas::money::{Currency, Money};
@@ -41,9 +41,23 @@ pub enum Origin {
 }
 
 pub struct Report {
-    pub text: String,
-    pub json: serde_json::Value,
-    pub verdict: Verdict,
+    text: String,
+    json: serde_json::Value,
+    verdict: Verdict,
+}
+
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(self.json.clone())
+    }
+
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.verdict
+    }
 }
 
 /// # Errors
@@ -191,12 +205,12 @@ fn differing_quantities(expected: &Expected, run: &Run) -> anyhow::Result<Vec<St
         .collect())
 }
 
-/// What each SKU counted for each customer, in the meter's unit.
+/// The quantity of each SKU and customer, in the meter's unit.
 fn quantities(run: &Run) -> anyhow::Result<BTreeMap<(String, Option<String>), QuantityTotal>> {
     let mut quantities = BTreeMap::new();
     for line in &run.cost_lines {
-        for charge in &line.shares {
-            let Some(quantity) = charge.metered_quantity else { continue };
+        for charge in &line.charges {
+            let Some(quantity) = charge.metered_quantity() else { continue };
             let key = (line.key.sku.to_string(), charge.customer.as_ref().map(ToString::to_string));
             let sum = quantities.entry(key).or_insert(QuantityTotal::ZERO);
             *sum = sum.checked_add(quantity)?;
@@ -266,7 +280,7 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     let mut cells: BTreeMap<(Bearer, &str), Money> = BTreeMap::new();
     let mut sums: BTreeMap<&str, Money> = BTreeMap::new();
     for line in &run.cost_lines {
-        for statement in &line.statement {
+        for statement in &line.statement_lines {
             let provider = line.key.provider.as_str();
             add(cells.entry((Bearer::of(statement), provider)), statement.money)?;
             add(sums.entry(provider), statement.money)?;
@@ -290,7 +304,7 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     Ok(table(&columns, &rows))
 }
 
-/// Who is charged, or why it is retained.
+/// The customer who is charged, or the reason to retain.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Bearer {
     Charged(CustomerId),
@@ -336,7 +350,7 @@ fn plus(one: Money, other: Money) -> anyhow::Result<Money> {
     Ok(Money { minor_units, ..one })
 }
 
-/// A name, an amount or a blank for each provider, and the sum.
+/// A name, an amount or nothing for each provider, and the sum.
 fn money_row(name: String, cells: Vec<Option<Money>>) -> anyhow::Result<Vec<String>> {
     let mut row = vec![name];
     let mut sum: Option<Money> = None;
@@ -376,11 +390,11 @@ impl<'a> Conservation<'a> {
         for line in run.cost_lines.iter().filter(|line| line.key.provider == provider.id) {
             sums.lines += 1;
             sums.cost = sums.cost.checked_add(line.amount)?;
-            for share in &line.shares {
+            for share in &line.charges {
                 sums.shares = sums.shares.checked_add(share.amount)?;
             }
             sums.settlement = plus(sums.settlement, line.settled)?;
-            for statement in &line.statement {
+            for statement in &line.statement_lines {
                 sums.statement = plus(sums.statement, statement.money)?;
             }
         }
@@ -502,13 +516,17 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
 
 /// The charge with most behind it: for a project that has changed its payer, of a cost line in many
 /// tiers.
-fn charge_to_explain(run: &Run) -> Option<&str> {
+fn charge_to_explain(run: &Run) -> Option<ChargeId> {
     let payers = |line: &CostLine, charge: &rating::run::Charge| {
-        line.shares.iter().filter(|other| charge.subject.is_some() && other.subject == charge.subject).count()
+        line.charges
+            .iter()
+            .filter(|other| charge.subject.is_some() && other.subject == charge.subject)
+            .count()
     };
-    let charges = run.cost_lines.iter().flat_map(|line| line.shares.iter().map(move |charge| (line, charge)));
+    let charges =
+        run.cost_lines.iter().flat_map(|line| line.charges.iter().map(move |charge| (line, charge)));
     let (_, charge) = charges.max_by_key(|(line, charge)| (payers(line, charge), line.steps.len()))?;
-    Some(&charge.id)
+    Some(charge.id)
 }
 
 /// A text as one word of a shell.

@@ -1,5 +1,7 @@
-use super::generate::{self, MALFORMED};
+use super::expected::MALFORMED;
+use super::records::{self, FILES};
 use super::*;
+use crate::show::{Answer as _, Verdict};
 use rating::catalog::{Catalog, CatalogFiles, CustomerKind};
 use schemas::digest::Sha256Digest;
 use schemas::id::Subject;
@@ -17,7 +19,7 @@ fn catalog() -> Catalog {
 fn the_records_are_the_same_bytes_everywhere_and_add_up() {
     let mut digest = Sha256Digest::of(b"");
     let (mut records, mut files) = (0, BTreeSet::new());
-    let expected = generate::records(|record| {
+    let expected = records::records(|record| {
         records += 1;
         files.insert(record.file);
         assert!(!record.bytes.contains(&b'\n') && !record.bytes.is_empty(), "a record is a line");
@@ -34,7 +36,7 @@ fn the_records_are_the_same_bytes_everywhere_and_add_up() {
         "the records have changed; if that was meant, this is their new digest"
     );
 
-    assert_eq!((expected.records, files.len()), (records, generate::FILES.len()));
+    assert_eq!((expected.records, files.len()), (records, FILES.len()));
     assert!(expected.records >= 300_000, "{expected:?}");
     assert_eq!(expected.usage() + expected.rejected_total(), expected.records);
     let kinds: BTreeSet<_> = MALFORMED.iter().map(|(reason, _)| *reason).collect();
@@ -57,7 +59,7 @@ fn the_generator_and_the_catalog_mean_the_same_world() {
         (kinds(CustomerKind::Customer), kinds(CustomerKind::Partner), kinds(CustomerKind::Internal)),
         (4, 1, 1)
     );
-    let expected = generate::records(|_| Ok::<(), ()>(())).expect("the sink does not fail");
+    let expected = records::records(|_| Ok::<(), ()>(())).expect("the sink does not fail");
     let metered: BTreeSet<&str> = catalog
         .providers
         .values()
@@ -95,12 +97,12 @@ fn only_what_a_demo_has_made_is_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_put_in_comes_out_and_the_report_fits_a_terminal() {
     let folder = tempfile::tempdir().expect("the machine has room for a folder");
-    let options = DemoOptions { folder: folder.path().join("demo"), brokers: None, format: Format::Table };
-    let report = carry_out(&options).await.expect("the demo runs");
-    assert_eq!(report.verdict, Verdict::Fine, "{}", report.text);
-    assert_eq!(report.json["agrees"], true);
+    let options = DemoOptions { folder: folder.path().join("demo"), brokers: None };
+    let report = run(&options).await.expect("the demo runs");
+    assert_eq!(report.verdict(), Verdict::Fine, "{}", report.text());
+    assert_eq!(report.json().expect("JSON")["agrees"], true);
     let place = folder.path().display().to_string();
-    for line in report.text.lines().filter(|line| !line.contains(&place)) {
+    for line in report.text().lines().filter(|line| !line.contains(&place)) {
         assert!(line.chars().count() <= 100, "{line}");
     }
 }

@@ -1,9 +1,10 @@
 //! The demo's records in a Kafka topic of their own.
 //!
-//! It talks to a broker without TLS or a password, as one runs on a laptop. What a real
-//! installation says about its brokers belongs into atcost.toml and to `atcost ingest`.
+//! It talks to a broker without TLS or a password, as one runs on a laptop. The settings of a real
+//! installation belong into atcost.toml and to `atcost ingest`.
 
-use super::generate::{self, Expected};
+use super::expected::Expected;
+use super::records;
 use anyhow::{Context as _, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -62,7 +63,7 @@ pub fn produce(brokers: &str, topic: &str) -> anyhow::Result<Expected> {
         config.create_with_context(Deliveries::default()).context("the Kafka producer cannot be made")?;
     let headers = OwnedHeaders::new()
         .insert(Header { key: "content-type", value: Some("application/cloudevents+json; charset=UTF-8") });
-    let expected = generate::records(|record| {
+    let expected = records::records(|record| {
         let mut message =
             BaseRecord::to(topic).key(record.key).payload(record.bytes).headers(headers.clone());
         loop {

@@ -2,10 +2,12 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::show::{Answer, Verdict, plural};
 use anyhow::{Context as _, bail};
 use ledger::journal::{EntryKind, Journal};
 use rating::catalog::{Catalog, CatalogFiles, Problem, Warning, past_price_changes};
 use schemas::digest::Sha256Digest;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// A catalog folder, read and checked.
@@ -24,7 +26,7 @@ pub fn check(folder: &Path) -> anyhow::Result<Checked> {
     Ok(Checked { files, outcome })
 }
 
-/// What publishing did.
+/// The result of publishing.
 pub enum Published {
     New {
         digest: Sha256Digest,
@@ -120,4 +122,84 @@ fn load(body: &[u8], digest: Sha256Digest) -> anyhow::Result<Catalog> {
             )
         }
     }
+}
+
+impl Answer for Checked {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(match &self.outcome {
+            Ok((catalog, warnings)) => {
+                json!({ "ok": true, "digest": catalog.digest.to_string(), "problems": [], "warnings": lines(warnings) })
+            }
+            Err(problems) => refusal(problems),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (catalog, warnings) = match &self.outcome {
+            Ok(fine) => fine,
+            Err(problems) => return refusal_text(problems),
+        };
+        let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
+        let mut text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        text.push_str(&format!(
+            "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
+            catalog.meters.len(),
+            catalog.providers.len(),
+            catalog.customers.len(),
+            catalog.digest.short()
+        ));
+        text
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.outcome.is_ok() { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+}
+
+impl Answer for Published {
+    fn json(&self) -> anyhow::Result<Value> {
+        let entry = |new: bool, digest: &Sha256Digest, entry: i64| json!({ "ok": true, "new": new, "digest": digest.to_string(), "entry": entry });
+        Ok(match self {
+            Self::New { digest, entry: number } => entry(true, digest, *number),
+            Self::Unchanged { digest, entry: number } => entry(false, digest, *number),
+            Self::Refused(problems) => refusal(problems),
+        })
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::New { digest, entry } => {
+                format!("published catalog {} as journal entry {entry}; it is in force\n", digest.short())
+            }
+            Self::Unchanged { digest, entry } => format!(
+                "catalog {} is in force already, since journal entry {entry}; nothing to do\n",
+                digest.short()
+            ),
+            Self::Refused(problems) => refusal_text(problems),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::New { .. } | Self::Unchanged { .. } => Verdict::Fine,
+            Self::Refused(_) => Verdict::Discrepancy,
+        }
+    }
+}
+
+fn refusal(problems: &[Problem]) -> Value {
+    json!({ "ok": false, "problems": lines(problems) })
+}
+
+fn refusal_text(problems: &[Problem]) -> String {
+    let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+    text.push_str(&format!(
+        "refused: {}; nothing was published\n",
+        plural(problems.len() as u64, "problem", "problems")
+    ));
+    text
+}
+
+fn lines(items: &[impl ToString]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }

@@ -2,10 +2,10 @@
 
 use crate::clock;
 use crate::config::Config;
-use crate::show::Busy;
+use crate::show::{Answer, Busy, plural};
 use serde::Serialize;
 
-/// What compacting came to.
+/// The result of a compaction.
 #[derive(Debug, Serialize)]
 pub struct Compaction {
     pub files_before: u64,
@@ -27,4 +27,22 @@ pub async fn compact(config: &Config) -> anyhow::Result<Compaction> {
         rows_copied: done.rows,
         commits: done.commits,
     })
+}
+
+impl Answer for Compaction {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+
+    fn text(&self) -> String {
+        match self.commits {
+            0 => format!("nothing to do: {} of rows\n", plural(self.files_before, "file", "files")),
+            _ => format!(
+                "{} of rows are now {}: {} were copied, and each proved to be what was sealed\n",
+                plural(self.files_before, "file", "files"),
+                self.files_after,
+                plural(self.rows_copied, "row", "rows")
+            ),
+        }
+    }
 }

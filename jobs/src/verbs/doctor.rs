@@ -3,17 +3,17 @@
 
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
-use crate::show::{Align, Busy, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
 use ledger::journal::Journal;
-use ledger::read::{PinnedFiles, Versions};
-use rating::usage::{StreamCounts, Usage};
+use ledger::pinned::{PinnedFiles, Versions};
+use rating::usage::{CountedRows, LedgerCounts, StreamCounts};
 use schemas::position::{Origin, Stream};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// What was found.
+/// The counts of a ledger, and the findings.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ledger: String,
@@ -53,9 +53,9 @@ pub struct PartitionReport {
 
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// What is wrong.
+    /// The discrepancy.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub help: String,
 }
 
@@ -68,7 +68,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     let _busy = Busy::with("recounting the ledger");
     // Rows and positions of one cut, also while somebody ingests.
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-    let usage = Usage::open(&files).await?;
+    let usage = CountedRows::open(&files).await?;
     let counts = usage.counts().await?;
     let catalogs = Journal::open(&config.ledger).await?.entries().len();
     let mut findings = Vec::new();
@@ -84,26 +84,12 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
             help: "the ledger is damaged; restore it from a copy".to_owned(),
         });
     }
-    if counts.conflicts > 0 {
-        findings.push(Finding {
-            what: format!(
-                "{} an id with other content; the first one counts",
-                plural(counts.conflicts, "record repeats", "records repeat")
-            ),
-            help: "ask the producer which one is right; correct a wrong one with a replace event".to_owned(),
-        });
-    }
-    if counts.gaps > 0 {
-        findings.push(Finding {
-            what: format!("{}: records were gone from the source before they were read", plural(counts.gaps, "gap", "gaps")),
-            help: "have the producer send them again with the same ids, or ingest them from files; give the topic a longer retention".to_owned(),
-        });
-    }
+    findings.extend(of_counts(&counts));
     if brokers.is_some() || config.kafka.brokers.is_some() {
         ask_broker(config, brokers, topic, &mut partitions, &mut findings);
     }
     Ok(Report {
-        ledger: config.ledger.display().to_string(),
+        ledger: config.ledger.to_string(),
         version: files.cut.versions.clone(),
         received: counts.received,
         usage: counts.usage,
@@ -119,6 +105,27 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         conflicting: usage.conflicting_ids(20).await?,
         findings,
     })
+}
+
+/// Findings that lie with whoever sends, and not with the ledger.
+fn of_counts(counts: &LedgerCounts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if counts.conflicts > 0 {
+        findings.push(Finding {
+            what: format!(
+                "{} an id with other content; the first one counts",
+                plural(counts.conflicts, "record repeats", "records repeat")
+            ),
+            help: "ask the producer which one is right; correct a wrong one with a replace event".to_owned(),
+        });
+    }
+    if counts.gaps > 0 {
+        findings.push(Finding {
+            what: format!("{}: records were gone from the source before they were read", plural(counts.gaps, "gap", "gaps")),
+            help: "have the producer send them again with the same ids, or ingest them from files; give the topic a longer retention".to_owned(),
+        });
+    }
+    findings
 }
 
 fn stream_of(counts: &StreamCounts) -> Option<Stream> {
@@ -235,87 +242,30 @@ fn ask_broker(
     }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
-        let mut text = String::new();
+    fn text(&self) -> String {
         let total = if self.received == self.usage + self.rejected { "=" } else { "≠" };
-        let lines = [
-            format!(
-                "ledger {} at version {}, {}",
-                printable(&self.ledger),
-                self.version,
-                plural(self.catalogs as u64, "catalog version", "catalog versions")
-            ),
-            format!("received {} {total} usage {} + rejected {}", self.received, self.usage, self.rejected),
-            format!("duplicates {}, conflicts {}, gaps {}", self.duplicates, self.conflicts, self.gaps),
-        ];
-        for line in lines {
-            writeln!(text, "{line}").expect("writing to a string cannot fail");
-        }
-        const SHOWN: usize = 40;
-        let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
-        let rows: Vec<Vec<String>> = self
-            .partitions
-            .iter()
-            .take(SHOWN)
-            .map(|partition| {
-                let name = if partition.stream.starts_with("file/") {
-                    partition.name.clone()
-                } else {
-                    partition.stream.clone()
-                };
-                vec![
-                    name,
-                    partition.received.to_string(),
-                    partition.usage.to_string(),
-                    partition.rejected.to_string(),
-                    number(partition.next),
-                    number(partition.broker_high),
-                ]
-            })
-            .collect();
-        if !rows.is_empty() {
-            let columns = [
-                ("stream", Align::Left),
-                ("received", Align::Right),
-                ("usage", Align::Right),
-                ("rejected", Align::Right),
-                ("next", Align::Right),
-                ("broker", Align::Right),
-            ];
-            write!(text, "\n{}", table(&columns, &rows)).expect("writing to a string cannot fail");
-            if self.partitions.len() > SHOWN {
-                writeln!(text, "  … and {} more; --format json has them all", self.partitions.len() - SHOWN)
-                    .expect("writing to a string cannot fail");
-            }
-        }
-        let pairs = |pairs: Vec<(String, String)>, left: &'static str, right: &'static str, align: Align| {
-            let rows: Vec<Vec<String>> = pairs.into_iter().map(|(a, b)| vec![a, b]).collect();
-            if rows.is_empty() {
-                String::new()
-            } else {
-                format!("\n{}", table(&[(left, Align::Left), (right, align)], &rows))
-            }
-        };
-        text.push_str(&pairs(
-            self.rejected_by_reason
-                .iter()
-                .map(|(reason, count)| (reason.clone(), count.to_string()))
-                .collect(),
-            "rejected because",
-            "records",
-            Align::Right,
-        ));
-        text.push_str(&pairs(
-            self.properties.clone().into_iter().collect(),
-            "table property",
-            "value",
-            Align::Left,
-        ));
+        let mut text = format!(
+            "ledger {} at version {}, {}\nreceived {} {total} usage {} + rejected {}\nduplicates {}, conflicts {}, gaps {}\n",
+            printable(&self.ledger),
+            self.version,
+            plural(self.catalogs as u64, "catalog version", "catalog versions"),
+            self.received,
+            self.usage,
+            self.rejected,
+            self.duplicates,
+            self.conflicts,
+            self.gaps
+        );
+        text.push_str(&streams(&self.partitions));
+        let reasons = self.rejected_by_reason.iter().map(|(reason, count)| (reason, count.to_string()));
+        text.push_str(&pairs(reasons, ("rejected because", Align::Left), ("records", Align::Right)));
+        let properties = self.properties.iter().map(|(name, value)| (name, value.clone()));
+        text.push_str(&pairs(properties, ("table property", Align::Left), ("value", Align::Left)));
         for id in &self.conflicting {
             writeln!(text, "  conflict: {}", printable(id)).expect("writing to a string cannot fail");
         }
@@ -329,4 +279,55 @@ impl Report {
         }
         text
     }
+
+    fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+}
+
+/// The streams that a terminal has room for.
+const SHOWN: usize = 40;
+
+/// A table after an empty line, or nothing.
+fn streams(partitions: &[PartitionReport]) -> String {
+    if partitions.is_empty() {
+        return String::new();
+    }
+    let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let row = |partition: &PartitionReport| {
+        let is_file = partition.stream.starts_with("file/");
+        vec![
+            if is_file { partition.name.clone() } else { partition.stream.clone() },
+            partition.received.to_string(),
+            partition.usage.to_string(),
+            partition.rejected.to_string(),
+            number(partition.next),
+            number(partition.broker_high),
+        ]
+    };
+    let columns = [
+        ("stream", Align::Left),
+        ("received", Align::Right),
+        ("usage", Align::Right),
+        ("rejected", Align::Right),
+        ("next", Align::Right),
+        ("broker", Align::Right),
+    ];
+    let rows: Vec<_> = partitions.iter().take(SHOWN).map(row).collect();
+    let mut text = format!("\n{}", table(&columns, &rows));
+    if partitions.len() > SHOWN {
+        writeln!(text, "  … and {} more; --format json has them all", partitions.len() - SHOWN)
+            .expect("writing to a string cannot fail");
+    }
+    text
+}
+
+/// A table of two columns after an empty line, or nothing.
+fn pairs<'a>(
+    pairs: impl Iterator<Item = (&'a String, String)>,
+    left: (&str, Align),
+    right: (&str, Align),
+) -> String {
+    let rows: Vec<Vec<String>> = pairs.map(|(name, value)| vec![name.clone(), value]).collect();
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(&[left, right], &rows)) }
 }

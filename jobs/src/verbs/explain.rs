@@ -5,16 +5,17 @@ use super::catalog::published;
 use crate::config::Config;
 use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, anyhow, bail};
-use ledger::read::PinnedFiles;
-use rating::allocation::Rule;
+use ledger::Location;
+use ledger::pinned::PinnedFiles;
 use rating::catalog::Catalog;
+use rating::exact;
 use rating::explain::{self, Explanation};
-use rating::output::{Manifest, Workspace, read_manifest};
 use rating::rounding;
-use rating::usage::Usage;
+use rating::run::Pins;
+use rating::tables::{Manifest, Workspace, charge_json, cost_line_json, read_manifest};
+use rating::usage::CountedRows;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 /// What `explain` prints, in both forms.
 pub struct Explained {
@@ -32,9 +33,8 @@ const EVENTS_SHOWN: usize = 5;
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
 pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
     let _busy = Busy::with("rating the run again");
-    let (folder, manifest) = find_run(&config.runs, run, charge_id)?;
-    let pins =
-        manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder.display()))?;
+    let (folder, manifest) = find_run(&config.runs, run, charge_id).await?;
+    let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder))?;
     if pins.run_id() != manifest.run {
         bail!(
             "run {} was made by engine {}; this is {}, which may rate differently. Use that engine, or rate the period again",
@@ -49,27 +49,47 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
         bail!(
             "run {} was made from another ledger than {}; use the configuration it was made with",
             manifest.run,
-            config.ledger.display()
+            config.ledger
         );
     }
-    let usage = Usage::open(&files).await?;
-    let workspace = Workspace::create(&config.runs, &pins, std::process::id())?;
-    let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
-    let (line, charge) = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
-    let explanation = explain::explain(line, charge, &usage, &catalog).await?;
-    Ok(Explained { text: text(&explanation, &manifest, &catalog), json: as_json(&explanation, &manifest) })
+    let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
+    let explained = explain_from(pins, charge_id, &manifest, &catalog, &files, &workspace).await;
+    workspace.close().await?;
+    explained
+}
+
+async fn explain_from(
+    pins: Pins,
+    charge_id: &str,
+    manifest: &Manifest,
+    catalog: &Catalog,
+    files: &PinnedFiles,
+    workspace: &Workspace,
+) -> anyhow::Result<Explained> {
+    let usage = CountedRows::open(files).await?;
+    let run = rating::run::rate(pins, &usage, catalog, &workspace.inputs()).await?;
+    let found = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
+    let explanation = explain::explain(&run, found, &usage, catalog, &workspace.inputs()).await?;
+    Ok(Explained {
+        text: text(&explanation, manifest, catalog),
+        json: as_json(&explanation, manifest, catalog),
+    })
 }
 
 /// The run to look in: the one named, or the newest by ledger version among those that hold the
 /// charge.
-fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(PathBuf, Manifest)> {
-    let mut found: Vec<(PathBuf, Manifest)> = Vec::new();
-    for period in folders(runs, "period=")? {
-        for folder in folders(&period, "run=")? {
-            let manifest = read_manifest(&folder)?;
+async fn find_run(
+    runs: &Location,
+    run: Option<&str>,
+    charge_id: &str,
+) -> anyhow::Result<(Location, Manifest)> {
+    let mut found: Vec<(Location, Manifest)> = Vec::new();
+    for period in folders(runs, "period=").await? {
+        for folder in folders(&period, "run=").await? {
+            let manifest = read_manifest(&folder).await?;
             let wanted = match run {
-                Some(run) => manifest.run.starts_with(run),
-                None => holds_charge(&folder, charge_id)?,
+                Some(run) => manifest.run.begins_with(run),
+                None => holds_charge(&folder, charge_id).await?,
             };
             if wanted {
                 found.push((folder, manifest));
@@ -87,39 +107,27 @@ fn find_run(runs: &Path, run: Option<&str>, charge_id: &str) -> anyhow::Result<(
         );
     }
     found.pop().with_context(|| match run {
-        Some(run) => format!("there is no run {run:?} below {}", runs.display()),
+        Some(run) => format!("there is no run {run:?} below {}", runs),
         None => format!(
             "no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id",
-            runs.display()
+            runs
         ),
     })
 }
 
-fn holds_charge(folder: &Path, charge_id: &str) -> anyhow::Result<bool> {
+async fn holds_charge(folder: &Location, charge_id: &str) -> anyhow::Result<bool> {
     Ok(!charge_id.is_empty()
-        && rating::output::charge_ids(folder)?.iter().any(|id| id.starts_with(charge_id)))
+        && rating::tables::charge_ids(folder).await?.iter().any(|id| id.begins_with(charge_id)))
 }
 
 /// Folders whose names begin with `prefix`, in byte order.
-fn folders(parent: &Path, prefix: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let entries = match std::fs::read_dir(parent) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", parent.display())),
-    };
-    for entry in entries {
-        let path = entry.with_context(|| format!("{} cannot be read", parent.display()))?.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+async fn folders(parent: &Location, prefix: &str) -> anyhow::Result<Vec<Location>> {
+    let folders = parent.list().await?.folders;
+    Ok(folders.iter().filter(|name| name.starts_with(prefix)).map(|name| parent.join(name)).collect())
 }
 
 fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> String {
-    let Explanation { line, charge, sku, events, events_total } = explanation;
+    let Explanation { line, charge, sku, meter, events, events_total } = explanation;
     let provider = &line.key.provider;
     let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
     let quantity = match line.unit.as_deref() {
@@ -159,8 +167,8 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(format!("  price in force since {}, {}", line.key.price_from, line.model));
     for step in &line.steps {
         let span = match (&step.from, &step.to) {
-            (Some(from), Some(to)) => format!(" ({} to {})", rounding::display(from), rounding::display(to)),
-            (Some(from), None) => format!(" (above {})", rounding::display(from)),
+            (Some(from), Some(to)) => format!(" ({} to {})", exact::display(from), exact::display(to)),
+            (Some(from), None) => format!(" (above {})", exact::display(from)),
             (None, _) => String::new(),
         };
         say(format!(
@@ -178,35 +186,9 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())
     ));
     say(String::new());
-    let key = match (&line.rule, &charge.metered_quantity) {
-        (Rule::Proportional | Rule::Direct, Some(metered)) => {
-            let metered_unit = sku
-                .metered
-                .as_ref()
-                .and_then(|metered| catalog.meters.get(&metered.meter))
-                .map_or("", |meter| meter.unit.as_str());
-            let total = total_metered(explanation);
-            format!("{metered} of {total} {metered_unit}")
-        }
-        (Rule::Even { .. }, _) => format!("1 of {} customers", line.shares.len()),
-        (Rule::Fixed { shares }, _) => {
-            let own = charge
-                .customer
-                .as_ref()
-                .and_then(|customer| shares.get(customer))
-                .map_or_else(String::new, ToString::to_string);
-            format!(
-                "{own} of the weights {}",
-                shares
-                    .iter()
-                    .map(|(customer, share)| format!("{customer} {share}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            )
-        }
-        (Rule::Proportional | Rule::Direct, None) => "nothing".to_owned(),
-    };
-    say(format!("allocation {}: {key}", line.rule.as_str()));
+    let meter_unit = meter.map_or("", |meter| meter.unit.as_str());
+    let because = charge.because.words(meter_unit);
+    say(format!("allocation {}: {because}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
     match &sku.metered {
@@ -247,41 +229,27 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
 }
 
 /// An exact number; one that decimals cannot say is a fraction, with its beginning in decimals.
-fn number(value: &rounding::Exact) -> String {
-    let exact = rounding::display(value);
+fn number(value: &exact::Exact) -> String {
+    let exact = exact::display(value);
     match rounding::amount(value) {
         Ok(rounded) if exact.contains('/') => format!("{exact} (≈ {rounded})"),
         Ok(_) | Err(_) => exact,
     }
 }
 
-/// Σ of the allocation keys of the line, in the meter's unit.
-fn total_metered(explanation: &Explanation<'_>) -> String {
-    let mut total = schemas::decimal::QuantityTotal::ZERO;
-    for share in &explanation.line.shares {
-        let Ok(sum) =
-            total.checked_add(share.metered_quantity.unwrap_or(schemas::decimal::QuantityTotal::ZERO))
-        else {
-            return "a total too large to print".to_owned();
-        };
-        total = sum;
-    }
-    total.to_string()
-}
-
-fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Value {
-    let Explanation { line, charge, sku, events, events_total } = explanation;
+fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> serde_json::Value {
+    let Explanation { line, charge, events, events_total, .. } = explanation;
     let steps: Vec<_> = line
         .steps
         .iter()
         .map(|step| {
             json!({
                 "label": step.label,
-                "from": step.from.as_ref().map(rounding::display),
-                "to": step.to.as_ref().map(rounding::display),
-                "quantity": rounding::display(&step.quantity),
+                "from": step.from.as_ref().map(exact::display),
+                "to": step.to.as_ref().map(exact::display),
+                "quantity": exact::display(&step.quantity),
                 "unit_price": step.unit_price.to_string(),
-                "amount": rounding::display(&step.amount),
+                "amount": exact::display(&step.amount),
             })
         })
         .collect();
@@ -295,38 +263,19 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest) -> serde_json::Va
             })
         })
         .collect();
-    json!({
-        "charge_id": charge.id,
-        "customer": charge.customer.as_ref().map(ToString::to_string),
-        "subject": charge.subject.as_ref().map(ToString::to_string),
-        "kind": charge.kind.as_str(),
-        "retained_reason": charge.kind.retained_reason().map(|reason| reason.as_str()),
-        "amount": charge.amount.to_string(),
-        "quantity": charge.quantity.map(|quantity| quantity.to_string()),
-        "metered_quantity": charge.metered_quantity.map(|quantity| quantity.to_string()),
-        "rule": line.rule.as_str(),
-        "run": manifest.run,
-        "period": manifest.period,
-        "ledger_version": manifest.ledger_version,
-        "catalog": manifest.catalog,
-        "cost_line": {
-            "cost_line_id": line.id,
-            "provider": line.key.provider.to_string(),
-            "billing_account": line.key.billing_account.to_string(),
-            "sub_account": line.key.sub_account.as_ref().map(ToString::to_string),
-            "sku": line.key.sku.to_string(),
-            "sku_name": sku.name,
-            "charge_period_start": line.key.charge_period.start().to_string(),
-            "charge_period_end": line.key.charge_period.end().to_string(),
-            "price_from": line.key.price_from.to_string(),
-            "price_model": line.model,
-            "currency": line.currency.to_string(),
-            "quantity": line.quantity.to_string(),
-            "unit": line.unit,
-            "amount": line.amount.to_string(),
-            "settled": line.settled.to_amount().map(|amount| amount.to_string()),
-            "steps": steps,
-        },
-        "events": { "count": events.len(), "total": events_total.to_string(), "first": first },
-    })
+    let mut cost_line = cost_line_json(line, catalog);
+    cost_line.insert("steps".to_owned(), steps.into());
+    let mut json = charge_json(line, charge);
+    json.extend([
+        ("run".to_owned(), json!(manifest.run)),
+        ("period".to_owned(), json!(manifest.period)),
+        ("ledger_version".to_owned(), json!(manifest.ledger_version)),
+        ("catalog".to_owned(), json!(manifest.catalog)),
+        ("cost_line".to_owned(), cost_line.into()),
+        (
+            "events".to_owned(),
+            json!({ "count": events.len(), "total": events_total.to_string(), "first": first }),
+        ),
+    ]);
+    json.into()
 }

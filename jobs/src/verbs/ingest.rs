@@ -3,22 +3,26 @@
 use crate::clock;
 use crate::config::Config;
 use crate::log::Alarms;
-use crate::metrics::listen;
-use anyhow::Context as _;
+use crate::serve::listen;
+use crate::show::{Align, Answer, Busy, plural, table};
+use anyhow::{Context as _, bail};
+use derived::classifier::Classifier;
 use ingest::IngestError;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
 use ingest::kafka::KafkaSource;
 use ingest::metrics::Metrics;
 use ingest::pipeline::{self, Progress, Settings, Summary};
-use ingest::registry::{Registry, SchemaLookup, SchemaTable};
-use ingest::source::{Source, Stop};
+use ingest::schema::registry::{Registry, SchemaLookup, SchemaTable};
+use ingest::source::Source;
+use ingest::stop::Stop;
 use ledger::watch::Watch;
-use ledger::{ErrorKind, Ledger};
-use schemas::position::Shard;
+use ledger::{ErrorKind, ShardWriter};
+use schemas::outcome::Tally;
+use schemas::shard::Shard;
+use serde_json::{Map, Value, json};
 use std::fmt;
-use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +31,29 @@ use std::time::{Duration, Instant};
 pub enum Input {
     Files(PathBuf),
     Kafka { brokers: Option<String>, topic: Option<String> },
+}
+
+impl Input {
+    /// The one that the command line or the configuration says.
+    ///
+    /// # Errors
+    /// When neither says any.
+    pub fn given(
+        files: Option<&Path>,
+        brokers: Option<&str>,
+        topic: Option<&str>,
+        config: &Config,
+        config_path: &Path,
+    ) -> anyhow::Result<Self> {
+        match files {
+            Some(path) => Ok(Self::Files(path.to_owned())),
+            None if brokers.is_none() && config.kafka.brokers.is_none() => bail!(
+                "nothing to read: give --files PATH, or --brokers HOST:PORT and --topic TOPIC, or set kafka.brokers in {}",
+                config_path.display()
+            ),
+            None => Ok(Self::Kafka { brokers: brokers.map(str::to_owned), topic: topic.map(str::to_owned) }),
+        }
+    }
 }
 
 impl fmt::Display for Input {
@@ -55,9 +82,9 @@ pub async fn ingest(
     let listening = config.metrics.as_deref().map(listen).transpose()?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let mut ledger = Ledger::open_shard(&config.ledger, shard).await?;
+    let mut ledger = ShardWriter::open_shard(&config.ledger, shard).await?;
     if config.classify {
-        ledger.classify().await?;
+        ledger.classify_with(Box::new(Classifier::default())).await?;
     }
     let mut source: Box<dyn Source> = match from {
         Input::Files(path) => Box::new(FilesSource::new(path)?.sharded(shard)),
@@ -66,10 +93,6 @@ pub async fn ingest(
         ),
     };
     let mut decoder = decoder(config)?;
-    let rediscover_every = match from {
-        Input::Files(_) => Duration::from_secs(3),
-        Input::Kafka { .. } => Duration::from_secs(60),
-    };
     let metrics = Arc::new(Metrics::default());
     let _endpoint = listening
         .map(|listening| {
@@ -81,9 +104,9 @@ pub async fn ingest(
             )
         })
         .transpose()?;
-    let settings = Settings { policy: config.policy, until_caught_up, rediscover_every, metrics };
-    tracing::info!(event = "ingest.started", ledger = %config.ledger.display(), %shard, version = ledger.version(), "reading {from}");
-    let mut line = ProgressLine::new();
+    let settings = Settings { policy: config.policy, until_caught_up, metrics };
+    tracing::info!(event = "ingest.started", ledger = %config.ledger, %shard, version = ledger.version(), "reading {from}");
+    let (busy, begun) = (Busy::with("reading"), Instant::now());
     let summary = pipeline::run(
         &mut *source,
         &mut decoder,
@@ -91,10 +114,10 @@ pub async fn ingest(
         &settings,
         &stop,
         clock::now,
-        &mut |progress| line.show(progress),
+        &mut |progress| busy.say(|| how_far(progress, begun.elapsed())),
     )
     .await;
-    line.finish();
+    drop(busy);
     tell_end(&summary);
     Ok(summary?)
 }
@@ -102,10 +125,11 @@ pub async fn ingest(
 fn tell_end(summary: &Result<Summary, IngestError>) {
     match summary {
         Ok(summary) => {
-            let Summary { received, usage, rejected, gaps, commits, .. } = summary;
+            let Tally { usage, rejected, gaps } = summary.tally;
+            let commits = summary.commits;
             tracing::info!(
                 event = "ingest.stopped",
-                received,
+                received = summary.received(),
                 usage,
                 rejected,
                 gaps,
@@ -121,6 +145,54 @@ fn tell_end(summary: &Result<Summary, IngestError>) {
         }
         // Told by whoever called, like any other error.
         Err(_) => {}
+    }
+}
+
+impl Answer for Summary {
+    fn json(&self) -> anyhow::Result<Value> {
+        let reasons: Map<String, Value> = self
+            .rejected_by_reason
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), json!(count)))
+            .collect();
+        Ok(json!({
+            "received": self.received(), "usage": self.tally.usage,
+            "rejected": self.tally.rejected, "gaps": self.tally.gaps,
+            "rejected_by_reason": reasons,
+            "duplicates": self.repeats.map(|repeats| repeats.duplicates), "conflicts": self.repeats.map(|repeats| repeats.conflicts),
+            "commits": self.commits, "ledger_version": self.version,
+        }))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "received {} = usage {} + rejected {}, in {}\n",
+            self.received(),
+            self.tally.usage,
+            self.tally.rejected,
+            plural(self.commits, "commit", "commits")
+        );
+        let rows: Vec<Vec<String>> = self
+            .rejected_by_reason
+            .iter()
+            .map(|(reason, count)| vec![reason.to_string(), count.to_string()])
+            .collect();
+        if !rows.is_empty() {
+            text.push_str(&table(&[("rejected because", Align::Left), ("records", Align::Right)], &rows));
+        }
+        if let Some(repeats) = self.repeats {
+            text.push_str(&format!(
+                "duplicates {}, conflicts {} with ids of this shard\n",
+                repeats.duplicates, repeats.conflicts
+            ));
+        }
+        if self.tally.gaps > 0 {
+            text.push_str(&format!(
+                "! {}: records were gone before they could be read; `atcost doctor` says where\n",
+                plural(self.tally.gaps, "gap", "gaps")
+            ));
+        }
+        text
     }
 }
 
@@ -151,42 +223,14 @@ fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line on stderr that says how it goes: rewritten in place on a terminal, a new one every few
-/// seconds elsewhere.
-struct ProgressLine {
-    terminal: bool,
-    started: Instant,
-    shown: Option<Instant>,
-}
-
-impl ProgressLine {
-    fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), started: Instant::now(), shown: None }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let every = if self.terminal { Duration::from_millis(250) } else { Duration::from_secs(5) };
-        let since = self.shown.unwrap_or(self.started);
-        if since.elapsed() < every {
-            return;
-        }
-        self.shown = Some(Instant::now());
-        let seconds = self.started.elapsed().as_millis().max(1);
-        let rate = u128::from(progress.received) * 1000 / seconds;
-        let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-        let line = format!(
-            "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
-            progress.received, progress.rejected, progress.gaps
-        );
-        let mut stderr = std::io::stderr().lock();
-        // A progress line that cannot be shown is no reason to stop.
-        let _ = if self.terminal { write!(stderr, "\r\x1b[K{line}") } else { writeln!(stderr, "{line}") };
-        let _ = stderr.flush();
-    }
-
-    fn finish(&self) {
-        if self.terminal && self.shown.is_some() {
-            eprintln!();
-        }
-    }
+/// Tells how it goes, `since` ingest began.
+fn how_far(progress: &Progress, since: Duration) -> String {
+    let rate = u128::from(progress.received()) * 1000 / since.as_millis().max(1);
+    let lag = progress.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+    format!(
+        "{} received, {rate}/s, lag {lag}, {} rejected, {} gaps",
+        progress.received(),
+        progress.tally.rejected,
+        progress.tally.gaps
+    )
 }

@@ -1,5 +1,8 @@
-//! One file per verb. Each does its work and gives a value; what is printed is made from that
-//! value.
+//! One file per verb: its work, which gives a value, and the words for that value.
+//!
+//! No verb prints; `show` does, in one place.
+
+use crate::show::Answer;
 
 pub mod catalog; // check and publish
 pub mod compact; // few files out of many
@@ -11,3 +14,13 @@ pub mod rate; // a month's charges
 pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
 pub mod verify; // everything recomputed from storage
+
+impl Answer for explain::Explained {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(self.json.clone())
+    }
+
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+}

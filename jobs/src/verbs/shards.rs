@@ -2,8 +2,9 @@
 
 use crate::clock;
 use crate::config::Config;
-use ledger::read::PinnedFiles;
-use ledger::shard::{Divided, divide_ledger};
+use crate::show::{Answer, plural};
+use ledger::division::{Divided, divide_ledger};
+use ledger::pinned::PinnedFiles;
 use serde::Serialize;
 
 /// How a ledger is divided.
@@ -34,4 +35,28 @@ pub async fn shards(config: &Config, shards: Option<u32>) -> anyhow::Result<Divi
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
     let layout = files.layout;
     Ok(Division { shards: layout.shards, epoch: layout.epoch, tables: files.cut.versions.0.len(), changed })
+}
+
+impl Answer for Division {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
+    }
+
+    fn text(&self) -> String {
+        let Self { shards, tables, changed, .. } = *self;
+        let now = if changed { "now " } else { "" };
+        let mut text =
+            format!("the ledger is {now}divided into {}\n", plural(u64::from(shards), "shard", "shards"));
+        if tables > shards as usize {
+            text.push_str(&format!(
+                "{tables} tables hold its rows: those of former divisions are read, and no longer written\n"
+            ));
+        }
+        if shards > 1 {
+            text.push_str(&format!(
+                "run `atcost ingest --shard 1/{shards}` to `--shard {shards}/{shards}`, one process each\n"
+            ));
+        }
+        text
+    }
 }

@@ -1,22 +1,24 @@
 //! `atcost sign` and `atcost signer new-key`: heads that the operator can be held to.
 
-use super::verify::{Found, Telling, log_name};
+use super::verify::{Found, how_far, log_name};
 use crate::config::Config;
-use crate::show::{Align, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
 use anyhow::Context as _;
-use ledger::head::{SignerKey, VerifierKey};
-use ledger::signer::{SignedLog, Signer};
-use ledger::{ErrorKind, LedgerError};
+use ledger::sign::key::SignerKey;
+use ledger::sign::signer::{SignedLog, Signer};
+use ledger::{ErrorKind, LedgerError, Location};
+use proof::head::VerifierKey;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What was signed.
+/// The logs that were signed, or why not.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What the heads are checked with.
+    /// The key that heads are checked with.
     pub verifier: String,
     pub logs: Vec<Log>,
 }
@@ -31,12 +33,19 @@ pub struct Log {
     pub findings: Vec<Found>,
 }
 
+/// A signer's key that was made.
+pub struct NewKey {
+    pub verifier: VerifierKey,
+    pub file: PathBuf,
+}
+
 /// Makes a signer's key.
 ///
 /// # Errors
 /// When the name cannot be one, or the file exists or cannot be written.
-pub fn new_key(name: &str, path: &Path) -> anyhow::Result<VerifierKey> {
-    Ok(SignerKey::create(path, name)?)
+pub async fn new_key(name: &str, path: &Path) -> anyhow::Result<NewKey> {
+    let verifier = SignerKey::create(&Location::on_disk(path)?, name).await?;
+    Ok(NewKey { verifier, file: path.to_owned() })
 }
 
 /// Signs every log that has grown, once.
@@ -44,7 +53,7 @@ pub fn new_key(name: &str, path: &Path) -> anyhow::Result<VerifierKey> {
 /// # Errors
 /// When there is no key, or the state is missing or damaged.
 pub async fn sign(config: &Config, first: bool) -> anyhow::Result<Report> {
-    let signer = open(config)?;
+    let signer = open(config).await?;
     Ok(report(&signer, once(config, &signer, first).await?))
 }
 
@@ -57,9 +66,9 @@ pub async fn follow(
     config: &Config,
     first: bool,
     every: Duration,
-    shown: &mut dyn FnMut(&Report),
+    shown: &mut dyn FnMut(&Report) -> anyhow::Result<()>,
 ) -> anyhow::Result<Verdict> {
-    let signer = open(config)?;
+    let signer = open(config).await?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be watched")?;
     loop {
@@ -67,7 +76,7 @@ pub async fn follow(
             Ok(logs) => {
                 let report = report(&signer, logs);
                 if report.logs.iter().any(|log| log.signed > log.before || !log.findings.is_empty()) {
-                    shown(&report);
+                    shown(&report)?;
                 }
                 if report.verdict() == Verdict::Discrepancy {
                     return Ok(Verdict::Discrepancy);
@@ -86,17 +95,17 @@ pub async fn follow(
     }
 }
 
-fn open(config: &Config) -> anyhow::Result<Signer> {
+async fn open(config: &Config) -> anyhow::Result<Signer> {
     let settings = config
         .signer
         .as_ref()
         .context("there is no [signer] in the configuration: say where its key and its state are")?;
-    Ok(Signer::open(&settings.key, &settings.state)?)
+    Ok(Signer::open(&settings.key, &settings.state).await?)
 }
 
 async fn once(config: &Config, signer: &Signer, first: bool) -> Result<Vec<SignedLog>, LedgerError> {
-    let mut telling = Telling::new();
-    signer.sign(&config.ledger, first, &mut |progress| telling.tell(progress)).await
+    let busy = Busy::with("recomputing what is new");
+    signer.sign(&config.ledger, first, &mut |progress| busy.say(|| how_far(progress))).await
 }
 
 fn report(signer: &Signer, logs: Vec<SignedLog>) -> Report {
@@ -109,12 +118,12 @@ fn report(signer: &Signer, logs: Vec<SignedLog>) -> Report {
     Report { verifier: signer.key().verifier().to_string(), logs: logs.collect() }
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.logs.iter().all(|log| log.findings.is_empty()) { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .logs
             .iter()
@@ -134,5 +143,23 @@ impl Report {
         };
         writeln!(text, "{last}").expect("writing to a string cannot fail");
         text
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.logs.iter().all(|log| log.findings.is_empty()) { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+}
+
+impl Answer for NewKey {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(json!({ "key": self.file, "verifier": self.verifier.to_string() }))
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "wrote {}; keep it secret\nits signatures are checked with {}\n",
+            self.file.display(),
+            self.verifier
+        )
     }
 }

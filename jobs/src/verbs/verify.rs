@@ -1,23 +1,22 @@
 //! `atcost verify ledger`: everything recomputed from storage, and what does not agree.
 
 use crate::config::Config;
-use crate::show::{Align, Verdict, plural, printable, table};
-use ledger::head::{SignerKey, VerifierKey};
-use ledger::record::JOURNAL;
-use ledger::verify::{Finding, Progress, Signed, Verified};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
+use ledger::audit::verify::{Finding, Progress, Signed, Verified};
+use ledger::sign::key::SignerKey;
+use proof::head::VerifierKey;
+use proof::record::JOURNAL;
 use schemas::digest::Sha256Digest;
 use serde::Serialize;
 use std::fmt;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, Instant};
 
-/// What was recomputed, and what was found.
+/// Everything that was recomputed, and the findings.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub ledger: String,
     pub logs: Vec<Log>,
-    /// What the signatures were checked with.
+    /// The key that signatures were checked with.
     pub verifier: Option<String>,
     pub findings: Vec<Found>,
 }
@@ -44,7 +43,7 @@ pub struct Found {
 
 impl From<Finding> for Found {
     fn from(finding: Finding) -> Self {
-        Self { file: finding.file.display().to_string(), commit: finding.commit, what: finding.what }
+        Self { file: finding.file, commit: finding.commit, what: finding.what }
     }
 }
 
@@ -74,13 +73,16 @@ pub(super) fn log_name(shard: u32) -> String {
 pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report> {
     let key: Option<VerifierKey> = match (key, &config.signer) {
         (Some(key), _) => Some(key.parse()?),
-        (None, Some(signer)) if signer.key.exists() => Some(SignerKey::read(&signer.key)?.verifier().clone()),
+        (None, Some(signer)) if signer.key.exists().await? => {
+            Some(SignerKey::read(&signer.key).await?.verifier().clone())
+        }
         (None, _) => None,
     };
-    let mut telling = Telling::new();
-    let report =
-        ledger::verify::verify(&config.ledger, key.as_ref(), &mut |progress| telling.tell(progress)).await?;
-    drop(telling);
+    let report = {
+        let busy = Busy::with("recomputing the ledger");
+        let mut tell = |progress| busy.say(|| how_far(progress));
+        ledger::audit::verify::verify(&config.ledger, key.as_ref(), &mut tell).await?
+    };
     let mut findings: Vec<Found> = report.findings.into_iter().map(Found::from).collect();
     let mut logs = Vec::new();
     for Verified { shard, commits, rows, files, root, signed, findings: of_log } in report.logs {
@@ -95,20 +97,15 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
             signature_checked: signed.is_some_and(|signed| signed.checked),
         });
     }
-    Ok(Report {
-        ledger: config.ledger.display().to_string(),
-        logs,
-        verifier: key.map(|key| key.to_string()),
-        findings,
-    })
+    Ok(Report { ledger: config.ledger.to_string(), logs, verifier: key.map(|key| key.to_string()), findings })
 }
 
-impl Report {
-    pub fn verdict(&self) -> Verdict {
-        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+impl Answer for Report {
+    fn json(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
-    pub fn text(&self) -> String {
+    fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .logs
             .iter()
@@ -151,51 +148,13 @@ impl Report {
         writeln!(text, "{verdict}").expect("writing to a string cannot fail");
         text
     }
-}
 
-/// One line on stderr that says how far a long run is: rewritten in place on a terminal, a new one
-/// every ten seconds elsewhere.
-pub(super) struct Telling {
-    terminal: bool,
-    next: Instant,
-    shown: bool,
-}
-
-impl Telling {
-    pub(super) fn new() -> Self {
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            next: Instant::now() + Duration::from_secs(2),
-            shown: false,
-        }
-    }
-
-    pub(super) fn tell(&mut self, progress: Progress) {
-        if Instant::now() < self.next {
-            return;
-        }
-        let every = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
-        self.next = Instant::now() + every;
-        self.shown = true;
-        let line = format!(
-            "recomputing {}: commit {} of {}",
-            log_name(progress.shard),
-            progress.commit,
-            progress.commits
-        );
-        // A progress line that cannot be shown is no reason to stop.
-        let _ = if self.terminal {
-            write!(std::io::stderr(), "\r\x1b[K{line}")
-        } else {
-            writeln!(std::io::stderr(), "{line}")
-        };
+    fn verdict(&self) -> Verdict {
+        if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
     }
 }
 
-impl Drop for Telling {
-    fn drop(&mut self) {
-        if self.terminal && self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
+/// Tells how far a long run is.
+pub(super) fn how_far(progress: Progress) -> String {
+    format!("recomputing {}: commit {} of {}", log_name(progress.shard), progress.commit, progress.commits)
 }

@@ -9,28 +9,23 @@
 //! lies in the advance of its stream, offsets only grow, and the counts add up. A batch that breaks
 //! this is a programming error and stops the process.
 
-use super::words::{Words, once_each, same};
-use super::{COLUMNS, HEADER_BYTES, Kind, OutcomeRef, header, stream_digest};
-use crate::lanes;
+use super::columns::COLUMNS;
+use super::dictionary::{DictionaryBuilder, once_each, same};
 use arrow::array::{
     Array as _, ArrayBuilder as _, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, Int32Array,
     Int64Array, PrimitiveArray, RecordBatch, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
+use proof::lanes;
+use proof::row::{RowHeader, header, stream_digest};
+use schemas::canonical::Pair;
 use schemas::digest::Sha256Digest;
-use schemas::event::{EventRef, MapRef, Pair};
+use schemas::event::{EventRef, MapRef};
+use schemas::outcome::{Kind, OutcomeRef, Tally};
 use schemas::position::{Advance, NextOffset, Offset, Stream};
 use schemas::time::Instant;
 use std::sync::Arc;
-
-/// How many rows of each kind a batch has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub usage: u64,
-    pub rejected: u64,
-    pub gaps: u64,
-}
 
 /// A stream of a batch under construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +45,8 @@ struct StreamState {
 #[derive(Default)]
 pub struct BatchBuilder {
     streams: Vec<StreamState>,
-    counts: Counts,
-    headers: Vec<[u8; HEADER_BYTES]>,
+    counts: Tally,
+    headers: Vec<RowHeader>,
     /// Of the rows from `content_digests.len()` on, what the digests are taken of, one after the
     /// other, and where each ends.
     contents: Vec<u8>,
@@ -68,7 +63,7 @@ const HASHED_TOGETHER: usize = 256 << 10;
 pub struct BuiltRows {
     pub rows: RecordBatch,
     /// Of each row, its bytes but for the digest of its content.
-    pub headers: Vec<[u8; HEADER_BYTES]>,
+    pub headers: Vec<RowHeader>,
     /// Joined: the very memory of the column in `rows`, where all rows are usage.
     content_digests: Buffer,
 }
@@ -88,24 +83,24 @@ struct Columns {
     offset: Vec<i64>,
     produced_at: Sparse<i64>,
     received_at: Vec<i64>,
-    source: Words,
+    source: DictionaryBuilder,
     id: StringBuilder,
-    meter: Words,
-    subject: Words,
+    meter: DictionaryBuilder,
+    subject: DictionaryBuilder,
     time: Sparse<i64>,
     value: Sparse<i128>,
     dimensions: Maps,
-    provider: Words,
-    location: Words,
+    provider: DictionaryBuilder,
+    location: DictionaryBuilder,
     resource: Maps,
-    producer_id: Words,
+    producer_id: DictionaryBuilder,
     producer_epoch: Sparse<i64>,
     producer_seq: Sparse<i64>,
-    correction_action: Words,
-    correction_source: Words,
+    correction_action: DictionaryBuilder,
+    correction_source: DictionaryBuilder,
     correction_id: StringBuilder,
     correction_reason: StringBuilder,
-    reason: Words,
+    reason: DictionaryBuilder,
     detail: StringBuilder,
     raw_key: BinaryBuilder,
     raw_headers: BinaryBuilder,
@@ -220,6 +215,7 @@ impl BatchBuilder {
             self.hash_contents();
         }
 
+        self.counts.count(kind);
         let columns = &mut self.columns;
         let row = columns.kinds.len();
         columns.kinds.push(kind);
@@ -231,11 +227,9 @@ impl BatchBuilder {
         }
         match outcome {
             OutcomeRef::Usage(event) => {
-                self.counts.usage += 1;
                 columns.usage(row, event);
             }
             OutcomeRef::Rejected { reason, detail, key, headers, value } => {
-                self.counts.rejected += 1;
                 columns.reason.set(row, reason.as_str().as_bytes());
                 set_text(&mut columns.detail, row, detail);
                 for (column, part) in [
@@ -250,7 +244,6 @@ impl BatchBuilder {
                 }
             }
             OutcomeRef::Gap { until, detail } => {
-                self.counts.gaps += 1;
                 set_text(&mut columns.detail, row, detail);
                 columns.gap_until.set(row, until.0);
             }
@@ -266,7 +259,7 @@ impl BatchBuilder {
         self.rows() == 0 && self.streams.iter().all(|state| state.advance.is_none())
     }
 
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Tally {
         self.counts
     }
 
@@ -276,7 +269,7 @@ impl BatchBuilder {
     }
 
     /// Of each row, its bytes but for the digest of its content.
-    pub fn headers(&self) -> &[[u8; HEADER_BYTES]] {
+    pub fn headers(&self) -> &[RowHeader] {
         &self.headers
     }
 
@@ -310,8 +303,7 @@ impl BatchBuilder {
     /// dictionaries here and plain text in a file.
     pub fn into_rows(mut self, version: i64) -> BuiltRows {
         let rows = self.rows();
-        let Counts { usage, rejected, gaps } = self.counts;
-        assert_eq!(rows as u64, usage + rejected + gaps, "received = usage + rejected + gaps");
+        assert_eq!(rows as u64, self.counts.rows(), "received = usage + rejected + gaps");
         assert_eq!(rows, self.content_digests().len(), "every row has a content");
         let content_digests = Buffer::from_vec(self.content_digests.into_flattened());
         let Columns { kinds, streams, .. } = &self.columns;
@@ -342,7 +334,7 @@ impl BatchBuilder {
             column.append_nulls(rows - column.len());
             Arc::new(column.finish())
         };
-        let words = |column: Words| column.into_column(rows, None);
+        let words = |column: DictionaryBuilder| column.into_column(rows, None);
         let value = self
             .columns
             .value
@@ -535,7 +527,7 @@ impl<T: ArrowNativeType> Sparse<T> {
 /// A column of maps, which are known by their canonical bytes and rendered as JSON once each.
 #[derive(Default)]
 struct Maps {
-    words: Words,
+    words: DictionaryBuilder,
     json: StringBuilder,
 }
 

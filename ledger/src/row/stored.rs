@@ -3,11 +3,14 @@
 //! Strict: whatever the builder would not have written is an error that names the row and the
 //! column. Names are not judged again; that is what they were hashed for.
 
-use super::{COLUMNS, Kind, OutcomeRef, RowRef};
+use super::columns::COLUMNS;
 use arrow::array::{Array, AsArray as _, BinaryArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use proof::row::RowRef;
+use schemas::canonical::{Pair, push_map};
 use schemas::decimal::Quantity;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, Pair, ProducerRef, push_map};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, ProducerRef};
+use schemas::outcome::{Kind, OutcomeRef};
 use schemas::position::Offset;
 use schemas::rejection::Reason;
 use schemas::time::Instant;
@@ -188,19 +191,10 @@ impl<'a> StoredRows<'a> {
     /// A value in a column of another kind of row would be in no hash, so that nobody would see it
     /// changed.
     fn refuse_foreign(&self, kind: Kind, row: usize) -> Result<(), RowError> {
-        let foreign = |name: &str| match kind {
-            Kind::Usage => {
-                matches!(name, "reason" | "detail" | "raw_key" | "raw_headers" | "raw_value" | "gap_until")
-            }
-            Kind::Rejected => is_of_usage(name) || name == "gap_until",
-            Kind::Gap => {
-                is_of_usage(name) || matches!(name, "reason" | "raw_key" | "raw_headers" | "raw_value")
-            }
-        };
         match COLUMNS
             .iter()
             .zip(&self.columns)
-            .find(|(column, array)| array.is_valid(row) && foreign(column.name))
+            .find(|(column, array)| array.is_valid(row) && !column.of.contains(&kind))
         {
             None => Ok(()),
             Some((column, _)) => Err(wrong(
@@ -311,28 +305,4 @@ impl<'a> Visitor<'a> for PairsInto<'_, 'a> {
         }
         Ok(())
     }
-}
-
-fn is_of_usage(name: &str) -> bool {
-    matches!(
-        name,
-        "source"
-            | "id"
-            | "type"
-            | "subject"
-            | "time"
-            | "value"
-            | "dimensions"
-            | "provider"
-            | "location"
-            | "resource"
-            | "producer_id"
-            | "producer_epoch"
-            | "producer_seq"
-            | "correction_action"
-            | "correction_source"
-            | "correction_id"
-            | "correction_reason"
-            | "content_digest"
-    )
 }

@@ -1,13 +1,16 @@
-//! What was published for the past stays: a price that has been in force is not changed afterwards.
+//! The published past stays: a price that has been in force is not changed afterwards.
 //!
-//! Only the part before `now` is compared. What begins later, or where nothing was priced, is free
-//! to change; the clock is the caller's.
+//! Only the part before `now` is compared. Whatever begins later, or where nothing was priced, is
+//! free to change; the clock is the caller's.
+//!
+//! Invariant: a run of a period before `now` costs the same with the new catalog as with the one
+//! before it, wherever that one had a price.
 
+use super::contents::{Catalog, DatedPrice, Provider, Sku};
 use super::problem::{Findings, Problem};
-use super::{Catalog, DatedPrice, Provider, Sku};
 use schemas::time::Instant;
 
-/// What `new` changes in prices that `previous` had in force before `now`.
+/// Everything that `new` changes in prices that `previous` had in force before `now`.
 pub fn past_price_changes(previous: &Catalog, new: &Catalog, now: Instant) -> Vec<Problem> {
     let findings = Findings::default();
     for before in previous.providers.values() {

@@ -1,7 +1,9 @@
-//! What is wrong with a catalog: where, what, and what to do about it.
+//! Problems of a catalog: where, what is wrong, and what to do about it.
 //!
 //! Checks never stop at the first problem. They push what they find here and go on, so that one run
 //! of the check is enough to repair a folder.
+//!
+//! Invariant: findings are in the order of files and lines, whatever the order of the checks.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,9 +15,9 @@ pub struct Problem {
     pub file: String,
     /// From 1; `None` where the problem is the file itself.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The fault, in one sentence.
     pub message: String,
-    /// What to do.
+    /// The way to mend it.
     pub help: String,
 }
 

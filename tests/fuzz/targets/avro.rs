@@ -2,7 +2,7 @@
 #![no_main]
 
 use ingest::decode::Decoder;
-use ingest::decode::avro::WriterSchema;
+use ingest::schema::WriterSchema;
 use ingest::source::{Content, RawRef};
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;

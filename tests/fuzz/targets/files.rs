@@ -5,7 +5,8 @@
 use ingest::IngestError;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
-use ingest::source::{BatchPolicy, Record, Sink, Source as _, SourceEvent, Stop};
+use ingest::source::{BatchPolicy, Record, Sink, Source as _, SourceEvent};
+use ingest::stop::Stop;
 use libfuzzer_sys::fuzz_target;
 use schemas::position::Positions;
 use std::cell::RefCell;

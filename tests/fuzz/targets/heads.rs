@@ -2,8 +2,8 @@
 //! read is written back as the same bytes.
 #![no_main]
 
-use ledger::record::BatchRecord;
 use libfuzzer_sys::fuzz_target;
+use proof::record::BatchRecord;
 use signed_note::Note;
 use tlog_tiles::Checkpoint;
 

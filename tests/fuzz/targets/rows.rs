@@ -2,11 +2,12 @@
 #![no_main]
 
 use ingest::decode::Decoder;
-use ingest::source::{Content, RawRef, Stop};
-use ledger::row::{BatchBuilder, COLUMNS, OutcomeRef, StoredRows, parquet_bytes};
+use ingest::source::{Content, RawRef};
+use ingest::stop::Stop;
+use ledger::row::{BatchBuilder, COLUMNS, StoredRows, parquet_bytes, read_parquet};
 use libfuzzer_sys::fuzz_target;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::digest::Sha256Digest;
+use schemas::outcome::OutcomeRef;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -32,10 +33,8 @@ fuzz_target!(|input: &[u8]| {
     let built = builder.into_rows(7);
     let (headers, digests) = (&built.headers, built.content_digests());
     let file = parquet_bytes(&built.rows, COLUMNS);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).and_then(|builder| builder.build()).expect("a file of ours");
     let mut read = 0;
-    for batch in reader {
-        let batch = batch.expect("a file of ours");
+    for batch in read_parquet(file.into()).expect("a file of ours") {
         for row in StoredRows::read(&batch).expect("rows of ours").iter() {
             let row = row.expect("a row of ours");
             let mut content = Vec::new();

@@ -1,0 +1,338 @@
+//! A batch record: all that one commit says, and the log entry that follows from it.
+//!
+//! The record is a leaf of the ledger log. The entry in Delta's log holds it, and every other byte
+//! of the entry is rendered from it, so an entry is checked by rendering it again: no bit of it can
+//! change unnoticed. `docs/format.md` has the grammar.
+//!
+//! Invariant: `BatchRecord::decode(&record.encode()) == Ok(record)`, and there is one encoding of a
+//! record.
+
+use crate::merkle::Hash;
+pub use crate::merkle::Head as TreeHead;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use schemas::canonical::{Reader, push_count, push_option, push_text};
+use schemas::digest::Sha256Digest;
+use schemas::outcome::Tally;
+use schemas::position::{NextOffset, StreamIdentity};
+use schemas::time::Instant;
+use serde::Deserialize;
+use std::fmt::Write as _;
+
+/// What a commit does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Adds rows and moves positions.
+    Rows,
+    /// Copies the rows of several files into one.
+    Compaction,
+    /// Changes into how many shards the ledger is divided.
+    Layout,
+}
+
+/// A file that a commit takes out of the table; its rows are in one that it adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedFile {
+    pub path: String,
+    pub digest: Sha256Digest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedFile {
+    pub path: String,
+    pub bytes: u64,
+    pub digest: Sha256Digest,
+    pub rows: u64,
+}
+
+/// How far a commit moves a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The application id of the Delta `txn` action.
+    pub application: String,
+    /// Where the stream stood; `None` where it was never read.
+    pub from: Option<NextOffset>,
+    pub to: NextOffset,
+    pub identity: Option<StreamIdentity>,
+}
+
+/// Into how many shards a ledger is divided, and how often that was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layout {
+    pub epoch: u32,
+    pub shards: u32,
+}
+
+impl Layout {
+    /// One shard, as every ledger begins.
+    pub const FIRST: Self = Self { epoch: 0, shards: 1 };
+}
+
+/// The application id of layout commits.
+pub const LAYOUT_APPLICATION: &str = "atcost/layout";
+/// The shard number of the journal.
+pub const JOURNAL: u32 = u32::MAX;
+
+/// Delta's checkpoint that a writer made, by the digest of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MadeCheckpoint {
+    pub version: u64,
+    pub digest: Sha256Digest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRecord {
+    pub kind: RecordKind,
+    pub shard: u32,
+    pub version: u64,
+    pub at: Instant,
+    /// The digest of the log entry before this one.
+    pub previous: Sha256Digest,
+    pub layout: Layout,
+    /// Which leaf key the leaves were made with.
+    pub key: [u8; 8],
+    pub removed: Vec<RemovedFile>,
+    pub added: Vec<AddedFile>,
+    /// Ascending by application.
+    pub streams: Vec<Moved>,
+    pub counts: Tally,
+    pub rows_root: Hash,
+    pub subjects: u64,
+    pub subjects_root: Hash,
+    pub checkpoint: Option<MadeCheckpoint>,
+}
+
+impl BatchRecord {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(b"rec1");
+        bytes.push(match self.kind {
+            RecordKind::Rows => 1,
+            RecordKind::Compaction => 2,
+            RecordKind::Layout => 3,
+        });
+        bytes.extend_from_slice(&self.shard.to_be_bytes());
+        bytes.extend_from_slice(&self.version.to_be_bytes());
+        bytes.extend_from_slice(&self.at.micros().to_be_bytes());
+        bytes.extend_from_slice(self.previous.as_bytes());
+        bytes.extend_from_slice(&self.layout.epoch.to_be_bytes());
+        bytes.extend_from_slice(&self.layout.shards.to_be_bytes());
+        bytes.extend_from_slice(&self.key);
+        push_count(&mut bytes, self.removed.len());
+        for file in &self.removed {
+            push_text(&mut bytes, &file.path);
+            bytes.extend_from_slice(file.digest.as_bytes());
+        }
+        push_count(&mut bytes, self.added.len());
+        for file in &self.added {
+            push_text(&mut bytes, &file.path);
+            bytes.extend_from_slice(&file.bytes.to_be_bytes());
+            bytes.extend_from_slice(file.digest.as_bytes());
+            bytes.extend_from_slice(&file.rows.to_be_bytes());
+        }
+        push_count(&mut bytes, self.streams.len());
+        for moved in &self.streams {
+            push_text(&mut bytes, &moved.application);
+            push_option(&mut bytes, moved.from.as_ref(), |bytes, from| {
+                bytes.extend_from_slice(&from.0.to_be_bytes())
+            });
+            bytes.extend_from_slice(&moved.to.0.to_be_bytes());
+            push_option(&mut bytes, moved.identity.as_ref(), |bytes, identity| {
+                bytes.extend_from_slice(&identity.0)
+            });
+        }
+        for count in [self.counts.usage, self.counts.rejected, self.counts.gaps] {
+            bytes.extend_from_slice(&count.to_be_bytes());
+        }
+        bytes.extend_from_slice(&self.rows_root);
+        bytes.extend_from_slice(&self.subjects.to_be_bytes());
+        bytes.extend_from_slice(&self.subjects_root);
+        push_option(&mut bytes, self.checkpoint.as_ref(), |bytes, checkpoint| {
+            bytes.extend_from_slice(&checkpoint.version.to_be_bytes());
+            bytes.extend_from_slice(checkpoint.digest.as_bytes());
+        });
+        bytes
+    }
+
+    /// # Errors
+    /// What is wrong with the bytes, as part of a sentence.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let mut reader = Reader::new("a batch record", bytes);
+        if reader.array::<4>()? != *b"rec1" {
+            return Err("a batch record of a format that this version does not read".to_owned());
+        }
+        let kind = match reader.array::<1>()? {
+            [1] => RecordKind::Rows,
+            [2] => RecordKind::Compaction,
+            [3] => RecordKind::Layout,
+            [other] => return Err(format!("a batch record of the unknown kind {other}")),
+        };
+        let record = Self {
+            kind,
+            shard: reader.u32()?,
+            version: reader.u64()?,
+            at: Instant::from_micros(reader.i64()?).map_err(|error| error.to_string())?,
+            previous: reader.digest()?,
+            layout: Layout { epoch: reader.u32()?, shards: reader.u32()? },
+            key: reader.array()?,
+            removed: reader
+                .list(|reader| Ok(RemovedFile { path: reader.text()?, digest: reader.digest()? }))?,
+            added: reader.list(|reader| {
+                Ok(AddedFile {
+                    path: reader.text()?,
+                    bytes: reader.u64()?,
+                    digest: reader.digest()?,
+                    rows: reader.u64()?,
+                })
+            })?,
+            streams: reader.list(|reader| {
+                Ok(Moved {
+                    application: reader.text()?,
+                    from: reader.option(|reader| reader.i64().map(NextOffset))?,
+                    to: NextOffset(reader.i64()?),
+                    identity: reader.option(|reader| reader.array().map(StreamIdentity))?,
+                })
+            })?,
+            counts: Tally { usage: reader.u64()?, rejected: reader.u64()?, gaps: reader.u64()? },
+            rows_root: reader.array()?,
+            subjects: reader.u64()?,
+            subjects_root: reader.array()?,
+            checkpoint: reader
+                .option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
+        };
+        match reader.left() {
+            0 => Ok(record),
+            rest => Err(format!("{rest} bytes are left over after the batch record")),
+        }
+    }
+
+    /// The log entry of this commit: Delta's actions, one per line.
+    pub fn render(&self, head: &TreeHead) -> String {
+        let millis = self.at.micros().div_euclid(1000);
+        let (operation, changes) = match self.kind {
+            RecordKind::Rows | RecordKind::Layout => ("WRITE", true),
+            RecordKind::Compaction => ("OPTIMIZE", false),
+        };
+        let mut entry = String::with_capacity(1024);
+        let record = BASE64_STANDARD.encode(self.encode());
+        let root = BASE64_STANDARD.encode(head.root);
+        let size = head.size;
+        writeln!(
+            entry,
+            r#"{{"commitInfo":{{"timestamp":{millis},"operation":"{operation}","operationParameters":{{"mode":"Append"}},"engineInfo":"atcost","record":"{record}","size":"{size}","root":"{root}"}}}}"#
+        )
+        .expect("writing to a string cannot fail");
+        for RemovedFile { path, .. } in &self.removed {
+            let path = json_text(path);
+            writeln!(
+                entry,
+                r#"{{"remove":{{"path":{path},"deletionTimestamp":{millis},"dataChange":false}}}}"#
+            )
+            .expect("writing to a string cannot fail");
+        }
+        for AddedFile { path, bytes, digest, rows } in &self.added {
+            let path = json_text(path);
+            writeln!(
+                entry,
+                r#"{{"add":{{"path":{path},"partitionValues":{{}},"size":{bytes},"modificationTime":0,"dataChange":{changes},"stats":"{{\"numRecords\":{rows}}}","tags":{{"sha256":"{digest}"}}}}}}"#
+            )
+            .expect("writing to a string cannot fail");
+        }
+        for Moved { application, to, .. } in &self.streams {
+            let application = json_text(application);
+            writeln!(entry, r#"{{"txn":{{"appId":{application},"version":{to}}}}}"#)
+                .expect("writing to a string cannot fail");
+        }
+        entry
+    }
+
+    /// Reads a log entry and checks that it is, byte for byte, what its record renders to.
+    ///
+    /// # Errors
+    /// What is wrong with it, as part of a sentence.
+    pub fn from_entry(entry: &[u8]) -> Result<(Self, TreeHead), String> {
+        let first = entry.split(|byte| *byte == b'\n').next().expect("splitting yields at least one part");
+        let line: FirstLine = serde_json::from_slice(first).map_err(|_| foreign(entry))?;
+        let (record, head) = line.read()?;
+        if record.render(&head).as_bytes() != entry {
+            return Err("its bytes are not those that its batch record stands for".to_owned());
+        }
+        Ok((record, head))
+    }
+
+    /// Whether an entry looks as a power loss leaves one: it ends too early, or zeros stand in it.
+    pub fn is_torn(entry: &[u8]) -> bool {
+        if !entry.ends_with(b"\n") || entry.contains(&0) {
+            return true;
+        }
+        // It may end after a whole line, too. The first one says what the others must be.
+        let first = entry
+            .split_inclusive(|byte| *byte == b'\n')
+            .next()
+            .expect("an entry that ends with a line feed has a line");
+        let Ok((record, head)) = serde_json::from_slice(first)
+            .map_err(|error| error.to_string())
+            .and_then(|line: FirstLine| line.read())
+        else {
+            return false;
+        };
+        let whole = record.render(&head);
+        whole.len() > entry.len() && whole.as_bytes().starts_with(entry)
+    }
+}
+
+/// Only what is needed to render the entry again, which is what checks the rest.
+#[derive(Deserialize)]
+struct FirstLine {
+    #[serde(rename = "commitInfo")]
+    commit_info: CommitInfo,
+}
+
+#[derive(Deserialize)]
+struct CommitInfo {
+    record: String,
+    size: String,
+    root: String,
+}
+
+impl FirstLine {
+    fn read(&self) -> Result<(BatchRecord, TreeHead), String> {
+        let info = &self.commit_info;
+        let bytes = BASE64_STANDARD
+            .decode(&info.record)
+            .map_err(|error| format!("its batch record is not base64: {error}"))?;
+        let record = BatchRecord::decode(&bytes)?;
+        let root =
+            BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
+        let root = root.try_into().map_err(|_| "its root is not 32 bytes".to_owned())?;
+        let size = info.size.parse().map_err(|error| format!("its size is no number: {error}"))?;
+        Ok((record, TreeHead { size, root }))
+    }
+}
+
+/// Why an entry is not ours: another program's, torn, or damaged.
+fn foreign(entry: &[u8]) -> String {
+    let operation = entry.split(|byte| *byte == b'\n').find_map(|line| {
+        let action: serde_json::Value = serde_json::from_slice(line).ok()?;
+        Some(
+            action
+                .get("commitInfo")?
+                .get("operation")?
+                .as_str()?
+                .chars()
+                .filter(|character| character.is_ascii_graphic() || *character == ' ')
+                .take(60)
+                .collect::<String>(),
+        )
+    });
+    match operation {
+        Some(operation) => format!(
+            "it was not written by atcost (its operation is {operation:?}), and what another program changed cannot be proved; restore the ledger from a copy that was made before"
+        ),
+        None => "it has no batch record".to_owned(),
+    }
+}
+
+fn json_text(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}

@@ -1,0 +1,206 @@
+//! How a ledger is made and divided into shards.
+//!
+//! Dividing a ledger anew is one commit in every shard. It takes the version that any running writer
+//! is about to commit, so each of them is fenced, and nobody may write before all shards have it: no
+//! stream is ever read by two writers.
+
+use crate::error::LedgerError;
+use crate::log::table::{Commit, Table};
+use crate::store::Location;
+use crate::{places, secret};
+use proof::leaf_key::LeafKey;
+use proof::record::{JOURNAL, LAYOUT_APPLICATION, Layout, Moved};
+use schemas::position::NextOffset;
+use schemas::shard::Shard;
+use schemas::time::Instant;
+use std::time::Duration;
+
+/// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed.
+///
+/// # Errors
+/// When there is one already, or storage fails.
+pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
+    if Table::exists(ledger, 0).await? {
+        return Err(LedgerError::invalid(ledger, "there is a ledger already; it is never overwritten"));
+    }
+    ledger.create_folder().await?;
+    let location = places::leaf_key(ledger);
+    let key = match location.exists().await? {
+        true => secret::read_leaf_key(&location).await?,
+        false => secret::create_leaf_key(&location).await?,
+    };
+    Table::create(ledger, JOURNAL, key.id().0).await?;
+    Table::create(ledger, 0, key.id().0).await
+}
+
+/// How many shards have ever been there.
+///
+/// # Errors
+/// `Invalid` when there is no ledger, `Corrupt` when a shard in between is gone.
+pub async fn shard_count(ledger: &Location) -> Result<u32, LedgerError> {
+    let mut count = 0;
+    loop {
+        while Table::exists(ledger, count).await? {
+            count += 1;
+        }
+        if count == 0 {
+            return Err(LedgerError::invalid(ledger, "there is no ledger here; `atcost init` makes one"));
+        }
+        let mut later = false;
+        for name in places::shards(ledger).list().await?.folders {
+            if let Some(number) = name.parse::<u32>().ok().filter(|number| *number > count) {
+                later |= Table::exists(ledger, number).await?;
+            }
+        }
+        // Shards are made in order: where a later one was made meanwhile, so was this one.
+        match (later, Table::exists(ledger, count).await?) {
+            (true, false) => {
+                return Err(LedgerError::corrupt(
+                    &places::shard(ledger, count),
+                    "this shard is gone, but a later one is there; restore it from a copy",
+                ));
+            }
+            (_, true) => {}
+            (false, false) => return Ok(count),
+        }
+    }
+}
+
+/// The result of a division.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Divided {
+    pub layout: Layout,
+    /// Whether anything was changed.
+    pub changed: bool,
+}
+
+/// Divides a ledger into another number of shards. No writer should run; one that does is fenced,
+/// or is faster a few times and then fenced. An interrupted run is completed by running it again.
+///
+/// # Errors
+/// As [`Ledger::open_shard`], `Invalid` when an interrupted division into another number is to be
+/// completed first, and `Fenced` when a writer was faster each time.
+pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
+    const ATTEMPTS: u32 = 50;
+    let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
+    let mut attempt = 1;
+    loop {
+        match divide(ledger, &key, shards, Some(at)).await {
+            Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => attempt += 1,
+            // What an attempt before this one did was done here.
+            Ok(divided) => return Ok(Divided { changed: divided.changed || attempt > 1, ..divided }),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn divide(
+    ledger: &Location,
+    key: &LeafKey,
+    shards: u32,
+    at: Option<Instant>,
+) -> Result<Divided, LedgerError> {
+    let mut tables = open_all(ledger).await?;
+    let latest = latest(&tables);
+    let target = match agreed(&tables, ledger) {
+        Ok(layout) if layout.shards == shards => return Ok(Divided { layout, changed: false }),
+        Ok(layout) => Layout { epoch: layout.epoch + 1, shards },
+        Err(_) if latest.shards == shards => latest,
+        Err(error) => return Err(error),
+    };
+    let existing = u32::try_from(tables.len()).expect("shards are few");
+    for shard in existing..shards {
+        Table::create(ledger, shard, key.id().0).await?;
+        tables.push(Table::open(ledger, shard).await?);
+    }
+    // Another may have made them, and not be done with it.
+    for table in &tables {
+        table.location().sync_names().await?;
+    }
+    for table in &mut tables {
+        if table.log().layout == target {
+            continue;
+        }
+        let moved = Moved {
+            application: LAYOUT_APPLICATION.to_owned(),
+            from: None,
+            to: NextOffset(i64::from(target.epoch)),
+            identity: None,
+        };
+        // The first division of an empty ledger has no clock at hand and needs none.
+        let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
+        let commit = Commit { at, layout: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
+        table.commit(&commit).await?;
+    }
+    Ok(Divided { layout: target, changed: true })
+}
+
+/// Opens all shards of a ledger for the writer of one, and divides a ledger that nobody has written
+/// to. All its writers may start at once: whoever comes first divides it, the others see it done.
+pub(crate) async fn open_divided(
+    ledger: &Location,
+    shard: Shard,
+) -> Result<(Vec<Table>, Layout), LedgerError> {
+    const ATTEMPTS: u32 = 20;
+    let mut attempt = 1;
+    loop {
+        let tables = open_all(ledger).await?;
+        let undone = match agreed(&tables, ledger) {
+            Ok(layout) if layout.shards == shard.of() => return Ok((tables, layout)),
+            Ok(Layout { shards, .. }) if tables.iter().any(|table| table.version() > 0) => {
+                let wanted = shard.of();
+                let detail = format!(
+                    "the ledger is divided into {shards} and this is shard {shard}; say --shard I/{shards} with I from 1 to {shards}, or divide it anew with `atcost shards {wanted}`"
+                );
+                return Err(LedgerError::invalid(ledger, detail));
+            }
+            Ok(_) => first_division(ledger, shard.of()).await.err(),
+            // Another may be about it.
+            Err(error) => Some(error),
+        };
+        match undone {
+            None => {}
+            Some(error) if attempt == ATTEMPTS => return Err(error),
+            Some(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        attempt += 1;
+    }
+}
+
+fn latest(tables: &[Table]) -> Layout {
+    tables.iter().map(|table| table.log().layout).max().unwrap_or(Layout::FIRST)
+}
+
+/// The layout, if all shards have the same.
+fn agreed(tables: &[Table], ledger: &Location) -> Result<Layout, LedgerError> {
+    let latest = latest(tables);
+    let shards = usize::try_from(latest.shards).expect("shards are few");
+    // A division that was stopped before its first commit may have left shards that nothing was
+    // ever written to.
+    let mut counted =
+        tables.iter().enumerate().filter(|(shard, table)| *shard < shards || table.version() > 0);
+    if tables.len() >= shards && counted.all(|(_, table)| table.log().layout == latest) {
+        return Ok(latest);
+    }
+    Err(LedgerError::invalid(
+        ledger,
+        format!(
+            "dividing it into {0} shards was interrupted; run `atcost shards {0}` to complete it",
+            latest.shards
+        ),
+    ))
+}
+
+async fn open_all(ledger: &Location) -> Result<Vec<Table>, LedgerError> {
+    let mut tables = Vec::new();
+    for shard in 0..shard_count(ledger).await? {
+        tables.push(Table::open(ledger, shard).await?);
+    }
+    Ok(tables)
+}
+
+/// Divides a ledger that nobody has written to.
+async fn first_division(ledger: &Location, shards: u32) -> Result<Divided, LedgerError> {
+    let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
+    divide(ledger, &key, shards, None).await
+}

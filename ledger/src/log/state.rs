@@ -1,0 +1,189 @@
+//! A log as its entries say it, and which entry may follow.
+//!
+//! It is a value: it reads and writes nothing.
+//!
+//! Invariant: a log only changes by an entry that follows from it, so two that have replayed the
+//! same entries are equal.
+
+use crate::places::shard_name;
+use proof::merkle::{self, Frontier};
+use proof::record::{
+    AddedFile, BatchRecord, LAYOUT_APPLICATION, Layout, MadeCheckpoint, RecordKind, TreeHead,
+};
+use schemas::digest::Sha256Digest;
+use schemas::outcome::Tally;
+use schemas::position::{NextOffset, StreamIdentity};
+use schemas::time::Instant;
+use std::collections::BTreeMap;
+
+/// What the log says up to a version.
+#[derive(Debug, Clone)]
+pub struct Log {
+    shard: u32,
+    pub version: u64,
+    /// The digest of the last entry.
+    digest: Sha256Digest,
+    /// When the last commit was made; `None` before the first.
+    pub at: Option<Instant>,
+    frontier: Frontier,
+    pub layout: Layout,
+    pub files: BTreeMap<String, ActiveFile>,
+    streams: BTreeMap<String, StreamState>,
+    pub checkpoint: Option<MadeCheckpoint>,
+    pub key: Option<[u8; 8]>,
+    pub counts: Tally,
+}
+
+/// A file whose rows are in the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveFile {
+    pub added: AddedFile,
+    /// The first commit whose rows it holds.
+    pub first: u64,
+    /// When the last commit whose rows it holds was made.
+    pub at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StreamState {
+    next: NextOffset,
+    identity: Option<StreamIdentity>,
+    /// The layout under which it was moved last: under another one it may have been read elsewhere
+    /// meanwhile.
+    epoch: u32,
+}
+
+impl Log {
+    /// The log of a table that was just created by an entry of this digest.
+    pub(super) fn begin(shard: u32, digest: Sha256Digest, key: Option<[u8; 8]>) -> Self {
+        Self {
+            shard,
+            version: 0,
+            digest,
+            at: None,
+            frontier: Frontier::default(),
+            layout: Layout::FIRST,
+            files: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            checkpoint: None,
+            key,
+            counts: Tally::default(),
+        }
+    }
+
+    pub fn shard(&self) -> u32 {
+        self.shard
+    }
+
+    /// The digest of the last entry.
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.frontier.size(), root: self.frontier.root() }
+    }
+
+    pub fn streams(&self) -> impl Iterator<Item = (&str, NextOffset, Option<StreamIdentity>)> {
+        self.streams.iter().map(|(application, state)| (application.as_str(), state.next, state.identity))
+    }
+
+    /// Follows the next entry, if it can follow.
+    ///
+    /// # Errors
+    /// Why it cannot, as part of a sentence. Nothing has changed then.
+    pub(super) fn follow(
+        &mut self,
+        entry: &[u8],
+        record: &BatchRecord,
+        head: &TreeHead,
+    ) -> Result<(), String> {
+        let (frontier, follows) = self.check(record)?;
+        if *head != follows {
+            return Err("its tree head is not the one that follows from the records".to_owned());
+        }
+        self.advance(entry, record, frontier);
+        Ok(())
+    }
+
+    /// Whether a record can be the next, and the tree then.
+    pub(super) fn check(&self, record: &BatchRecord) -> Result<(Frontier, TreeHead), String> {
+        if record.shard != self.shard {
+            return Err(format!(
+                "it belongs to shard {}, not to {}",
+                shard_name(record.shard),
+                shard_name(self.shard)
+            ));
+        }
+        if record.version != self.version + 1 {
+            return Err(format!("it says that it is version {}", record.version));
+        }
+        if record.previous != self.digest {
+            return Err("the entry before it is not the one it was written after".to_owned());
+        }
+        if self.at.is_some_and(|at| record.at < at) {
+            return Err("it is older than the entry before it".to_owned());
+        }
+        if record.layout < self.layout {
+            return Err("it goes back to an earlier division into shards".to_owned());
+        }
+        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
+            let fits = match (self.streams.get(&moved.application), moved.from) {
+                (None, _) => true,
+                (Some(state), Some(from)) => {
+                    state.next == from || (state.epoch < record.layout.epoch && state.next < from)
+                }
+                (Some(_), None) => false,
+            };
+            if !fits || moved.from.is_some_and(|from| moved.to < from) {
+                return Err(format!("it moves {} from where it did not stand", moved.application));
+            }
+        }
+        if let Some(file) = record
+            .removed
+            .iter()
+            .find(|file| self.files.get(&file.path).is_none_or(|active| active.added.digest != file.digest))
+        {
+            return Err(format!("it removes {}, which is not in the table", file.path));
+        }
+        if let Some(file) = record.added.iter().find(|file| self.files.contains_key(&file.path)) {
+            return Err(format!("it adds {} a second time", file.path));
+        }
+        let mut frontier = self.frontier.clone();
+        frontier.push(merkle::leaf(&record.encode()));
+        let head = TreeHead { size: frontier.size(), root: frontier.root() };
+        Ok((frontier, head))
+    }
+
+    /// Takes in a record that was checked.
+    pub(super) fn advance(&mut self, entry: &[u8], record: &BatchRecord, frontier: Frontier) {
+        let removed: Vec<ActiveFile> =
+            record.removed.iter().filter_map(|file| self.files.remove(&file.path)).collect();
+        for added in &record.added {
+            // A copy stands where what it copies stood.
+            let first = removed.iter().map(|file| file.first).min().unwrap_or(record.version);
+            let at = removed.iter().map(|file| file.at).max().unwrap_or(record.at);
+            let file = ActiveFile { added: added.clone(), first, at };
+            self.files.insert(added.path.clone(), file);
+        }
+        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
+            let known = self.streams.get(&moved.application).and_then(|state| state.identity);
+            let state = StreamState {
+                next: moved.to,
+                identity: moved.identity.or(known),
+                epoch: record.layout.epoch,
+            };
+            self.streams.insert(moved.application.clone(), state);
+        }
+        if record.kind == RecordKind::Rows {
+            self.counts += record.counts;
+        }
+        self.version = record.version;
+        self.digest = Sha256Digest::of(entry);
+        self.at = Some(record.at);
+        self.layout = record.layout;
+        self.frontier = frontier;
+        self.checkpoint = record.checkpoint.or(self.checkpoint);
+        self.key = Some(record.key);
+    }
+}

@@ -1,0 +1,193 @@
+//! The files of a ledger at one cut, for readers. Read only.
+//!
+//! The log was replayed and checked, and nobody gets a file before its bytes were compared with the
+//! digest in it.
+//!
+//! Invariant: two cuts that are equal hold the same rows in the same files.
+
+use crate::division::shard_count;
+use crate::error::LedgerError;
+use crate::files::verified;
+use crate::log::table::Table;
+use crate::store::Location;
+use crate::{places, secret};
+use proof::record::{AddedFile, Layout};
+use schemas::digest::Sha256Digest;
+use schemas::position::{NextOffset, Stream};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The Delta version of each shard, in their order. Written with commas: `7`, or `7,4,2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Versions(pub Vec<u64>);
+
+impl fmt::Display for Versions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let versions: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        formatter.write_str(&versions.join(","))
+    }
+}
+
+/// A number where there is one shard, as most ledgers have; else the text with commas.
+impl Serialize for Versions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => serializer.serialize_u64(*one),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            One(u64),
+            Several(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::One(one) => Ok(Self(vec![one])),
+            Written::Several(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no versions; write the version of each shard, with commas between them, like 7,4,2")]
+pub struct VersionsError(String);
+
+impl FromStr for Versions {
+    type Err = VersionsError;
+
+    fn from_str(text: &str) -> Result<Self, VersionsError> {
+        text.split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+            .map_err(|_| VersionsError(text.to_owned()))
+    }
+}
+
+/// Names what a ledger held at one moment: two ledgers with equal cuts hold the same rows in the
+/// same files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerCut {
+    pub versions: Versions,
+    /// SHA-256 over the tree head of each shard: size (u64, big-endian) and root.
+    pub digest: Sha256Digest,
+}
+
+/// A ledger's files at one cut.
+#[derive(Debug, Clone)]
+pub struct PinnedFiles {
+    pub cut: LedgerCut,
+    /// How far each stream was read at the cut.
+    pub positions: BTreeMap<String, NextOffset>,
+    /// How the ledger is divided now.
+    pub layout: Layout,
+    /// The table properties in force, which are the same in every shard.
+    pub properties: Vec<(String, String)>,
+    shards: Vec<(Location, Vec<AddedFile>)>,
+}
+
+impl PinnedFiles {
+    /// The files of all shards at their last versions, or at `versions`.
+    ///
+    /// # Errors
+    /// As [`crate::ShardWriter::open_shard`]; `Invalid` when there are no such versions.
+    pub async fn of_ledger(ledger: &Location, versions: Option<&Versions>) -> Result<Self, LedgerError> {
+        let count = shard_count(ledger).await?;
+        // Shards that were made after the cut had nothing in it.
+        let wanted =
+            versions.map_or(count, |versions| u32::try_from(versions.0.len()).expect("shards are few"));
+        if wanted > count || wanted == 0 {
+            return Err(LedgerError::invalid(
+                ledger,
+                format!("versions of {wanted} shards were given; there are {count}"),
+            ));
+        }
+        let mut pinned = Self {
+            cut: LedgerCut { versions: Versions(Vec::new()), digest: Sha256Digest::of(b"") },
+            positions: BTreeMap::new(),
+            layout: Layout::FIRST,
+            properties: Vec::new(),
+            shards: Vec::new(),
+        };
+        let mut heads = Vec::new();
+        for shard in 0..wanted {
+            let version = versions
+                .and_then(|versions| versions.0.get(usize::try_from(shard).expect("shards are few")))
+                .copied();
+            let table = match version {
+                Some(version) => Table::open_at(ledger, shard, version).await?,
+                None => Table::open(ledger, shard).await?,
+            };
+            check_key(ledger, &table).await?;
+            check_checkpoint(&table).await?;
+            pinned.properties = table.properties();
+            pinned.layout = pinned.layout.max(table.log().layout);
+            let log = table.log();
+            for (application, next, _) in log.streams() {
+                let known = pinned.positions.entry(application.to_owned()).or_insert(next);
+                *known = (*known).max(next);
+            }
+            heads.extend_from_slice(&log.head().size.to_be_bytes());
+            heads.extend_from_slice(&log.head().root);
+            pinned.cut.versions.0.push(log.version);
+            pinned.shards.push((
+                table.location().clone(),
+                log.files.values().map(|file| file.added.clone()).collect(),
+            ));
+        }
+        pinned.cut.digest = Sha256Digest::of(&heads);
+        Ok(pinned)
+    }
+
+    /// How far a stream was read.
+    pub fn position(&self, stream: &Stream) -> Option<NextOffset> {
+        self.positions.get(&stream.to_string()).copied()
+    }
+
+    /// Where each shard's files are, each after its bytes were hashed and compared with the log.
+    ///
+    /// # Errors
+    /// `Corrupt` names the first file that is missing or differs.
+    pub async fn verified(&self) -> Result<Vec<Vec<Location>>, LedgerError> {
+        let mut shards = Vec::new();
+        for (table, files) in &self.shards {
+            shards.push(verified(table, files).await?);
+        }
+        Ok(shards)
+    }
+}
+
+/// The key is of no use to a reader, but a wrong one is found here rather than when a proof is
+/// wanted.
+async fn check_key(ledger: &Location, table: &Table) -> Result<(), LedgerError> {
+    let location = places::leaf_key(ledger);
+    let Some(used) = table.log().key else { return Ok(()) };
+    if location.exists().await? && secret::read_leaf_key(&location).await?.id().0 != used {
+        return Err(LedgerError::corrupt(&location, secret::ANOTHER_LEAF_KEY));
+    }
+    Ok(())
+}
+
+/// Delta's checkpoint is not read here, but other programs would take their numbers from it.
+async fn check_checkpoint(table: &Table) -> Result<(), LedgerError> {
+    let Some(made) = table.log().checkpoint else { return Ok(()) };
+    let location = places::checkpoint(table.location(), made.version);
+    match location.digest().await? {
+        Some((_, digest)) if digest != made.digest => Err(LedgerError::corrupt(
+            &location,
+            format!(
+                "its SHA-256 is {digest}, the log says {}; it is derived: remove it, and the next one replaces it",
+                made.digest
+            ),
+        )),
+        // It may be removed at any time.
+        Some(_) | None => Ok(()),
+    }
+}

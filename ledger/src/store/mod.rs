@@ -1,0 +1,480 @@
+//! The one door to storage: a store, and the places in it.
+//!
+//! Everything of a ledger, of its journal and of its runs is read and written through a
+//! [`Location`], over `object_store`'s interface. The local disk is one implementation, with the
+//! syncs that object_store leaves out ([`disk`]); another is memory, which tests use.
+//!
+//! It deliberately knows nothing of Delta or of ledgers: [`crate::places`] says what is where.
+//!
+//! Invariant: bytes that were put are there, whole, when the put returns; a name that is taken is
+//! never put anew.
+
+// Modules in reading order.
+pub mod disk; // a local disk whose answers can be believed
+
+use crate::error::LedgerError;
+use bytes::Bytes;
+use disk::{DurableStore, FileSystem, LocalFiles, unique_name};
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    Error, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
+};
+use schemas::digest::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use url::Url;
+
+/// A store: where objects are, and what makes names durable there.
+#[derive(Debug, Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    /// The scheme and authority under which programs know the store.
+    root: Url,
+    /// The operating system, where the store is this machine's disk. Elsewhere an object is durable
+    /// with its name.
+    files: Option<Arc<dyn FileSystem>>,
+}
+
+impl Store {
+    /// The disk of this machine.
+    pub fn disk() -> Self {
+        Self::disk_over(Arc::new(LocalFiles))
+    }
+
+    /// The disk of this machine, as `files` shows it: a test lets a call fail, or forgets what was
+    /// not synced.
+    pub fn disk_over(files: Arc<dyn FileSystem>) -> Self {
+        let root = Url::parse("file:///").expect("it is a URL");
+        Self { objects: Arc::new(DurableStore::over(files.clone())), root, files: Some(files) }
+    }
+
+    /// Memory, which is gone when the process ends.
+    pub fn memory() -> Self {
+        let root = Url::parse("memory:///").expect("it is a URL");
+        Self { objects: Arc::new(InMemory::new()), root, files: None }
+    }
+
+    /// The same store with its objects seen through another, as a test needs it.
+    #[must_use]
+    pub fn seen_through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self { objects: wrap(self.objects), ..self }
+    }
+
+    /// A place in a store that is no disk.
+    ///
+    /// # Panics
+    /// When the store is a disk, whose places are paths.
+    pub fn at(&self, path: &str) -> Location {
+        assert!(self.files.is_none(), "a place on a disk is a path");
+        Location { store: self.clone(), path: ObjectPath::from(path), on_disk: None }
+    }
+
+    /// A folder or a file of this machine.
+    ///
+    /// # Errors
+    /// `Invalid` when the path cannot be written as an object's name.
+    ///
+    /// # Panics
+    /// When the store is no disk.
+    pub fn at_path(&self, path: &Path) -> Result<Location, LedgerError> {
+        assert!(self.files.is_some(), "only a disk has paths");
+        let absolute = std::path::absolute(path)
+            .map_err(|error| LedgerError::storage(&path.display(), "resolving the path", &error))?;
+        let object = ObjectPath::from_absolute_path(&absolute)
+            .map_err(|error| LedgerError::invalid(&path.display(), error.to_string()))?;
+        Ok(Location { store: self.clone(), path: object, on_disk: Some(path.to_owned()) })
+    }
+}
+
+/// A place in a store: a folder, or an object in one. It need not be there.
+#[derive(Debug, Clone)]
+pub struct Location {
+    store: Store,
+    path: ObjectPath,
+    /// The path on this machine, as it was given.
+    on_disk: Option<PathBuf>,
+}
+
+/// As people know it: the path, or the URL.
+impl fmt::Display for Location {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.on_disk {
+            Some(path) => write!(formatter, "{}", path.display()),
+            None => write!(formatter, "{}{}", self.store.root, self.path),
+        }
+    }
+}
+
+impl PartialEq for Location {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, &self.store.root) == (&other.path, &other.store.root)
+    }
+}
+
+impl Eq for Location {}
+
+impl PartialOrd for Location {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Location {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (&self.store.root, &self.path).cmp(&(&other.store.root, &other.path))
+    }
+}
+
+/// What stands in a folder, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub objects: Vec<String>,
+    pub folders: Vec<String>,
+}
+
+/// Size and age of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    pub bytes: u64,
+    /// When it was put, in seconds since 1970.
+    pub put_at: i64,
+}
+
+impl Location {
+    /// A folder or a file of this machine's disk.
+    ///
+    /// # Errors
+    /// As [`Store::at_path`].
+    pub fn on_disk(path: &Path) -> Result<Self, LedgerError> {
+        Store::disk().at_path(path)
+    }
+
+    /// The path on this machine; none in another store.
+    pub fn disk_path(&self) -> Option<&Path> {
+        self.on_disk.as_deref()
+    }
+
+    /// The name of the object, or of the folder.
+    pub fn name(&self) -> &str {
+        self.path.filename().unwrap_or_default()
+    }
+
+    /// The place `part` below this one; `part` may have several names with slashes between them.
+    #[must_use]
+    pub fn join(&self, part: &str) -> Self {
+        let path = part.split('/').fold(self.path.clone(), |path, name| path.join(name));
+        let on_disk = self.on_disk.as_ref().map(|path| path.join(part));
+        Self { store: self.store.clone(), path, on_disk }
+    }
+
+    /// As programs that read the store themselves know a folder: it ends with a slash.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be written as a URL.
+    pub fn folder_url(&self) -> Result<Url, LedgerError> {
+        self.url(true)
+    }
+
+    /// As programs that read the store themselves know an object.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be written as a URL.
+    pub fn object_url(&self) -> Result<Url, LedgerError> {
+        self.url(false)
+    }
+
+    fn url(&self, folder: bool) -> Result<Url, LedgerError> {
+        let wrong = || LedgerError::invalid(self, "the path cannot be written as a URL");
+        match &self.on_disk {
+            Some(path) => {
+                let absolute = std::path::absolute(path).map_err(|_| wrong())?;
+                let url =
+                    if folder { Url::from_directory_path(absolute) } else { Url::from_file_path(absolute) };
+                url.map_err(|()| wrong())
+            }
+            None => {
+                let end = if folder { "/" } else { "" };
+                self.store.root.join(&format!("{}{end}", self.path)).map_err(|_| wrong())
+            }
+        }
+    }
+
+    /// The store, for a library that reads it by itself; its root is the root of [`Self::object_url`].
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.store.objects
+    }
+
+    /// # Errors
+    /// `Storage`.
+    pub async fn exists(&self) -> Result<bool, LedgerError> {
+        self.facts().await.map(|facts| facts.is_some())
+    }
+
+    /// Size and age; none where there is no object.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn facts(&self) -> Result<Option<Facts>, LedgerError> {
+        match self.store.objects.head(&self.path).await {
+            Ok(meta) => Ok(Some(Facts { bytes: meta.size, put_at: meta.last_modified.timestamp() })),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LedgerError::storage(self, "reading", &error)),
+        }
+    }
+
+    /// The bytes of the object; none where there is none.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn read(&self) -> Result<Option<Bytes>, LedgerError> {
+        let failed = |error: Error| LedgerError::storage(self, "reading", &error);
+        match self.store.objects.get(&self.path).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(failed),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The bytes of an object that was just put, and that nobody needs soon: from the disk, not from
+    /// what memory still has of it.
+    ///
+    /// # Errors
+    /// `Storage`, also when it is not there.
+    pub async fn read_back(&self) -> Result<Bytes, LedgerError> {
+        disk::read_back(&*self.store.objects, &self.path)
+            .await
+            .map_err(|error| LedgerError::storage(self, "reading back", &error))
+    }
+
+    /// Length and SHA-256 of the object, which need not fit into memory; none where there is none.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn digest(&self) -> Result<Option<(u64, Sha256Digest)>, LedgerError> {
+        let failed = |error: &dyn fmt::Display| LedgerError::storage(self, "reading", &error.to_string());
+        let found = match self.store.objects.get(&self.path).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(&error)),
+        };
+        let hashed = match found.payload {
+            GetResultPayload::File(file, _) => tokio::task::spawn_blocking(move || digest_of(file))
+                .await
+                .map_err(|error| failed(&error))?
+                .map_err(|error| failed(&error))?,
+            GetResultPayload::Stream(mut chunks) => {
+                let (mut hasher, mut size) = (Sha256::new(), 0);
+                while let Some(chunk) = chunks.next().await {
+                    let chunk = chunk.map_err(|error| failed(&error))?;
+                    hasher.update(&chunk);
+                    size += chunk.len() as u64;
+                }
+                (size, Sha256Digest::from_bytes(hasher.finalize().into()))
+            }
+        };
+        Ok(Some(hashed))
+    }
+
+    /// Puts an object if and only if its name is free. An error other than `AlreadyExists` leaves
+    /// the outcome unknown.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn put_new(&self, bytes: Bytes) -> Result<(), Error> {
+        let options = PutOptions::from(PutMode::Create);
+        self.store.objects.put_opts(&self.path, PutPayload::from_bytes(bytes), options).await.map(drop)
+    }
+
+    /// Puts an object, in place of the one that has its name if there is one.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn replace(&self, bytes: Bytes) -> Result<(), LedgerError> {
+        let put = self.store.objects.put(&self.path, PutPayload::from_bytes(bytes)).await;
+        put.map(drop).map_err(|error| LedgerError::storage(self, "writing", &error))
+    }
+
+    /// Removes an object; none where there is none.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn remove(&self) -> Result<(), LedgerError> {
+        match self.store.objects.delete(&self.path).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LedgerError::storage(self, "removing", &error)),
+        }
+    }
+
+    /// The names in a folder, in byte order; nothing where there is no folder.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn list(&self) -> Result<Listing, LedgerError> {
+        let listed = self.store.objects.list_with_delimiter(Some(&self.path)).await;
+        let listed = listed.map_err(|error| LedgerError::storage(self, "listing", &error))?;
+        let name = |path: &ObjectPath| path.filename().unwrap_or_default().to_owned();
+        let mut objects: Vec<String> = listed.objects.iter().map(|object| name(&object.location)).collect();
+        let mut folders: Vec<String> = listed.common_prefixes.iter().map(name).collect();
+        objects.sort_unstable();
+        folders.sort_unstable();
+        Ok(Listing { objects, folders })
+    }
+
+    /// The objects of a folder, and of those in it, whose names come after `after`, which is one of
+    /// them or might be: their names below the folder, in byte order.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn list_after(&self, after: &str) -> Result<Vec<String>, LedgerError> {
+        let after = self.join(after).path;
+        let found = self.store.objects.list_with_offset(Some(&self.path), &after);
+        self.names(found).await
+    }
+
+    /// All objects of a folder and of those in it: their names below the folder, in byte order.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn list_all(&self) -> Result<Vec<String>, LedgerError> {
+        self.names(self.store.objects.list(Some(&self.path))).await
+    }
+
+    async fn names(
+        &self,
+        found: futures::stream::BoxStream<'static, Result<ObjectMeta, Error>>,
+    ) -> Result<Vec<String>, LedgerError> {
+        let found: Vec<ObjectMeta> =
+            found.try_collect().await.map_err(|error| LedgerError::storage(self, "listing", &error))?;
+        let below = |object: ObjectMeta| {
+            let parts = object.location.prefix_match(&self.path)?;
+            Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+        };
+        let mut names: Vec<String> = found.into_iter().filter_map(below).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes a folder and all that is in it.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn remove_folder(&self) -> Result<(), LedgerError> {
+        if self.on_disk.is_some() {
+            return self.ask(|files, path| files.remove_folder(path), "removing the folder").await;
+        }
+        for name in self.list_all().await? {
+            self.join(&name).remove().await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a folder in the place of another one. Where the store cannot do that at once, `last` is
+    /// what is moved last, so that whoever finds it finds the others.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn move_folder(&self, to: &Self, last: &str) -> Result<(), LedgerError> {
+        to.remove_folder().await?;
+        if let Some(target) = to.on_disk.clone() {
+            let moved = move |files: &dyn FileSystem, path: &Path| {
+                let target = std::path::absolute(&target)?;
+                files.rename(path, &target)?;
+                target.ancestors().skip(1).take(2).try_for_each(|folder| files.sync_folder(folder))
+            };
+            return self.ask(moved, "putting the folder in its place").await;
+        }
+        let mut names = self.list_all().await?;
+        names.sort_by_key(|name| name == last);
+        for name in names {
+            let bytes = self.join(&name).read().await?;
+            to.join(&name).replace(bytes.unwrap_or_default()).await?;
+            self.join(&name).remove().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a folder where the store needs one before something is put there.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn create_folder(&self) -> Result<(), LedgerError> {
+        self.ask(|files, path| files.create_folders(path), "creating the folder").await
+    }
+
+    /// Makes durable that a folder is where it is, whoever made it, and the names in it.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn sync_names(&self) -> Result<(), LedgerError> {
+        self.ask(
+            |files, path| path.ancestors().take(3).try_for_each(|folder| files.sync_folder(folder)),
+            "making the folder durable",
+        )
+        .await
+    }
+
+    /// Makes the names in a folder durable, whoever put them there.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub async fn sync_folder(&self) -> Result<(), LedgerError> {
+        self.ask(|files, path| files.sync_folder(path), "making the folder durable").await
+    }
+
+    /// Asks the operating system, where this is a disk.
+    async fn ask(
+        &self,
+        call: impl FnOnce(&dyn FileSystem, &Path) -> std::io::Result<()> + Send + 'static,
+        doing: &'static str,
+    ) -> Result<(), LedgerError> {
+        let (Some(files), Some(path)) = (&self.store.files, &self.on_disk) else { return Ok(()) };
+        let failed = |error: &dyn fmt::Display| LedgerError::storage(self, doing, &error.to_string());
+        // The folder that a relative path is relative to must not change what its ancestors are.
+        let path = std::path::absolute(path).map_err(|error| failed(&error))?;
+        let files = files.clone();
+        let asked = tokio::task::spawn_blocking(move || call(&*files, &path)).await;
+        asked.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+    }
+
+    /// Puts one name twice and expects the second to be refused: a store that overwrites instead
+    /// would let two writers both believe in their commit.
+    ///
+    /// # Errors
+    /// `Invalid` when it overwrites.
+    pub async fn probe(&self) -> Result<(), LedgerError> {
+        let probe = self.join(&format!(".probe-{}", unique_name()));
+        let failed = |error: &Error| LedgerError::storage(self, "probing", error);
+        probe.put_new(Bytes::from_static(b"first")).await.map_err(|error| failed(&error))?;
+        let second = probe.put_new(Bytes::from_static(b"second")).await;
+        let kept = probe.read().await?;
+        probe.remove().await?;
+        let first_is_kept = kept.as_deref() == Some(b"first");
+        match second {
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) if first_is_kept => Ok(()),
+            Err(error) if first_is_kept => Err(failed(&error)),
+            _ => Err(LedgerError::invalid(
+                self,
+                "the storage lets one writer overwrite what another has put: two of them would both believe in their commit. Use storage that can put a file only if its name is free",
+            )),
+        }
+    }
+}
+
+fn digest_of(mut file: std::fs::File) -> std::io::Result<(u64, Sha256Digest)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((size, Sha256Digest::from_bytes(hasher.finalize().into())));
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+    }
+}

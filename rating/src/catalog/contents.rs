@@ -1,0 +1,217 @@
+//! The contents of a catalog: meters, providers with their SKUs and dated prices, customers.
+//!
+//! They are looked up here and deliberately not read: `read` makes them, and refuses
+//! whatever would break what is promised here.
+//!
+//! Invariant: of the SKUs of a provider and meter at most one takes an event, and a SKU has at most
+//! one price at an instant.
+
+use super::bindings::Bindings;
+use crate::allocation::Rule;
+use crate::exact::Exact;
+use crate::price::PriceModel;
+use crate::rounding::RoundingMode;
+use crate::units::Unit;
+use crate::words::words;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use schemas::decimal::{Amount, QuantityTotal};
+use schemas::digest::Sha256Digest;
+use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId, SkuId, Subject};
+use schemas::money::Currency;
+use schemas::time::{BillingMonth, Instant, Period, TimeError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One version of the catalog, checked.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// Names this version for ever; see [`super::CatalogFiles::digest`].
+    pub digest: Sha256Digest,
+    /// The id of who keeps the ledger, pays the providers and bills the customers.
+    pub operator: String,
+    pub name: String,
+    pub meters: BTreeMap<MeterType, Meter>,
+    pub providers: BTreeMap<ProviderId, Provider>,
+    pub customers: BTreeMap<CustomerId, Customer>,
+    pub bindings: Bindings,
+}
+
+/// A meter: a kind of usage that is measured.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    pub meter: MeterType,
+    pub unit: Unit,
+    pub aggregation: Aggregation,
+    /// The dimensions a SKU may match on; others of an event are kept and ignored.
+    pub dimensions: BTreeSet<String>,
+}
+
+words! {
+    /// How the values of a meter become a quantity.
+    pub enum Aggregation {
+        Sum = "sum",
+    }
+}
+
+/// A provider of services, which bills the operator.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    pub id: ProviderId,
+    pub name: String,
+    /// The operator's account with the provider.
+    pub billing_account: BillingAccountId,
+    pub currency: Currency,
+    pub time_zone: TimeZone,
+    pub time_zone_name: String,
+    /// How a line of its invoice is rounded to the minor unit.
+    pub rounding: RoundingMode,
+    /// In the order of the file.
+    pub skus: Vec<Sku>,
+}
+
+/// A thing that a provider puts a price on.
+#[derive(Debug, Clone)]
+pub struct Sku {
+    pub id: SkuId,
+    pub name: String,
+    /// `None` for what is billed without usage.
+    pub metered: Option<Metered>,
+    pub allocation: Rule,
+    /// By `from`; they never overlap.
+    pub prices: Vec<DatedPrice>,
+    pub examples: Vec<Example>,
+    /// Where it stands in the provider's prices.toml.
+    pub line: usize,
+}
+
+/// Which usage a SKU takes and how it is counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metered {
+    pub meter: MeterType,
+    /// Every dimension named must have one of its values; none named takes what no other SKU takes.
+    pub matches: BTreeMap<String, BTreeSet<String>>,
+    /// The unit that is priced.
+    pub unit: Unit,
+    /// From the meter's unit to this one.
+    pub factor: Exact,
+}
+
+/// A price while it is in force, `[from, until)`.
+#[derive(Debug, Clone)]
+pub struct DatedPrice {
+    pub from: Instant,
+    pub until: Option<Instant>,
+    /// The dates as written, at whose midnights in the provider's zone the price begins and ends.
+    pub from_date: Date,
+    pub until_date: Option<Date>,
+    pub model: PriceModel,
+    /// Where it stands in the provider's prices.toml.
+    pub line: usize,
+}
+
+/// A worked example of a price list; its amount has been checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    pub on: Date,
+    /// In the SKU's unit; `None` for what is billed without usage.
+    pub quantity: Option<QuantityTotal>,
+    pub amount: Amount,
+    pub line: usize,
+}
+
+/// A customer, billed by the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    pub id: CustomerId,
+    pub name: String,
+    pub kind: CustomerKind,
+    pub currency: Currency,
+}
+
+words! {
+    /// How a customer is billed.
+    pub enum CustomerKind {
+        Customer = "customer",
+        /// Billed like a customer; resells to its own.
+        Partner = "partner",
+        /// The operator itself: its share is retained.
+        Internal = "internal",
+    }
+}
+
+impl Catalog {
+    /// The customer who pays for a subject's usage at an instant.
+    pub fn customer_at(&self, subject: &Subject, instant: Instant) -> Option<&CustomerId> {
+        self.bindings.at(subject, instant).map(|binding| &binding.customer)
+    }
+
+    /// The customers with a binding in force at any time in the period.
+    pub fn customers_bound_in(&self, period: Period) -> BTreeSet<CustomerId> {
+        self.bindings
+            .iter()
+            .filter(|binding| binding.overlaps(period))
+            .map(|binding| binding.customer.clone())
+            .collect()
+    }
+
+    /// Whether the customer is the operator itself.
+    pub fn is_internal(&self, customer: &CustomerId) -> bool {
+        self.customers.get(customer).is_some_and(|customer| customer.kind == CustomerKind::Internal)
+    }
+}
+
+impl Provider {
+    /// The month in the provider's time zone.
+    ///
+    /// # Errors
+    /// [`TimeError::OutOfRange`] at the edges of the calendar.
+    pub fn billing_period(&self, month: BillingMonth) -> Result<Period, TimeError> {
+        month.period_in(&self.time_zone)
+    }
+
+    /// The SKU that takes an event of that meter with those dimensions: one that names dimensions,
+    /// or else the one that names none.
+    pub fn sku_for<'v>(
+        &self,
+        meter: &MeterType,
+        dimension: impl Fn(&str) -> Option<&'v str>,
+    ) -> Option<&Sku> {
+        let of_meter = || {
+            self.skus.iter().filter_map(|sku| {
+                sku.metered.as_ref().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered))
+            })
+        };
+        let named = of_meter().find(|(_, metered)| !metered.matches.is_empty() && metered.takes(&dimension));
+        named.or_else(|| of_meter().find(|(_, metered)| metered.matches.is_empty())).map(|(sku, _)| sku)
+    }
+
+    pub fn sku(&self, id: &SkuId) -> Option<&Sku> {
+        self.skus.iter().find(|sku| &sku.id == id)
+    }
+}
+
+impl Sku {
+    /// The price in force at an instant.
+    pub fn price_at(&self, instant: Instant) -> Option<&DatedPrice> {
+        let after = self.prices.partition_point(|price| price.from <= instant);
+        self.prices[..after].last().filter(|price| price.contains(instant))
+    }
+}
+
+impl Metered {
+    fn takes<'v>(&self, dimension: impl Fn(&str) -> Option<&'v str>) -> bool {
+        self.matches.iter().all(|(name, values)| dimension(name).is_some_and(|value| values.contains(value)))
+    }
+}
+
+impl DatedPrice {
+    pub fn contains(&self, instant: Instant) -> bool {
+        self.from <= instant && self.until.is_none_or(|until| instant < until)
+    }
+
+    /// The part of a period in which the price is in force.
+    pub fn within(&self, period: Period) -> Option<Period> {
+        let until = self.until.unwrap_or_else(|| period.end());
+        Period::new(self.from.max(period.start()), until.min(period.end()))
+    }
+}

@@ -1,0 +1,129 @@
+//! The dated prices of a SKU: when each begins and ends.
+//!
+//! A date is the midnight at which it begins in the provider's time zone.
+//!
+//! Invariant: the prices of a SKU are in the order of their beginnings, and at most one is in force
+//! at an instant.
+
+use super::definitions::Context;
+use super::format::PRICE_KEYS;
+use super::price_model::read_model;
+use super::toml::Table;
+use crate::catalog::contents::DatedPrice;
+use jiff::civil::Date;
+use schemas::time::{Instant, start_of_day};
+
+/// The prices by date. `None` if one of them has a problem, or there is none.
+pub(super) fn read_prices(
+    table: &Table<'_>,
+    is_metered: bool,
+    context: &Context<'_>,
+) -> Option<Vec<DatedPrice>> {
+    let tables = table.tables("price", &format!("this price of {}", table.name()))?;
+    if tables.is_empty() {
+        table.problem(
+            table.line,
+            format!("{} has no price", table.name()),
+            "add one with `[[sku.price]]`; what is free has `model = \"zero\"`",
+        );
+        return None;
+    }
+    let prices: Vec<Option<DatedPrice>> =
+        tables.iter().map(|price| read_price(price, is_metered, context)).collect();
+    // Overlaps are looked for among the prices that could be read.
+    let all_read = prices.iter().all(Option::is_some);
+    let mut prices: Vec<DatedPrice> = prices.into_iter().flatten().collect();
+    prices.sort_by_key(|price| (price.from, price.line));
+    check_dates(table, &prices);
+    all_read.then_some(prices)
+}
+
+/// `prices` are one SKU's, by their beginning.
+fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
+    let mut longest: Option<&DatedPrice> = None;
+    for price in prices {
+        if let Some(earlier) = longest {
+            match earlier.until {
+                Some(until) if until == price.from => {}
+                Some(until) if until < price.from => {
+                    let ended = earlier.until_date.unwrap_or(price.from_date);
+                    table.warning(
+                        price.line,
+                        format!(
+                            "{} has no price from {ended} until {}; usage in between cannot be billed",
+                            table.name(),
+                            price.from_date
+                        ),
+                    );
+                }
+                _ => {
+                    let message = format!(
+                        "the price of {} from {} overlaps the one from {} (line {})",
+                        table.name(),
+                        price.from_date,
+                        earlier.from_date,
+                        earlier.line
+                    );
+                    table.problem(
+                        price.line,
+                        message,
+                        format!("end the earlier one with `until = \"{}\"`", price.from_date),
+                    );
+                }
+            }
+        }
+        let outlasts = |other: &DatedPrice| {
+            price.until.is_none() || other.until.is_some_and(|until| price.until > Some(until))
+        };
+        if longest.is_none_or(outlasts) {
+            longest = Some(price);
+        }
+    }
+}
+
+fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<DatedPrice> {
+    table.declare(PRICE_KEYS.keys);
+    let from = read_date(table, "from", context);
+    let until = if table.has("until") { read_date(table, "until", context).map(Some) } else { Some(None) };
+    let model = read_model(table);
+    if let Some(model) = &model {
+        if model.needs_usage() && !is_metered {
+            let message = format!("the model {} prices usage, but the SKU has no meter", model.as_str());
+            table.problem(table.line_of("model"), message, "use `model = \"flat\"`, or add the `meter`");
+        }
+        if !model.needs_usage() && is_metered {
+            let message = "the model flat does not look at usage, but the SKU has a meter";
+            table.problem(
+                table.line_of("model"),
+                message,
+                "use another model, or move the flat amount to a SKU without `meter`",
+            );
+        }
+    }
+    let ((from_date, from), until) = (from?, until?);
+    if let Some((until_date, until)) = until
+        && until <= from
+    {
+        let message = format!("the price ends on {until_date}, before or when it begins on {from_date}");
+        table.problem(table.line_of("until"), message, "make `until` later than `from`, or remove the price");
+        return None;
+    }
+    let (until_date, until) = until.unzip();
+    Some(DatedPrice { from, until, from_date, until_date, model: model?, line: table.line })
+}
+
+/// A date and the instant of its midnight in the provider's time zone.
+pub(super) fn read_date(table: &Table<'_>, key: &str, context: &Context<'_>) -> Option<(Date, Instant)> {
+    table.parsed(key, "a date", |text| {
+        let shape = text.len() == 10
+            && text.bytes().enumerate().all(|(index, byte)| {
+                if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
+            });
+        if !shape {
+            return Err("it must be a year, a month and a day".to_owned());
+        }
+        let date: Date = text.parse().map_err(|_| "there is no such day".to_owned())?;
+        let midnight = start_of_day(date, context.time_zone).map_err(|error| error.to_string())?;
+        Ok((date, midnight))
+    })
+}

@@ -1,0 +1,102 @@
+//! The worked examples of a SKU, evaluated against its prices.
+//!
+//! An example changes no price; it holds or it is a problem.
+//!
+//! Invariant: every example of a catalog that loads was computed anew and gave its amount.
+
+use super::dated_price::read_date;
+use super::definitions::Context;
+use super::format::EXAMPLE_KEYS;
+use super::toml::Table;
+use crate::catalog::contents::{DatedPrice, Example};
+use crate::exact::{Exact, display, exact};
+use crate::price::{self, PriceModel, Step};
+use crate::rounding;
+use jiff::civil::Date;
+use num_traits::Zero;
+use schemas::decimal::{Amount, QuantityTotal, Sign};
+
+/// The worked examples. They are evaluated only when all of the SKU's prices could be read.
+pub(super) fn read_examples(
+    table: &Table<'_>,
+    is_metered: bool,
+    unit: &str,
+    prices: Option<&[DatedPrice]>,
+    context: &Context<'_>,
+) -> Option<Vec<Example>> {
+    let tables = table.tables("example", &format!("this example of {}", table.name()))?;
+    let read = |example: &Table<'_>| {
+        example.only(EXAMPLE_KEYS.keys);
+        let on = read_date(example, "on", context);
+        let amount: Option<Amount> = example.decimal("amount", "an amount", Sign::Any);
+        let quantity: Option<Option<QuantityTotal>> = if is_metered {
+            example.decimal("quantity", "a quantity", Sign::NonNegative).map(Some)
+        } else {
+            match example.optional_text("quantity") {
+                Some(text) if text.value != "1" => {
+                    let message = format!(
+                        "{} has no meter, so its amount is the same for every quantity",
+                        table.name()
+                    );
+                    example.problem(text.line, message, "remove `quantity`");
+                    None
+                }
+                _ => Some(None),
+            }
+        };
+        let ((on, midnight), quantity, amount) = (on?, quantity?, amount?);
+        if let Some(prices) = prices {
+            let Some(price) = prices.iter().find(|price| price.contains(midnight)) else {
+                example.problem(
+                    example.line_of("on"),
+                    format!("{} has no price on {on}", table.name()),
+                    "correct the date, or add the price",
+                );
+                return None;
+            };
+            check_example(example, &price.model, quantity, unit, on, amount)?;
+        }
+        Some(Example { on, quantity, amount, line: example.line })
+    };
+    tables.iter().map(read).collect::<Vec<_>>().into_iter().collect()
+}
+
+fn check_example(
+    example: &Table<'_>,
+    model: &PriceModel,
+    quantity: Option<QuantityTotal>,
+    unit: &str,
+    on: Date,
+    amount: Amount,
+) -> Option<()> {
+    let count = quantity.map_or_else(Exact::zero, exact);
+    let steps = price::steps(model, &Exact::zero(), &count, &count);
+    let line = example.line_of("amount");
+    match rounding::amount(&price::total(&steps)) {
+        Ok(total) if total == amount => Some(()),
+        Ok(total) => {
+            let what =
+                quantity.map_or_else(|| "it costs".to_owned(), |quantity| format!("{quantity} {unit} cost"));
+            let message = format!("{what} {total} on {on}, not {amount}: {}", arithmetic(&steps));
+            example.problem(line, message, "correct the example, or the price if the example is right");
+            None
+        }
+        Err(error) => {
+            example.problem(
+                line,
+                format!("the example cannot be evaluated: {error}"),
+                "use a smaller quantity",
+            );
+            None
+        }
+    }
+}
+
+/// `100 × 0.1 + 400 × 0.08`.
+fn arithmetic(steps: &[Step]) -> String {
+    steps
+        .iter()
+        .map(|step| format!("{} × {}", display(&step.quantity), step.unit_price))
+        .collect::<Vec<_>>()
+        .join(" + ")
+}

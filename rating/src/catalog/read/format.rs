@@ -1,0 +1,56 @@
+//! The catalog's format: its files, its tables and the keys of each.
+//!
+//! Declared once: a key that is not declared here is refused where it is written, and cannot be
+//! read. Its meaning is deliberately left to whoever reads it.
+//!
+//! Invariant: [`FIXED`] has every list of keys that does not depend on a word of its table.
+
+pub(super) const CATALOG: &str = "catalog.toml";
+pub(super) const METERS: &str = "meters.toml";
+pub(super) const CUSTOMERS: &str = "customers.toml";
+pub(super) const BINDINGS: &str = "bindings.csv";
+/// In a provider's folder.
+pub(super) const PROVIDER: &str = "provider.toml";
+pub(super) const PRICES: &str = "prices.toml";
+
+/// The keys of one kind of table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableKeys {
+    /// The file, with `ID` for a provider's id.
+    pub file: &'static str,
+    /// The table as it is written, like `[[sku.price]]`; empty for the keys of the file itself.
+    pub table: &'static str,
+    /// The key and the word with which the table has these keys beside its others, like `model` and
+    /// `package`; `None` for those that it may always have.
+    pub with: Option<(&'static str, &'static str)>,
+    /// The keys, or the columns of a CSV file in their order.
+    pub keys: &'static [&'static str],
+}
+
+macro_rules! tables {
+    ($($NAME:ident: $file:literal $table:literal [$($key:literal),+];)+) => {
+        $(pub(super) const $NAME: TableKeys =
+            TableKeys { file: $file, table: $table, with: None, keys: &[$($key),+] };)+
+
+        /// Every list above, in the order of the files and of their tables.
+        pub(super) const FIXED: &[TableKeys] = &[$($NAME),+];
+    };
+}
+
+tables! {
+    OPERATOR_KEYS: "catalog.toml" "" ["operator", "name"];
+    METER_LIST: "meters.toml" "" ["meter"];
+    METER_KEYS: "meters.toml" "[[meter]]" ["type", "unit", "aggregation", "dimensions"];
+    CUSTOMER_LIST: "customers.toml" "" ["customer"];
+    CUSTOMER_KEYS: "customers.toml" "[[customer]]" ["id", "name", "kind", "currency"];
+    BINDING_COLUMNS: "bindings.csv" "" ["subject", "customer", "from", "until"];
+    PROVIDER_KEYS: "providers/ID/provider.toml" ""
+        ["id", "name", "billing_account", "currency", "time_zone", "rounding"];
+    ROUNDING_KEYS: "providers/ID/provider.toml" "[rounding]" ["mode"];
+    SKU_LIST: "providers/ID/prices.toml" "" ["sku"];
+    SKU_KEYS: "providers/ID/prices.toml" "[[sku]]"
+        ["id", "name", "meter", "match", "unit", "month", "allocation", "price", "example"];
+    PRICE_KEYS: "providers/ID/prices.toml" "[[sku.price]]" ["from", "until", "model"];
+    TIER_KEYS: "providers/ID/prices.toml" "[[sku.price.tiers]]" ["up_to", "unit_price"];
+    EXAMPLE_KEYS: "providers/ID/prices.toml" "[[sku.example]]" ["on", "quantity", "amount"];
+}

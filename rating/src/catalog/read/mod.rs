@@ -1,0 +1,162 @@
+//! The folder's texts become a catalog, or a list of everything that is wrong with them.
+//!
+//! Each file below reads one part of the format. None of them stops at a problem, and none of them
+//! decides what is billed.
+//!
+//! Invariant: whatever is not understood is reported, with its line and what to do.
+
+// Modules in reading order.
+mod files; // the texts and their digest
+mod format; // the files, the tables and their keys
+mod toml; // strict reading of TOML
+mod definitions; // catalog.toml, meters.toml, customers.toml
+mod bindings; // bindings.csv
+mod price_model; // what a price says
+mod dated_price; // when a price begins and ends
+mod allocation_rule; // how a SKU's cost is shared
+mod examples; // the worked examples of a price list
+mod claims; // no event is billed by two SKUs
+mod sku; // a provider's prices.toml
+mod provider; // the folders under providers/
+
+pub use files::{CatalogFiles, CatalogFilesError};
+pub use format::TableKeys;
+
+use super::contents::Catalog;
+use super::problem::{Findings, Problem, Warning};
+use crate::allocation::RuleName;
+use crate::price::PriceModelName;
+use bindings::read_bindings;
+use definitions::{read_customers, read_meters, read_operator};
+use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, METERS, PRICES, PROVIDER};
+use provider::read_provider;
+use schemas::id::{CustomerId, MeterType};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl Catalog {
+    /// Reads and checks a catalog.
+    ///
+    /// # Errors
+    /// Every problem found, by file and line.
+    pub fn load(files: &CatalogFiles) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let findings = Findings::default();
+        let catalog = read_catalog(files, &findings);
+        let warnings = findings.into_result()?;
+        Ok((catalog.expect("a catalog without problems was read completely"), warnings))
+    }
+}
+
+/// Every key of the format, by file and table: the lists that the reader declares its keys with and
+/// refuses any other by. The keys of `match` and of `shares` are names, and not listed.
+pub fn keys() -> Vec<TableKeys> {
+    let mut keys = FIXED.to_vec();
+    keys.extend(RuleName::ALL.map(allocation_rule::keys));
+    keys.extend(PriceModelName::ALL.map(price_model::keys));
+    keys
+}
+
+/// `None` only where a problem has been reported.
+fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
+    let folders = read_layout(files, findings);
+    let operator = read_operator(files, findings);
+    let meters = read_meters(files, findings);
+    let customers = read_customers(files, findings);
+    let bindings = read_bindings(files, &customers, findings);
+    let mut providers = BTreeMap::new();
+    for folder in folders {
+        if let Some(provider) = read_provider(folder, files, &meters, &customers, findings) {
+            providers.insert(provider.id.clone(), provider);
+        }
+    }
+    let (operator, label) = operator?;
+    let catalog = Catalog {
+        digest: files.digest(),
+        operator,
+        name: label,
+        meters: meters.values,
+        providers,
+        customers: customers.values,
+        bindings,
+    };
+    warn_of_the_unused(&catalog, &meters.lines, &customers.lines, findings);
+    Some(catalog)
+}
+
+/// Reports files that are missing or belong nowhere; returns the names of the providers' folders.
+fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f str> {
+    let mut folders = BTreeSet::new();
+    for (path, _) in files.iter() {
+        match *path.split('/').collect::<Vec<_>>() {
+            [CATALOG | METERS | CUSTOMERS | BINDINGS] => {}
+            ["providers", folder, PROVIDER | PRICES] => {
+                folders.insert(folder);
+            }
+            _ => findings.problem(
+                path,
+                None,
+                "this file has no place in a catalog",
+                "rename it, move it out of the folder, or begin its name with a dot",
+            ),
+        }
+    }
+    let missing = |path: &str, help: &str| findings.problem(path, None, "this file is missing", help);
+    for (path, help) in [
+        (CATALOG, "create it with `operator` and `name`"),
+        (METERS, "create it with a `[[meter]]` for everything that is measured"),
+        (CUSTOMERS, "create it with a `[[customer]]` for everybody who is billed"),
+        (BINDINGS, "create it with the line `subject,customer,from,until`"),
+    ] {
+        if files.get(path).is_none() {
+            missing(path, help);
+        }
+    }
+    for folder in &folders {
+        for (file, help) in [
+            (PROVIDER, "create it with the provider's `id`, `currency`, `time_zone` and `rounding`"),
+            (PRICES, "create it with the provider's `[[sku]]`s"),
+        ] {
+            let path = format!("providers/{folder}/{file}");
+            if files.get(&path).is_none() {
+                missing(&path, help);
+            }
+        }
+    }
+    if folders.is_empty() {
+        findings.problem(
+            "providers",
+            None,
+            "there is no provider",
+            "create providers/ID with provider.toml and prices.toml",
+        );
+    }
+    folders
+}
+
+/// A meter that is never billed and a customer who is never charged are allowed, and usually
+/// forgotten.
+fn warn_of_the_unused(
+    catalog: &Catalog,
+    meters: &BTreeMap<MeterType, usize>,
+    customers: &BTreeMap<CustomerId, usize>,
+    findings: &Findings,
+) {
+    let skus = || catalog.providers.values().flat_map(|provider| &provider.skus);
+    let used: BTreeSet<&MeterType> =
+        skus().filter_map(|sku| sku.metered.as_ref()).map(|metered| &metered.meter).collect();
+    for (meter, line) in meters.iter().filter(|(meter, _)| !used.contains(meter)) {
+        findings.warning(METERS, *line, format!("no SKU uses the meter {meter}; its events will be unrated"));
+    }
+    let bound: BTreeSet<CustomerId> = catalog
+        .bindings
+        .iter()
+        .map(|binding| binding.customer.clone())
+        .chain(skus().flat_map(|sku| sku.allocation.named_customers()).cloned())
+        .collect();
+    for (customer, line) in customers.iter().filter(|(customer, _)| !bound.contains(customer)) {
+        findings.warning(
+            CUSTOMERS,
+            *line,
+            format!("no subject is bound to the customer {customer}, so it will never be charged"),
+        );
+    }
+}

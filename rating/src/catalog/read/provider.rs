@@ -1,0 +1,78 @@
+//! A provider's folder: provider.toml, and the SKUs of prices.toml.
+//!
+//! Invariant: a provider's id is the name of its folder, so no two have the same.
+
+use super::definitions::{Context, Declared, read_currency};
+use super::files::CatalogFiles;
+use super::format::{PRICES, PROVIDER, PROVIDER_KEYS, ROUNDING_KEYS};
+use super::sku::read_skus;
+use super::toml::{TomlFile, name};
+use crate::catalog::contents::{Customer, Meter, Provider};
+use crate::catalog::problem::Findings;
+use crate::rounding::RoundingMode;
+use jiff::tz::TimeZone;
+use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId};
+use schemas::time::time_zone;
+
+pub(super) fn read_provider(
+    folder: &str,
+    files: &CatalogFiles,
+    meters: &Declared<MeterType, Meter>,
+    customers: &Declared<CustomerId, Customer>,
+    findings: &Findings,
+) -> Option<Provider> {
+    let provider = read_provider_file(folder, files, findings);
+    // Without a zone the dates still show overlaps, and nothing that is computed from it here is
+    // kept.
+    let zone = provider.as_ref().map_or(TimeZone::UTC, |provider| provider.time_zone.clone());
+    let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
+    let file = TomlFile::parse(path, text, findings)?;
+    let skus = read_skus(&file.root(), &Context { meters, customers, time_zone: &zone });
+    provider.map(|provider| Provider { skus, ..provider })
+}
+
+/// The provider without its SKUs.
+fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -> Option<Provider> {
+    let (path, text) = files.get_key_value(&format!("providers/{folder}/{PROVIDER}"))?;
+    let file = TomlFile::parse(path, text, findings)?;
+    let root = file.root().named(format!("the provider {folder}"));
+    root.only(PROVIDER_KEYS.keys);
+    let id = root.parsed("id", "a provider's id", name(ProviderId::new));
+    if let Some(id) = &id
+        && id.as_str() != folder
+    {
+        root.problem(
+            root.line_of("id"),
+            format!("the provider's id is {id}, but its folder is {folder}"),
+            "give both the same name",
+        );
+    }
+    let label = root.label("name");
+    let billing_account = root.parsed("billing_account", "an account's id", name(BillingAccountId::new));
+    let currency = read_currency(&root);
+    let zone = root.parsed("time_zone", "a time zone", |text| {
+        time_zone(text)
+            .map(|zone| (zone, text.to_owned()))
+            .ok_or("it must be a name of the IANA time zone database, like UTC or Europe/Berlin")
+    });
+    let rounding =
+        root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
+            table.only(ROUNDING_KEYS.keys);
+            table.parsed("mode", "a rounding mode", |text| {
+                RoundingMode::parse(text).ok_or_else(|| {
+                    format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", "))
+                })
+            })
+        });
+    let (time_zone, time_zone_name) = zone?;
+    Some(Provider {
+        id: id?,
+        name: label?,
+        billing_account: billing_account?,
+        currency: currency?,
+        time_zone,
+        time_zone_name,
+        rounding: rounding?,
+        skus: Vec::new(),
+    })
+}

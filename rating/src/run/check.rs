@@ -1,0 +1,85 @@
+//! The promises of a run, checked line by line from the finished lines alone.
+//!
+//! It deliberately adds up again what `allocation` has shared, and trusts none of it.
+//!
+//! Invariant: of lines that pass, Σ charges = amount, Σ statement lines = settled, and no two ids
+//! are equal.
+
+use super::line::CostLine;
+use crate::error::RatingError;
+use schemas::decimal::{Amount, DecimalError};
+use schemas::money::Money;
+use std::collections::BTreeSet;
+
+/// # Errors
+/// The first promise that does not hold.
+pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
+    let mut ids = BTreeSet::new();
+    for line in cost_lines {
+        let name = format!("{} {} {}", line.key.provider, line.key.sku, line.key.charge_period);
+        check_charges(line, &name)?;
+        check_statement_lines(line, &name)?;
+        let of_line = std::iter::once(line.id.to_string())
+            .chain(line.charges.iter().map(|charge| charge.id.to_string()))
+            .chain(line.statement_lines.iter().map(|line| line.id.to_string()));
+        for id in of_line {
+            if let Some(id) = ids.replace(id) {
+                return Err(RatingError::Damaged(format!("{name}: the id {id} is not unique")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_charges(line: &CostLine, name: &str) -> Result<(), RatingError> {
+    let mut sum = Amount::ZERO;
+    for charge in &line.charges {
+        sum = sum
+            .checked_add(charge.amount)
+            .map_err(RatingError::overflow(format!("the sum of the charges of {name}")))?;
+    }
+    if sum == line.amount {
+        return Ok(());
+    }
+    Err(RatingError::Unbalanced {
+        whole: name.to_owned(),
+        parts: "charges",
+        sum: sum.to_string(),
+        expected: format!("the amount of the cost line, {}", line.amount),
+    })
+}
+
+fn check_statement_lines(line: &CostLine, name: &str) -> Result<(), RatingError> {
+    // Whatever settles is written as a decimal too.
+    decimal(line.settled)?;
+    let mut sum = Money { minor_units: 0, currency: line.currency };
+    for Money { minor_units, currency } in line.statement_lines.iter().map(|line| line.money) {
+        if currency != line.currency {
+            return Err(RatingError::Damaged(format!("{name}: a statement line is in {currency}")));
+        }
+        decimal(Money { minor_units, currency })?;
+        // Each fits in a decimal, so that a sum of two fits in 128 bits.
+        sum.minor_units += minor_units;
+        decimal(sum)?;
+    }
+    if sum == line.settled {
+        return Ok(());
+    }
+    Err(RatingError::Unbalanced {
+        whole: name.to_owned(),
+        parts: "statement lines",
+        sum: format!("{} minor units", sum.minor_units),
+        expected: format!("what the cost line settles at, {}", line.settled.minor_units),
+    })
+}
+
+/// Money as the decimal that tables write.
+///
+/// # Errors
+/// [`RatingError::Overflow`] beyond DECIMAL(38,18).
+pub(crate) fn decimal(money: Money) -> Result<Amount, RatingError> {
+    money
+        .to_amount()
+        .ok_or(DecimalError::Overflow(38))
+        .map_err(RatingError::overflow("money that is settled"))
+}

@@ -1,0 +1,108 @@
+//! The ids of a run and of its lines: the beginning of a SHA-256 over what they name.
+//!
+//! Nothing is looked up by them here, and nothing in them is random.
+//!
+//! Invariant: an id is a function of what it names. A line has the same id in every run that has
+//! it.
+
+use schemas::digest::Sha256Digest;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $Name:ident: $bytes:literal bytes;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $Name([u8; $bytes]);
+
+        impl $Name {
+            /// The beginning of the digest.
+            pub(super) fn of(digest: Sha256Digest) -> Self {
+                let mut id = [0; $bytes];
+                id.copy_from_slice(&digest.as_bytes()[..$bytes]);
+                Self(id)
+            }
+
+            /// Reads all of its lower-case hexadecimal digits.
+            pub fn parse(text: &str) -> Option<Self> {
+                let digits = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                if text.len() != 2 * $bytes || !text.as_bytes().iter().all(digits) {
+                    return None;
+                }
+                let mut id = [0; $bytes];
+                for (index, byte) in id.iter_mut().enumerate() {
+                    *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+                }
+                Some(Self(id))
+            }
+
+            /// Whether these are its first digits.
+            pub fn begins_with(self, digits: &str) -> bool {
+                self.to_string().starts_with(digits)
+            }
+        }
+
+        impl fmt::Display for $Name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $Name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, formatter)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A run: 16 hexadecimal digits, a function of its pins.
+    RunId: 8 bytes;
+    /// A cost line: 32 hexadecimal digits.
+    CostLineId: 16 bytes;
+    /// A charge: 32 hexadecimal digits.
+    ChargeId: 16 bytes;
+    /// A statement line: 32 hexadecimal digits.
+    StatementLineId: 16 bytes;
+}
+
+impl Serialize for RunId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not the id of a run")))
+    }
+}
+
+/// The digest of texts, each told from its neighbours.
+pub(super) fn digest_of(parts: &[&str]) -> Sha256Digest {
+    let mut bytes = Vec::new();
+    for part in parts {
+        schemas::canonical::push_text(&mut bytes, part);
+    }
+    Sha256Digest::of(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_from_its_digits() {
+        let id = ChargeId::of(digest_of(&["charge", "a", "b"]));
+        let text = id.to_string();
+        assert_eq!((text.len(), ChargeId::parse(&text)), (32, Some(id)));
+        assert!(id.begins_with(&text[..5]) && id.begins_with("") && !id.begins_with("x"));
+        for wrong in [&text[1..], &text.to_uppercase(), &format!("{text}0"), &"ü".repeat(16), ""] {
+            assert_eq!(ChargeId::parse(wrong), None, "{wrong}");
+        }
+        assert_ne!(id, ChargeId::of(digest_of(&["charge", "ab", ""])));
+    }
+}

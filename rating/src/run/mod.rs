@@ -1,0 +1,135 @@
+//! A rating run: pinned inputs, cost lines, charges, statement lines and what could not be rated.
+//!
+//! The run is computed whole, checked whole, and only then handed out. It deliberately does not
+//! read invoices or close periods.
+//!
+//! Invariants, checked for every cost line before the run exists (`RatingError::Unbalanced` otherwise):
+//! - Σ charges and retained = the cost line's amount, to 10^-18.
+//! - Σ statement lines = the cost line's settled money, to the minor unit.
+
+// Modules in reading order.
+mod ids; // of a run and of its lines
+mod pins; // what a run depends on
+mod resolve; // which SKU, whose bill, at which price
+mod line; // a cost line, its charges and statement lines
+mod check; // what goes in comes out
+
+pub(crate) use check::decimal;
+pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
+pub use line::{Charge, CostLine, CostLineKey, StatementLine};
+pub use pins::{ENGINE_VERSION, Pins};
+pub(crate) use resolve::{Periods, PoolKey, Resolved, resolve};
+pub use resolve::{Unrated, UnratedKey, UnratedReason};
+
+use crate::allocation::SubjectUsage;
+use crate::catalog::Catalog;
+use crate::error::RatingError;
+use crate::usage::{CountedRows, LedgerCounts, UsageKey, UsageTotal};
+use ledger::Location;
+use line::LineMaker;
+use schemas::decimal::QuantityTotal;
+use schemas::id::{CustomerId, ProviderId};
+use std::collections::BTreeMap;
+
+/// A finished, checked run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub pins: Pins,
+    pub counts: LedgerCounts,
+    /// In order of provider, SKU as the price list has them, sub account and price.
+    pub cost_lines: Vec<CostLine>,
+    pub unrated: Vec<Unrated>,
+}
+
+/// Rates a month. `inputs` is a folder for what the plan scans beside the ledger.
+///
+/// # Errors
+/// When rows cannot be read, a number does not fit, or an invariant does not hold. There is no
+/// partial run.
+pub async fn rate(
+    pins: Pins,
+    usage: &CountedRows,
+    catalog: &Catalog,
+    inputs: &Location,
+) -> Result<Run, RatingError> {
+    let periods = Periods::of(pins.month, catalog)?;
+    let counts = usage.counts().await?;
+    let totals = usage.attributed(catalog, periods.cuts(catalog), inputs).await?.totals().await?;
+    let (pools, unrated) = pool(totals, catalog, &periods)?;
+    let mut cost_lines = Vec::new();
+    for provider in catalog.providers.values() {
+        let period = periods.of_provider(&provider.id);
+        let bound = catalog.customers_bound_in(period);
+        for (index, sku) in provider.skus.iter().enumerate() {
+            let maker = LineMaker { catalog, provider, sku, period, bound: &bound };
+            cost_lines.append(&mut lines_of(&maker, index, &pools)?);
+        }
+    }
+    check::check(&cost_lines)?;
+    Ok(Run { pins, counts, cost_lines, unrated })
+}
+
+type Pools = BTreeMap<PoolKey, Vec<SubjectUsage>>;
+
+/// Puts each total where it is priced, or says why it is not.
+fn pool(
+    totals: Vec<UsageTotal>,
+    catalog: &Catalog,
+    periods: &Periods,
+) -> Result<(Pools, Vec<Unrated>), RatingError> {
+    let mut pools = Pools::new();
+    let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
+    for UsageTotal { key: usage, quantity, events } in totals {
+        match resolve(&usage, catalog, periods) {
+            Resolved::OutsideThePeriod => {}
+            Resolved::Unrated(key) => {
+                let sum = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
+                sum.0 =
+                    sum.0.checked_add(quantity).map_err(RatingError::overflow("a sum of unrated usage"))?;
+                sum.1 += events;
+            }
+            Resolved::Rated(key) => {
+                let UsageKey { customer, subject, .. } = usage;
+                pools.entry(key).or_default().push(SubjectUsage { customer, subject, quantity });
+            }
+        }
+    }
+    let unrated = unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events });
+    Ok((pools, unrated.collect()))
+}
+
+/// The cost lines of one SKU, which is the `index`th of its provider.
+fn lines_of(maker: &LineMaker<'_>, index: usize, pools: &Pools) -> Result<Vec<CostLine>, RatingError> {
+    let mut lines = Vec::new();
+    match &maker.sku.metered {
+        None => {
+            for price in &maker.sku.prices {
+                lines.extend(maker.flat(price)?);
+            }
+        }
+        Some(metered) => {
+            for (sub_account, prices) in accounts(&maker.provider.id, index, pools) {
+                lines.append(&mut maker.metered(metered, sub_account, &prices)?);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// Usage by the price that applies, by its place in the price list.
+type ByPrice<'p> = Vec<(usize, &'p [SubjectUsage])>;
+
+/// The usage of one SKU by the provider's sub account.
+fn accounts<'p>(
+    provider: &ProviderId,
+    sku: usize,
+    pools: &'p Pools,
+) -> BTreeMap<Option<&'p CustomerId>, ByPrice<'p>> {
+    let first = PoolKey { provider: provider.clone(), sku, sub_account: None, price: 0 };
+    let of_sku = pools.range(first..).take_while(|(key, _)| key.provider == *provider && key.sku == sku);
+    let mut accounts: BTreeMap<Option<&CustomerId>, ByPrice<'_>> = BTreeMap::new();
+    for (key, usage) in of_sku {
+        accounts.entry(key.sub_account.as_ref()).or_default().push((key.price, usage));
+    }
+    accounts
+}

@@ -1,0 +1,196 @@
+//! The manifest of a run: its pins, its counts, its sums and the digests of its tables.
+//!
+//! Currencies are never added up. Reading and writing the file is deliberately left to the folder's
+//! own room.
+//!
+//! Invariant: equal runs have equal manifests, and the pins can be read back from one.
+
+use crate::allocation::Kind;
+use crate::catalog::Catalog;
+use crate::error::RatingError;
+use crate::run::{ENGINE_VERSION, Pins, Run, RunId, decimal};
+use ledger::pinned::{LedgerCut, Versions};
+use schemas::decimal::Amount;
+use schemas::digest::Sha256Digest;
+use schemas::id::{CustomerId, ProviderId};
+use schemas::money::Currency;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The inputs of a run, its contents and its sums: `manifest.json` in the run's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    pub run: RunId,
+    pub period: String,
+    pub ledger_version: Versions,
+    pub ledger_digest: String,
+    pub catalog: String,
+    pub engine: String,
+    pub received: u64,
+    pub usage: u64,
+    pub duplicates: u64,
+    pub conflicts: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+    pub unrated_events: BTreeMap<String, u64>,
+    /// Σ amount of the cost lines, by provider, in the provider's currency.
+    pub cost_total: BTreeMap<String, String>,
+    /// Σ settled of the cost lines, by provider, in the provider's currency.
+    pub settled_total: BTreeMap<String, String>,
+    /// Σ statement lines that are charged, by customer.
+    pub customer_total: BTreeMap<String, Total>,
+    /// Σ statement lines that the operator retains.
+    pub retained_total: Total,
+    pub tables: BTreeMap<String, TableEntry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableEntry {
+    pub file: String,
+    pub rows: u64,
+    pub sha256: String,
+}
+
+/// A sum of money: one decimal, or, where several currencies meet, one decimal per currency.
+/// Currencies are never added up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Total {
+    One(String),
+    ByCurrency(BTreeMap<String, String>),
+}
+
+impl Total {
+    fn of(amounts: &BTreeMap<Currency, Amount>) -> Self {
+        let mut values = amounts.values();
+        match (values.next(), values.next()) {
+            (None, _) => Self::One("0".to_owned()),
+            (Some(only), None) => Self::One(only.to_string()),
+            _ => Self::ByCurrency(
+                amounts.iter().map(|(currency, amount)| (currency.to_string(), amount.to_string())).collect(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Total {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(amount) => formatter.write_str(amount),
+            Self::ByCurrency(amounts) => {
+                let amounts: Vec<String> =
+                    amounts.iter().map(|(currency, amount)| format!("{amount} {currency}")).collect();
+                formatter.write_str(&amounts.join(", "))
+            }
+        }
+    }
+}
+
+impl Manifest {
+    /// The pins, read back; `None` where one is not what this version writes.
+    pub fn pins(&self) -> Option<Pins> {
+        let month = schemas::time::BillingMonth::parse(&self.period)?;
+        let ledger = LedgerCut {
+            versions: self.ledger_version.clone(),
+            digest: Sha256Digest::from_hex(&self.ledger_digest)?,
+        };
+        Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)? })
+    }
+}
+
+pub(super) fn manifest(
+    run: &Run,
+    catalog: &Catalog,
+    tables: BTreeMap<String, TableEntry>,
+) -> Result<Manifest, RatingError> {
+    let mut unrated_events = BTreeMap::new();
+    for unrated in &run.unrated {
+        *unrated_events.entry(unrated.key.reason.as_str().to_owned()).or_insert(0) += unrated.events;
+    }
+    let mut by_customer: BTreeMap<CustomerId, BTreeMap<Currency, Amount>> =
+        catalog.customers.keys().map(|id| (id.clone(), BTreeMap::new())).collect();
+    for ((customer, currency), amount) in customer_totals(run)? {
+        by_customer.entry(customer).or_default().insert(currency, amount);
+    }
+    let by_provider = |totals: BTreeMap<ProviderId, (Currency, Amount)>| {
+        totals.into_iter().map(|(provider, (_, amount))| (provider.to_string(), amount.to_string())).collect()
+    };
+    Ok(Manifest {
+        format: 1,
+        run: run.pins.run_id(),
+        period: run.pins.month.to_string(),
+        ledger_version: run.pins.ledger.versions.clone(),
+        ledger_digest: run.pins.ledger.digest.to_string(),
+        catalog: run.pins.catalog.to_string(),
+        engine: ENGINE_VERSION.to_owned(),
+        received: run.counts.received,
+        usage: run.counts.usage,
+        duplicates: run.counts.duplicates,
+        conflicts: run.counts.conflicts,
+        rejected: run.counts.rejected,
+        gaps: run.counts.gaps,
+        unrated_events,
+        cost_total: by_provider(cost_totals(run)?),
+        settled_total: by_provider(settled_totals(run)?),
+        customer_total: by_customer
+            .iter()
+            .map(|(customer, amounts)| (customer.to_string(), Total::of(amounts)))
+            .collect(),
+        retained_total: Total::of(&retained_totals(run)?),
+        tables,
+    })
+}
+
+/// Σ amount of the cost lines of each provider.
+fn cost_totals(run: &Run) -> Result<BTreeMap<ProviderId, (Currency, Amount)>, RatingError> {
+    let lines = run.cost_lines.iter().map(|line| ((line.key.provider.clone(), line.currency), line.amount));
+    Ok(sum_by(lines)?
+        .into_iter()
+        .map(|((provider, currency), amount)| (provider, (currency, amount)))
+        .collect())
+}
+
+/// Σ settled of the cost lines of each provider.
+fn settled_totals(run: &Run) -> Result<BTreeMap<ProviderId, (Currency, Amount)>, RatingError> {
+    let mut lines = Vec::new();
+    for line in &run.cost_lines {
+        lines.push(((line.key.provider.clone(), line.currency), decimal(line.settled)?));
+    }
+    Ok(sum_by(lines)?
+        .into_iter()
+        .map(|((provider, currency), amount)| (provider, (currency, amount)))
+        .collect())
+}
+
+/// Σ statement lines that are charged, by customer and currency.
+fn customer_totals(run: &Run) -> Result<BTreeMap<(CustomerId, Currency), Amount>, RatingError> {
+    let mut lines = Vec::new();
+    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
+        if let (Kind::Charge, Some(customer)) = (line.kind, &line.customer) {
+            lines.push(((customer.clone(), line.money.currency), decimal(line.money)?));
+        }
+    }
+    sum_by(lines)
+}
+
+/// Σ statement lines that the operator retains, by currency.
+fn retained_totals(run: &Run) -> Result<BTreeMap<Currency, Amount>, RatingError> {
+    let mut lines = Vec::new();
+    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
+        if matches!(line.kind, Kind::Retained(_)) {
+            lines.push((line.money.currency, decimal(line.money)?));
+        }
+    }
+    sum_by(lines)
+}
+
+fn sum_by<K: Ord>(lines: impl IntoIterator<Item = (K, Amount)>) -> Result<BTreeMap<K, Amount>, RatingError> {
+    let mut sums = BTreeMap::new();
+    for (key, amount) in lines {
+        let sum = sums.entry(key).or_insert(Amount::ZERO);
+        *sum = sum.checked_add(amount).map_err(RatingError::overflow("a total of the run"))?;
+    }
+    Ok(sums)
+}

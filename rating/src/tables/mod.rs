@@ -1,0 +1,179 @@
+//! A run as files: four Parquet tables and a manifest, written last.
+//!
+//! The files are derived state: delete them, rate again with the same pins, and the same bytes come
+//! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
+//! clock, the machine or the order in which events arrived.
+//!
+//! Invariant: all files of a run are read and written in this file.
+
+// Modules in reading order.
+mod columns; // columns as data: their bytes, their JSON, their description
+mod key_columns; // the columns that name a cost line
+mod cost_lines;
+mod charges;
+mod statement_lines;
+mod unrated;
+mod manifest; // what the run depended on, and what it adds up to
+
+pub use columns::{ColumnDescription, TableDescription};
+pub use manifest::{Manifest, TableEntry, Total};
+
+use crate::catalog::Catalog;
+use crate::error::RatingError;
+use crate::run::{Charge, ChargeId, CostLine, ENGINE_VERSION, Pins, Run};
+use arrow::array::AsArray as _;
+use charges::{ChargeRow, Charges};
+use columns::Table;
+use cost_lines::{CostLineRow, CostLines};
+use ledger::row::read_parquet;
+use ledger::{Location, places};
+use schemas::digest::Sha256Digest;
+use statement_lines::StatementLines;
+use std::collections::BTreeMap;
+use unrated::Unrated;
+
+/// The folder of a run below `runs`: `period=2025-10/run=ID`.
+pub fn run_folder(runs: &Location, pins: &Pins) -> Location {
+    places::run(runs, &pins.month.to_string(), &pins.run_id().to_string())
+}
+
+/// A folder for what a run makes before it is finished.
+pub struct Workspace {
+    folder: Location,
+}
+
+impl Workspace {
+    /// Makes `runs/period=…/.run=ID.PROCESS`, which readers of `run=*` do not see. What an earlier
+    /// process of that number left there is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub async fn create(runs: &Location, pins: &Pins, process: u32) -> Result<Self, RatingError> {
+        let folder =
+            places::unfinished_run(runs, &pins.month.to_string(), &pins.run_id().to_string(), process);
+        folder.remove_folder().await?;
+        Ok(Self { folder })
+    }
+
+    /// Where the run keeps what its plans scan beside the ledger.
+    pub fn inputs(&self) -> Location {
+        self.folder.join("inputs")
+    }
+
+    /// Removes what is not needed any more. A workspace that is not closed, because its process
+    /// ended, is hidden; the next run of the same pins removes it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn close(self) -> Result<(), RatingError> {
+        Ok(self.folder.remove_folder().await?)
+    }
+}
+
+/// Writes a run and gives its folder and manifest. A run that is there already must have the same
+/// bytes.
+///
+/// # Errors
+/// When files cannot be written, or the run that is there differs.
+pub async fn write(
+    run: &Run,
+    catalog: &Catalog,
+    runs: &Location,
+    workspace: &Workspace,
+) -> Result<(Location, Manifest), RatingError> {
+    let staging = workspace.folder.join("run");
+    let mut tables = BTreeMap::new();
+    for table in [
+        render::<CostLines>(&cost_lines::rows(run, catalog)),
+        render::<Charges>(&charges::rows(run)),
+        render::<StatementLines>(&statement_lines::rows(run)),
+        render::<Unrated>(&run.unrated.iter().collect::<Vec<_>>()),
+    ] {
+        let file = format!("{}.parquet", table.name);
+        let sha256 = Sha256Digest::of(&table.bytes).to_string();
+        staging.join(&file).replace(table.bytes.into()).await?;
+        tables.insert(table.name.to_owned(), TableEntry { file, rows: table.rows, sha256 });
+    }
+    let manifest = manifest::manifest(run, catalog, tables)?;
+    let mut text = serde_json::to_string_pretty(&manifest).expect("a manifest is always JSON");
+    text.push('\n');
+    staging.join(MANIFEST).replace(text.into()).await?;
+
+    let folder = run_folder(runs, &run.pins);
+    if folder.join(MANIFEST).exists().await? && read_manifest(&folder).await? != manifest {
+        return Err(RatingError::Differs { folder: folder.to_string() });
+    }
+    staging.move_folder(&folder, MANIFEST).await?;
+    Ok((folder, manifest))
+}
+
+/// Written last, so that a run that has one is whole.
+const MANIFEST: &str = "manifest.json";
+
+/// A table as it is written.
+struct Rendered {
+    name: &'static str,
+    rows: u64,
+    bytes: Vec<u8>,
+}
+
+fn render<T: Table>(rows: &[T::Row<'_>]) -> Rendered {
+    let bytes = columns::to_parquet::<T>(rows, format!("atcost {ENGINE_VERSION}"));
+    Rendered { name: T::NAME, rows: rows.len() as u64, bytes }
+}
+
+/// Every table of a run and its columns.
+pub fn describe() -> [TableDescription; 4] {
+    [
+        columns::describe::<CostLines>(),
+        columns::describe::<Charges>(),
+        columns::describe::<StatementLines>(),
+        columns::describe::<Unrated>(),
+    ]
+}
+
+/// A cost line as a JSON object with the columns of its table.
+pub fn cost_line_json(line: &CostLine, catalog: &Catalog) -> serde_json::Map<String, serde_json::Value> {
+    columns::to_json::<CostLines>(&CostLineRow::new(line, catalog))
+}
+
+/// A charge as a JSON object with the columns of its table.
+pub fn charge_json(line: &CostLine, charge: &Charge) -> serde_json::Map<String, serde_json::Value> {
+    columns::to_json::<Charges>(&ChargeRow { line, charge })
+}
+
+/// Reads a run's manifest.
+///
+/// # Errors
+/// When there is none, or it is not one.
+pub async fn read_manifest(folder: &Location) -> Result<Manifest, RatingError> {
+    let location = folder.join(MANIFEST);
+    let failed = |error: &dyn std::fmt::Display| {
+        RatingError::file(&location, "reading the manifest", &error.to_string())
+    };
+    let bytes = location.read().await?.ok_or_else(|| failed(&"there is none"))?;
+    serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
+/// The charge ids of a written run.
+///
+/// # Errors
+/// When the table cannot be read.
+pub async fn charge_ids(folder: &Location) -> Result<Vec<ChargeId>, RatingError> {
+    let location = folder.join("charges.parquet");
+    let failed = |error: &dyn std::fmt::Display| {
+        RatingError::file(&location, "reading the charges", &error.to_string())
+    };
+    let bytes = location.read().await?.ok_or_else(|| failed(&"there is no such file"))?;
+    let mut ids = Vec::new();
+    for batch in read_parquet(bytes).map_err(|error| failed(&error))? {
+        let column =
+            batch.column_by_name("charge_id").ok_or_else(|| failed(&"there is no column charge_id"))?;
+        for text in column.as_string::<i32>().iter().flatten() {
+            let id =
+                ChargeId::parse(text).ok_or_else(|| failed(&format!("{text:?} is not a charge's id")))?;
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,153 @@
+//! The ledger's holdings at a cut, counted: rows by kind and by stream, refusals, conflicts.
+//!
+//! They are for people and for the manifest; nothing here is billed.
+//!
+//! Invariant: received = usage + rejected, or there are no counts.
+
+use super::counted::{CountedRows, PLACE};
+use super::engine;
+use crate::error::RatingError;
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
+use std::collections::BTreeMap;
+
+/// The rows of the ledger at a cut, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LedgerCounts {
+    pub received: u64,
+    pub usage: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+    pub duplicates: u64,
+    pub conflicts: u64,
+}
+
+/// The rows of one stream, counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamCounts {
+    /// As [`schemas::position::Origin`] is written.
+    pub origin: String,
+    pub partition: u32,
+    pub origin_name: String,
+    pub usage: u64,
+    pub rejected: u64,
+    pub gaps: u64,
+    pub distinct_offsets: u64,
+    pub last_offset: i64,
+}
+
+impl CountedRows {
+    /// Counts every row by kind, and usage rows that are not the first of their id.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn counts(&self) -> Result<LedgerCounts, RatingError> {
+        let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
+        let [received, usage, rejected, gaps] =
+            engine::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
+        let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
+        let [duplicates, conflicts] = engine::counts(
+            &self.context,
+            &format!("WITH {} SELECT {repeats} FROM ranked WHERE nth > 1", self.ranked),
+        )
+        .await?;
+        let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
+        if self.corrected {
+            let sql = format!(
+                "WITH {}, {} SELECT COUNT(*) FROM corrections WHERE nth > 1",
+                self.ranked, self.corrections
+            );
+            let [second_corrections] = engine::counts(&self.context, &sql).await?;
+            counts.conflicts += second_corrections;
+        }
+        if counts.received != counts.usage + counts.rejected {
+            return Err(RatingError::Unbalanced {
+                whole: "the ledger".to_owned(),
+                parts: "usage and rejected",
+                sum: format!("{} + {}", counts.usage, counts.rejected),
+                expected: format!("the {} that were received", counts.received),
+            });
+        }
+        Ok(counts)
+    }
+
+    /// Rows by stream.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn streams(&self) -> Result<Vec<StreamCounts>, RatingError> {
+        let sql = r#"SELECT origin, CAST("partition" AS BIGINT) AS number, MIN(origin_name), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'),
+       COUNT(*) FILTER (WHERE kind = 'gap'), COUNT(DISTINCT "offset"), MAX("offset")
+FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), origin, "partition""#;
+        let mut streams = Vec::new();
+        for batch in self.context.sql(sql).await?.collect().await? {
+            let number =
+                |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
+            let count = |column: usize, row: usize| {
+                u64::try_from(number(column, row)).map_err(RatingError::stored("count"))
+            };
+            for row in 0..batch.num_rows() {
+                streams.push(StreamCounts {
+                    origin: batch.column(0).as_string::<i32>().value(row).to_owned(),
+                    partition: u32::try_from(number(1, row)).map_err(RatingError::stored("count"))?,
+                    origin_name: batch.column(2).as_string::<i32>().value(row).to_owned(),
+                    usage: count(3, row)?,
+                    rejected: count(4, row)?,
+                    gaps: count(5, row)?,
+                    distinct_offsets: count(6, row)?,
+                    last_offset: number(7, row),
+                });
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Refused records by reason.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
+        let mut reasons = BTreeMap::new();
+        for batch in self
+            .context
+            .sql("SELECT reason, COUNT(*) FROM ledger WHERE kind = 'rejected' GROUP BY reason")
+            .await?
+            .collect()
+            .await?
+        {
+            for row in 0..batch.num_rows() {
+                let count = batch.column(1).as_primitive::<Int64Type>().value(row);
+                let count = u64::try_from(count).map_err(RatingError::stored("count"))?;
+                reasons.insert(batch.column(0).as_string::<i32>().value(row).to_owned(), count);
+            }
+        }
+        Ok(reasons)
+    }
+
+    /// Ids that came again with other content, as `source id`, in byte order; at most `limit`.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn conflicting_ids(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        let sql = format!(
+            "WITH {} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}",
+            self.ranked
+        );
+        engine::texts(&self.context, &sql).await
+    }
+
+    /// Where refused records were, in ledger order; at most `limit`.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        engine::texts(
+            &self.context,
+            &format!(
+                "SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}",
+                self.order
+            ),
+        )
+        .await
+    }
+}

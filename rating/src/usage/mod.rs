@@ -1,0 +1,33 @@
+//! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. All sums are SQL;
+//! no price is known here.
+//!
+//! The plan is an ordinary DataFusion plan: scans of pinned Parquet files, built-in functions, and
+//! `dimension`, which is registered by name. So the same plan can run on any executor that registers
+//! it.
+//!
+//! Rules, each one SQL expression:
+//! - The first row of a (`source`, `id`) in ledger order counts; later ones are duplicates, or
+//!   conflicts where the content differs.
+//! - A correction takes its target out; of several corrections of one target the first counts, the
+//!   others are conflicts.
+//! - A row belongs to the customer whose binding of its subject contains the row's time, or to
+//!   nobody.
+//! - Time is cut at every instant where a period or a price begins or ends, so a total never
+//!   straddles one.
+
+// Modules in reading order.
+mod text; // texts of columns and of SQL
+mod dimension; // the SQL function
+mod engine; // the engine, and the files that it scans
+mod counted; // which record counts
+mod attributed; // whose it is
+mod totals; // how much
+mod events; // one by one, behind a charge
+mod holdings; // how many, by kind and by stream
+
+pub(crate) use attributed::Cuts;
+pub use attributed::UsageKey;
+pub use counted::CountedRows;
+pub use events::EventRow;
+pub use holdings::{LedgerCounts, StreamCounts};
+pub(crate) use totals::UsageTotal;
