@@ -10,15 +10,15 @@
 //!   consumer groups and no second store of offsets, so a crash at any point repeats nothing and
 //!   loses nothing.
 
-// Each module stands above those it uses.
-pub mod pipeline; // the loop: discover, assign, next, decode, commit
-pub mod metrics; // what a running ingest counts
-pub mod files; // a folder of files as a source
-pub mod kafka; // a topic as a source
-pub mod decode; // one record, in whatever encoding, to usage or rejection
+// Modules in reading order.
+mod error; // what stops ingestion
+pub mod stop; // a clean end, asked for
 pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod schema; // what a writer's schema means, and where schemas are asked for
-pub mod stop; // a clean end, asked for
-mod error; // what stops ingestion
+pub mod decode; // one record, in whatever encoding, to usage or rejection
+pub mod kafka; // a topic as a source
+pub mod files; // a folder of files as a source
+pub mod metrics; // what a running ingest counts
+pub mod pipeline; // the loop: discover, assign, next, decode, commit
 
 pub use error::IngestError;

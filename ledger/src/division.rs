@@ -9,8 +9,8 @@ use crate::log::table::{Commit, Table};
 use crate::store::Location;
 use crate::{places, secret};
 use proof::leaf_key::LeafKey;
-use proof::record::{JOURNAL, LAYOUT_APPLICATION, Layout, Moved};
-use schemas::position::NextOffset;
+use proof::record::{DIVISION_STREAM, Division, JOURNAL};
+use schemas::position::{NextOffset, StreamMove};
 use schemas::shard::Shard;
 use schemas::time::Instant;
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub async fn shard_count(ledger: &Location) -> Result<u32, LedgerError> {
 /// The result of a division.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Divided {
-    pub layout: Layout,
+    pub division: Division,
     /// Whether anything was changed.
     pub changed: bool,
 }
@@ -103,8 +103,8 @@ async fn divide(
     let mut tables = open_all(ledger).await?;
     let latest = latest(&tables);
     let target = match agreed(&tables, ledger) {
-        Ok(layout) if layout.shards == shards => return Ok(Divided { layout, changed: false }),
-        Ok(layout) => Layout { epoch: layout.epoch + 1, shards },
+        Ok(division) if division.shards == shards => return Ok(Divided { division, changed: false }),
+        Ok(division) => Division { generation: division.generation + 1, shards },
         Err(_) if latest.shards == shards => latest,
         Err(error) => return Err(error),
     };
@@ -118,21 +118,21 @@ async fn divide(
         table.location().sync_names().await?;
     }
     for table in &mut tables {
-        if table.log().layout == target {
+        if table.log().division == target {
             continue;
         }
-        let moved = Moved {
-            application: LAYOUT_APPLICATION.to_owned(),
+        let moved = StreamMove {
+            stream: DIVISION_STREAM.to_owned(),
             from: None,
-            to: NextOffset(i64::from(target.epoch)),
+            to: NextOffset(i64::from(target.generation)),
             identity: None,
         };
         // The first division of an empty ledger has no clock at hand and needs none.
         let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
-        let commit = Commit { at, layout: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
+        let commit = Commit { at, division: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
         table.commit(&commit).await?;
     }
-    Ok(Divided { layout: target, changed: true })
+    Ok(Divided { division: target, changed: true })
 }
 
 /// Opens all shards of a ledger for the writer of one, and divides a ledger that nobody has written
@@ -140,14 +140,14 @@ async fn divide(
 pub(crate) async fn open_divided(
     ledger: &Location,
     shard: Shard,
-) -> Result<(Vec<Table>, Layout), LedgerError> {
+) -> Result<(Vec<Table>, Division), LedgerError> {
     const ATTEMPTS: u32 = 20;
     let mut attempt = 1;
     loop {
         let tables = open_all(ledger).await?;
         let undone = match agreed(&tables, ledger) {
-            Ok(layout) if layout.shards == shard.of() => return Ok((tables, layout)),
-            Ok(Layout { shards, .. }) if tables.iter().any(|table| table.version() > 0) => {
+            Ok(division) if division.shards == shard.of() => return Ok((tables, division)),
+            Ok(Division { shards, .. }) if tables.iter().any(|table| table.version() > 0) => {
                 let wanted = shard.of();
                 let detail = format!(
                     "the ledger is divided into {shards} and this is shard {shard}; say --shard I/{shards} with I from 1 to {shards}, or divide it anew with `atcost shards {wanted}`"
@@ -167,19 +167,19 @@ pub(crate) async fn open_divided(
     }
 }
 
-fn latest(tables: &[Table]) -> Layout {
-    tables.iter().map(|table| table.log().layout).max().unwrap_or(Layout::FIRST)
+fn latest(tables: &[Table]) -> Division {
+    tables.iter().map(|table| table.log().division).max().unwrap_or(Division::FIRST)
 }
 
-/// The layout, if all shards have the same.
-fn agreed(tables: &[Table], ledger: &Location) -> Result<Layout, LedgerError> {
+/// The division, if all shards have the same.
+fn agreed(tables: &[Table], ledger: &Location) -> Result<Division, LedgerError> {
     let latest = latest(tables);
     let shards = usize::try_from(latest.shards).expect("shards are few");
     // A division that was stopped before its first commit may have left shards that nothing was
     // ever written to.
     let mut counted =
         tables.iter().enumerate().filter(|(shard, table)| *shard < shards || table.version() > 0);
-    if tables.len() >= shards && counted.all(|(_, table)| table.log().layout == latest) {
+    if tables.len() >= shards && counted.all(|(_, table)| table.log().division == latest) {
         return Ok(latest);
     }
     Err(LedgerError::invalid(

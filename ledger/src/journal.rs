@@ -16,11 +16,11 @@ use arrow::array::{
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use proof::merkle::{self, Frontier, Hash};
-use proof::record::{JOURNAL, Layout, Moved};
+use proof::record::{Division, JOURNAL};
 use schemas::canonical::{push_bytes, push_option, push_text};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
-use schemas::position::NextOffset;
+use schemas::position::{NextOffset, StreamMove};
 use schemas::time::Instant;
 use std::sync::Arc;
 
@@ -109,15 +109,15 @@ impl Journal {
     ) -> Result<&Entry, LedgerError> {
         let number = i64::try_from(self.entries.len()).expect("fewer than 2^63 entries");
         let entry = Entry { number, kind, recorded_at, digest, note, body };
-        let moved = Moved {
-            application: APPLICATION.to_owned(),
+        let moved = StreamMove {
+            stream: APPLICATION.to_owned(),
             from: (number > 0).then_some(NextOffset(number)),
             to: NextOffset(number + 1),
             identity: None,
         };
         let commit = Commit {
             at: recorded_at,
-            layout: Layout::FIRST,
+            division: Division::FIRST,
             key: [0; 8],
             streams: vec![moved],
             seal: &|_| Some(entry.seal()),

@@ -11,7 +11,7 @@ use crate::files::verified;
 use crate::log::table::Table;
 use crate::store::Location;
 use crate::{places, secret};
-use proof::record::{AddedFile, Layout};
+use proof::record::{AddedFile, Division};
 use schemas::digest::Sha256Digest;
 use schemas::position::{NextOffset, Stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,7 +87,7 @@ pub struct PinnedFiles {
     /// How far each stream was read at the cut.
     pub positions: BTreeMap<String, NextOffset>,
     /// How the ledger is divided now.
-    pub layout: Layout,
+    pub division: Division,
     /// The table properties in force, which are the same in every shard.
     pub properties: Vec<(String, String)>,
     shards: Vec<(Location, Vec<AddedFile>)>,
@@ -112,7 +112,7 @@ impl PinnedFiles {
         let mut pinned = Self {
             cut: LedgerCut { versions: Versions(Vec::new()), digest: Sha256Digest::of(b"") },
             positions: BTreeMap::new(),
-            layout: Layout::FIRST,
+            division: Division::FIRST,
             properties: Vec::new(),
             shards: Vec::new(),
         };
@@ -128,7 +128,7 @@ impl PinnedFiles {
             check_key(ledger, &table).await?;
             check_checkpoint(&table).await?;
             pinned.properties = table.properties();
-            pinned.layout = pinned.layout.max(table.log().layout);
+            pinned.division = pinned.division.max(table.log().division);
             let log = table.log();
             for (application, next, _) in log.streams() {
                 let known = pinned.positions.entry(application.to_owned()).or_insert(next);

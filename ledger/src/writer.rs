@@ -14,10 +14,10 @@ use crate::store::Location;
 use crate::{places, secret};
 use arrow::array::{Int64Array, RecordBatch};
 use proof::leaf_key::LeafKey;
-use proof::record::{Layout, Moved};
+use proof::record::Division;
 use proof::seal::{Rows, Sealed, seal};
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, Positions, Stream, StreamIdentity};
+use schemas::position::{NextOffset, Positions, Stream, StreamIdentity, StreamMove};
 use schemas::shard::Shard;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub struct ShardWriter {
     table: Table,
     key: LeafKey,
-    layout: Layout,
+    division: Division,
     /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of
     /// this shard move meanwhile, and they are moved here.
     known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)>,
@@ -58,7 +58,7 @@ impl ShardWriter {
     /// `Invalid` when there is none, it is set dangerously, or the ledger is divided otherwise;
     /// `Corrupt` when anything in a log is not what was written, or the leaf key is another.
     pub async fn open_shard(ledger: &Location, shard: Shard) -> Result<Self, LedgerError> {
-        let (mut tables, layout) = open_divided(ledger, shard).await?;
+        let (mut tables, division) = open_divided(ledger, shard).await?;
         let location = places::leaf_key(ledger);
         let key = secret::read_leaf_key(&location).await?;
         if tables.iter().any(|table| table.log().key.is_some_and(|used| used != key.id().0)) {
@@ -73,7 +73,7 @@ impl ShardWriter {
         }
         let table = tables.swap_remove(usize::try_from(shard.index()).expect("shards are few"));
         table.probe().await?;
-        Ok(Self { table, key, layout, known, repeats: None })
+        Ok(Self { table, key, division, known, repeats: None })
     }
 
     /// From here on `repeats` says of every commit which of its rows repeat an id. It is brought up
@@ -143,23 +143,24 @@ impl ShardWriter {
             positions
                 .apply(stream, advance)
                 .map_err(|error| LedgerError::invalid(self.table.location(), error.to_string()))?;
-            moved.push(Moved {
-                application: stream.to_string(),
+            moved.push(StreamMove {
+                stream: stream.to_string(),
                 from,
                 to: advance.to,
                 identity: positions.identity(stream),
             });
         }
-        moved.sort_by(|a, b| a.application.cmp(&b.application));
+        moved.sort_by(|a, b| a.stream.cmp(&b.stream));
         let counts = batch.counts();
         let written = UnsealedBatch::of(batch);
         let shard = self.table.log().shard();
         let seal = |version| written.as_ref().map(|written| written.seal(&self.key, shard, version));
-        let commit = Commit { at, layout: self.layout, key: self.key.id().0, streams: moved, seal: &seal };
+        let commit =
+            Commit { at, division: self.division, key: self.key.id().0, streams: moved, seal: &seal };
         let version = self.table.commit(&commit).await?;
         // Only now does memory advance.
-        for Moved { application, to, identity, .. } in commit.streams {
-            self.known.insert(application, (to, identity));
+        for StreamMove { stream, to, identity, .. } in commit.streams {
+            self.known.insert(stream, (to, identity));
         }
         let repeats = match &mut self.repeats {
             Some(index) => {

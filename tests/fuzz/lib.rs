@@ -12,10 +12,10 @@ use ingest::schema::WriterSchema;
 use ingest::schema::registry::SchemaLookup;
 use ingest::source::{Content, Header, RawRef};
 use ingest::stop::Stop;
-use proof::record::{AddedFile, BatchRecord, Layout, Moved, RecordKind, TreeHead};
+use proof::record::{AddedFile, BatchRecord, Division, RecordKind, TreeHead};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::{OutcomeRef, Tally};
-use schemas::position::NextOffset;
+use schemas::position::{NextOffset, StreamMove};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::sync::Arc;
@@ -110,14 +110,14 @@ pub fn message(input: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
 /// Log entries and signed heads as they are written.
 pub fn heads() -> Vec<Vec<u8>> {
     let digest = Sha256Digest::of(b"seed");
-    let moved = |from| Moved { application: "kafka/c/t/0".to_owned(), from, to: NextOffset(9), identity: None };
+    let moved = |from| StreamMove { stream: "kafka/c/t/0".to_owned(), from, to: NextOffset(9), identity: None };
     let record = |kind, added, streams| BatchRecord {
         kind,
         shard: 0,
         version: 7,
         at: received_at(),
         previous: digest,
-        layout: Layout::FIRST,
+        division: Division::FIRST,
         key: [1; 8],
         removed: Vec::new(),
         added,
@@ -132,7 +132,7 @@ pub fn heads() -> Vec<Vec<u8>> {
     let records = [
         record(RecordKind::Rows, vec![file.clone()], vec![moved(None)]),
         record(RecordKind::Rows, vec![file], vec![moved(Some(NextOffset(3)))]),
-        record(RecordKind::Layout, Vec::new(), vec![moved(None)]),
+        record(RecordKind::Division, Vec::new(), vec![moved(None)]),
     ];
     let entries = records.iter().map(|record| record.render(&TreeHead { size: 7, root: [4; 32] }).into_bytes());
     let note = "atcost/9f0c1a52-7d1e-4d0b-9a55-000000000000\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\u{2014} atcost Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";

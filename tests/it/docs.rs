@@ -115,7 +115,7 @@ fn steady(printed: &str, folder: &str) -> String {
 // Events.
 
 /// The crates that log.
-const LOGGING: &[&str] = &["ledger/src", "ingest/src", "rating/src", "jobs/src"];
+const LOGGING: &[&str] = &["ledger/src", "ledger/derived/src", "ingest/src", "rating/src", "jobs/src"];
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 #[test]

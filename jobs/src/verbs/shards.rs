@@ -33,8 +33,13 @@ pub async fn shards(config: &Config, shards: Option<u32>) -> anyhow::Result<Divi
         None => false,
     };
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-    let layout = files.layout;
-    Ok(Division { shards: layout.shards, epoch: layout.epoch, tables: files.cut.versions.0.len(), changed })
+    let division = files.division;
+    Ok(Division {
+        shards: division.shards,
+        epoch: division.generation,
+        tables: files.cut.versions.0.len(),
+        changed,
+    })
 }
 
 impl Answer for Division {

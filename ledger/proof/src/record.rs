@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use schemas::canonical::{Reader, push_count, push_option, push_text};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, StreamIdentity};
+use schemas::position::{NextOffset, StreamIdentity, StreamMove};
 use schemas::time::Instant;
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ pub enum RecordKind {
     /// Copies the rows of several files into one.
     Compaction,
     /// Changes into how many shards the ledger is divided.
-    Layout,
+    Division,
 }
 
 /// A file that a commit takes out of the table; its rows are in one that it adds.
@@ -45,31 +45,20 @@ pub struct AddedFile {
     pub rows: u64,
 }
 
-/// How far a commit moves a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moved {
-    /// The application id of the Delta `txn` action.
-    pub application: String,
-    /// Where the stream stood; `None` where it was never read.
-    pub from: Option<NextOffset>,
-    pub to: NextOffset,
-    pub identity: Option<StreamIdentity>,
-}
-
 /// Into how many shards a ledger is divided, and how often that was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Layout {
-    pub epoch: u32,
+pub struct Division {
+    pub generation: u32,
     pub shards: u32,
 }
 
-impl Layout {
+impl Division {
     /// One shard, as every ledger begins.
-    pub const FIRST: Self = Self { epoch: 0, shards: 1 };
+    pub const FIRST: Self = Self { generation: 0, shards: 1 };
 }
 
-/// The application id of layout commits.
-pub const LAYOUT_APPLICATION: &str = "atcost/layout";
+/// The stream that stands for the division in the commits that change it.
+pub const DIVISION_STREAM: &str = "atcost/layout";
 /// The shard number of the journal.
 pub const JOURNAL: u32 = u32::MAX;
 
@@ -88,13 +77,13 @@ pub struct BatchRecord {
     pub at: Instant,
     /// The digest of the log entry before this one.
     pub previous: Sha256Digest,
-    pub layout: Layout,
+    pub division: Division,
     /// Which leaf key the leaves were made with.
     pub key: [u8; 8],
     pub removed: Vec<RemovedFile>,
     pub added: Vec<AddedFile>,
     /// Ascending by application.
-    pub streams: Vec<Moved>,
+    pub streams: Vec<StreamMove>,
     pub counts: Tally,
     pub rows_root: Hash,
     pub subjects: u64,
@@ -109,14 +98,14 @@ impl BatchRecord {
         bytes.push(match self.kind {
             RecordKind::Rows => 1,
             RecordKind::Compaction => 2,
-            RecordKind::Layout => 3,
+            RecordKind::Division => 3,
         });
         bytes.extend_from_slice(&self.shard.to_be_bytes());
         bytes.extend_from_slice(&self.version.to_be_bytes());
         bytes.extend_from_slice(&self.at.micros().to_be_bytes());
         bytes.extend_from_slice(self.previous.as_bytes());
-        bytes.extend_from_slice(&self.layout.epoch.to_be_bytes());
-        bytes.extend_from_slice(&self.layout.shards.to_be_bytes());
+        bytes.extend_from_slice(&self.division.generation.to_be_bytes());
+        bytes.extend_from_slice(&self.division.shards.to_be_bytes());
         bytes.extend_from_slice(&self.key);
         push_count(&mut bytes, self.removed.len());
         for file in &self.removed {
@@ -132,7 +121,7 @@ impl BatchRecord {
         }
         push_count(&mut bytes, self.streams.len());
         for moved in &self.streams {
-            push_text(&mut bytes, &moved.application);
+            push_text(&mut bytes, &moved.stream);
             push_option(&mut bytes, moved.from.as_ref(), |bytes, from| {
                 bytes.extend_from_slice(&from.0.to_be_bytes())
             });
@@ -164,7 +153,7 @@ impl BatchRecord {
         let kind = match reader.array::<1>()? {
             [1] => RecordKind::Rows,
             [2] => RecordKind::Compaction,
-            [3] => RecordKind::Layout,
+            [3] => RecordKind::Division,
             [other] => return Err(format!("a batch record of the unknown kind {other}")),
         };
         let record = Self {
@@ -173,7 +162,7 @@ impl BatchRecord {
             version: reader.u64()?,
             at: Instant::from_micros(reader.i64()?).map_err(|error| error.to_string())?,
             previous: reader.digest()?,
-            layout: Layout { epoch: reader.u32()?, shards: reader.u32()? },
+            division: Division { generation: reader.u32()?, shards: reader.u32()? },
             key: reader.array()?,
             removed: reader
                 .list(|reader| Ok(RemovedFile { path: reader.text()?, digest: reader.digest()? }))?,
@@ -186,8 +175,8 @@ impl BatchRecord {
                 })
             })?,
             streams: reader.list(|reader| {
-                Ok(Moved {
-                    application: reader.text()?,
+                Ok(StreamMove {
+                    stream: reader.text()?,
                     from: reader.option(|reader| reader.i64().map(NextOffset))?,
                     to: NextOffset(reader.i64()?),
                     identity: reader.option(|reader| reader.array().map(StreamIdentity))?,
@@ -210,7 +199,7 @@ impl BatchRecord {
     pub fn render(&self, head: &TreeHead) -> String {
         let millis = self.at.micros().div_euclid(1000);
         let (operation, changes) = match self.kind {
-            RecordKind::Rows | RecordKind::Layout => ("WRITE", true),
+            RecordKind::Rows | RecordKind::Division => ("WRITE", true),
             RecordKind::Compaction => ("OPTIMIZE", false),
         };
         let mut entry = String::with_capacity(1024);
@@ -238,9 +227,9 @@ impl BatchRecord {
             )
             .expect("writing to a string cannot fail");
         }
-        for Moved { application, to, .. } in &self.streams {
-            let application = json_text(application);
-            writeln!(entry, r#"{{"txn":{{"appId":{application},"version":{to}}}}}"#)
+        for StreamMove { stream, to, .. } in &self.streams {
+            let stream = json_text(stream);
+            writeln!(entry, r#"{{"txn":{{"appId":{stream},"version":{to}}}}}"#)
                 .expect("writing to a string cannot fail");
         }
         entry

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use proof::head::{SignedHead, VerifierKey, origin};
 use proof::leaf_key::LeafKey;
 use proof::merkle::{self, Hash, Tree};
-use proof::record::{AddedFile, BatchRecord, JOURNAL, Layout, RecordKind};
+use proof::record::{AddedFile, BatchRecord, Division, JOURNAL, RecordKind};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
 use std::collections::BTreeMap;
@@ -110,7 +110,7 @@ pub async fn verify(
         }
         key => Some(key?),
     };
-    let mut layout = Layout::FIRST;
+    let mut division = Division::FIRST;
     let shards = logs.len() - 1;
     for shard in logs {
         let mut replayed = Replayed::of(ledger, shard).await?;
@@ -122,7 +122,7 @@ pub async fn verify(
         check_checkpoints(&mut replayed).await?;
         let signed = check_head(&mut replayed, verifier).await?;
         if let Some(last) = replayed.records.last().filter(|_| shard != JOURNAL) {
-            layout = layout.max(last.layout);
+            division = division.max(last.division);
         }
         let head = replayed.tree.head();
         report.logs.push(Verified {
@@ -135,10 +135,10 @@ pub async fn verify(
             findings: replayed.findings,
         });
     }
-    if shards < layout.shards as usize {
+    if shards < division.shards as usize {
         let what = format!(
             "the ledger was divided into {} shards, but only {shards} are there; restore the others from a copy",
-            layout.shards
+            division.shards
         );
         report.findings.push(Finding { file: places::shards(ledger).to_string(), commit: None, what });
     }
@@ -250,7 +250,7 @@ pub(crate) async fn recount_rows(
                     versions.sort_unstable();
                     versions
                 }
-                RecordKind::Rows | RecordKind::Layout => vec![record.version],
+                RecordKind::Rows | RecordKind::Division => vec![record.version],
             };
             held.extend(record.added.iter().map(|file| (file.path.as_str(), holds.clone())));
             if record.version <= after {
@@ -326,7 +326,7 @@ fn recount(
             ));
         }
         for (stream, (first, end)) in &spans {
-            let moved = wrote.streams.iter().find(|moved| moved.application == *stream);
+            let moved = wrote.streams.iter().find(|moved| moved.stream == *stream);
             let inside = moved
                 .is_some_and(|moved| moved.from.is_none_or(|from| first.0 >= from.0) && end.0 <= moved.to.0);
             if !inside {

@@ -8,11 +8,11 @@
 use crate::places::shard_name;
 use proof::merkle::{self, Frontier};
 use proof::record::{
-    AddedFile, BatchRecord, LAYOUT_APPLICATION, Layout, MadeCheckpoint, RecordKind, TreeHead,
+    AddedFile, BatchRecord, DIVISION_STREAM, Division, MadeCheckpoint, RecordKind, TreeHead,
 };
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, StreamIdentity};
+use schemas::position::{NextOffset, StreamIdentity, StreamState};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Log {
     /// When the last commit was made; `None` before the first.
     pub at: Option<Instant>,
     frontier: Frontier,
-    pub layout: Layout,
+    pub division: Division,
     pub files: BTreeMap<String, ActiveFile>,
     streams: BTreeMap<String, StreamState>,
     pub checkpoint: Option<MadeCheckpoint>,
@@ -44,15 +44,6 @@ pub struct ActiveFile {
     pub at: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct StreamState {
-    next: NextOffset,
-    identity: Option<StreamIdentity>,
-    /// The layout under which it was moved last: under another one it may have been read elsewhere
-    /// meanwhile.
-    epoch: u32,
-}
-
 impl Log {
     /// The log of a table that was just created by an entry of this digest.
     pub(super) fn begin(shard: u32, digest: Sha256Digest, key: Option<[u8; 8]>) -> Self {
@@ -62,7 +53,7 @@ impl Log {
             digest,
             at: None,
             frontier: Frontier::default(),
-            layout: Layout::FIRST,
+            division: Division::FIRST,
             files: BTreeMap::new(),
             streams: BTreeMap::new(),
             checkpoint: None,
@@ -124,20 +115,13 @@ impl Log {
         if self.at.is_some_and(|at| record.at < at) {
             return Err("it is older than the entry before it".to_owned());
         }
-        if record.layout < self.layout {
+        if record.division < self.division {
             return Err("it goes back to an earlier division into shards".to_owned());
         }
-        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
-            let fits = match (self.streams.get(&moved.application), moved.from) {
-                (None, _) => true,
-                (Some(state), Some(from)) => {
-                    state.next == from || (state.epoch < record.layout.epoch && state.next < from)
-                }
-                (Some(_), None) => false,
-            };
-            if !fits || moved.from.is_some_and(|from| moved.to < from) {
-                return Err(format!("it moves {} from where it did not stand", moved.application));
-            }
+        for moved in record.streams.iter().filter(|moved| moved.stream != DIVISION_STREAM) {
+            moved
+                .follows(self.streams.get(&moved.stream).copied(), record.division.generation)
+                .map_err(|error| error.to_string())?;
         }
         if let Some(file) = record
             .removed
@@ -166,14 +150,9 @@ impl Log {
             let file = ActiveFile { added: added.clone(), first, at };
             self.files.insert(added.path.clone(), file);
         }
-        for moved in record.streams.iter().filter(|moved| moved.application != LAYOUT_APPLICATION) {
-            let known = self.streams.get(&moved.application).and_then(|state| state.identity);
-            let state = StreamState {
-                next: moved.to,
-                identity: moved.identity.or(known),
-                epoch: record.layout.epoch,
-            };
-            self.streams.insert(moved.application.clone(), state);
+        for moved in record.streams.iter().filter(|moved| moved.stream != DIVISION_STREAM) {
+            let state = self.streams.get(&moved.stream).copied();
+            self.streams.insert(moved.stream.clone(), moved.state_after(state, record.division.generation));
         }
         if record.kind == RecordKind::Rows {
             self.counts += record.counts;
@@ -181,7 +160,7 @@ impl Log {
         self.version = record.version;
         self.digest = Sha256Digest::of(entry);
         self.at = Some(record.at);
-        self.layout = record.layout;
+        self.division = record.division;
         self.frontier = frontier;
         self.checkpoint = record.checkpoint.or(self.checkpoint);
         self.key = Some(record.key);

@@ -33,10 +33,11 @@ use bytes::Bytes;
 use object_store::Error as StoreError;
 use proof::merkle::{Frontier, Hash};
 use proof::record::{
-    AddedFile, BatchRecord, LAYOUT_APPLICATION, Layout, MadeCheckpoint, Moved, RecordKind, RemovedFile,
+    AddedFile, BatchRecord, DIVISION_STREAM, Division, MadeCheckpoint, RecordKind, RemovedFile,
 };
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
+use schemas::position::StreamMove;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,10 +77,10 @@ pub struct SealedRows {
 /// What is to be committed, whichever version it will be.
 pub struct Commit<'a> {
     pub at: Instant,
-    pub layout: Layout,
+    pub division: Division,
     pub key: [u8; 8],
     /// Ascending by application.
-    pub streams: Vec<Moved>,
+    pub streams: Vec<StreamMove>,
     /// Rows name their version, and their nonces depend on it.
     pub seal: &'a dyn Fn(u64) -> Option<SealedRows>,
 }
@@ -261,10 +262,10 @@ impl Table {
             let (counts, rows_root, subjects, subjects_root) = sealed.map_or(nothing, |sealed| {
                 (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root)
             });
-            let layouts = commit.streams.iter().any(|moved| moved.application == LAYOUT_APPLICATION);
+            let divides = commit.streams.iter().any(|moved| moved.stream == DIVISION_STREAM);
             let record = BatchRecord {
-                kind: if layouts { RecordKind::Layout } else { RecordKind::Rows },
-                layout: commit.layout,
+                kind: if divides { RecordKind::Division } else { RecordKind::Rows },
+                division: commit.division,
                 key: commit.key,
                 added,
                 streams: commit.streams.clone(),
@@ -299,7 +300,7 @@ impl Table {
         let key = self.log.key.expect("a table with files to compact has commits");
         let record = BatchRecord {
             kind: RecordKind::Compaction,
-            layout: self.log.layout,
+            division: self.log.division,
             key,
             removed,
             added,
@@ -321,7 +322,7 @@ impl Table {
             version,
             at: self.log.at.map_or(at, |last| last.max(at)),
             previous: self.log.digest(),
-            layout: self.log.layout,
+            division: self.log.division,
             key: [0; 8],
             removed: Vec::new(),
             added: Vec::new(),
