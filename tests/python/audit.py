@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sys
+import uuid
 
 import duckdb
 
@@ -243,8 +244,9 @@ PROPERTIES = {
 class Log:
     """A table's log, replayed entry by entry."""
 
-    def __init__(self, report, folder, shard, key):
-        self.report, self.folder, self.shard, self.key = report, folder, shard, key
+    def __init__(self, report, folder, shard, key, key_id):
+        # The journal's records name no key; its creation does.
+        self.report, self.folder, self.shard, self.key, self.key_id = report, folder, shard, key, key_id
         self.name = os.path.basename(folder) if shard == JOURNAL_SHARD else f"shards/{shard}"
         self.records = []
         self.leaves = []
@@ -303,8 +305,43 @@ class Log:
         self.report.check(
             "delta.setTransactionRetentionDuration" not in metadata["configuration"], where, "delta.setTransactionRetentionDuration is set"
         )
+        info = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        if "delta-rs" not in entry.decode():
+            self.ours(where, entry, info, metadata)
         others = [next(iter(action)) for action in actions if next(iter(action)) not in ("protocol", "metaData", "commitInfo")]
         self.report.check(not others, where, f"it does more than create a table: {others}")
+
+    def ours(self, where, entry, info, metadata):
+        """An entry 0 that atcost rendered: every byte follows from the shard, the leaf key and the columns."""
+        if info.get("creation") is None:
+            raise Problem("it has no record of its creation")
+        made = base64.b64decode(info["creation"], validate=True)
+        wanted = b"cre1" + u32(self.shard) + self.key_id
+        self.report.check(made == wanted, where, f"it was created as {made.hex()}, and must be {wanted.hex()}")
+        compact = {"separators": (",", ":"), "sort_keys": True}
+        schema = json.dumps(json.dumps(json.loads(metadata["schemaString"]), **compact))
+        configuration = json.dumps({**PROPERTIES, "delta.checkpointInterval": "100"}, **compact)
+
+        def rendered(name):
+            return (
+                '{"commitInfo":{"timestamp":0,"operation":"CREATE TABLE","operationParameters":{},"engineInfo":"atcost","creation":"'
+                + base64.b64encode(wanted).decode()
+                + '"}}\n{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}\n{"metaData":{"id":"'
+                + name
+                + '","format":{"provider":"parquet","options":{}},"schemaString":'
+                + schema
+                + ',"partitionColumns":[],"configuration":'
+                + configuration
+                + "}}\n"
+            ).encode()
+
+        digest = bytearray(sha256(rendered(""))[:16])
+        digest[6], digest[8] = digest[6] & 0x0F | 0x80, digest[8] & 0x3F | 0x80
+        if rendered(str(uuid.UUID(bytes=bytes(digest)))) != entry:
+            raise Problem("its bytes are not those that follow from its creation")
+        fields = json.loads(metadata["schemaString"])["fields"]
+        names, _ = columns(JOURNAL_COLUMNS if self.shard == JOURNAL_SHARD else COLUMNS)
+        self.report.check([field["name"] for field in fields] == names, where, "its columns are others")
 
     def commit(self, where, version, entry, previous, frontier):
         check = self.report.check
@@ -888,7 +925,7 @@ def audit(ledger, expect=None, vkey=None):
     report.check(numbers, "shards", "there are none")
     shards = []
     for number in numbers:
-        log = Log(report, os.path.join(folder, str(number)), number, key_id)
+        log = Log(report, os.path.join(folder, str(number)), number, key_id, key_id)
         shards.append((log, Rows(report, log, leaf_key)))
     spans = check_positions(report, shards)
     check_layout(report, [log for log, _ in shards])
@@ -899,7 +936,7 @@ def audit(ledger, expect=None, vkey=None):
     for stream, wanted in (expect or {}).items():
         start, end = (wanted["from"], wanted["next"]) if isinstance(wanted, dict) else (0, wanted)
         count(report, spans.get(stream, []), stream, start, end)
-    journal = Log(report, os.path.join(ledger, "journal"), JOURNAL_SHARD, bytes(8))
+    journal = Log(report, os.path.join(ledger, "journal"), JOURNAL_SHARD, bytes(8), key_id)
     entries = check_journal(report, journal)
     signed_entries = check_head(report, journal, vkey if journal.records else None)
     described = []

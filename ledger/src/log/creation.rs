@@ -18,14 +18,14 @@ use schemas::digest::Sha256Digest;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// What a table must be set to, and why. Read back at every open, because Delta takes an unreadable
-/// value for its default.
+/// What a table must be set to, and why, in byte order of the names. Read back at every open,
+/// because Delta takes an unreadable value for its default.
 const PROPERTIES: &[(&str, &str, &str)] = &[
     ("delta.appendOnly", "true", "rows are never edited"),
+    ("delta.checkpointInterval", "100", "commits are counted by it"),
+    ("delta.deletedFileRetentionDuration", "interval 5200 weeks", "anything else deletes files"),
     ("delta.enableExpiredLogCleanup", "false", "anything else deletes history after every commit"),
     ("delta.logRetentionDuration", "interval 5200 weeks", "anything else deletes history"),
-    ("delta.deletedFileRetentionDuration", "interval 5200 weeks", "anything else deletes files"),
-    ("delta.checkpointInterval", "100", "commits are counted by it"),
 ];
 /// What a table must not be set to, and why.
 const NEVER: &[(&str, &str)] =
@@ -70,9 +70,6 @@ impl Creation {
         }
     }
 
-    /// The first bytes of an entry that was rendered here.
-    const BEGIN: &str = r#"{"commitInfo":{"timestamp":0,"operation":"CREATE TABLE""#;
-
     /// The entry (`docs/format.md`, "A commit").
     pub(crate) fn render(self, columns: &[Column]) -> String {
         let digest = Sha256Digest::of(self.render_with("", columns).as_bytes());
@@ -80,16 +77,15 @@ impl Creation {
     }
 
     fn render_with(self, id: &str, columns: &[Column]) -> String {
-        let begin = Self::BEGIN;
         let creation = BASE64_STANDARD.encode(self.encode());
-        let configuration: Map<String, Value> =
-            PROPERTIES.iter().map(|(name, value, _)| ((*name).to_owned(), json!(value))).collect();
-        let configuration = Value::Object(configuration);
-        let schema = Value::String(schema(columns).to_string());
+        let configuration: Vec<String> =
+            PROPERTIES.iter().map(|(name, value, _)| format!(r#""{name}":"{value}""#)).collect();
+        let configuration = configuration.join(",");
+        let schema = Value::from(schema(columns));
         format!(
-            r#"{begin},"operationParameters":{{}},"engineInfo":"atcost","creation":"{creation}"}}}}
+            r#"{{"commitInfo":{{"timestamp":0,"operation":"CREATE TABLE","operationParameters":{{}},"engineInfo":"atcost","creation":"{creation}"}}}}
 {{"protocol":{{"minReaderVersion":1,"minWriterVersion":2}}}}
-{{"metaData":{{"id":"{id}","format":{{"provider":"parquet","options":{{}}}},"schemaString":{schema},"partitionColumns":[],"configuration":{configuration}}}}}
+{{"metaData":{{"id":"{id}","format":{{"provider":"parquet","options":{{}}}},"schemaString":{schema},"partitionColumns":[],"configuration":{{{configuration}}}}}}}
 "#
         )
     }
@@ -103,12 +99,13 @@ fn uuid(digest: &Sha256Digest) -> String {
     uuid::Uuid::from_bytes(bytes).to_string()
 }
 
-/// The columns as Delta's protocol writes a schema.
-fn schema(columns: &[Column]) -> Value {
-    let fields: Vec<Value> = columns
+/// The columns as Delta's protocol writes a schema. Rendered here, so that its bytes depend on no
+/// library.
+fn schema(columns: &[Column]) -> String {
+    let fields: Vec<String> = columns
         .iter()
-        .map(|column| {
-            let kind = match column.kind {
+        .map(|Column { name, kind, required, .. }| {
+            let kind = match kind {
                 ColumnType::Text => "string",
                 ColumnType::Integer => "integer",
                 ColumnType::Long => "long",
@@ -116,10 +113,11 @@ fn schema(columns: &[Column]) -> Value {
                 ColumnType::Quantity => "decimal(28,9)",
                 ColumnType::Bytes => "binary",
             };
-            json!({"name": column.name, "type": kind, "nullable": !column.required, "metadata": {}})
+            let nullable = !required;
+            format!(r#"{{"metadata":{{}},"name":"{name}","nullable":{nullable},"type":"{kind}"}}"#)
         })
         .collect();
-    json!({"type": "struct", "fields": fields})
+    format!(r#"{{"fields":[{}],"type":"struct"}}"#, fields.join(","))
 }
 
 /// Whether a table was created here.
@@ -146,7 +144,8 @@ pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created
         |detail: String| LedgerError::corrupt(&location, format!("{detail}; restore the ledger from a copy"));
     let actions = Actions::read(&entry).map_err(damaged)?;
     check_properties(table, &actions.configuration)?;
-    if actions.schema != schema(columns) {
+    let expected: Value = serde_json::from_str(&schema(columns)).expect("it is rendered as JSON");
+    if actions.schema != expected {
         return Err(damaged(format!(
             "its columns are not those this version writes; found {}",
             actions.column_names()
