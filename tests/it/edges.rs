@@ -40,6 +40,11 @@ const NOT_IN: &[(&str, &[&str], &str)] = &[
         ],
         "it has no I/O",
     ),
+    (
+        "proof",
+        &["tokio", "async-trait", "arrow", "deltalake", "parquet", "object_store", "rdkafka"],
+        "a partner compiles it into a verifier",
+    ),
     ("ledger", &["rdkafka", "datafusion", "ureq"], "it knows neither Kafka nor SQL"),
     ("ingest", &["datafusion"], "it never consults the catalog"),
     ("rating", &["rdkafka", "ureq"], "a run is a function of its pins"),

@@ -7,13 +7,23 @@ use tests::machine::workspace;
 
 /// Crates in which a number is a quantity, a price or an amount until it is shown to be something
 /// else.
-const EXACT: &[&str] = &["schemas/src/", "ledger/src/", "rating/src/"];
+const EXACT: &[&str] = &["schemas/src/", "ledger/", "rating/src/"];
 /// Lines of these crates that may name a float all the same: (file, a part of the line).
 const FLOATS: &[(&str, &str)] = &[];
 /// Crates that are functions of their arguments: no clock, no environment.
 const PURE: &[&str] = &["schemas/src/", "rating/src/"];
 
 const LONGEST_FILE: usize = 1000;
+
+/// The files that may ask the operating system for files, and why. What is of a ledger, its journal
+/// or its runs is read and written through `ledger::store`.
+const OPENS_FILES: &[(&str, &str)] = &[
+    ("ledger/src/store/", "the door itself"),
+    ("ledger/src/secret.rs", "a key is made with a mode, and its mode is checked"),
+    ("ledger/src/sign/signer.rs", "a lock is a file"),
+    ("ledger/derived/src/", "derived data lives on the disk of the process that makes it"),
+    ("rating/src/catalog/read/files.rs", "a catalog is a folder that people keep in git"),
+];
 
 struct Source {
     /// Relative to the workspace, with slashes.
@@ -155,6 +165,26 @@ fn pure_crates_ask_neither_the_clock_nor_the_environment() {
         findings,
         "the same pins must give the same bytes: take it as an argument; BTreeMap and BTreeSet have an order",
     );
+}
+
+#[test]
+fn storage_has_one_door() {
+    let banned = ["std::fs", "fs::", "File::open", "File::create", "tokio::fs", "OpenOptions"];
+    let sources = sources();
+    let inside = sources.iter().filter(|source| source.is_rust() && source.is_in(&["ledger/", "rating/"]));
+    let outside = inside.filter(|source| !OPENS_FILES.iter().any(|(path, _)| source.path.starts_with(path)));
+    let findings = outside.flat_map(|source| {
+        let product = source.text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
+        let wrong = move |line: &str| !is_comment(line) && banned.iter().any(|word| line.contains(word));
+        source.lines(wrong).filter(move |found| {
+            let line = found.split(':').nth(1).and_then(|line| line.parse::<usize>().ok());
+            line.is_some_and(|line| line <= product)
+        })
+    });
+    nothing(findings, "read and write it through ledger::store, or say in tests/it/tidy.rs why not");
+    for (path, why) in OPENS_FILES {
+        assert!(sources.iter().any(|source| source.path.starts_with(path)), "{path} is gone: {why}");
+    }
 }
 
 /// A `matches!` whose answer nobody takes checks nothing.
