@@ -14,6 +14,17 @@ use std::fmt;
 pub type Nonce = [u8; 16];
 
 /// The secret of a ledger that makes leaves and labels reveal nothing without the key.
+///
+/// ```
+/// use proof::leaf_key::LeafKey;
+///
+/// let key = LeafKey::from_bytes([7; 32]);
+/// let read = LeafKey::from_text(&key.to_text()).expect("64 digits and a line feed");
+/// assert_eq!(read.id(), key.id());
+/// // The partner who has the key of its subject finds its label in a commit, and nobody else's.
+/// let subject = key.subject_key(Some("projects/a1"));
+/// assert_ne!(subject.label(0, 1), subject.label(0, 2));
+/// ```
 #[derive(Clone)]
 pub struct LeafKey {
     secret: [u8; 32],

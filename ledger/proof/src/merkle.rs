@@ -37,6 +37,15 @@ pub fn leaf(data: &[u8]) -> Hash {
 }
 
 /// The root over `leaves`.
+/// ```
+/// use proof::merkle::{Frontier, Tree, leaf, root};
+///
+/// let leaves = vec![leaf(b"one"), leaf(b"two"), leaf(b"three")];
+/// let mut frontier = Frontier::default();
+/// leaves.iter().for_each(|leaf| frontier.push(*leaf));
+/// assert_eq!(root(&leaves), frontier.root());
+/// assert_eq!(root(&leaves), Tree::new(leaves).head().root);
+/// ```
 pub fn root(leaves: &[Hash]) -> Hash {
     let mut peaks = Vec::new();
     let mut level = Cow::Borrowed(leaves);
@@ -69,6 +78,18 @@ fn fold(peaks: &[Hash]) -> Hash {
 }
 
 /// A whole tree in memory, from which proofs are made.
+///
+/// ```
+/// use proof::merkle::{Tree, check_consistency, check_inclusion, leaf};
+///
+/// let tree = Tree::new((0..5u8).map(|number| leaf(&[number])).collect());
+/// let path = tree.inclusion(3, 5);
+/// assert!(check_inclusion(&tree.head(), 3, &leaf(&[3]), &path).is_ok());
+/// assert!(check_inclusion(&tree.head(), 3, &leaf(&[4]), &path).is_err());
+///
+/// let older = Tree::new(tree.leaves()[..2].to_vec()).head();
+/// assert!(check_consistency(&older, &tree.head(), &tree.consistency(2, 5)).is_ok());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tree {
     /// The leaves, the nodes over pairs of them, and so on up.

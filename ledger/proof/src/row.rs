@@ -9,6 +9,26 @@ use schemas::position::Offset;
 use schemas::time::Instant;
 
 /// What a row says.
+///
+/// ```
+/// use proof::row::RowRef;
+/// use schemas::outcome::OutcomeRef;
+/// use schemas::position::Offset;
+/// use schemas::time::Instant;
+///
+/// let row = RowRef {
+///     origin: "kafka/c1/usage",
+///     origin_name: "usage",
+///     partition: 0,
+///     offset: Offset(4),
+///     produced_at: None,
+///     received_at: Instant::parse_rfc3339("2025-10-02T08:00:00Z").expect("an instant"),
+///     outcome: OutcomeRef::Gap { until: Offset(9), detail: "deleted by retention" },
+/// };
+/// let bytes = row.bytes();
+/// assert_eq!((&bytes[..4], bytes[4]), (b"row2".as_slice(), 3));
+/// assert_eq!(bytes[..62], row.header(&row.stream_digest()));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowRef<'a> {
     /// The text of the stream's [`schemas::position::Origin`].
