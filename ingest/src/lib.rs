@@ -13,8 +13,8 @@
 // Modules in reading order.
 mod error; // what stops ingestion
 pub mod stop; // a clean end, asked for
-pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod schema; // what a writer's schema means, and where schemas are asked for
+pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod kafka; // a topic as a source
 pub mod files; // a folder of files as a source

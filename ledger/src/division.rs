@@ -78,7 +78,7 @@ pub struct Divided {
 /// or is faster a few times and then fenced. An interrupted run is completed by running it again.
 ///
 /// # Errors
-/// As [`Ledger::open_shard`], `Invalid` when an interrupted division into another number is to be
+/// As [`crate::ShardWriter::open_shard`], `Invalid` when an interrupted division into another number is to be
 /// completed first, and `Fenced` when a writer was faster each time.
 pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
     const ATTEMPTS: u32 = 50;

@@ -5,7 +5,7 @@
 //!          json, avro   (what was found)       (the rules, once, for all encodings)
 //! ```
 //!
-//! An encoding only finds fields; [`judge`] alone decides about them, in the order of [`Reason`],
+//! An encoding only finds fields; `judge` alone decides about them, in the order of [`Reason`],
 //! so that the same mistake has the same reason in JSON, in Kafka headers and in Avro. Neither
 //! copies what it need not: an event borrows from its record.
 //!

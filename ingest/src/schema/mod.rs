@@ -1,7 +1,7 @@
 //! A writer's schema: its text, its fingerprints, and what it means to `usage_event.v1` by Avro's
 //! rules (specification 1.12, "Schema Resolution").
 //!
-//! A schema is checked once, when it is first seen, and compiled to a small tree ([`plan`]), by
+//! A schema is checked once, when it is first seen, and compiled to a small tree (`plan`), by
 //! which `decode::avro` reads data. It reads no data itself.
 //!
 //! Invariant: a schema that cannot be used is kept with the reason, so that every datum of it is
