@@ -130,7 +130,7 @@ impl Ord for Location {
     }
 }
 
-/// What stands in a folder, by name.
+/// The contents of a folder, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
     pub objects: Vec<String>,
@@ -204,7 +204,8 @@ impl Location {
         }
     }
 
-    /// The store, for a library that reads it by itself; its root is the root of [`Self::object_url`].
+    /// The store, for a library that reads it by itself; its root is the root of
+    /// [`Self::object_url`].
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.store.objects
     }
@@ -240,8 +241,8 @@ impl Location {
         }
     }
 
-    /// The bytes of an object that was just put, and that nobody needs soon: from the disk, not from
-    /// what memory still has of it.
+    /// The bytes of an object that was just put, and that nobody needs soon: from the disk, not
+    /// from what memory still has of it.
     ///
     /// # Errors
     /// `Storage`, also when it is not there.
@@ -476,5 +477,106 @@ fn digest_of(mut file: std::fs::File) -> std::io::Result<(u64, Sha256Digest)> {
         }
         hasher.update(&buffer[..read]);
         size += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On the disk and in memory: both must say the same.
+    fn everywhere() -> (tempfile::TempDir, [Location; 2]) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Location::on_disk(folder.path()).expect("a place");
+        (folder, [disk, Store::memory().at("somewhere")])
+    }
+
+    async fn put(location: &Location, bytes: &'static [u8]) {
+        location.replace(Bytes::from_static(bytes)).await.expect("it is written");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_never_put_anew() {
+        let (_folder, places) = everywhere();
+        for place in places {
+            let object = place.join("shards/0/entry");
+            assert_eq!(object.read().await.expect("storage"), None);
+            object.put_new(Bytes::from_static(b"first")).await.expect("the name is free");
+            let second = object.put_new(Bytes::from_static(b"second")).await;
+            assert!(matches!(second, Err(Error::AlreadyExists { .. })), "{second:?}");
+            assert_eq!(object.read().await.expect("storage").as_deref(), Some(b"first".as_slice()));
+            assert_eq!(object.read_back().await.expect("storage"), b"first".as_slice());
+            put(&object, b"other").await;
+            assert_eq!(object.read().await.expect("storage").as_deref(), Some(b"other".as_slice()));
+            assert_eq!(object.facts().await.expect("storage").map(|facts| facts.bytes), Some(5));
+            place.probe().await.expect("a store that keeps the first");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_digest_is_that_of_the_bytes() {
+        let (_folder, places) = everywhere();
+        for place in places {
+            let object = place.join("rows");
+            assert_eq!(object.digest().await.expect("storage"), None);
+            put(&object, b"some rows").await;
+            let expected = (9, Sha256Digest::of(b"some rows"));
+            assert_eq!(object.digest().await.expect("storage"), Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn names_are_listed_in_order_and_after_one_of_them() {
+        let (_folder, places) = everywhere();
+        for place in places {
+            assert_eq!(place.list().await.expect("storage"), Listing::default(), "there is no folder yet");
+            for name in ["b", "a", "c/1", "c/2", "d/e/3"] {
+                put(&place.join(name), b"x").await;
+            }
+            let listing = place.list().await.expect("storage");
+            assert_eq!((listing.objects, listing.folders), (names(&["a", "b"]), names(&["c", "d"])));
+            assert_eq!(place.list_all().await.expect("storage"), names(&["a", "b", "c/1", "c/2", "d/e/3"]));
+            assert_eq!(place.list_after("b").await.expect("storage"), names(&["c/1", "c/2", "d/e/3"]));
+            assert_eq!(place.join("c").list_after("1").await.expect("storage"), names(&["2"]));
+            place.join("a").remove().await.expect("it is removed");
+            place.join("a").remove().await.expect("it is gone already");
+            assert_eq!(place.list().await.expect("storage").objects, names(&["b"]));
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_folder_takes_the_place_of_another_whole() {
+        let (_folder, places) = everywhere();
+        for place in places {
+            let (unfinished, run) = (place.join(".run"), place.join("period/run"));
+            put(&run.join("old.parquet"), b"old").await;
+            put(&run.join("manifest.json"), b"old").await;
+            put(&unfinished.join("new.parquet"), b"new").await;
+            put(&unfinished.join("manifest.json"), b"new").await;
+            unfinished.move_folder(&run, "manifest.json").await.expect("it is moved");
+            assert_eq!(run.list_all().await.expect("storage"), names(&["manifest.json", "new.parquet"]));
+            let manifest = run.join("manifest.json").read().await.expect("storage");
+            assert_eq!(manifest.as_deref(), Some(b"new".as_slice()));
+            assert_eq!(unfinished.list_all().await.expect("storage"), Vec::<String>::new());
+            run.remove_folder().await.expect("it is removed");
+            run.remove_folder().await.expect("it is gone already");
+            assert_eq!(place.join("period").list_all().await.expect("storage"), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn a_place_is_shown_as_people_and_programs_know_it() {
+        let memory = Store::memory().at("ledgers/one").join("shards/0");
+        assert_eq!(memory.to_string(), "memory:///ledgers/one/shards/0");
+        assert_eq!(memory.folder_url().expect("a URL").as_str(), "memory:///ledgers/one/shards/0/");
+        assert_eq!((memory.name(), memory.disk_path()), ("0", None));
+        let disk = Location::on_disk(Path::new("/srv/a ledger")).expect("a place").join("leaf.key");
+        assert_eq!(disk.to_string(), "/srv/a ledger/leaf.key");
+        assert_eq!(disk.object_url().expect("a URL").as_str(), "file:///srv/a%20ledger/leaf.key");
+        assert_eq!(disk.disk_path(), Some(Path::new("/srv/a ledger/leaf.key")));
     }
 }
