@@ -5,6 +5,7 @@
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use ledger::row::columns::JOURNAL_COLUMNS;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::outcome::Kind;
 use std::collections::BTreeMap;
@@ -102,16 +103,17 @@ fn rated() -> (Atcost, PathBuf) {
 fn the_page_has_every_column_that_is_written() {
     let (atcost, run) = rated();
     let page = page();
-    let tables = ["charges", "cost_lines", "rows", "statement_lines", "unrated"];
+    let tables = ["charges", "cost_lines", "entries", "rows", "statement_lines", "unrated"];
     assert_eq!(page.keys().map(String::as_str).collect::<Vec<_>>(), tables);
-    for table in tables.into_iter().filter(|table| *table != "rows") {
+    for table in tables.into_iter().filter(|table| !["entries", "rows"].contains(table)) {
         assert_written(table, &run.join(format!("{table}.parquet")), &page[table]);
     }
-    let shard = atcost.folder().join("ledger/shards/0");
-    let files = fs::read_dir(&shard).expect("a shard is a folder");
-    let mut files = files.map(|entry| entry.expect("it can be listed").path());
-    let rows = files.find(|path| path.extension().is_some_and(|extension| extension == "parquet"));
-    assert_written("rows", &rows.expect("the month is in one file"), &page["rows"]);
+    for (table, folder) in [("rows", "ledger/shards/0"), ("entries", "ledger/journal")] {
+        let files = fs::read_dir(atcost.folder().join(folder)).expect("a table is a folder");
+        let mut files = files.map(|entry| entry.expect("it can be listed").path());
+        let file = files.find(|path| path.extension().is_some_and(|extension| extension == "parquet"));
+        assert_written(table, &file.expect("one commit made one file"), &page[table]);
+    }
 }
 
 #[test]
@@ -148,10 +150,14 @@ fn declared() -> BTreeMap<&'static str, String> {
             .map(|column| markdown(column.name, column.column_type, column.nullable, column.meaning));
         (table.name, rows.collect::<String>())
     });
-    let of_the_ledger = ledger::row::COLUMNS.iter().map(|column| {
-        markdown(column.name, &words(&column.kind.arrow()), !column.required, &meaning(column))
+    let of_the_ledger = [("rows", ledger::row::COLUMNS), ("entries", JOURNAL_COLUMNS)];
+    let of_the_ledger = of_the_ledger.map(|(name, columns)| {
+        let row = |column: &ledger::row::Column| {
+            markdown(column.name, &words(&column.kind.arrow()), !column.required, &meaning(column))
+        };
+        (name, columns.iter().map(row).collect::<String>())
     });
-    let tables = of_a_run.chain([("rows", of_the_ledger.collect())]);
+    let tables = of_a_run.chain(of_the_ledger);
     let head = "| column | type | NULL | meaning |\n|---|---|---|---|\n";
     tables.map(|(name, rows)| (name, format!("{head}{rows}"))).collect()
 }
