@@ -1,8 +1,8 @@
 //! How a ledger is made and divided into shards.
 //!
-//! Dividing a ledger anew is one commit in every shard. It takes the version that any running writer
-//! is about to commit, so each of them is fenced, and nobody may write before all shards have it: no
-//! stream is ever read by two writers.
+//! Dividing a ledger anew is one commit in every shard. It takes the version that any running
+//! writer is about to commit, so each of them is fenced, and nobody may write before all shards
+//! have it: no stream is ever read by two writers.
 
 use crate::error::LedgerError;
 use crate::log::table::{Commit, Table};
@@ -78,8 +78,8 @@ pub struct Divided {
 /// or is faster a few times and then fenced. An interrupted run is completed by running it again.
 ///
 /// # Errors
-/// As [`crate::ShardWriter::open_shard`], `Invalid` when an interrupted division into another number is to be
-/// completed first, and `Fenced` when a writer was faster each time.
+/// As [`crate::ShardWriter::open_shard`], `Invalid` when an interrupted division into another
+/// number is to be completed first, and `Fenced` when a writer was faster each time.
 pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
     const ATTEMPTS: u32 = 50;
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
@@ -87,7 +87,7 @@ pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Resul
     loop {
         match divide(ledger, &key, shards, Some(at)).await {
             Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => attempt += 1,
-            // What an attempt before this one did was done here.
+            // A change by an attempt before this one was made here.
             Ok(divided) => return Ok(Divided { changed: divided.changed || attempt > 1, ..divided }),
             Err(error) => return Err(error),
         }

@@ -1,6 +1,6 @@
-//! What went wrong, by what the operator should do about it.
+//! Errors of a ledger, by what the operator should do about it.
 
-/// What the caller should do.
+/// The remedy for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Try again later: storage did not answer as it should. Nothing was half written.

@@ -1,4 +1,4 @@
-//! What the operator decided, in order: for now, which catalogs were published.
+//! The decisions of the operator, in order: for now, which catalogs were published.
 //!
 //! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are
 //! numbered from 0 without holes and are never edited; the number is the Delta `txn` of the commit,
@@ -32,7 +32,7 @@ pub struct Entry {
     pub number: i64,
     pub kind: EntryKind,
     pub recorded_at: Instant,
-    /// What names the content: for a catalog, its content address.
+    /// The name of the content: for a catalog, its content address.
     pub digest: Sha256Digest,
     /// Why, where the operator had to say so.
     pub note: Option<String>,
@@ -67,8 +67,8 @@ pub struct Journal {
 
 impl Journal {
     /// # Errors
-    /// As [`crate::ShardWriter::open`], and `Corrupt` when entries are missing or a file's digest is
-    /// wrong.
+    /// As [`crate::ShardWriter::open`], and `Corrupt` when entries are missing or a file's digest
+    /// is wrong.
     pub async fn open(ledger: &Location) -> Result<Self, LedgerError> {
         let table = Table::open(ledger, JOURNAL).await?;
         let mut entries = Vec::new();
@@ -171,7 +171,7 @@ impl Entry {
 /// The entries in the bytes of a file.
 ///
 /// # Errors
-/// What is wrong with the bytes, as part of a sentence.
+/// The defect of the bytes, as part of a sentence.
 pub(crate) fn read_entries(file: Bytes) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
     for batch in read_parquet(file)? {

@@ -22,7 +22,7 @@ pub fn leaf_key(ledger: &Location) -> Location {
     ledger.join("leaf.key")
 }
 
-/// What the operator decided: a table.
+/// The decisions of the operator: a table.
 pub fn journal(ledger: &Location) -> Location {
     ledger.join("journal")
 }

@@ -32,7 +32,7 @@ pub(crate) async fn publish(table: &Location, tree: &Tree, signed: &SignedHead) 
         .await?
         .and_then(|note| SignedHead::parse(&note))
         .map_or(0, |published| published.head.size);
-    // What stands there may be another log's; then everything is written.
+    // The head there may be another log's; then everything is written.
     let before = if before <= signed.head.size { before } else { 0 };
     for tile in Tile::new_tiles(TILE_HEIGHT, before, signed.head.size) {
         places::tiles(table).join(&coordinates(&tile)).replace(tile_data(&tile, tree).into()).await?;
@@ -50,7 +50,7 @@ fn tile_data(tile: &Tile, tree: &Tree) -> Vec<u8> {
     tile.read_data(tree).expect("the tree has the hashes of its own tiles")
 }
 
-/// What is wrong with the tiles of a log whose published head has `size` leaves: each file, and
+/// The defects of the tiles of a log whose published head has `size` leaves: each file, and
 /// why, as part of a sentence.
 ///
 /// # Errors

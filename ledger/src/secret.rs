@@ -1,6 +1,6 @@
 //! A key as it is kept: readable by its owner alone, durable, never overwritten.
 //!
-//! What the key is for, and whether its text is one, is the caller's to say. In a store that is no
+//! The key's purpose, and whether its text is one, are the caller's to say. In a store that is no
 //! disk, who may read an object is for the store to say.
 //!
 //! Invariant: a key never appears in an error.
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-/// What is said of a key that cannot be had.
+/// The sentences about a key that cannot be had.
 pub(crate) struct Words {
     /// There is one already.
     pub taken: &'static str,
@@ -92,7 +92,7 @@ const LEAF_KEY: Words = Words {
     closed_to: 0o007,
 };
 
-/// What is said of a leaf key that is another ledger's.
+/// The sentence about a leaf key that is another ledger's.
 pub(crate) const ANOTHER_LEAF_KEY: &str =
     "this is not the key that the rows were sealed with; restore it from a copy";
 

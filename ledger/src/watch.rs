@@ -1,9 +1,9 @@
-//! What can be seen of a shard from outside while it is written: sizes, the signer's place, what
+//! A shard seen from outside while it is written: sizes, the signer's place, what
 //! crashes left behind.
 //!
 //! It reads names and log entries, never rows, and decides nothing: opening a ledger goes by
-//! [`crate::ShardWriter`] alone. It keeps what it has read, so that looking again costs as much as there
-//! is new.
+//! [`crate::ShardWriter`] alone. It keeps what it has read, so that looking again costs as much as
+//! there is new.
 //!
 //! Invariant: a file is called an orphan only when its version is taken by a commit that does not
 //! name it. The file that is being written at this moment belongs to a version that nobody has
@@ -32,7 +32,7 @@ pub struct Figures {
     pub signed: Option<Signed>,
 }
 
-/// What the signer published last.
+/// The head that the signer published last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signed {
     /// The log has one leaf per commit, so this is also the version that the signature covers.

@@ -1,7 +1,8 @@
 //! The writer of one shard: rows and positions, committed together.
 //!
-//! Which streams a shard takes is a function of their names ([`Shard::takes`]); how far a stream was
-//! read is what all shards together say, because a stream may have belonged to another one before.
+//! Which streams a shard takes is a function of their names ([`Shard::takes`]); how far a stream
+//! was read is what all shards together say, because a stream may have belonged to another one
+//! before.
 //!
 //! Invariant: memory advances only after the commit has landed.
 

@@ -1,4 +1,5 @@
-//! Why a rating gives no number, and what to do about it. A run that cannot be right writes nothing.
+//! Why a rating gives no number, and what to do about it. A run that cannot be right writes
+//! nothing.
 //!
 //! Invariant: every error names the thing that it is about.
 

@@ -51,8 +51,8 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
     }
 }
 
-/// Gathers what is behind a charge of a run. `inputs` is a folder for what the plan scans beside the
-/// ledger.
+/// Gathers what is behind a charge of a run. `inputs` is a folder for what the plan scans beside
+/// the ledger.
 ///
 /// # Errors
 /// When rows cannot be read, or the events do not add up to what was charged.

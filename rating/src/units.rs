@@ -181,7 +181,7 @@ fn component_value(unit: &str, component: &str) -> Result<(Exact, Dimension), Un
     let malformed = |detail| UnitError::Malformed { unit: unit.to_owned(), detail };
     let symbol = match component.split_once('{') {
         None => component,
-        // What an annotation says has no meaning; alone it is the unit 1 (section 2.1.4).
+        // The text of an annotation has no meaning; alone it is the unit 1 (section 2.1.4).
         Some((symbol, annotation)) => match annotation.strip_suffix('}') {
             Some(inside) if !inside.contains(['{', '}']) => {
                 if symbol.is_empty() {

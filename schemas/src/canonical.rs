@@ -50,7 +50,8 @@ pub fn push_count(bytes: &mut Vec<u8>, count: usize) {
 
 /// Reads what the functions above appended, from the front.
 ///
-/// An error says what is wrong with the bytes, as part of a sentence; `of` is what they are said to be.
+/// An error says what is wrong with the bytes, as part of a sentence; `of` is what they are said to
+/// be.
 pub struct Reader<'a> {
     of: &'static str,
     bytes: &'a [u8],

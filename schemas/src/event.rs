@@ -70,7 +70,7 @@ impl From<MapRef<'_>> for KeptMap {
 /// [`crate::name::check_name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventRef<'a> {
-    /// Who reports. Source and id name the event for ever.
+    /// The reporter. Source and id name the event for ever.
     pub source: &'a str,
     pub id: &'a str,
     /// CloudEvents `type`.
@@ -80,12 +80,12 @@ pub struct EventRef<'a> {
     pub time: Instant,
     /// In the meter's unit, never negative.
     pub quantity: Quantity,
-    /// What describes the usage.
+    /// Names and values that describe the usage.
     pub dimensions: MapRef<'a>,
     /// Whose service was used, where the producer knows.
     pub provider: Option<&'a str>,
     pub location: Option<&'a str>,
-    /// What exactly was used, for drill-down: group, kind, namespace, name, uid or what the
+    /// The very thing that was used, for drill-down: group, kind, namespace, name, uid or what the
     /// producer has.
     pub resource: Option<MapRef<'a>>,
     pub producer: Option<ProducerRef<'a>>,

@@ -45,7 +45,7 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 3] = [Self::Usage, Self::Rejected, Self::Gap];
 
-    /// What the column `kind` holds.
+    /// The word in the column `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",

@@ -7,7 +7,7 @@ use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof, digest};
 use proof::lanes;
 use proof::leaf_key::LeafKey;
-use proof::merkle::{self, Frontier, Hash, Head, Tree, check_consistency, check_inclusion};
+use proof::merkle::{self, Frontier, Hash, Tree, TreeHead, check_consistency, check_inclusion};
 use proof::row::RowHeader;
 use proof::seal::{Rows, leaf, leaves, seal};
 use proof::subject::{
@@ -139,7 +139,7 @@ fn roots_and_paths_are_those_of_rfc_6962() {
     for (size, root) in ROOTS.iter().enumerate() {
         assert_eq!(merkle::root(&leaves[..size]), hash(root));
         assert_eq!(tree.root_at(size as u64), hash(root));
-        assert_eq!(frontier.head(), Head { size: size as u64, root: hash(root) });
+        assert_eq!(frontier.head(), TreeHead { size: size as u64, root: hash(root) });
         if let Some(leaf) = leaves.get(size) {
             frontier.push(*leaf);
         }
@@ -207,7 +207,7 @@ fn another_implementation_agrees_up_to_200_leaves() {
         assert_eq!(frontier.root(), root);
         let restored = Frontier::from_peaks(size, frontier.peaks().to_vec());
         assert_eq!(restored.as_ref(), Some(&frontier));
-        let head = Head { size, root };
+        let head = TreeHead { size, root };
         for index in 0..size {
             let path = ours.inclusion(index, size);
             assert_eq!(
@@ -233,7 +233,7 @@ proptest! {
         prop_assert_eq!(path.as_flattened(), of_theirs.as_bytes());
         let checked = theirs.root().verify_consistency(&oracle(old).root(), &ConsistencyProof::try_from_bytes(path.as_flattened().to_vec()).unwrap());
         prop_assert!(checked.is_ok());
-        let (before, after) = (Head { size: old, root: ours.root_at(old) }, ours.head());
+        let (before, after) = (TreeHead { size: old, root: ours.root_at(old) }, ours.head());
         prop_assert_eq!(check_growth(&before, &after, &path), Ok(()));
 
         // Nothing else is taken.
@@ -243,14 +243,14 @@ proptest! {
         prop_assert_eq!(check_growth(&before, &after, &flipped), Err(ProofError::HistoryChanged));
         prop_assert_eq!(check_growth(&before, &after, &path[1..]), Err(ProofError::HistoryChanged));
         prop_assert_eq!(check_growth(&after, &before, &path), Err(ProofError::HistoryChanged));
-        prop_assert_eq!(check_growth(&Head { root: after.root, ..before }, &after, &path), Err(ProofError::HistoryChanged));
-        prop_assert_eq!(check_growth(&Head { size: old - 1, ..before }, &after, &path), Err(ProofError::HistoryChanged));
+        prop_assert_eq!(check_growth(&TreeHead { root: after.root, ..before }, &after, &path), Err(ProofError::HistoryChanged));
+        prop_assert_eq!(check_growth(&TreeHead { size: old - 1, ..before }, &after, &path), Err(ProofError::HistoryChanged));
     }
 
     #[test]
     fn a_record_is_in_the_log_at_its_version_and_nowhere_else((version, size) in (1u64..=300).prop_flat_map(|size| (1..=size, Just(size))), bit in any::<prop::sample::Index>()) {
         let log = tree(300);
-        let head = Head { size, root: log.root_at(size) };
+        let head = TreeHead { size, root: log.root_at(size) };
         let record = data(version - 1);
         let path = prove_batch(&log, version, size);
         prop_assert_eq!(check_batch(&head, version, &record, &path), Ok(()));
@@ -260,7 +260,7 @@ proptest! {
             prop_assert_eq!(check_batch(&head, other, &record, &path), Err(ProofError::BatchNotInLog));
         }
         prop_assert_eq!(check_batch(&head, version, &data(version), &path), Err(ProofError::BatchNotInLog));
-        prop_assert_eq!(check_batch(&Head { size: version - 1, ..head }, version, &record, &path), Err(ProofError::BatchNotInLog));
+        prop_assert_eq!(check_batch(&TreeHead { size: version - 1, ..head }, version, &record, &path), Err(ProofError::BatchNotInLog));
         if !path.is_empty() {
             let mut flipped = path.clone();
             let bit = bit.index(flipped.len() * 256);
@@ -274,10 +274,10 @@ proptest! {
 fn every_log_begins_with_the_empty_one() {
     let log = tree(5);
     let empty = Tree::new(Vec::new()).head();
-    assert_eq!(empty, Head { size: 0, root: hash(ROOTS[0]) });
+    assert_eq!(empty, TreeHead { size: 0, root: hash(ROOTS[0]) });
     assert_eq!(check_consistency(&empty, &log.head(), &prove_growth(&log, 0, 5)), Ok(()));
     assert_eq!(
-        check_growth(&Head { root: [0; 32], ..empty }, &log.head(), &[]),
+        check_growth(&TreeHead { root: [0; 32], ..empty }, &log.head(), &[]),
         Err(ProofError::HistoryChanged)
     );
     assert_eq!(check_growth(&empty, &log.head(), &[[0; 32]]), Err(ProofError::HistoryChanged));
@@ -335,8 +335,8 @@ impl Commit {
         Roots {
             shard: SHARD,
             version: VERSION,
-            rows: Head { size: self.headers.len() as u64, root: sealed.rows_root },
-            subjects: Head { size: sealed.subjects, root: sealed.subjects_root },
+            rows: TreeHead { size: self.headers.len() as u64, root: sealed.rows_root },
+            subjects: TreeHead { size: sealed.subjects, root: sealed.subjects_root },
         }
     }
 

@@ -17,7 +17,7 @@ use rating::usage::CountedRows;
 use serde_json::json;
 use std::fmt::Write as _;
 
-/// What `explain` prints, in both forms.
+/// An explanation as it is printed, in both forms.
 pub struct Explained {
     pub text: String,
     pub json: serde_json::Value,

@@ -1,4 +1,4 @@
-//! What is made from the rows of a ledger, and may be deleted at any time.
+//! Data that is made from the rows of a ledger, and may be deleted at any time.
 //!
 //! Nothing here is trusted: whoever bills compares it with what the ledger's own records say, and
 //! whatever is missing, torn or damaged is made again. It stands on `ledger` and never the reverse.

@@ -4,13 +4,13 @@
 //!
 //! Invariant: a head has one text, so two heads that say the same are equal byte for byte.
 
-use crate::merkle::Head;
+use crate::merkle::TreeHead;
 use signed_note::{Note, StandardVerifier, Verifier as _, VerifierList};
 use std::fmt;
 use std::str::FromStr;
 use tlog_tiles::{Checkpoint, Hash as TlogHash};
 
-/// What heads are checked with: `NAME+ID+KEY`, as signed notes have it.
+/// The key that heads are checked with: `NAME+ID+KEY`, as signed notes have it.
 #[derive(Clone)]
 pub struct VerifierKey {
     text: String,
@@ -55,7 +55,7 @@ impl VerifierKey {
 pub struct SignedHead {
     /// Which log it is a head of.
     pub origin: String,
-    pub head: Head,
+    pub head: TreeHead,
     note: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ impl SignedHead {
     ///
     /// # Panics
     /// When the origin is empty.
-    pub fn text(origin: &str, head: &Head) -> Vec<u8> {
+    pub fn text(origin: &str, head: &TreeHead) -> Vec<u8> {
         Checkpoint::new(origin, head.size, TlogHash(head.root), "")
             .expect("an origin is not empty")
             .to_bytes()
@@ -81,7 +81,7 @@ impl SignedHead {
         let checkpoint = Checkpoint::from_bytes(&text).ok()?;
         // Nothing but what we write, so that there is one text for a head.
         let same = checkpoint.extension().is_empty() && checkpoint.to_bytes() == text;
-        let head = Head { size: checkpoint.size(), root: checkpoint.hash().0 };
+        let head = TreeHead { size: checkpoint.size(), root: checkpoint.hash().0 };
         same.then(|| Self { origin: checkpoint.origin().to_owned(), head, note: note.to_vec() })
     }
 
@@ -92,7 +92,7 @@ impl SignedHead {
     }
 }
 
-/// What the log of a table is called in its heads.
+/// The name of the log of a table in its heads.
 pub fn origin(table: &str) -> String {
     format!("atcost/{table}")
 }

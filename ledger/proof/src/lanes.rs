@@ -19,8 +19,8 @@ const LANES: usize = 16;
 const WORTHWHILE: usize = LANES / 2;
 /// Bytes of a block.
 const BLOCK: usize = 64;
-/// What a message is followed by to fill its last block: a byte 0x80, zeros, and its length in bits
-/// as u64.
+/// The padding that follows a message to fill its last block: a byte 0x80, zeros, and its length in
+/// bits as u64.
 const PADDING: usize = 9;
 /// Messages with fewer blocks are put together with those that have exactly as many; longer ones
 /// with those next to them in length.
@@ -66,8 +66,8 @@ pub fn fixed<const LEN: usize>(count: usize, mut write: impl FnMut(usize, &mut [
     digests
 }
 
-/// The SHA-256 of messages that lie one after the other in `arena`, the first from its begin, each
-/// up to its number in `ends`.
+/// The SHA-256 of messages that lie one after the other in `arena`, the first from its beginning,
+/// each up to its number in `ends`.
 ///
 /// # Panics
 /// When `ends` shrinks or points beyond the arena.
@@ -155,7 +155,7 @@ fn bits(length: usize) -> [u8; 8] {
     (length as u64 * 8).to_be_bytes()
 }
 
-// What follows is FIPS 180-4, sections 4 to 6.
+// The rest is FIPS 180-4, sections 4 to 6.
 
 #[cfg(target_arch = "x86_64")]
 #[expect(

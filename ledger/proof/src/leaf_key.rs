@@ -46,7 +46,8 @@ impl LeafKey {
         format!("{}\n", hex::encode(self.secret))
     }
 
-    /// Reads [`Self::to_text`]. There is one spelling, so that no bit of a file can change unnoticed.
+    /// Reads [`Self::to_text`]. There is one spelling, so that no bit of a file can change
+    /// unnoticed.
     pub fn from_text(text: &str) -> Option<Self> {
         let digits = text.strip_suffix('\n')?;
         let mut secret = [0; 32];
@@ -54,7 +55,7 @@ impl LeafKey {
         (!digits.bytes().any(|digit| digit.is_ascii_uppercase())).then(|| Self::from_bytes(secret))
     }
 
-    /// What names the key in a batch record.
+    /// The name of the key in a batch record.
     pub fn id(&self) -> LeafKeyId {
         let digest: Hash =
             Sha256::new_with_prefix(b"atcost leaf key 1").chain_update(self.secret).finalize().into();
@@ -141,13 +142,13 @@ fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// What a partner is given once, to find its subject's groups in the second trees and nobody
-/// else's.
+/// The key that a partner is given once, to find its subject's groups in the second trees and
+/// nobody else's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubjectKey(pub [u8; 32]);
 
 impl SubjectKey {
-    /// What stands for the subject in the second tree of that commit, and in no other.
+    /// The label that stands for the subject in the second tree of that commit, and in no other.
     pub fn label(&self, shard: u32, version: u64) -> Hash {
         mac(&self.0)
             .chain_update(shard.to_be_bytes())

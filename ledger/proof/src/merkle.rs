@@ -1,5 +1,5 @@
 //! Merkle trees as RFC 6962, section 2.1, has them: roots, and proofs that a leaf is in a tree and
-//! that a tree is the begin of another.
+//! that a tree is a prefix of another.
 //!
 //! Roots are computed here, many nodes at once. Proofs are made and checked by `tlog_tiles`, a port
 //! of what Go's checksum database runs: a proof system of one's own is where others have accepted
@@ -21,7 +21,7 @@ pub type Path = Vec<Hash>;
 
 /// The size and the root of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct TreeHead {
     pub size: u64,
     pub root: Hash,
 }
@@ -109,9 +109,9 @@ impl Tree {
         &self.levels[0]
     }
 
-    pub fn head(&self) -> Head {
+    pub fn head(&self) -> TreeHead {
         let size = self.leaves().len() as u64;
-        Head { size, root: self.root_at(size) }
+        TreeHead { size, root: self.root_at(size) }
     }
 
     /// The root of the tree's first `size` leaves.
@@ -130,7 +130,7 @@ impl Tree {
         hashes(tlog::prove_record(size, index, self).expect("the tree has this leaf"))
     }
 
-    /// The path that shows that the tree of the first `old` leaves is the begin of the tree of the
+    /// The path that shows that the tree of the first `old` leaves is a prefix of the tree of the
     /// first `new` ones.
     ///
     /// # Panics
@@ -159,16 +159,16 @@ impl tlog::HashReader for Tree {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_inclusion(head: &Head, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), NotProven> {
+pub fn check_inclusion(head: &TreeHead, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), NotProven> {
     tlog::check_record(&tlog_hashes(path), head.size, tlog::Hash(head.root), index, tlog::Hash(*leaf))
         .map_err(|_| NotProven)
 }
 
-/// Checks that the tree with the head `old` is the begin of the one with the head `new`.
+/// Checks that the tree with the head `old` is a prefix of the one with the head `new`.
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_consistency(old: &Head, new: &Head, path: &[Hash]) -> Result<(), NotProven> {
+pub fn check_consistency(old: &TreeHead, new: &TreeHead, path: &[Hash]) -> Result<(), NotProven> {
     if old.size == 0 {
         return if old.root == tlog::EMPTY_HASH.0 && path.is_empty() { Ok(()) } else { Err(NotProven) };
     }
@@ -212,8 +212,8 @@ impl Frontier {
         fold(&self.peaks)
     }
 
-    pub fn head(&self) -> Head {
-        Head { size: self.size, root: self.root() }
+    pub fn head(&self) -> TreeHead {
+        TreeHead { size: self.size, root: self.root() }
     }
 
     pub fn push(&mut self, leaf: Hash) {

@@ -8,7 +8,7 @@
 //! record.
 
 use crate::merkle::Hash;
-pub use crate::merkle::Head as TreeHead;
+pub use crate::merkle::TreeHead;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemas::canonical::{Reader, push_count, push_option, push_text};
@@ -19,7 +19,7 @@ use schemas::time::Instant;
 use serde::Deserialize;
 use std::fmt::Write as _;
 
-/// What a commit does.
+/// The kind of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// Adds rows and moves positions.
@@ -144,7 +144,7 @@ impl BatchRecord {
     }
 
     /// # Errors
-    /// What is wrong with the bytes, as part of a sentence.
+    /// The defect of the bytes, as part of a sentence.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = Reader::new("a batch record", bytes);
         if reader.array::<4>()? != *b"rec1" {
@@ -238,7 +238,7 @@ impl BatchRecord {
     /// Reads a log entry and checks that it is, byte for byte, what its record renders to.
     ///
     /// # Errors
-    /// What is wrong with it, as part of a sentence.
+    /// The defect of the entry, as part of a sentence.
     pub fn from_entry(entry: &[u8]) -> Result<(Self, TreeHead), String> {
         let first = entry.split(|byte| *byte == b'\n').next().expect("splitting yields at least one part");
         let line: FirstLine = serde_json::from_slice(first).map_err(|_| foreign(entry))?;

@@ -8,7 +8,7 @@ use schemas::outcome::{Kind, OutcomeRef};
 use schemas::position::Offset;
 use schemas::time::Instant;
 
-/// What a row says.
+/// A row, in parts.
 ///
 /// ```
 /// use proof::row::RowRef;
@@ -33,7 +33,7 @@ use schemas::time::Instant;
 pub struct RowRef<'a> {
     /// The text of the stream's [`schemas::position::Origin`].
     pub origin: &'a str,
-    /// What people call the origin: the topic, or the file's path below the ingested folder.
+    /// The origin's name for people: the topic, or the file's path below the ingested folder.
     pub origin_name: &'a str,
     pub partition: u32,
     pub offset: Offset,

@@ -27,7 +27,7 @@ pub struct Rows<'a> {
     pub subject_of: &'a [u32],
 }
 
-/// What a batch record says of the rows of its commit.
+/// The seals that a batch record states of the rows of its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// One for each row, in ledger order.
@@ -103,7 +103,7 @@ pub fn leaf(nonce: &Nonce, row: &RowBytes) -> Hash {
     Sha256::new_with_prefix([0]).chain_update(nonce).chain_update(row).finalize().into()
 }
 
-/// What the leaves of a commit's rows are made of.
+/// The preimages of the leaves of a commit's rows.
 pub(crate) struct Opened<'a> {
     rows: Rows<'a>,
     nonces: Vec<Hash>,

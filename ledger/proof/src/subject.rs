@@ -1,7 +1,7 @@
 //! Proofs for anyone who holds a signed head: that a batch record is in the log, that the log only
 //! grew, and which rows of a batch are a subject's: all of them, and no others.
 //!
-//! What is proven is what was signed: that the second tree names each subject once and in order is
+//! Proofs rest on what was signed: that the second tree names each subject once and in order is
 //! recomputed by the signer and by `atcost verify ledger`, which see every row. A checker here sees
 //! only its own rows and the hashes beside them.
 //!
@@ -9,21 +9,21 @@
 //! the leaf key.
 
 use crate::leaf_key::{LeafKey, Nonce, SubjectKey};
-use crate::merkle::{self, Hash, Head, NotProven, Path, Tree};
+use crate::merkle::{self, Hash, NotProven, Path, Tree, TreeHead};
 use crate::row::RowBytes;
 use crate::seal::{self, Group, Rows};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// What a batch record says of the rows of its commit.
+/// The roots that a batch record states of the rows of its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roots {
     pub shard: u32,
     pub version: u64,
     /// The tree of the rows, in ledger order.
-    pub rows: Head,
+    pub rows: TreeHead,
     /// The tree of the same rows by subject.
-    pub subjects: Head,
+    pub subjects: TreeHead,
 }
 
 /// Where a leaf is in a tree, and the path that shows it.
@@ -56,7 +56,7 @@ pub struct SubjectProof {
     pub rows: Vec<ShownRow>,
     /// Where the group of these rows is in the second tree; none where there are no rows.
     pub place: Option<Place>,
-    /// The group with the next smaller label; none at the tree's begin.
+    /// The group with the next smaller label; none at the tree's beginning.
     pub before: Option<Neighbour>,
     /// The group with the next larger label; none at the tree's end.
     pub after: Option<Neighbour>,
@@ -161,34 +161,22 @@ fn place(tree: &Tree, index: usize) -> Place {
 ///
 /// ```
 /// use proof::leaf_key::LeafKey;
-/// use proof::merkle::Head;
+/// use proof::merkle::TreeHead;
 /// use proof::seal::{Rows, seal};
 /// use proof::subject::{Roots, check_subject, prove_subject};
 ///
-/// let key = LeafKey::from_bytes([7; 32]);
-/// // Two rows of one subject, one of another, as they stand in the ledger.
-/// let headers: Vec<[u8; 62]> = (0..3u8).map(|row| { let mut bytes = [row; 62]; bytes[..4].copy_from_slice(b"row2"); bytes }).collect();
-/// let rows = Rows {
-///     shard: 0,
-///     version: 1,
-///     headers: &headers,
-///     contents: &[[1; 32], [2; 32], [3; 32]],
-///     subjects: &[Some("projects/a"), Some("projects/b")],
-///     subject_of: &[0, 1, 0],
-/// };
-/// let sealed = seal(&key, &rows);
-/// let roots = Roots {
-///     shard: 0,
-///     version: 1,
-///     rows: Head { size: 3, root: sealed.rows_root },
-///     subjects: Head { size: sealed.subjects, root: sealed.subjects_root },
-/// };
-/// let mut proof = prove_subject(&key, &rows, Some("projects/a"));
-/// assert_eq!(proof.rows.len(), 2);
-/// assert!(check_subject(&roots, &key.subject_key(Some("projects/a")), &proof).is_ok());
-/// // Nobody can leave a row out.
-/// proof.rows.pop();
-/// assert!(check_subject(&roots, &key.subject_key(Some("projects/a")), &proof).is_err());
+/// let key = LeafKey::from_bytes([7; 32]); // Two rows of one subject, one of another, as they
+/// stand in the ledger. let headers: Vec<[u8; 62]> = (0..3u8).map(|row| { let mut bytes = [row;
+/// 62]; bytes[..4].copy_from_slice(b"row2"); bytes }).collect(); let rows = Rows {     shard: 0,
+/// version: 1,     headers: &headers,     contents: &[[1; 32], [2; 32], [3; 32]],     subjects:
+/// &[Some("projects/a"), Some("projects/b")],     subject_of: &[0, 1, 0], }; let sealed =
+/// seal(&key, &rows); let roots = Roots {     shard: 0,     version: 1,     rows: TreeHead { size:
+/// 3, root: sealed.rows_root },     subjects: TreeHead { size: sealed.subjects, root:
+/// sealed.subjects_root }, }; let mut proof = prove_subject(&key, &rows, Some("projects/a"));
+/// assert_eq!(proof.rows.len(), 2); assert!(check_subject(&roots,
+/// &key.subject_key(Some("projects/a")), &proof).is_ok()); // Nobody can leave a row out.
+/// proof.rows.pop(); assert!(check_subject(&roots, &key.subject_key(Some("projects/a")),
+/// &proof).is_err());
 /// ```
 pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> Result<(), ProofError> {
     let label = key.label(roots.shard, roots.version);
@@ -251,7 +239,7 @@ fn check_rows(roots: &Roots, rows: &[ShownRow]) -> Result<Vec<Hash>, ProofError>
     Ok(leaves)
 }
 
-fn check_place(head: &Head, place: &Place, leaf: &Hash) -> Result<(), NotProven> {
+fn check_place(head: &TreeHead, place: &Place, leaf: &Hash) -> Result<(), NotProven> {
     merkle::check_inclusion(head, place.index, leaf, &place.path)
 }
 
@@ -268,7 +256,7 @@ pub fn prove_batch(log: &Tree, version: u64, size: u64) -> Path {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_batch(head: &Head, version: u64, record: &[u8], path: &[Hash]) -> Result<(), ProofError> {
+pub fn check_batch(head: &TreeHead, version: u64, record: &[u8], path: &[Hash]) -> Result<(), ProofError> {
     let index = index_of(version).ok_or(ProofError::BatchNotInLog)?;
     merkle::check_inclusion(head, index, &merkle::leaf(record), path)
         .map_err(|NotProven| ProofError::BatchNotInLog)
@@ -291,6 +279,6 @@ pub fn prove_growth(log: &Tree, old: u64, new: u64) -> Path {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_growth(old: &Head, new: &Head, path: &[Hash]) -> Result<(), ProofError> {
+pub fn check_growth(old: &TreeHead, new: &TreeHead, path: &[Hash]) -> Result<(), ProofError> {
     merkle::check_consistency(old, new, path).map_err(|NotProven| ProofError::HistoryChanged)
 }

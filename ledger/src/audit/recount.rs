@@ -1,4 +1,4 @@
-//! What a batch record must say, computed once more from the rows as they are stored.
+//! The contents that a batch record must have, computed once more from the rows as they are stored.
 //!
 //! Whoever checks, signs or copies rows asks here; who writes them does not, so that a mistake of
 //! the writer is found. It shares with the writer only the grammar of a row.
@@ -62,7 +62,7 @@ impl<'a> Recount<'a> {
     /// Takes the next rows; `done` gets each commit that is complete.
     ///
     /// # Errors
-    /// What is wrong with a row, as part of a sentence, or what `done` says.
+    /// The defect of a row, as part of a sentence, or what `done` says.
     pub fn take(
         &mut self,
         rows: &RecordBatch,

@@ -33,7 +33,7 @@ pub struct Finding {
     pub file: String,
     /// The commit that says how it should be.
     pub commit: Option<u64>,
-    /// What was found, what was expected, and what to do.
+    /// The difference between found and expected, and the remedy.
     pub what: String,
 }
 
@@ -43,7 +43,7 @@ pub struct Verified {
     /// The shard's number from 0; [`JOURNAL`] for the journal.
     pub shard: u32,
     pub commits: u64,
-    /// What was recomputed.
+    /// The rows that were recomputed.
     pub rows: u64,
     pub files: u64,
     pub root: Hash,
@@ -67,7 +67,7 @@ pub struct Progress {
     pub commits: u64,
 }
 
-/// Who is told how far a run is.
+/// The listener that is told how far a run is.
 pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// The result of a verification.
@@ -75,7 +75,7 @@ pub type Tell<'a> = &'a mut (dyn FnMut(Progress) + Send);
 pub struct Report {
     /// The shards in their order, and the journal.
     pub logs: Vec<Verified>,
-    /// What concerns the ledger as a whole.
+    /// Findings that concern the ledger as a whole.
     pub findings: Vec<Finding>,
 }
 

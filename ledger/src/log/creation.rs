@@ -18,8 +18,8 @@ use schemas::digest::Sha256Digest;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// What a table must be set to, and why, in byte order of the names. Read back at every open,
-/// because Delta takes an unreadable value for its default.
+/// The properties that a table must have, and why, in byte order of the names. Read back at every
+/// open, because Delta takes an unreadable value for its default.
 const PROPERTIES: &[(&str, &str, &str)] = &[
     ("delta.appendOnly", "true", "rows are never edited"),
     ("delta.checkpointInterval", "100", "commits are counted by it"),
@@ -27,11 +27,11 @@ const PROPERTIES: &[(&str, &str, &str)] = &[
     ("delta.enableExpiredLogCleanup", "false", "anything else deletes history after every commit"),
     ("delta.logRetentionDuration", "interval 5200 weeks", "anything else deletes history"),
 ];
-/// What a table must not be set to, and why.
+/// Properties that a table must not have, and why.
 const NEVER: &[(&str, &str)] =
     &[("delta.setTransactionRetentionDuration", "positions would be forgotten and records read again")];
 
-/// What a table is made for. Its id follows from it, so that two tables never have one id.
+/// The purpose of a table. Its id follows from it, so that two tables never have one id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Creation {
     /// The shard's number; `JOURNAL` for the journal.
@@ -40,7 +40,7 @@ pub(crate) struct Creation {
     pub key: [u8; 8],
 }
 
-/// What entry 0 says.
+/// Entry 0, read.
 pub(crate) struct Created {
     pub entry: Bytes,
     /// Delta's id of the table.
@@ -128,8 +128,8 @@ pub(crate) async fn exists(table: &Location) -> Result<bool, LedgerError> {
 /// Reads entry 0 and checks all it says.
 ///
 /// # Errors
-/// `Invalid` when there is no table or a property is dangerous, `Corrupt` when the entry is not what
-/// was written.
+/// `Invalid` when there is no table or a property is dangerous, `Corrupt` when the entry is not
+/// what was written.
 pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created, LedgerError> {
     let Some(entry) = read_entry(table, 0).await? else {
         return Err(match places::entries(table).list().await?.objects.is_empty() {
@@ -153,7 +153,7 @@ pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created
     }
     let creation = match actions.creation {
         Some(creation) if creation.render(columns).as_bytes() == &*entry => Some(creation),
-        // What Delta's library writes cannot be taken for ours with a bit flipped.
+        // An entry of Delta's library cannot be taken for ours with a bit flipped.
         None if actions.is_by_the_library => None,
         _ => return Err(damaged("its bytes are not those that follow from its creation".to_owned())),
     };
@@ -189,7 +189,7 @@ struct Actions {
 
 impl Actions {
     /// # Errors
-    /// What is wrong with the entry, as part of a sentence.
+    /// The defect of the entry, as part of a sentence.
     fn read(entry: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(entry).map_err(|_| "it is not UTF-8".to_owned())?;
         let (mut info, mut protocol, mut metadata) = (None, None, None);

@@ -1,4 +1,5 @@
-//! A Delta table with one writer and a log that is proved: the one commit point, and open = recover.
+//! A Delta table with one writer and a log that is proved: the one commit point, and open =
+//! recover.
 
 // Modules in reading order.
 pub mod state; // what a log says, and what may follow

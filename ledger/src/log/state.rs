@@ -16,7 +16,7 @@ use schemas::position::{NextOffset, StreamIdentity, StreamState};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
 
-/// What the log says up to a version.
+/// A log up to a version.
 #[derive(Debug, Clone)]
 pub struct Log {
     shard: u32,

@@ -4,12 +4,11 @@
 //! version is free. Everything else follows from that compare-and-swap:
 //!
 //! ```text
-//!   Ok                                   -> it landed
-//!   Err = unknown -> read the entry of our version:
-//!     none                               -> put again, the same entry with the same file
-//!     ours, byte for byte                -> it landed
-//!     a compaction                       -> nothing was added or moved: follow it, commit on the version after
-//!     somebody else's                    -> fenced: stop, leave the file, nobody will ever read it
+//!   Ok                                   -> it landed   Err = unknown -> read the entry of our
+//! version:     none                               -> put again, the same entry with the same file
+//! ours, byte for byte                -> it landed     a compaction                       ->
+//! nothing was added or moved: follow it, commit on the version after     somebody else's
+//! -> fenced: stop, leave the file, nobody will ever read it
 //! ```
 //!
 //! Opening replays the log: each entry must be what its record renders to, must name the digest of
@@ -74,7 +73,7 @@ pub struct SealedRows {
     pub subjects_root: Hash,
 }
 
-/// What is to be committed, whichever version it will be.
+/// A commit to be made, whichever version it will be.
 pub struct Commit<'a> {
     pub at: Instant,
     pub division: Division,
@@ -85,7 +84,7 @@ pub struct Commit<'a> {
     pub seal: &'a dyn Fn(u64) -> Option<SealedRows>,
 }
 
-/// What became of a put.
+/// The outcome of a put.
 enum Put {
     Landed,
     /// A compaction has taken the version; it has been followed.
@@ -360,8 +359,8 @@ impl Table {
             tracing::warn!(event = "commit.unknown", location = %self.location, version, attempt, error = %failure, "the outcome of a commit is unknown; reading the log to decide it");
             let taken = matches!(failure, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. });
             match read_entry(&self.location, version).await {
-                // What a put found in its place is durable; what it left behind when it failed may
-                // not be, so it is put again.
+                // An entry that a put found in its place is durable; one that it left when it
+                // failed may not be, so it is put again.
                 Ok(Some(found)) if found == entry && taken => {
                     self.log.advance(&entry, record, frontier);
                     return Ok(Put::Landed);

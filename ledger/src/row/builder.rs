@@ -75,7 +75,7 @@ impl BuiltRows {
     }
 }
 
-/// What differs from row to row. Rows that a column was not set for are NULL there.
+/// The values that differ from row to row. Rows that a column was not set for are NULL there.
 #[derive(Default)]
 struct Columns {
     kinds: Vec<Kind>,

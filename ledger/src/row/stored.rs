@@ -18,7 +18,7 @@ use serde::de::{Deserializer as _, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What is wrong with a stored row.
+/// A defect of a stored row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {row} of the batch, column {column}: {what}")]
 pub struct RowError {

@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
 use proof::head::{SignedHead, VerifierKey};
-use proof::merkle::Head;
+use proof::merkle::TreeHead;
 use signed_note::{Note, StandardSigner, is_key_name_valid, new_ed25519_verifier_key};
 use std::fmt;
 
@@ -74,7 +74,7 @@ impl SignerKey {
     }
 
     /// Signs a head. The same head is signed with the same bytes each time.
-    pub(crate) fn sign(&self, origin: &str, head: &Head) -> SignedHead {
+    pub(crate) fn sign(&self, origin: &str, head: &TreeHead) -> SignedHead {
         let mut note =
             Note::new(&SignedHead::text(origin, head), &[]).expect("a checkpoint is a well-formed text");
         note.add_sigs(&[&self.signer]).expect("a key that was read can sign");

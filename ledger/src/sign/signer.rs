@@ -2,10 +2,10 @@
 //! new head if all of it is what its records say.
 //!
 //! It is a process of its own with a key of its own, and only reads the tables. It signs one
-//! history: a head it has signed stays a begin of every later one, or it refuses.
+//! history: a head it has signed stays a prefix of every later one, or it refuses.
 //!
 //! ```text
-//!   replay the log, recompute the new rows -> the head it signed last is a begin of it
+//!   replay the log, recompute the new rows -> the head it signed last is a prefix of it
 //!   -> sign -> its own state, durable -> tiles -> the published head
 //! ```
 //!
@@ -31,9 +31,9 @@ use std::path::Path;
 pub struct SignedLog {
     /// The shard's number from 0; [`JOURNAL`] for the journal.
     pub shard: u32,
-    /// What was signed before; 0 for nothing.
+    /// The size that was signed before; 0 for nothing.
     pub before: u64,
-    /// What is signed now.
+    /// The size that is signed now.
     pub size: u64,
     /// Why nothing new was signed.
     pub findings: Vec<Finding>,
@@ -105,7 +105,7 @@ impl Signer {
         if let Some(last) = &last {
             log.findings.extend(self.contradictions(&log, last, shown.as_deref()));
         }
-        // Who remembers nothing looks at everything.
+        // A signer that remembers nothing looks at everything.
         let after = remembered.as_ref().map_or(0, |remembered| remembered.head.size);
         if log.findings.is_empty() {
             match shard {
@@ -142,8 +142,8 @@ impl Signer {
         Ok(SignedLog { shard, before, size: signed.head.size, findings: Vec::new() })
     }
 
-    /// What to begin from where nothing is remembered: the head that was published last, or nothing
-    /// at all.
+    /// The head to begin from where nothing is remembered: the one that was published last, or
+    /// nothing at all.
     fn begin(
         &self,
         state: &State,

@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a put asks of the operating system, one call each, so that a test can let the k-th fail or
-/// forget what was not synced.
+/// The calls of a put to the operating system, one call each, so that a test can let the k-th fail
+/// or forget what was not synced.
 pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As the operating system says, also when the file exists.
@@ -64,7 +64,7 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     fn remove_folder(&self, path: &Path) -> io::Result<()>;
 }
 
-/// What is read back of larger files comes from the disk. Smaller ones are not worth its time.
+/// Bytes read back of larger files come from the disk. Smaller ones are not worth its time.
 const READ_FROM_DISK: u64 = 1 << 20;
 
 /// Lets the operating system forget what it has of a file in memory, so that it is read from the

@@ -3,7 +3,8 @@
 //! The run is computed whole, checked whole, and only then handed out. It deliberately does not
 //! read invoices or close periods.
 //!
-//! Invariants, checked for every cost line before the run exists (`RatingError::Unbalanced` otherwise):
+//! Invariants, checked for every cost line before the run exists (`RatingError::Unbalanced`
+//! otherwise):
 //! - Σ charges and retained = the cost line's amount, to 10^-18.
 //! - Σ statement lines = the cost line's settled money, to the minor unit.
 

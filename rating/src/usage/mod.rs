@@ -2,8 +2,8 @@
 //! no price is known here.
 //!
 //! The plan is an ordinary DataFusion plan: scans of pinned Parquet files, built-in functions, and
-//! `dimension`, which is registered by name. So the same plan can run on any executor that registers
-//! it.
+//! `dimension`, which is registered by name. So the same plan can run on any executor that
+//! registers it.
 //!
 //! Rules, each one SQL expression:
 //! - The first row of a (`source`, `id`) in ledger order counts; later ones are duplicates, or

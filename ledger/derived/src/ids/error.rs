@@ -1,8 +1,8 @@
-//! What can go wrong with the index of ids. The ledger never depends on it.
+//! Errors of the index of ids. The ledger never depends on it.
 
 use std::path::{Path, PathBuf};
 
-/// What was wrong with the index. It is derived, so the ledger has lost nothing.
+/// A defect of the index. It is derived, so the ledger has lost nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// It has been emptied; open it again and add everything.

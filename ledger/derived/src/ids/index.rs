@@ -10,10 +10,10 @@
 //! producer can look for ids that collide; a content is the first half of its SHA-256. So a row is
 //! taken for a repetition of one of n other ids with a chance of n · 2⁻¹²⁸.
 //!
-//! It is a log-structured merge tree: young ids in memory ([`super::mem_table`]), then runs of sorted keys
-//! ([`super::run`]), each with a filter, eight of one level merged into one of the next. A key is in one
-//! place only. Memory is bounded whatever the ledger's size: filters that do not fit are read from
-//! their files.
+//! It is a log-structured merge tree: young ids in memory ([`super::mem_table`]), then runs of
+//! sorted keys ([`super::run`]), each with a filter, eight of one level merged into one of the
+//! next. A key is in one place only. Memory is bounded whatever the ledger's size: filters that do
+//! not fit are read from their files.
 //!
 //! | what | then |
 //! |---|---|
@@ -38,7 +38,7 @@ const FAN: usize = 8;
 /// is done, the fewer runs are asked.
 const PACE: u64 = 4;
 
-/// What the index takes.
+/// The size of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     pub runs: usize,
@@ -98,7 +98,7 @@ pub struct Index {
     front: MemTable,
     runs: Vec<Run>,
     merges: Vec<Merge>,
-    /// What the folder says, which is older than what memory holds.
+    /// The manifest in the folder, which is older than what memory holds.
     saved: Manifest,
     scratch: Scratch,
     failed: bool,
@@ -224,7 +224,7 @@ impl Index {
         }
     }
 
-    /// What the folder's manifest says, for whoever wants to compare it with the ledger: the
+    /// The contents of the folder's manifest, for whoever wants to compare it with the ledger: the
     /// version it is complete to, and the counts there. Nothing if there is no manifest or it is
     /// damaged.
     ///

@@ -50,7 +50,7 @@ pub(super) struct Manifest {
     pub(super) secret: [u8; 16],
     pub(super) mark: LogPosition,
     pub(super) totals: Totals,
-    /// What was in memory at the mark.
+    /// The ids that were in memory at the mark.
     pub(super) front: Option<RunName>,
     pub(super) runs: Vec<RunName>,
 }

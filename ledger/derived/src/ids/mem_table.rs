@@ -59,7 +59,8 @@ impl MemTable {
         self.keys.len() * 2 * size_of::<u128>()
     }
 
-    /// What the key came with first, or nothing if this is the first time; then it is kept.
+    /// The content that the key came with first, or nothing if this is the first time; then it is
+    /// kept.
     pub(super) fn first_or_insert(&mut self, entry: Hashed) -> Option<u128> {
         let mut slot = self.place(entry.key);
         loop {

@@ -14,8 +14,8 @@ pub(super) const BYTES: usize = WORDS * 8;
 /// Words that a page's user has; the last one is the checksum.
 pub(super) const USABLE: usize = WORDS - 1;
 
-/// What tells the pages of one file from those of every other, so that a page is not taken for its
-/// namesake in an older file.
+/// The salt that tells the pages of one file from those of every other, so that a page is not taken
+/// for its namesake in an older file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Salt(u32);
 

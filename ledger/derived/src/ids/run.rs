@@ -76,8 +76,8 @@ const PATTERNS: [u64; 1024] = {
     patterns
 };
 
-/// What a key sets in its block: words, and the bits in each. The key's low bits say it, which did
-/// not choose the block.
+/// The bits that a key sets in its block: words, and the bits in each. The key's low bits say it,
+/// which did not choose the block.
 fn bits(key: u128) -> [(usize, u64); 2] {
     let low = u64::try_from(key & u128::from(u64::MAX)).expect("64 bits are left");
     let half = |bits: u64| (index_of(bits & 7), PATTERNS[index_of((bits >> 3) & 1023)]);
@@ -143,7 +143,7 @@ impl Run {
         Ok(Self { name, shape, path, file, salt, filter: None })
     }
 
-    /// What the filter takes in memory.
+    /// The bytes of the filter in memory.
     pub(super) fn filter_bytes(&self) -> u64 {
         self.shape.filter_pages * BYTES as u64
     }
@@ -224,7 +224,7 @@ impl Run {
         Ok(())
     }
 
-    /// What the key came with first, if it is in this run.
+    /// The content that the key came with first, if it is in this run.
     pub(super) fn find(&self, key: u128, scratch: &mut Scratch) -> Result<Option<u128>, IndexError> {
         let block = self.shape.block(key);
         let (page, nth) = (block / BLOCKS_PER_PAGE, index_of(block % BLOCKS_PER_PAGE));

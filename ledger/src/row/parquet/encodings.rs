@@ -76,7 +76,7 @@ fn runs(
     literal(out, begun, groups);
 }
 
-/// What can be packed: its bits as a number.
+/// A value that can be packed: its bits as a number.
 trait Bits: Copy {
     fn bits(self) -> u64;
 }
@@ -140,7 +140,7 @@ pub fn delta_binary_packed<T: Integer>(out: &mut Vec<u8>, values: &[T]) {
 fn block<T: Integer>(out: &mut Vec<u8>, values: &[T]) {
     let deltas = || values[1..].iter().zip(values).map(|(value, before)| value.less(*before));
     let first = values[1].less(values[0]);
-    // What is constant, or a count, is the rule.
+    // Constants and counts are the rule.
     if deltas().fold(0, |all, delta| all | (delta.bits() ^ first.bits())) == 0 {
         zigzag(out, first.into());
         out.extend_from_slice(&[0; MINIBLOCKS]);
@@ -178,7 +178,7 @@ fn pack<T: Bits>(out: &mut Vec<u8>, width: u32, values: &[T], multiple: usize) {
         if used >= u64::BITS {
             out.extend_from_slice(&word.to_le_bytes());
             used -= u64::BITS;
-            // What the full word did not take; a value that just fitted leaves nothing.
+            // The bits that the full word did not take; a value that just fitted leaves nothing.
             word = if used == 0 { 0 } else { value >> (width - used) };
         }
     }

@@ -62,7 +62,7 @@ pub fn parquet_bytes(rows: &RecordBatch, columns: &[Column]) -> Vec<u8> {
 /// The rows in the bytes of a file.
 ///
 /// # Errors
-/// What is wrong with the bytes, as part of a sentence.
+/// The defect of the bytes, as part of a sentence.
 pub fn read_parquet(file: Bytes) -> Result<Vec<RecordBatch>, String> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(|builder| builder.with_batch_size(65_536).build());
@@ -151,7 +151,7 @@ mod tests {
     use proptest::option::weighted;
     use proptest::prelude::*;
 
-    /// What a file holds, and what it says of itself.
+    /// The rows of a file, and its metadata.
     fn read(file: Vec<u8>) -> (RecordBatch, Arc<ParquetMetaData>) {
         let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap();
         let (schema, metadata) = (reader.schema().clone(), reader.metadata().clone());

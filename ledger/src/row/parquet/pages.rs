@@ -49,7 +49,7 @@ const SEARCH: [CParameter; 2] = [CParameter::WindowLog(0), CParameter::HashLog(0
 /// The same for texts without what they repeat from the one before. The rest is random more often
 /// than not, and a longer search then takes twice the time and finds next to nothing.
 const SEARCH_SUFFIXES: [CParameter; 2] = [CParameter::WindowLog(17), CParameter::HashLog(10)];
-/// What a decimal of 28 digits takes.
+/// The bytes of a decimal of 28 digits.
 const DECIMAL_LENGTH: usize = 12;
 /// Texts begin with fewer bytes than this alike by chance.
 const WORTHWHILE_PREFIX: usize = 4;

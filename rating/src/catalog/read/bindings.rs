@@ -138,7 +138,7 @@ fn refuse_overlaps(bindings: &[Binding], findings: &Findings) {
                 format!("end the earlier one at {} or sooner, or remove one of them", binding.from),
             );
         }
-        // What never ends outlasts everything.
+        // A binding that never ends outlasts everything.
         let outlasts = |other: &Binding| {
             binding.until.is_none() || other.until.is_some_and(|until| binding.until > Some(until))
         };
