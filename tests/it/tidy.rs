@@ -295,6 +295,27 @@ fn every_module_says_what_it_is_for() {
 }
 
 #[test]
+fn documents_name_files_that_are_there() {
+    const CRATES: &[&str] = &["schemas/", "ledger/", "ingest/", "rating/", "jobs/", "tests/"];
+    let sources = sources();
+    let pages = sources.iter().filter(|source| source.path.ends_with(".md") && !source.is_in(&["tests/"]));
+    let gone = pages.flat_map(|source| {
+        source.lines(|line| {
+            let part_of_path =
+                |character: char| character.is_ascii_alphanumeric() || "/_.-".contains(character);
+            let mut words = line.split(|character| !part_of_path(character));
+            words.any(|word| {
+                let is_source = word.ends_with(".rs") || word.ends_with(".py");
+                is_source
+                    && CRATES.iter().any(|name| word.starts_with(name))
+                    && !workspace().join(word).is_file()
+            })
+        })
+    });
+    nothing(gone, "a document names a file that is gone");
+}
+
+#[test]
 fn text_is_clean() {
     let sources = sources();
     let written: Vec<_> = sources.iter().filter(|source| !source.path.starts_with("tests/cases/")).collect();
