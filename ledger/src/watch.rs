@@ -12,6 +12,7 @@
 use crate::error::LedgerError;
 use crate::places::{self, RowsFile};
 use crate::store::Location;
+use proof::head::SignedHead;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -148,8 +149,8 @@ impl Watch {
         let location = places::head(&self.table);
         let Some(facts) = location.facts().await? else { return Ok(None) };
         let Some(note) = location.read().await? else { return Ok(None) };
-        let size = std::str::from_utf8(&note).ok().and_then(|note| note.lines().nth(1)?.parse().ok());
-        let size = size.ok_or_else(|| LedgerError::corrupt(&location, "it is not a signed head"))?;
+        let size = SignedHead::stated_size(&note)
+            .ok_or_else(|| LedgerError::corrupt(&location, "it is not a signed head"))?;
         Ok(Some(Signed { size, at: facts.put_at }))
     }
 }

@@ -1,23 +1,12 @@
 //! The exports as an analyst reads them: DuckDB alone, without this workspace's code, over the
 //! Parquet files of a run.
 
-use std::path::PathBuf;
-use tests::atcost::{Atcost, utf8};
 use tests::duckdb::{queries, query};
-use tests::machine::case;
 use tests::month;
-
-/// A rated month. The first value keeps its folder.
-fn rated() -> (Atcost, PathBuf) {
-    let atcost = month::ledger();
-    atcost.ok(&["ingest", "--files", utf8(&case("month/events")), "--until-caught-up"]);
-    let (_, folder) = month::rate(&atcost);
-    (atcost, folder)
-}
 
 #[test]
 fn charges_add_up_to_cost_lines_and_statement_lines_to_what_is_settled() {
-    let (_atcost, folder) = rated();
+    let (_atcost, folder) = month::rated();
     let broken = |parts: &str, whole: &str| {
         format!(
             "SELECT coalesce(l.cost_line_id, p.cost_line_id) AS cost_line_id, l.{whole} AS whole, p.sum AS parts
@@ -35,7 +24,7 @@ fn charges_add_up_to_cost_lines_and_statement_lines_to_what_is_settled() {
 
 #[test]
 fn statement_lines_are_in_minor_units_and_charges_settle_by_customer() {
-    let (_atcost, folder) = rated();
+    let (_atcost, folder) = month::rated();
     let tables = queries(
         &folder,
         &[
@@ -55,7 +44,7 @@ fn statement_lines_are_in_minor_units_and_charges_settle_by_customer() {
 
 #[test]
 fn ids_are_unique_and_keys_lead_somewhere() {
-    let (_atcost, folder) = rated();
+    let (_atcost, folder) = month::rated();
     for (table, id) in
         [("cost_lines", "cost_line_id"), ("charges", "charge_id"), ("statement_lines", "statement_line_id")]
     {
@@ -80,7 +69,7 @@ fn ids_are_unique_and_keys_lead_somewhere() {
 
 #[test]
 fn what_is_retained_says_why_and_what_is_charged_says_whom() {
-    let (_atcost, folder) = rated();
+    let (_atcost, folder) = month::rated();
     for table in ["charges", "statement_lines"] {
         let wrong = query(
             &folder,
@@ -95,7 +84,7 @@ fn what_is_retained_says_why_and_what_is_charged_says_whom() {
 
 #[test]
 fn totals_of_the_summary_are_the_sums_of_the_tables() {
-    let (atcost, folder) = rated();
+    let (atcost, folder) = month::rated();
     let (summary, _) = month::rate(&atcost);
     let sums = queries(
         &folder,

@@ -4,8 +4,7 @@
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
-use std::process::Command;
-use tests::machine::workspace;
+use tests::machine::{cargo_metadata, workspace};
 
 /// The crates of ours that a crate may depend on.
 const OURS: &[(&str, &[&str])] = &[
@@ -81,13 +80,7 @@ const ONCE: &[&str] = &[
 
 /// The normal dependencies that each crate of ours names.
 fn named() -> BTreeMap<String, BTreeSet<String>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(workspace())
-        .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let metadata = cargo_metadata();
     let text = |value: &Value| value.as_str().expect("a name is a string").to_owned();
     let packages = metadata["packages"].as_array().expect("a workspace has packages");
     packages

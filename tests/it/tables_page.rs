@@ -10,9 +10,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use schemas::outcome::Kind;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use tests::atcost::{Atcost, utf8};
-use tests::machine::{case, workspace};
+use std::path::Path;
+use tests::machine::workspace;
 use tests::month;
 use tests::update_expected;
 
@@ -91,17 +90,9 @@ fn assert_written(table: &str, path: &Path, page: &[Column]) {
     }
 }
 
-/// A month in the ledger, rated; the run's folder.
-fn rated() -> (Atcost, PathBuf) {
-    let atcost = month::ledger();
-    atcost.ok(&["ingest", "--files", utf8(&case("month/events")), "--until-caught-up"]);
-    let (_, folder) = month::rate(&atcost);
-    (atcost, folder)
-}
-
 #[test]
 fn the_page_has_every_column_that_is_written() {
-    let (atcost, run) = rated();
+    let (atcost, run) = month::rated();
     let page = page();
     let tables = ["charges", "cost_lines", "entries", "rows", "statement_lines", "unrated"];
     assert_eq!(page.keys().map(String::as_str).collect::<Vec<_>>(), tables);

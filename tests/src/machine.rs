@@ -1,7 +1,9 @@
 //! What the machine provides: folders, free ports, and waiting with an end.
 
+use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -22,6 +24,17 @@ pub fn workspace() -> &'static Path {
             .to_owned()
     });
     &WORKSPACE
+}
+
+/// The members of the workspace, as Cargo knows them.
+pub fn cargo_metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(workspace())
+        .output()
+        .expect("cargo starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("cargo prints JSON")
 }
 
 /// The file or folder at `path` below tests/cases.

@@ -1,7 +1,7 @@
 //! The month of `tests/cases/month`: its events as they lie there, and the figures that must come
 //! out.
 
-use crate::atcost::Atcost;
+use crate::atcost::{Atcost, utf8};
 use crate::duckdb::{Table, assert_same_rows, queries};
 use crate::machine::case;
 use serde_json::Value;
@@ -153,4 +153,12 @@ pub fn plain(value: &Value) -> Value {
         Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
         other => other.clone(),
     }
+}
+
+/// The month in a ledger, rated; the first value keeps the folder, the second is the run's.
+pub fn rated() -> (Atcost, PathBuf) {
+    let atcost = ledger();
+    atcost.ok(&["ingest", "--files", utf8(&case("month/events")), "--until-caught-up"]);
+    let (_, folder) = rate(&atcost);
+    (atcost, folder)
 }

@@ -202,19 +202,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_dropped_endpoint_frees_its_port() {
-        let folder = tempfile::tempdir().expect("a folder");
+    /// Served at a free port, for a ledger that is not there.
+    fn served() -> (SocketAddr, Endpoint) {
+        let nowhere = Location::on_disk(std::path::Path::new("no-such-ledger")).expect("a place");
         let listening = listen("127.0.0.1:0").expect("a free port");
         let address = listening.address;
         let endpoint = listening
-            .serve(
-                Watch::new(&Location::on_disk(folder.path()).expect("a place"), 0),
-                Arc::default(),
-                Arc::default(),
-                Duration::ZERO,
-            )
+            .serve(Watch::new(&nowhere, 0), Arc::default(), Arc::default(), Duration::ZERO)
             .expect("threads");
+        (address, endpoint)
+    }
+
+    #[test]
+    fn a_dropped_endpoint_frees_its_port() {
+        let (address, endpoint) = served();
         let ask = |target: &str| {
             let mut stream = TcpStream::connect(address).expect("a connection");
             stream.write_all(format!("{target} HTTP/1.1\r\n\r\n").as_bytes()).expect("it is read");
@@ -234,17 +235,7 @@ mod tests {
 
     #[test]
     fn clients_that_say_nothing_or_too_much_are_dropped() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let listening = listen("127.0.0.1:0").expect("a free port");
-        let address = listening.address;
-        let _endpoint = listening
-            .serve(
-                Watch::new(&Location::on_disk(folder.path()).expect("a place"), 0),
-                Arc::default(),
-                Arc::default(),
-                Duration::ZERO,
-            )
-            .expect("threads");
+        let (address, _endpoint) = served();
         let connected = || {
             let stream = TcpStream::connect(address).expect("a connection");
             stream.set_read_timeout(Some(REQUEST_WITHIN + ANSWER_WITHIN)).expect("a limit can be set");

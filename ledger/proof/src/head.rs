@@ -70,6 +70,12 @@ impl SignedHead {
             .to_bytes()
     }
 
+    /// The size that a published note states, whoever signed it; nothing where it states none. Read by
+    /// those who only want to know how far a signer is.
+    pub fn stated_size(note: &[u8]) -> Option<u64> {
+        std::str::from_utf8(note).ok()?.lines().nth(1)?.parse().ok()
+    }
+
     /// The whole note, as it is published.
     pub fn note(&self) -> &[u8] {
         &self.note

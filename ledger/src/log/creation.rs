@@ -120,11 +120,6 @@ fn schema(columns: &[Column]) -> String {
     format!(r#"{{"fields":[{}],"type":"struct"}}"#, fields.join(","))
 }
 
-/// Whether a table was created here.
-pub(crate) async fn exists(table: &Location) -> Result<bool, LedgerError> {
-    places::entry(table, 0).exists().await
-}
-
 /// Reads entry 0 and checks all it says.
 ///
 /// # Errors

@@ -120,7 +120,7 @@ impl Table {
 
     /// Whether [`Self::create`] came to its end here.
     pub(crate) async fn exists(ledger: &Location, number: u32) -> Result<bool, LedgerError> {
-        creation::exists(&places::table(ledger, number)).await
+        places::entry(&places::table(ledger, number), 0).exists().await
     }
 
     /// Opens a table of a ledger and checks everything its log says.

@@ -3,6 +3,7 @@
 use crate::error::LedgerError;
 use crate::places;
 use crate::store::Location;
+use proof::head::SignedHead;
 
 /// Refuses entries that stand beyond a hole, and a log that ends before its signed head: something
 /// was taken away.
@@ -37,6 +38,5 @@ pub(super) async fn check_tail(table: &Location, version: u64) -> Result<(), Led
 /// ledger, one that says too little is found by `atcost verify ledger`.
 pub(super) async fn signed_size(table: &Location) -> Result<Option<u64>, LedgerError> {
     let Some(note) = places::head(table).read().await? else { return Ok(None) };
-    let second = std::str::from_utf8(&note).ok().and_then(|note| note.lines().nth(1));
-    Ok(second.and_then(|size| size.parse().ok()))
+    Ok(SignedHead::stated_size(&note))
 }

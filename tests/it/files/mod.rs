@@ -14,8 +14,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use tests::machine::workspace;
+use tests::machine::{cargo_metadata, workspace};
 
 /// The room that stands below all others wherever it is listed: each of them may fail in the
 /// crate's words, and a reader meets them last.
@@ -57,13 +56,7 @@ impl CrateTarget {
 
 /// The libraries and programs of all members, as Cargo knows them.
 fn targets() -> Vec<CrateTarget> {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(workspace())
-        .output()
-        .expect("cargo starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let metadata = cargo_metadata();
     let packages = metadata["packages"].as_array().expect("a workspace has packages");
     let all =
         packages.iter().flat_map(|package| package["targets"].as_array().expect("a package has targets"));
