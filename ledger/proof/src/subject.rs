@@ -165,18 +165,30 @@ fn place(tree: &Tree, index: usize) -> Place {
 /// use proof::seal::{Rows, seal};
 /// use proof::subject::{Roots, check_subject, prove_subject};
 ///
-/// let key = LeafKey::from_bytes([7; 32]); // Two rows of one subject, one of another, as they
-/// stand in the ledger. let headers: Vec<[u8; 62]> = (0..3u8).map(|row| { let mut bytes = [row;
-/// 62]; bytes[..4].copy_from_slice(b"row2"); bytes }).collect(); let rows = Rows {     shard: 0,
-/// version: 1,     headers: &headers,     contents: &[[1; 32], [2; 32], [3; 32]],     subjects:
-/// &[Some("projects/a"), Some("projects/b")],     subject_of: &[0, 1, 0], }; let sealed =
-/// seal(&key, &rows); let roots = Roots {     shard: 0,     version: 1,     rows: TreeHead { size:
-/// 3, root: sealed.rows_root },     subjects: TreeHead { size: sealed.subjects, root:
-/// sealed.subjects_root }, }; let mut proof = prove_subject(&key, &rows, Some("projects/a"));
-/// assert_eq!(proof.rows.len(), 2); assert!(check_subject(&roots,
-/// &key.subject_key(Some("projects/a")), &proof).is_ok()); // Nobody can leave a row out.
-/// proof.rows.pop(); assert!(check_subject(&roots, &key.subject_key(Some("projects/a")),
-/// &proof).is_err());
+/// let key = LeafKey::from_bytes([7; 32]);
+/// // Two rows of one subject, one of another, as they stand in the ledger.
+/// let headers: Vec<[u8; 62]> = (0..3u8).map(|row| { let mut bytes = [row; 62]; bytes[..4].copy_from_slice(b"row2"); bytes }).collect();
+/// let rows = Rows {
+///     shard: 0,
+///     version: 1,
+///     headers: &headers,
+///     contents: &[[1; 32], [2; 32], [3; 32]],
+///     subjects: &[Some("projects/a"), Some("projects/b")],
+///     subject_of: &[0, 1, 0],
+/// };
+/// let sealed = seal(&key, &rows);
+/// let roots = Roots {
+///     shard: 0,
+///     version: 1,
+///     rows: TreeHead { size: 3, root: sealed.rows_root },
+///     subjects: TreeHead { size: sealed.subjects, root: sealed.subjects_root },
+/// };
+/// let mut proof = prove_subject(&key, &rows, Some("projects/a"));
+/// assert_eq!(proof.rows.len(), 2);
+/// assert!(check_subject(&roots, &key.subject_key(Some("projects/a")), &proof).is_ok());
+/// // Nobody can leave a row out.
+/// proof.rows.pop();
+/// assert!(check_subject(&roots, &key.subject_key(Some("projects/a")), &proof).is_err());
 /// ```
 pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> Result<(), ProofError> {
     let label = key.label(roots.shard, roots.version);

@@ -4,11 +4,12 @@
 //! version is free. Everything else follows from that compare-and-swap:
 //!
 //! ```text
-//!   Ok                                   -> it landed   Err = unknown -> read the entry of our
-//! version:     none                               -> put again, the same entry with the same file
-//! ours, byte for byte                -> it landed     a compaction                       ->
-//! nothing was added or moved: follow it, commit on the version after     somebody else's
-//! -> fenced: stop, leave the file, nobody will ever read it
+//!   Ok                                   -> it landed
+//!   Err = unknown -> read the entry of our version:
+//!     none                               -> put again, the same entry with the same file
+//!     ours, byte for byte                -> it landed
+//!     a compaction                       -> nothing was added or moved: follow it, commit on the version after
+//!     somebody else's                    -> fenced: stop, leave the file, nobody will ever read it
 //! ```
 //!
 //! Opening replays the log: each entry must be what its record renders to, must name the digest of

@@ -5,7 +5,7 @@
 //! history: a head it has signed stays a prefix of every later one, or it refuses.
 //!
 //! ```text
-//!   replay the log, recompute the new rows -> the head it signed last is a prefix of it
+//!   replay the log, recompute the new rows -> the head it signed last is a begin of it
 //!   -> sign -> its own state, durable -> tiles -> the published head
 //! ```
 //!
