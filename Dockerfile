@@ -25,7 +25,9 @@ COPY tests tests
 ARG ATCOST_COMMIT=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    ATCOST_COMMIT="$ATCOST_COMMIT" cargo install --locked --path jobs --root /built
+    ATCOST_COMMIT="$ATCOST_COMMIT" cargo build --release --locked --workspace --bin atcost \
+ && mkdir -p /built/bin \
+ && objcopy --strip-all target/release/atcost /built/bin/atcost
 
 FROM debian:bookworm-slim
 # Kafka and registries are asked over TLS.

@@ -97,8 +97,16 @@ fuzz: packages # Looks for inputs that crash a reader, in at most 512 MiB, begin
 	done
 
 .PHONY: install
-install: packages # Builds `atcost` optimised and puts it where cargo puts programs.
-	@cargo install --locked --path jobs
+install: packages # Builds `atcost` optimised and puts it where cargo puts programs, with its symbols in a file beside it.
+	@cargo build --release --locked --workspace --bin atcost
+	built="$(CARGO_TARGET_DIR)/release/atcost"
+	bin="$${CARGO_HOME:-$$HOME/.cargo}/bin"
+	mkdir -p "$$bin"
+	objcopy --only-keep-debug "$$built" "$$bin/atcost.debug"
+	objcopy --strip-all --add-gnu-debuglink="$$bin/atcost.debug" "$$built" "$$bin/atcost.part"
+	# One that is running goes on as it was.
+	mv "$$bin/atcost.part" "$$bin/atcost"
+	"$$bin/atcost" --version
 
 # The releases of Debian in which the goals that set up a machine are tried, and where they come from:
 # the mirror that this machine's apt uses.

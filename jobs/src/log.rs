@@ -54,10 +54,8 @@ pub const ALARMS: &[&str] = &[
     "watch.failed",
 ];
 
-/// Without `ATCOST_LOG`: what needs attention, and where metrics are. Delta's own crates repeat
-/// what this program says.
-const DEFAULT: &str =
-    "warn,jobs::serve=info,deltalake_core=off,deltalake=off,delta_kernel=off,buoyant_kernel=off";
+/// Without `ATCOST_LOG`: what needs attention, and where metrics are.
+const DEFAULT: &str = "warn,jobs::serve=info";
 
 /// How often each of [`ALARMS`] was logged, and the last of them.
 #[derive(Debug, Default)]

@@ -21,6 +21,7 @@ use crate::{places, secret};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
+use proof::hash::RootHash;
 use proof::leaf_key::LeafKey;
 use proof::merkle;
 use proof::record::{BatchRecord, RecordKind, RemovedFile};
@@ -101,7 +102,7 @@ fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<
     groups
 }
 
-type Records = BTreeMap<u64, (Tally, merkle::Hash, merkle::Hash)>;
+type Records = BTreeMap<u64, (Tally, RootHash, RootHash)>;
 
 /// The rows of a group, proved to be what was sealed, from the bytes of the new file.
 async fn copy(

@@ -29,8 +29,8 @@ pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
         true => secret::read_leaf_key(&location).await?,
         false => secret::create_leaf_key(&location).await?,
     };
-    Table::create(ledger, JOURNAL, key.id().0).await?;
-    Table::create(ledger, 0, key.id().0).await
+    Table::create(ledger, JOURNAL, key.id()).await?;
+    Table::create(ledger, 0, key.id()).await
 }
 
 /// How many shards have ever been there.
@@ -110,7 +110,7 @@ async fn divide(
     };
     let existing = u32::try_from(tables.len()).expect("shards are few");
     for shard in existing..shards {
-        Table::create(ledger, shard, key.id().0).await?;
+        Table::create(ledger, shard, key.id()).await?;
         tables.push(Table::open(ledger, shard).await?);
     }
     // Another may have made them, and not be done with it.
@@ -129,7 +129,7 @@ async fn divide(
         };
         // The first division of an empty ledger has no clock at hand and needs none.
         let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
-        let commit = Commit { at, division: target, key: key.id().0, streams: vec![moved], seal: &|_| None };
+        let commit = Commit { at, division: target, key: key.id(), streams: vec![moved], seal: &|_| None };
         table.commit(&commit).await?;
     }
     Ok(Divided { division: target, changed: true })

@@ -15,7 +15,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
-use proof::merkle::{self, Frontier, Hash};
+use proof::hash::{LeafHash, RootHash};
+use proof::leaf_key::LeafKeyId;
+use proof::merkle::{self, Frontier};
 use proof::record::{Division, JOURNAL};
 use schemas::canonical::{push_bytes, push_option, push_text};
 use schemas::digest::Sha256Digest;
@@ -118,7 +120,7 @@ impl Journal {
         let commit = Commit {
             at: recorded_at,
             division: Division::FIRST,
-            key: [0; 8],
+            key: LeafKeyId([0; 8]),
             streams: vec![moved],
             seal: &|_| Some(entry.seal()),
         };
@@ -130,7 +132,7 @@ impl Journal {
 
 impl Entry {
     /// The leaf of the entry (`docs/format.md`, "A journal entry").
-    pub fn leaf(&self) -> Hash {
+    pub fn leaf(&self) -> LeafHash {
         let mut bytes = b"ent1".to_vec();
         bytes.extend_from_slice(&self.number.to_be_bytes());
         push_text(&mut bytes, self.kind.as_str());
@@ -139,6 +141,11 @@ impl Entry {
         push_option(&mut bytes, self.note.as_ref(), |bytes, note| push_text(bytes, note));
         push_bytes(&mut bytes, &self.body);
         merkle::leaf(&bytes)
+    }
+
+    /// The root of the tree that has this entry alone.
+    pub fn root(&self) -> RootHash {
+        merkle::root(&[self.leaf()])
     }
 
     fn seal(&self) -> SealedRows {
@@ -156,12 +163,11 @@ impl Entry {
             ],
         )
         .expect("the arrays match JOURNAL_COLUMNS one by one");
-        // A tree of one leaf has the leaf as its root.
         SealedRows {
             file: parquet_bytes(&rows, JOURNAL_COLUMNS).into(),
             rows: 1,
             counts: Tally::default(),
-            rows_root: self.leaf(),
+            rows_root: self.root(),
             subjects: 0,
             subjects_root: Frontier::default().root(),
         }

@@ -89,7 +89,7 @@ pub struct PinnedFiles {
     /// How the ledger is divided now.
     pub division: Division,
     /// The table properties in force, which are the same in every shard.
-    pub properties: Vec<(String, String)>,
+    pub properties: BTreeMap<String, String>,
     shards: Vec<(Location, Vec<AddedFile>)>,
 }
 
@@ -113,7 +113,7 @@ impl PinnedFiles {
             cut: LedgerCut { versions: Versions(Vec::new()), digest: Sha256Digest::of(b"") },
             positions: BTreeMap::new(),
             division: Division::FIRST,
-            properties: Vec::new(),
+            properties: BTreeMap::new(),
             shards: Vec::new(),
         };
         let mut heads = Vec::new();
@@ -127,7 +127,7 @@ impl PinnedFiles {
             };
             check_key(ledger, &table).await?;
             check_checkpoint(&table).await?;
-            pinned.properties = table.properties();
+            pinned.properties = table.properties().clone();
             pinned.division = pinned.division.max(table.log().division);
             let log = table.log();
             for (application, next, _) in log.streams() {
@@ -135,7 +135,7 @@ impl PinnedFiles {
                 *known = (*known).max(next);
             }
             heads.extend_from_slice(&log.head().size.to_be_bytes());
-            heads.extend_from_slice(&log.head().root);
+            heads.extend_from_slice(log.head().root.as_bytes());
             pinned.cut.versions.0.push(log.version);
             pinned.shards.push((
                 table.location().clone(),
@@ -169,7 +169,7 @@ impl PinnedFiles {
 async fn check_key(ledger: &Location, table: &Table) -> Result<(), LedgerError> {
     let location = places::leaf_key(ledger);
     let Some(used) = table.log().key else { return Ok(()) };
-    if location.exists().await? && secret::read_leaf_key(&location).await?.id().0 != used {
+    if location.exists().await? && secret::read_leaf_key(&location).await?.id() != used {
         return Err(LedgerError::corrupt(&location, secret::ANOTHER_LEAF_KEY));
     }
     Ok(())

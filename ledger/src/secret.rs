@@ -10,9 +10,6 @@ use crate::store::Location;
 use bytes::Bytes;
 use object_store::Error as StoreError;
 use proof::leaf_key::LeafKey;
-use std::fs::File;
-use std::io::{ErrorKind, Write as _};
-use std::path::Path;
 
 /// The sentences about a key that cannot be had.
 pub(crate) struct Words {
@@ -38,34 +35,11 @@ pub(crate) fn random(location: &Location) -> Result<[u8; 32], LedgerError> {
 
 /// Puts a key where there is none.
 pub(crate) async fn create(location: &Location, text: String, words: &Words) -> Result<(), LedgerError> {
-    let failed =
-        |error: &dyn std::fmt::Display| LedgerError::storage(location, "writing the key", &error.to_string());
-    let Some(path) = location.disk_path() else {
-        return match location.put_new(Bytes::from(text)).await {
-            Ok(()) => Ok(()),
-            Err(StoreError::AlreadyExists { .. }) => Err(LedgerError::invalid(location, words.taken)),
-            Err(error) => Err(failed(&error)),
-        };
-    };
-    match create_file(path, &text) {
+    match location.put_new_secret(Bytes::from(text)).await {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(LedgerError::invalid(location, words.taken))
-        }
-        Err(error) => Err(failed(&error)),
+        Err(StoreError::AlreadyExists { .. }) => Err(LedgerError::invalid(location, words.taken)),
+        Err(error) => Err(LedgerError::storage(location, "writing the key", &error)),
     }
-}
-
-fn create_file(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 /// The text of a key.

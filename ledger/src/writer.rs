@@ -14,6 +14,7 @@ use crate::row::{BatchBuilder, BuiltRows, COLUMNS, parquet_bytes};
 use crate::store::Location;
 use crate::{places, secret};
 use arrow::array::{Int64Array, RecordBatch};
+use proof::hash::RootHash;
 use proof::leaf_key::LeafKey;
 use proof::record::Division;
 use proof::seal::{Rows, Sealed, seal};
@@ -62,7 +63,7 @@ impl ShardWriter {
         let (mut tables, division) = open_divided(ledger, shard).await?;
         let location = places::leaf_key(ledger);
         let key = secret::read_leaf_key(&location).await?;
-        if tables.iter().any(|table| table.log().key.is_some_and(|used| used != key.id().0)) {
+        if tables.iter().any(|table| table.log().key.is_some_and(|used| used != key.id())) {
             return Err(LedgerError::corrupt(&location, secret::ANOTHER_LEAF_KEY));
         }
         let mut known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)> = BTreeMap::new();
@@ -109,7 +110,7 @@ impl ShardWriter {
     }
 
     /// The shard's table properties as they are in force.
-    pub fn properties(&self) -> Vec<(String, String)> {
+    pub fn properties(&self) -> &BTreeMap<String, String> {
         self.table.properties()
     }
 
@@ -156,8 +157,7 @@ impl ShardWriter {
         let written = UnsealedBatch::of(batch);
         let shard = self.table.log().shard();
         let seal = |version| written.as_ref().map(|written| written.seal(&self.key, shard, version));
-        let commit =
-            Commit { at, division: self.division, key: self.key.id().0, streams: moved, seal: &seal };
+        let commit = Commit { at, division: self.division, key: self.key.id(), streams: moved, seal: &seal };
         let version = self.table.commit(&commit).await?;
         // Only now does memory advance.
         for StreamMove { stream, to, identity, .. } in commit.streams {
@@ -235,9 +235,9 @@ impl UnsealedBatch {
 fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
     fail::fail_point!("seal.skip", |_| Sealed {
         leaves: Vec::new(),
-        rows_root: [0; 32],
+        rows_root: RootHash::from_bytes([0; 32]),
         subjects: 0,
-        subjects_root: [0; 32]
+        subjects_root: RootHash::from_bytes([0; 32])
     });
     seal(key, rows)
 }

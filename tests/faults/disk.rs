@@ -3,7 +3,7 @@
 use crate::campaign::{Campaign, Extent, Random, Trial, folder};
 use crate::work::{Work, behind, ledger_before_checkpoint, new_signer, place, sign, wait, wait_or_panic};
 use ledger::store::Store;
-use ledger::store::disk::{FileSystem, LocalFiles};
+use ledger::store::disk::{FileSystem, LocalFiles, Readers};
 use ledger::{ErrorKind, LedgerError, ShardWriter};
 use std::collections::BTreeMap;
 use std::io;
@@ -125,9 +125,12 @@ impl FailingDisk {
 }
 
 impl FileSystem for FailingDisk {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         // A disk that is full keeps what it had room for.
-        self.call(|| LocalFiles.write_new(path, bytes), || std::fs::write(path, &bytes[..bytes.len() / 2]))
+        self.call(
+            || LocalFiles.write_new(path, bytes, readers),
+            || std::fs::write(path, &bytes[..bytes.len() / 2]),
+        )
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -204,8 +207,8 @@ impl RecordingDisk {
 }
 
 impl FileSystem for RecordingDisk {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        LocalFiles.write_new(path, bytes)?;
+    fn write_new(&self, path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
+        LocalFiles.write_new(path, bytes, readers)?;
         self.record(Event::Written(self.relative(path), bytes.into()));
         Ok(())
     }

@@ -12,6 +12,8 @@ use ingest::schema::WriterSchema;
 use ingest::schema::registry::SchemaLookup;
 use ingest::source::{Content, Header, RawRef};
 use ingest::stop::Stop;
+use proof::hash::RootHash;
+use proof::leaf_key::LeafKeyId;
 use proof::record::{AddedFile, BatchRecord, Division, RecordKind, TreeHead};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::{OutcomeRef, Tally};
@@ -118,14 +120,14 @@ pub fn heads() -> Vec<Vec<u8>> {
         at: received_at(),
         previous: digest,
         division: Division::FIRST,
-        key: [1; 8],
+        key: LeafKeyId([1; 8]),
         removed: Vec::new(),
         added,
         streams,
         counts: Tally { usage: 2, rejected: 1, gaps: 0 },
-        rows_root: [2; 32],
+        rows_root: RootHash::from_bytes([2; 32]),
         subjects: 1,
-        subjects_root: [3; 32],
+        subjects_root: RootHash::from_bytes([3; 32]),
         checkpoint: None,
     };
     let file = AddedFile { path: "rows-7-a.parquet".to_owned(), bytes: 1000, digest, rows: 3 };
@@ -134,7 +136,7 @@ pub fn heads() -> Vec<Vec<u8>> {
         record(RecordKind::Rows, vec![file], vec![moved(Some(NextOffset(3)))]),
         record(RecordKind::Division, Vec::new(), vec![moved(None)]),
     ];
-    let entries = records.iter().map(|record| record.render(&TreeHead { size: 7, root: [4; 32] }).into_bytes());
+    let entries = records.iter().map(|record| record.render(&TreeHead { size: 7, root: RootHash::from_bytes([4; 32]) }).into_bytes());
     let note = "atcost/9f0c1a52-7d1e-4d0b-9a55-000000000000\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\u{2014} atcost Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n";
     records
         .iter()

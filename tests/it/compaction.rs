@@ -9,6 +9,7 @@ use ::ledger::row::{StoredRows, read_parquet};
 use ::ledger::{ErrorKind, Location, ShardWriter, create_ledger};
 use schemas::position::NextOffset;
 use tests::duckdb::query;
+use tests::machine::{provided, workspace};
 
 const MORNING: &str = "2025-10-02T08:00:03Z";
 const NEXT_DAY: &str = "2025-10-03T08:00:00Z";
@@ -113,4 +114,49 @@ async fn other_programs_read_the_same_rows_before_and_after() {
     let before = rows_in_duckdb(&place.at).await;
     compact(&place.at, instant(NEXT_DAY)).await.expect("it compacts");
     assert_eq!(rows_in_duckdb(&place.at).await, before);
+}
+
+/// Delta's own library reads from a checkpoint what it reads from the log without it: the table,
+/// its files, its numbers, and the files that were taken out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_says_what_the_log_says() {
+    let place = on_disk();
+    let mut writer = written(&place.at, 97).await;
+    compact(&place.at, instant(NEXT_DAY)).await.expect("it compacts");
+    for offset in 194..199 {
+        writer.commit(batch(&[offset], offset, offset + 1), instant(NEXT_DAY)).await.expect("it commits");
+    }
+    writer.finish_checkpoint().await;
+    let log = place.at.join("shards/0/_delta_log");
+    let checkpoint = log.join("00000000000000000100.checkpoint.parquet");
+    let hint = log.join("_last_checkpoint");
+    let (made, named) = (read(&checkpoint).await, read(&hint).await);
+
+    checkpoint.remove().await.expect("it is removed");
+    hint.remove().await.expect("it is removed");
+    let by_the_log = read_by_delta(&place.at);
+    write(&checkpoint, made).await;
+    write(&hint, named).await;
+    for version in 0..100 {
+        log.join(&format!("{version:020}.json")).remove().await.expect("it is removed");
+    }
+    let by_the_checkpoint = read_by_delta(&place.at);
+
+    assert_eq!(by_the_checkpoint, by_the_log);
+    assert_eq!((&by_the_log["version"], &by_the_log["rows"]), (&103.into(), &199.into()));
+    assert_eq!(by_the_log["numbers"]["kafka/c1/usage/0"], 199);
+    assert_eq!(by_the_log["removed"].as_array().map(Vec::len), Some(97));
+    assert_eq!(by_the_log["files"].as_array().map(Vec::len), Some(6));
+}
+
+fn read_by_delta(ledger: &Location) -> serde_json::Value {
+    let folder = ledger.join("shards/0");
+    let read = std::process::Command::new(provided("ATCOST_PYTHON", "python/bin/python"))
+        .arg(workspace().join("tests/python/delta.py"))
+        .arg(folder.disk_path().expect("it is on the disk"))
+        .arg("kafka/c1/usage/0")
+        .output()
+        .expect("Python starts");
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    serde_json::from_slice(&read.stdout).expect("the script prints JSON")
 }

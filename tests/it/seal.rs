@@ -5,9 +5,10 @@
 
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use ct_merkle::{ConsistencyProof, InclusionProof, digest};
+use proof::hash::{LeafHash, NodeHash, RootHash, SubjectLabel};
 use proof::lanes;
 use proof::leaf_key::LeafKey;
-use proof::merkle::{self, Frontier, Hash, Tree, TreeHead, check_consistency, check_inclusion};
+use proof::merkle::{self, Frontier, Tree, TreeHead, check_consistency, check_inclusion};
 use proof::row::RowHeader;
 use proof::seal::{Rows, leaf, leaves, seal};
 use proof::subject::{
@@ -16,9 +17,13 @@ use proof::subject::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use schemas::digest::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 
-fn sha256(bytes: &[u8]) -> Hash {
+/// A digest, as these tests compute it themselves.
+type Digest = [u8; 32];
+
+fn sha256(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
@@ -27,7 +32,23 @@ fn noise(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|index| sha256(&(index * 1009 + seed).to_be_bytes())[0]).collect()
 }
 
-fn hash(hex: &str) -> Hash {
+/// A path as the other implementation has it.
+fn joined(path: &[NodeHash]) -> Vec<u8> {
+    path.iter().flat_map(|hash| *hash.as_bytes()).collect()
+}
+
+/// The bytes with one bit another.
+fn flipped(bytes: &Digest, bit: usize) -> Digest {
+    let mut bytes = *bytes;
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    bytes
+}
+
+fn root(hex: &str) -> RootHash {
+    RootHash::from_bytes(digest_of(hex))
+}
+
+fn digest_of(hex: &str) -> Digest {
     let digits: Vec<u8> =
         hex.bytes().map(|digit| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap()).collect();
     digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect::<Vec<_>>().try_into().unwrap()
@@ -37,7 +58,7 @@ fn fixed_is_sha256<const LEN: usize>() {
     for count in 0..70 {
         let messages: Vec<[u8; LEN]> =
             (0..count).map(|number| noise(LEN, number * 7919).try_into().unwrap()).collect();
-        let expected: Vec<Hash> = messages.iter().map(|message| sha256(message)).collect();
+        let expected: Vec<Digest> = messages.iter().map(|message| sha256(message)).collect();
         assert_eq!(
             lanes::fixed::<LEN>(count, |number, message| *message = messages[number]),
             expected,
@@ -73,7 +94,7 @@ fn messages_of_many_blocks_are_hashed_as_sha2_does() {
     assert_eq!(variable(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
 }
 
-fn variable(messages: &[Vec<u8>]) -> Vec<Hash> {
+fn variable(messages: &[Vec<u8>]) -> Vec<Digest> {
     let mut end = 0;
     let ends: Vec<u32> = messages
         .iter()
@@ -136,15 +157,16 @@ fn roots_and_paths_are_those_of_rfc_6962() {
     let leaves = INPUTS.map(merkle::leaf);
     let tree = Tree::new(leaves.to_vec());
     let mut frontier = Frontier::default();
-    for (size, root) in ROOTS.iter().enumerate() {
-        assert_eq!(merkle::root(&leaves[..size]), hash(root));
-        assert_eq!(tree.root_at(size as u64), hash(root));
-        assert_eq!(frontier.head(), TreeHead { size: size as u64, root: hash(root) });
+    for (size, expected) in ROOTS.iter().map(|hex| root(hex)).enumerate() {
+        assert_eq!(merkle::root(&leaves[..size]), expected);
+        assert_eq!(tree.root_at(size as u64), expected);
+        assert_eq!(frontier.head(), TreeHead { size: size as u64, root: expected });
         if let Some(leaf) = leaves.get(size) {
             frontier.push(*leaf);
         }
     }
-    let path = |hashes: &[&str]| hashes.iter().map(|hex| hash(hex)).collect::<Vec<_>>();
+    let path =
+        |hashes: &[&str]| hashes.iter().map(|hex| NodeHash::from_bytes(digest_of(hex))).collect::<Vec<_>>();
     assert_eq!(tree.inclusion(0, 1), path(&[]));
     assert_eq!(tree.inclusion(0, 8), path(&[SECOND, THIRD_AND_FOURTH, LAST_FOUR]));
     assert_eq!(tree.inclusion(5, 8), path(&[FIFTH, LAST_TWO, ROOTS[4]]));
@@ -201,7 +223,7 @@ fn another_implementation_agrees_up_to_200_leaves() {
     let mut frontier = Frontier::default();
     for size in 0..=200 {
         let theirs = oracle(size);
-        let root: Hash = (*theirs.root().as_bytes()).into();
+        let root = RootHash::from_bytes((*theirs.root().as_bytes()).into());
         assert_eq!(ours.root_at(size), root);
         assert_eq!(merkle::root(&ours.leaves()[..usize::try_from(size).unwrap()]), root);
         assert_eq!(frontier.root(), root);
@@ -210,15 +232,12 @@ fn another_implementation_agrees_up_to_200_leaves() {
         let head = TreeHead { size, root };
         for index in 0..size {
             let path = ours.inclusion(index, size);
-            assert_eq!(
-                path.as_flattened(),
-                theirs.prove_inclusion(usize::try_from(index).unwrap()).as_bytes()
-            );
+            assert_eq!(joined(&path), theirs.prove_inclusion(usize::try_from(index).unwrap()).as_bytes());
             assert_eq!(check_inclusion(&head, index, &merkle::leaf(&data(index)), &path), Ok(()));
         }
         frontier.push(merkle::leaf(&data(size)));
     }
-    assert_eq!(Frontier::from_peaks(6, vec![[0; 32]; 3]), None);
+    assert_eq!(Frontier::from_peaks(6, vec![NodeHash::from_bytes([0; 32]); 3]), None);
 }
 
 proptest! {
@@ -230,17 +249,17 @@ proptest! {
         let theirs = oracle(new);
         let path = prove_growth(&ours, old, new);
         let of_theirs = theirs.prove_consistency(usize::try_from(new - old).unwrap());
-        prop_assert_eq!(path.as_flattened(), of_theirs.as_bytes());
-        let checked = theirs.root().verify_consistency(&oracle(old).root(), &ConsistencyProof::try_from_bytes(path.as_flattened().to_vec()).unwrap());
+        prop_assert_eq!(&joined(&path)[..], of_theirs.as_bytes());
+        let checked = theirs.root().verify_consistency(&oracle(old).root(), &ConsistencyProof::try_from_bytes(joined(&path)).unwrap());
         prop_assert!(checked.is_ok());
         let (before, after) = (TreeHead { size: old, root: ours.root_at(old) }, ours.head());
         prop_assert_eq!(check_growth(&before, &after, &path), Ok(()));
 
         // Nothing else is taken.
-        let mut flipped = path.clone();
-        let bit = bit.index(flipped.len() * 256);
-        flipped[bit / 256][bit % 256 / 8] ^= 1 << (bit % 8);
-        prop_assert_eq!(check_growth(&before, &after, &flipped), Err(ProofError::HistoryChanged));
+        let mut changed = path.clone();
+        let bit = bit.index(changed.len() * 256);
+        changed[bit / 256] = NodeHash::from_bytes(flipped(changed[bit / 256].as_bytes(), bit % 256));
+        prop_assert_eq!(check_growth(&before, &after, &changed), Err(ProofError::HistoryChanged));
         prop_assert_eq!(check_growth(&before, &after, &path[1..]), Err(ProofError::HistoryChanged));
         prop_assert_eq!(check_growth(&after, &before, &path), Err(ProofError::HistoryChanged));
         prop_assert_eq!(check_growth(&TreeHead { root: after.root, ..before }, &after, &path), Err(ProofError::HistoryChanged));
@@ -254,7 +273,7 @@ proptest! {
         let record = data(version - 1);
         let path = prove_batch(&log, version, size);
         prop_assert_eq!(check_batch(&head, version, &record, &path), Ok(()));
-        let theirs = oracle(size).root().verify_inclusion(&record, version - 1, &InclusionProof::try_from_bytes(path.as_flattened().to_vec()).unwrap());
+        let theirs = oracle(size).root().verify_inclusion(&record, version - 1, &InclusionProof::try_from_bytes(joined(&path)).unwrap());
         prop_assert!(theirs.is_ok());
         for other in [version - 1, version + 1, 0, u64::MAX] {
             prop_assert_eq!(check_batch(&head, other, &record, &path), Err(ProofError::BatchNotInLog));
@@ -262,10 +281,10 @@ proptest! {
         prop_assert_eq!(check_batch(&head, version, &data(version), &path), Err(ProofError::BatchNotInLog));
         prop_assert_eq!(check_batch(&TreeHead { size: version - 1, ..head }, version, &record, &path), Err(ProofError::BatchNotInLog));
         if !path.is_empty() {
-            let mut flipped = path.clone();
-            let bit = bit.index(flipped.len() * 256);
-            flipped[bit / 256][bit % 256 / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(check_batch(&head, version, &record, &flipped), Err(ProofError::BatchNotInLog));
+            let mut changed = path.clone();
+            let bit = bit.index(changed.len() * 256);
+            changed[bit / 256] = NodeHash::from_bytes(flipped(changed[bit / 256].as_bytes(), bit % 256));
+            prop_assert_eq!(check_batch(&head, version, &record, &changed), Err(ProofError::BatchNotInLog));
         }
     }
 }
@@ -274,13 +293,16 @@ proptest! {
 fn every_log_begins_with_the_empty_one() {
     let log = tree(5);
     let empty = Tree::new(Vec::new()).head();
-    assert_eq!(empty, TreeHead { size: 0, root: hash(ROOTS[0]) });
+    assert_eq!(empty, TreeHead { size: 0, root: root(ROOTS[0]) });
     assert_eq!(check_consistency(&empty, &log.head(), &prove_growth(&log, 0, 5)), Ok(()));
     assert_eq!(
-        check_growth(&TreeHead { root: [0; 32], ..empty }, &log.head(), &[]),
+        check_growth(&TreeHead { root: RootHash::from_bytes([0; 32]), ..empty }, &log.head(), &[]),
         Err(ProofError::HistoryChanged)
     );
-    assert_eq!(check_growth(&empty, &log.head(), &[[0; 32]]), Err(ProofError::HistoryChanged));
+    assert_eq!(
+        check_growth(&empty, &log.head(), &[NodeHash::from_bytes([0; 32])]),
+        Err(ProofError::HistoryChanged)
+    );
 }
 
 // Rows.
@@ -288,7 +310,7 @@ fn every_log_begins_with_the_empty_one() {
 #[derive(Debug)]
 struct Commit {
     headers: Vec<RowHeader>,
-    contents: Vec<Hash>,
+    contents: Vec<Digest>,
     subjects: Vec<Option<String>>,
     subject_of: Vec<u32>,
 }
@@ -356,7 +378,7 @@ fn key() -> LeafKey {
 /// The format, computed here step by step from `docs/format.md`.
 #[test]
 fn leaves_and_groups_are_those_of_the_format() {
-    fn hmac(key: &[u8], message: &[u8]) -> Hash {
+    fn hmac(key: &[u8], message: &[u8]) -> Digest {
         let mut block = [0; 64];
         block[..key.len()].copy_from_slice(key);
         let inner = sha256(&[block.map(|byte| byte ^ 0x36).as_slice(), message].concat());
@@ -367,7 +389,7 @@ fn leaves_and_groups_are_those_of_the_format() {
     let stream = sha256(b"str1\0\0\0\x0dkafka/c/usage\0\0\0\x07\0\0\0\x05usage");
     let place = [&SHARD.to_be_bytes()[..], &VERSION.to_be_bytes()].concat();
     let batch_key = hmac(&key_bytes, &[b"atcost nonces 1", &place[..]].concat());
-    let expected: Vec<Hash> = (0..5u64)
+    let expected: Vec<Digest> = (0..5u64)
         .map(|index| {
             let pair = sha256(&[&batch_key[..], &(index / 2).to_be_bytes()].concat());
             let nonce = if index % 2 == 0 { &pair[..16] } else { &pair[16..] };
@@ -393,9 +415,10 @@ fn leaves_and_groups_are_those_of_the_format() {
         })
         .collect();
     let sealed = commit.with(|rows| seal(&key(), rows));
-    assert_eq!(sealed.leaves, expected);
+    let expected_leaves: Vec<LeafHash> = expected.iter().copied().map(LeafHash::from_bytes).collect();
+    assert_eq!(sealed.leaves, expected_leaves);
 
-    let group = |subject_key: Hash, rows: &[usize]| {
+    let group = |subject_key: Digest, rows: &[usize]| {
         let joined: Vec<u8> = rows.iter().flat_map(|row| expected[*row]).collect();
         [&b"sub1"[..], &hmac(&subject_key, &place), &sha256(&joined)].concat()
     };
@@ -408,10 +431,10 @@ fn leaves_and_groups_are_those_of_the_format() {
     let theirs = |leaves: &[Vec<u8>]| {
         let mut tree = MemoryBackedTree::<Hasher, Vec<u8>>::new();
         leaves.iter().for_each(|leaf| tree.push(leaf.clone()));
-        Hash::from(*tree.root().as_bytes())
+        RootHash::from_bytes((*tree.root().as_bytes()).into())
     };
     assert_eq!((sealed.subjects, sealed.subjects_root), (3, theirs(&groups)));
-    assert_eq!(sealed.rows_root, Tree::new(expected).head().root);
+    assert_eq!(sealed.rows_root, Tree::new(expected_leaves).head().root);
     assert_eq!(key().id().0, sha256(&[&b"atcost leaf key 1"[..], &key_bytes].concat())[..8]);
 }
 
@@ -420,7 +443,7 @@ fn a_commit_without_rows_has_two_empty_trees() {
     let sealed = Commit::new(Vec::new(), 4).with(|rows| seal(&key(), rows));
     assert_eq!(
         (sealed.rows_root, sealed.subjects, sealed.subjects_root),
-        (hash(ROOTS[0]), 0, hash(ROOTS[0]))
+        (root(ROOTS[0]), 0, root(ROOTS[0]))
     );
     let nothing = Commit::new(Vec::new(), 4);
     assert_eq!(nothing.check(2, &nothing.proof(2)), Ok(()));
@@ -513,7 +536,7 @@ proptest! {
             prop_assert!(tampered(&|proof| (proof.rows.clear(), proof.place = None).1).is_err());
             prop_assert_eq!(elsewhere(&|roots| roots.version += 1), Err(ProofError::GroupNotInBatch));
             prop_assert_eq!(elsewhere(&|roots| roots.shard += 1), Err(ProofError::GroupNotInBatch));
-            prop_assert_eq!(elsewhere(&|roots| roots.rows.root[0] ^= 1), Err(ProofError::RowNotInBatch { index: proof.rows[0].place.index }));
+            prop_assert_eq!(elsewhere(&|roots| roots.rows.root = RootHash::from_bytes(flipped(roots.rows.root.as_bytes(), 0))), Err(ProofError::RowNotInBatch { index: proof.rows[0].place.index }));
             if let Some(other) = others.first() {
                 let foreign = commit.proof(*other).rows[0].clone();
                 let added = tampered(&|proof| {
@@ -534,8 +557,16 @@ proptest! {
             if neighbour.is_some() {
                 let refused = beside(&|neighbour| *neighbour = None);
                 prop_assert!(matches!(refused, Err(ProofError::NotNext { .. })), "{refused:?}");
-                prop_assert_eq!(beside(&|neighbour| neighbour.as_mut().unwrap().group.label[31] ^= 1), Err(ProofError::NeighbourNotInBatch { side }));
-                prop_assert_eq!(beside(&|neighbour| neighbour.as_mut().unwrap().group.leaves[0] ^= 1), Err(ProofError::NeighbourNotInBatch { side }));
+                let other_label = |neighbour: &mut Option<Neighbour>| {
+                    let group = &mut neighbour.as_mut().unwrap().group;
+                    group.label = SubjectLabel::from_bytes(flipped(group.label.as_bytes(), 255));
+                };
+                prop_assert_eq!(beside(&other_label), Err(ProofError::NeighbourNotInBatch { side }));
+                let other_leaves = |neighbour: &mut Option<Neighbour>| {
+                    let group = &mut neighbour.as_mut().unwrap().group;
+                    group.leaves = Sha256Digest::from_bytes(flipped(group.leaves.as_bytes(), 0));
+                };
+                prop_assert_eq!(beside(&other_leaves), Err(ProofError::NeighbourNotInBatch { side }));
             }
             // Another true group is not the neighbour.
             for other in others.iter().flat_map(|other| [commit.proof(*other).before, commit.proof(*other).after]).flatten() {
@@ -546,7 +577,7 @@ proptest! {
             }
         }
         if roots.subjects.size > 0 {
-            prop_assert!(elsewhere(&|roots| roots.subjects.root[0] ^= 1).is_err());
+            prop_assert!(elsewhere(&|roots| roots.subjects.root = RootHash::from_bytes(flipped(roots.subjects.root.as_bytes(), 0))).is_err());
         }
     }
 }

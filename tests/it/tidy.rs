@@ -19,7 +19,7 @@ const LONGEST_FILE: usize = 1000;
 /// or its runs is read and written through `ledger::store`.
 const OPENS_FILES: &[(&str, &str)] = &[
     ("ledger/src/store/", "the door itself"),
-    ("ledger/src/secret.rs", "a key is made with a mode, and its mode is checked"),
+    ("ledger/src/secret.rs", "the mode of a key is checked"),
     ("ledger/src/sign/signer.rs", "a lock is a file"),
     ("ledger/derived/src/", "derived data lives on the disk of the process that makes it"),
     ("rating/src/catalog/read/files.rs", "a catalog is a folder that people keep in git"),

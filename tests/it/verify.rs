@@ -322,7 +322,7 @@ async fn heads_and_tiles_are_what_others_read() {
 
     let head = SignedHead::parse(&read(&made.shard().join("log/checkpoint")).await).unwrap().head;
     let tiles = Tiles(made.shard().join("log").disk_path().unwrap().to_owned());
-    let reader = TileHashReader::new(260, tlog_tiles::Hash(head.root), &tiles);
+    let reader = TileHashReader::new(260, tlog_tiles::Hash(*head.root.as_bytes()), &tiles);
     let (record, _) = BatchRecord::from_entry(entry.as_bytes()).unwrap();
     assert_eq!(reader.read_hashes(&[stored_hash_index(0, 259)]).unwrap(), [record_hash(&record.encode())]);
     let another = Signer::open(&made.key(), &made.state()).await.unwrap();

@@ -99,7 +99,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         conflicts: counts.conflicts,
         rejected_by_reason: usage.rejected_by_reason().await?,
         partitions,
-        properties: files.properties.iter().cloned().collect(),
+        properties: files.properties.clone(),
         catalogs,
         refused: usage.refused(REFUSED_LISTED).await?,
         conflicting: usage.conflicting_ids(20).await?,

@@ -6,7 +6,6 @@ use ledger::audit::verify::{Finding, Progress, Signed, Verified};
 use ledger::sign::key::SignerKey;
 use proof::head::VerifierKey;
 use proof::record::JOURNAL;
-use schemas::digest::Sha256Digest;
 use serde::Serialize;
 use std::fmt;
 use std::fmt::Write as _;
@@ -92,7 +91,7 @@ pub async fn verify(config: &Config, key: Option<&str>) -> anyhow::Result<Report
             commits,
             files,
             rows,
-            root: Sha256Digest::from_bytes(root).to_string(),
+            root: root.to_string(),
             signed: signed.map(|Signed { size, .. }| size),
             signature_checked: signed.is_some_and(|signed| signed.checked),
         });

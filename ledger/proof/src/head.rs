@@ -4,6 +4,7 @@
 //!
 //! Invariant: a head has one text, so two heads that say the same are equal byte for byte.
 
+use crate::hash::RootHash;
 use crate::merkle::TreeHead;
 use signed_note::{Note, StandardVerifier, Verifier as _, VerifierList};
 use std::fmt;
@@ -65,7 +66,7 @@ impl SignedHead {
     /// # Panics
     /// When the origin is empty.
     pub fn text(origin: &str, head: &TreeHead) -> Vec<u8> {
-        Checkpoint::new(origin, head.size, TlogHash(head.root), "")
+        Checkpoint::new(origin, head.size, TlogHash(*head.root.as_bytes()), "")
             .expect("an origin is not empty")
             .to_bytes()
     }
@@ -87,7 +88,7 @@ impl SignedHead {
         let checkpoint = Checkpoint::from_bytes(&text).ok()?;
         // Nothing but what we write, so that there is one text for a head.
         let same = checkpoint.extension().is_empty() && checkpoint.to_bytes() == text;
-        let head = TreeHead { size: checkpoint.size(), root: checkpoint.hash().0 };
+        let head = TreeHead { size: checkpoint.size(), root: RootHash::from_bytes(checkpoint.hash().0) };
         same.then(|| Self { origin: checkpoint.origin().to_owned(), head, note: note.to_vec() })
     }
 

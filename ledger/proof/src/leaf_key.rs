@@ -4,8 +4,8 @@
 //!
 //! Invariant: without the key, neither a nonce nor a label tells anything of a row or a subject.
 
+use crate::hash::SubjectLabel;
 use crate::lanes;
-use crate::merkle::Hash;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -57,7 +57,7 @@ impl LeafKey {
 
     /// The name of the key in a batch record.
     pub fn id(&self) -> LeafKeyId {
-        let digest: Hash =
+        let digest: [u8; 32] =
             Sha256::new_with_prefix(b"atcost leaf key 1").chain_update(self.secret).finalize().into();
         LeafKeyId(*digest.first_chunk().expect("a digest has 32 bytes"))
     }
@@ -75,7 +75,7 @@ impl LeafKey {
     }
 
     /// The label of each subject, as [`SubjectKey::label`] makes one, but many side by side.
-    pub(crate) fn labels(&self, subjects: &[Option<&str>], shard: u32, version: u64) -> Vec<Hash> {
+    pub(crate) fn labels(&self, subjects: &[Option<&str>], shard: u32, version: u64) -> Vec<SubjectLabel> {
         // A MAC is the hash of the key and of the hash of the key and the message, the key once
         // with `INNER` and once with `OUTER`.
         const INNER: u8 = 0x36;
@@ -100,7 +100,7 @@ impl LeafKey {
                 u32::try_from(arena.len()).expect("the subjects of a commit have fewer than 2^32 bytes")
             })
             .collect();
-        let outer = |key: &[u8; 32], inner: &Hash, preimage: &mut [u8; 96]| {
+        let outer = |key: &[u8; 32], inner: &[u8; 32], preimage: &mut [u8; 96]| {
             preimage[..64].copy_from_slice(&block(key, OUTER));
             preimage[64..].copy_from_slice(inner);
         };
@@ -112,23 +112,27 @@ impl LeafKey {
             preimage[64..68].copy_from_slice(&shard.to_be_bytes());
             preimage[68..].copy_from_slice(&version.to_be_bytes());
         });
-        lanes::fixed(subjects.len(), |number, preimage| outer(&keys[number], &inner[number], preimage))
+        let labels =
+            lanes::fixed(subjects.len(), |number, preimage| outer(&keys[number], &inner[number], preimage));
+        labels.into_iter().map(SubjectLabel::from_bytes).collect()
     }
 
     /// The nonces of the first `rows` rows that `version` of `shard` wrote, two in each of the
     /// hashes.
-    pub(crate) fn nonces(&self, shard: u32, version: u64, rows: usize) -> Vec<Hash> {
+    pub(crate) fn nonces(&self, shard: u32, version: u64, rows: usize) -> Vec<[Nonce; 2]> {
         let mac = self
             .mac
             .clone()
             .chain_update(b"atcost nonces 1")
             .chain_update(shard.to_be_bytes())
             .chain_update(version.to_be_bytes());
-        let batch_key: Hash = mac.finalize().into_bytes().into();
-        lanes::fixed::<40>(rows.div_ceil(2), |pair, preimage| {
+        let batch_key: [u8; 32] = mac.finalize().into_bytes().into();
+        let pairs = lanes::fixed::<40>(rows.div_ceil(2), |pair, preimage| {
             preimage[..32].copy_from_slice(&batch_key);
             preimage[32..].copy_from_slice(&(pair as u64).to_be_bytes());
-        })
+        });
+        let halves = |pair: [u8; 32]| *pair.as_chunks().0.as_array().expect("32 bytes are two nonces");
+        pairs.into_iter().map(halves).collect()
     }
 }
 
@@ -149,13 +153,9 @@ pub struct SubjectKey(pub [u8; 32]);
 
 impl SubjectKey {
     /// The label that stands for the subject in the second tree of that commit, and in no other.
-    pub fn label(&self, shard: u32, version: u64) -> Hash {
-        mac(&self.0)
-            .chain_update(shard.to_be_bytes())
-            .chain_update(version.to_be_bytes())
-            .finalize()
-            .into_bytes()
-            .into()
+    pub fn label(&self, shard: u32, version: u64) -> SubjectLabel {
+        let mac = mac(&self.0).chain_update(shard.to_be_bytes()).chain_update(version.to_be_bytes());
+        SubjectLabel::from_bytes(mac.finalize().into_bytes().into())
     }
 }
 

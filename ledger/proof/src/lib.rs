@@ -7,6 +7,7 @@
 //! no check says more than was hashed.
 
 // Modules in reading order.
+pub mod hash; // one type for each kind of hash
 pub mod lanes; // SHA-256 of many messages at once
 pub mod merkle; // RFC 6962 trees
 pub mod leaf_key; // the secret of a ledger: nonces and labels

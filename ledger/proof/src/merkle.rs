@@ -8,22 +8,19 @@
 //! Invariant: a tree of `n` leaves is the same value however it was made: at once ([`root`],
 //! [`Tree`]) or leaf by leaf ([`Frontier`]).
 
+use crate::hash::{LeafHash, NodeHash, RootHash};
 use crate::lanes;
 use sha2::{Digest as _, Sha256};
-use std::borrow::Cow;
 use tlog_tiles::tlog;
 
-/// A leaf, a node or a root.
-pub type Hash = [u8; 32];
-
 /// A path of hashes from a leaf, or from an older tree, to a root.
-pub type Path = Vec<Hash>;
+pub type Path = Vec<NodeHash>;
 
 /// The size and the root of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreeHead {
     pub size: u64,
-    pub root: Hash,
+    pub root: RootHash,
 }
 
 /// A path does not lead to the root.
@@ -32,8 +29,8 @@ pub struct TreeHead {
 pub struct NotProven;
 
 /// The leaf of some data.
-pub fn leaf(data: &[u8]) -> Hash {
-    Sha256::new_with_prefix([0]).chain_update(data).finalize().into()
+pub fn leaf(data: &[u8]) -> LeafHash {
+    LeafHash::from_bytes(Sha256::new_with_prefix([0]).chain_update(data).finalize().into())
 }
 
 /// The root over `leaves`.
@@ -46,35 +43,41 @@ pub fn leaf(data: &[u8]) -> Hash {
 /// assert_eq!(root(&leaves), frontier.root());
 /// assert_eq!(root(&leaves), Tree::new(leaves).head().root);
 /// ```
-pub fn root(leaves: &[Hash]) -> Hash {
-    let mut peaks = Vec::new();
-    let mut level = Cow::Borrowed(leaves);
-    while let Some(last) = level.last() {
-        if !level.len().is_multiple_of(2) {
-            peaks.push(*last);
-        }
-        level = Cow::Owned(parents(&level));
+pub fn root(leaves: &[LeafHash]) -> RootHash {
+    let mut peaks: Vec<NodeHash> = unpaired(leaves).into_iter().collect();
+    let mut level = parents(leaves);
+    while !level.is_empty() {
+        peaks.extend(unpaired(&level));
+        level = parents(&level);
     }
     peaks.reverse();
     fold(&peaks)
 }
 
-/// The nodes over pairs of `nodes`; what has no right neighbour has no parent on the next level.
-fn parents(nodes: &[Hash]) -> Vec<Hash> {
-    lanes::fixed::<65>(nodes.len() / 2, |number, preimage| {
-        preimage[0] = 1;
-        preimage[1..33].copy_from_slice(&nodes[2 * number]);
-        preimage[33..].copy_from_slice(&nodes[2 * number + 1]);
-    })
+/// The last hash of a level that has no right neighbour.
+fn unpaired<H: Copy + Into<NodeHash>>(level: &[H]) -> Option<NodeHash> {
+    let last = level.last().filter(|_| !level.len().is_multiple_of(2));
+    last.map(|hash| (*hash).into())
 }
 
-fn node(left: Hash, right: Hash) -> Hash {
-    tlog::node_hash(tlog::Hash(left), tlog::Hash(right)).0
+/// The nodes over pairs of hashes; one that has no right neighbour has no parent on the next level.
+fn parents<H: AsRef<[u8; 32]>>(level: &[H]) -> Vec<NodeHash> {
+    let digests = lanes::fixed::<65>(level.len() / 2, |number, preimage| {
+        preimage[0] = 1;
+        preimage[1..33].copy_from_slice(level[2 * number].as_ref());
+        preimage[33..].copy_from_slice(level[2 * number + 1].as_ref());
+    });
+    digests.into_iter().map(NodeHash::from_bytes).collect()
+}
+
+fn node(left: NodeHash, right: NodeHash) -> NodeHash {
+    NodeHash::from_bytes(tlog::node_hash(tlog_hash(left), tlog_hash(right)).0)
 }
 
 /// The root over complete subtrees, from the largest to the smallest.
-fn fold(peaks: &[Hash]) -> Hash {
-    peaks.iter().copied().rev().reduce(|right, left| node(left, right)).unwrap_or(tlog::EMPTY_HASH.0)
+fn fold(peaks: &[NodeHash]) -> RootHash {
+    let top = peaks.iter().copied().rev().reduce(|right, left| node(left, right));
+    RootHash::from_bytes(top.map_or(tlog::EMPTY_HASH.0, |top| *top.as_bytes()))
 }
 
 /// A whole tree in memory, from which proofs are made.
@@ -92,21 +95,25 @@ fn fold(peaks: &[Hash]) -> Hash {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Tree {
-    /// The leaves, the nodes over pairs of them, and so on up.
-    levels: Vec<Vec<Hash>>,
+    leaves: Vec<LeafHash>,
+    /// The nodes over pairs of leaves, over pairs of those, and so on up.
+    levels: Vec<Vec<NodeHash>>,
 }
 
 impl Tree {
-    pub fn new(leaves: Vec<Hash>) -> Self {
-        let mut levels = vec![leaves];
-        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
-            levels.push(parents(level));
+    pub fn new(leaves: Vec<LeafHash>) -> Self {
+        let mut levels = Vec::new();
+        let mut level = parents(&leaves);
+        while !level.is_empty() {
+            let next = parents(&level);
+            levels.push(level);
+            level = next;
         }
-        Self { levels }
+        Self { leaves, levels }
     }
 
-    pub fn leaves(&self) -> &[Hash] {
-        &self.levels[0]
+    pub fn leaves(&self) -> &[LeafHash] {
+        &self.leaves
     }
 
     pub fn head(&self) -> TreeHead {
@@ -118,8 +125,8 @@ impl Tree {
     ///
     /// # Panics
     /// When the tree has fewer.
-    pub fn root_at(&self, size: u64) -> Hash {
-        tlog::tree_hash(size, self).expect("the tree has these leaves").0
+    pub fn root_at(&self, size: u64) -> RootHash {
+        RootHash::from_bytes(tlog::tree_hash(size, self).expect("the tree has these leaves").0)
     }
 
     /// The path that shows that leaf `index` is in the tree of the first `size` leaves.
@@ -149,7 +156,10 @@ impl tlog::HashReader for Tree {
         let read = |index: &u64| {
             let (level, number) = tlog::split_stored_hash_index(*index);
             let number = usize::try_from(number).ok()?;
-            self.levels.get(usize::from(level))?.get(number).copied().map(tlog::Hash)
+            match usize::from(level).checked_sub(1) {
+                None => self.leaves.get(number).copied().map(tlog_hash),
+                Some(above) => self.levels.get(above)?.get(number).copied().map(tlog_hash),
+            }
         };
         indexes.iter().map(|index| read(index).ok_or(tlog::Error::IndexesNotInTree)).collect()
     }
@@ -159,8 +169,13 @@ impl tlog::HashReader for Tree {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_inclusion(head: &TreeHead, index: u64, leaf: &Hash, path: &[Hash]) -> Result<(), NotProven> {
-    tlog::check_record(&tlog_hashes(path), head.size, tlog::Hash(head.root), index, tlog::Hash(*leaf))
+pub fn check_inclusion(
+    head: &TreeHead,
+    index: u64,
+    leaf: &LeafHash,
+    path: &[NodeHash],
+) -> Result<(), NotProven> {
+    tlog::check_record(&tlog_hashes(path), head.size, tlog_hash(head.root), index, tlog_hash(*leaf))
         .map_err(|_| NotProven)
 }
 
@@ -168,20 +183,28 @@ pub fn check_inclusion(head: &TreeHead, index: u64, leaf: &Hash, path: &[Hash]) 
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_consistency(old: &TreeHead, new: &TreeHead, path: &[Hash]) -> Result<(), NotProven> {
+pub fn check_consistency(old: &TreeHead, new: &TreeHead, path: &[NodeHash]) -> Result<(), NotProven> {
     if old.size == 0 {
-        return if old.root == tlog::EMPTY_HASH.0 && path.is_empty() { Ok(()) } else { Err(NotProven) };
+        return if *old.root.as_bytes() == tlog::EMPTY_HASH.0 && path.is_empty() {
+            Ok(())
+        } else {
+            Err(NotProven)
+        };
     }
-    tlog::check_tree(&tlog_hashes(path), new.size, tlog::Hash(new.root), old.size, tlog::Hash(old.root))
+    tlog::check_tree(&tlog_hashes(path), new.size, tlog_hash(new.root), old.size, tlog_hash(old.root))
         .map_err(|_| NotProven)
 }
 
 fn hashes(path: Vec<tlog::Hash>) -> Path {
-    path.into_iter().map(|hash| hash.0).collect()
+    path.into_iter().map(|hash| NodeHash::from_bytes(hash.0)).collect()
 }
 
-fn tlog_hashes(path: &[Hash]) -> Vec<tlog::Hash> {
-    path.iter().copied().map(tlog::Hash).collect()
+fn tlog_hash(hash: impl AsRef<[u8; 32]>) -> tlog::Hash {
+    tlog::Hash(*hash.as_ref())
+}
+
+fn tlog_hashes(path: &[NodeHash]) -> Vec<tlog::Hash> {
+    path.iter().map(tlog_hash).collect()
 }
 
 /// All that is needed of a tree for it to grow: the roots of its complete subtrees, from the
@@ -190,13 +213,13 @@ fn tlog_hashes(path: &[Hash]) -> Vec<tlog::Hash> {
 pub struct Frontier {
     size: u64,
     /// One for each bit that is set in `size`.
-    peaks: Vec<Hash>,
+    peaks: Vec<NodeHash>,
 }
 
 impl Frontier {
     /// A frontier as [`Self::peaks`] showed it; none where a tree of that size has another number
     /// of peaks.
-    pub fn from_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+    pub fn from_peaks(size: u64, peaks: Vec<NodeHash>) -> Option<Self> {
         (peaks.len() == size.count_ones() as usize).then_some(Self { size, peaks })
     }
 
@@ -204,11 +227,11 @@ impl Frontier {
         self.size
     }
 
-    pub fn peaks(&self) -> &[Hash] {
+    pub fn peaks(&self) -> &[NodeHash] {
         &self.peaks
     }
 
-    pub fn root(&self) -> Hash {
+    pub fn root(&self) -> RootHash {
         fold(&self.peaks)
     }
 
@@ -216,11 +239,11 @@ impl Frontier {
         TreeHead { size: self.size, root: self.root() }
     }
 
-    pub fn push(&mut self, leaf: Hash) {
+    pub fn push(&mut self, leaf: LeafHash) {
         // Each subtree of this size that stands last is completed by the new one.
         let completed = self.size.trailing_ones() as usize;
         let rest = self.peaks.len() - completed;
-        let peak = self.peaks.drain(rest..).rev().fold(leaf, |right, left| node(left, right));
+        let peak = self.peaks.drain(rest..).rev().fold(leaf.into(), |right, left| node(left, right));
         self.peaks.push(peak);
         self.size += 1;
     }

@@ -7,7 +7,8 @@
 //! Invariant: `BatchRecord::decode(&record.encode()) == Ok(record)`, and there is one encoding of a
 //! record.
 
-use crate::merkle::Hash;
+use crate::hash::RootHash;
+use crate::leaf_key::LeafKeyId;
 pub use crate::merkle::TreeHead;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -79,15 +80,15 @@ pub struct BatchRecord {
     pub previous: Sha256Digest,
     pub division: Division,
     /// Which leaf key the leaves were made with.
-    pub key: [u8; 8],
+    pub key: LeafKeyId,
     pub removed: Vec<RemovedFile>,
     pub added: Vec<AddedFile>,
     /// Ascending by application.
     pub streams: Vec<StreamMove>,
     pub counts: Tally,
-    pub rows_root: Hash,
+    pub rows_root: RootHash,
     pub subjects: u64,
-    pub subjects_root: Hash,
+    pub subjects_root: RootHash,
     pub checkpoint: Option<MadeCheckpoint>,
 }
 
@@ -106,7 +107,7 @@ impl BatchRecord {
         bytes.extend_from_slice(self.previous.as_bytes());
         bytes.extend_from_slice(&self.division.generation.to_be_bytes());
         bytes.extend_from_slice(&self.division.shards.to_be_bytes());
-        bytes.extend_from_slice(&self.key);
+        bytes.extend_from_slice(&self.key.0);
         push_count(&mut bytes, self.removed.len());
         for file in &self.removed {
             push_text(&mut bytes, &file.path);
@@ -133,9 +134,9 @@ impl BatchRecord {
         for count in [self.counts.usage, self.counts.rejected, self.counts.gaps] {
             bytes.extend_from_slice(&count.to_be_bytes());
         }
-        bytes.extend_from_slice(&self.rows_root);
+        bytes.extend_from_slice(self.rows_root.as_bytes());
         bytes.extend_from_slice(&self.subjects.to_be_bytes());
-        bytes.extend_from_slice(&self.subjects_root);
+        bytes.extend_from_slice(self.subjects_root.as_bytes());
         push_option(&mut bytes, self.checkpoint.as_ref(), |bytes, checkpoint| {
             bytes.extend_from_slice(&checkpoint.version.to_be_bytes());
             bytes.extend_from_slice(checkpoint.digest.as_bytes());
@@ -163,7 +164,7 @@ impl BatchRecord {
             at: Instant::from_micros(reader.i64()?).map_err(|error| error.to_string())?,
             previous: reader.digest()?,
             division: Division { generation: reader.u32()?, shards: reader.u32()? },
-            key: reader.array()?,
+            key: LeafKeyId(reader.array()?),
             removed: reader
                 .list(|reader| Ok(RemovedFile { path: reader.text()?, digest: reader.digest()? }))?,
             added: reader.list(|reader| {
@@ -183,9 +184,9 @@ impl BatchRecord {
                 })
             })?,
             counts: Tally { usage: reader.u64()?, rejected: reader.u64()?, gaps: reader.u64()? },
-            rows_root: reader.array()?,
+            rows_root: RootHash::from_bytes(reader.array()?),
             subjects: reader.u64()?,
-            subjects_root: reader.array()?,
+            subjects_root: RootHash::from_bytes(reader.array()?),
             checkpoint: reader
                 .option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
         };
@@ -204,7 +205,7 @@ impl BatchRecord {
         };
         let mut entry = String::with_capacity(1024);
         let record = BASE64_STANDARD.encode(self.encode());
-        let root = BASE64_STANDARD.encode(head.root);
+        let root = BASE64_STANDARD.encode(head.root.as_bytes());
         let size = head.size;
         writeln!(
             entry,
@@ -294,6 +295,7 @@ impl FirstLine {
         let root =
             BASE64_STANDARD.decode(&info.root).map_err(|error| format!("its root is not base64: {error}"))?;
         let root = root.try_into().map_err(|_| "its root is not 32 bytes".to_owned())?;
+        let root = RootHash::from_bytes(root);
         let size = info.size.parse().map_err(|error| format!("its size is no number: {error}"))?;
         Ok((record, TreeHead { size, root }))
     }

@@ -7,10 +7,12 @@
 //! Invariant: without the leaf key, what leaves this module says of a row neither its content nor
 //! whose it is.
 
+use crate::hash::{LeafHash, RootHash, SubjectLabel};
 use crate::lanes;
 use crate::leaf_key::{LeafKey, Nonce};
-use crate::merkle::{self, Hash};
+use crate::merkle;
 use crate::row::{HEADER_BYTES, ROW_BYTES, RowBytes, RowHeader};
+use schemas::digest::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 
 /// The rows that one commit wrote, in ledger order, as the columns that sealing needs.
@@ -20,7 +22,8 @@ pub struct Rows<'a> {
     /// The commit that first wrote them: the column `batch`.
     pub version: u64,
     pub headers: &'a [RowHeader],
-    pub contents: &'a [Hash],
+    /// Of each row, the digest of its content: the bytes of a column, which writers do not copy.
+    pub contents: &'a [[u8; 32]],
     /// Each subject once, in any order; none stands for rows without one.
     pub subjects: &'a [Option<&'a str>],
     /// For each row the number of its subject in `subjects`.
@@ -31,36 +34,36 @@ pub struct Rows<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// One for each row, in ledger order.
-    pub leaves: Vec<Hash>,
-    pub rows_root: Hash,
+    pub leaves: Vec<LeafHash>,
+    pub rows_root: RootHash,
     /// Leaves of the second tree.
     pub subjects: u64,
-    pub subjects_root: Hash,
+    pub subjects_root: RootHash,
 }
 
 /// A leaf of the second tree: the rows of one subject, saying neither whose nor how many they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
-    pub label: Hash,
+    pub label: SubjectLabel,
     /// SHA-256 of the leaves of the subject's rows, in ledger order, joined.
-    pub leaves: Hash,
+    pub leaves: Sha256Digest,
 }
 
 impl Group {
     const LENGTH: usize = 1 + 4 + 32 + 32;
 
     /// The hash of this leaf.
-    pub fn hash(&self) -> Hash {
+    pub fn hash(&self) -> LeafHash {
         let mut preimage = [0; Self::LENGTH];
         self.write(&mut preimage);
-        Sha256::digest(preimage).into()
+        LeafHash::from_bytes(Sha256::digest(preimage).into())
     }
 
     fn write(&self, preimage: &mut [u8; Self::LENGTH]) {
         preimage[0] = 0;
         preimage[1..5].copy_from_slice(b"sub1");
-        preimage[5..37].copy_from_slice(&self.label);
-        preimage[37..].copy_from_slice(&self.leaves);
+        preimage[5..37].copy_from_slice(self.label.as_bytes());
+        preimage[37..].copy_from_slice(self.leaves.as_bytes());
     }
 }
 
@@ -83,30 +86,31 @@ pub fn seal(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
 ///
 /// # Panics
 /// When the columns differ in length.
-pub fn leaves(key: &LeafKey, rows: &Rows<'_>) -> Vec<Hash> {
+pub fn leaves(key: &LeafKey, rows: &Rows<'_>) -> Vec<LeafHash> {
     let count = rows.headers.len();
     assert!(
         rows.contents.len() == count && rows.subject_of.len() == count,
         "every column has a value for every row"
     );
     let nonces = key.nonces(rows.shard, rows.version, count);
-    lanes::fixed::<111>(count, |index, preimage| {
+    let digests = lanes::fixed::<111>(count, |index, preimage| {
         preimage[0] = 0;
         preimage[1..17].copy_from_slice(nonce_of(&nonces, index));
         preimage[17..79].copy_from_slice(&rows.headers[index]);
         preimage[79..].copy_from_slice(&rows.contents[index]);
-    })
+    });
+    digests.into_iter().map(LeafHash::from_bytes).collect()
 }
 
 /// The leaf of one row.
-pub fn leaf(nonce: &Nonce, row: &RowBytes) -> Hash {
-    Sha256::new_with_prefix([0]).chain_update(nonce).chain_update(row).finalize().into()
+pub fn leaf(nonce: &Nonce, row: &RowBytes) -> LeafHash {
+    LeafHash::from_bytes(Sha256::new_with_prefix([0]).chain_update(nonce).chain_update(row).finalize().into())
 }
 
 /// The preimages of the leaves of a commit's rows.
 pub(crate) struct Opened<'a> {
     rows: Rows<'a>,
-    nonces: Vec<Hash>,
+    nonces: Vec<[Nonce; 2]>,
 }
 
 impl<'a> Opened<'a> {
@@ -122,16 +126,15 @@ impl<'a> Opened<'a> {
     }
 }
 
-fn nonce_of(nonces: &[Hash], index: usize) -> &Nonce {
-    let (pairs, _) = nonces[index / 2].as_chunks();
-    &pairs[index % 2]
+fn nonce_of(nonces: &[[Nonce; 2]], index: usize) -> &Nonce {
+    &nonces[index / 2][index % 2]
 }
 
 /// The groups of a commit's rows, in the order of the second tree.
 ///
 /// # Panics
 /// When a subject is named twice.
-pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Group> {
+pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[LeafHash]) -> Vec<Group> {
     // The leaves by subject, each subject's in ledger order.
     let mut next: Vec<u32> = vec![0; rows.subjects.len() + 1];
     for subject in rows.subject_of {
@@ -143,7 +146,7 @@ pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Gro
     let mut arena = vec![[0; 32]; leaves.len()];
     for (leaf, subject) in leaves.iter().zip(rows.subject_of) {
         let place = &mut next[*subject as usize];
-        arena[*place as usize] = *leaf;
+        arena[*place as usize] = *leaf.as_bytes();
         *place += 1;
     }
     // Now `next` holds where each subject's leaves end.
@@ -158,7 +161,7 @@ pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Gro
     for ((label, end), leaves) in labels.into_iter().zip(ends).zip(digests) {
         // A subject that is known but has no row here has no group.
         if end > start {
-            groups.push(Group { label, leaves });
+            groups.push(Group { label, leaves: Sha256Digest::from_bytes(leaves) });
         }
         start = end;
     }
@@ -168,6 +171,8 @@ pub(crate) fn groups(key: &LeafKey, rows: &Rows<'_>, leaves: &[Hash]) -> Vec<Gro
 }
 
 /// The leaves of the second tree.
-pub(crate) fn group_hashes(groups: &[Group]) -> Vec<Hash> {
-    lanes::fixed::<{ Group::LENGTH }>(groups.len(), |index, preimage| groups[index].write(preimage))
+pub(crate) fn group_hashes(groups: &[Group]) -> Vec<LeafHash> {
+    let digests =
+        lanes::fixed::<{ Group::LENGTH }>(groups.len(), |index, preimage| groups[index].write(preimage));
+    digests.into_iter().map(LeafHash::from_bytes).collect()
 }

@@ -8,10 +8,12 @@
 //! Invariant: a proof shows of other subjects' rows nothing but hashes that reveal nothing without
 //! the leaf key.
 
+use crate::hash::{LeafHash, NodeHash};
 use crate::leaf_key::{LeafKey, Nonce, SubjectKey};
-use crate::merkle::{self, Hash, NotProven, Path, Tree, TreeHead};
+use crate::merkle::{self, NotProven, Path, Tree, TreeHead};
 use crate::row::RowBytes;
 use crate::seal::{self, Group, Rows};
+use schemas::digest::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -135,7 +137,7 @@ pub fn prove_subject(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>) -> S
     }
 }
 
-fn shown_rows(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>, leaves: Vec<Hash>) -> Vec<ShownRow> {
+fn shown_rows(key: &LeafKey, rows: &Rows<'_>, subject: Option<&str>, leaves: Vec<LeafHash>) -> Vec<ShownRow> {
     let tree = Tree::new(leaves);
     let opened = seal::Opened::new(key, rows);
     let of_subject =
@@ -167,7 +169,11 @@ fn place(tree: &Tree, index: usize) -> Place {
 ///
 /// let key = LeafKey::from_bytes([7; 32]);
 /// // Two rows of one subject, one of another, as they stand in the ledger.
-/// let headers: Vec<[u8; 62]> = (0..3u8).map(|row| { let mut bytes = [row; 62]; bytes[..4].copy_from_slice(b"row2"); bytes }).collect();
+/// let headers = [0, 1, 2].map(|row| {
+///     let mut bytes = [row; 62];
+///     bytes[..4].copy_from_slice(b"row2");
+///     bytes
+/// });
 /// let rows = Rows {
 ///     shard: 0,
 ///     version: 1,
@@ -205,7 +211,8 @@ pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> R
     let (at, next) = match &proof.place {
         Some(_) if leaves.is_empty() => return Err(ProofError::GroupWithoutRows),
         Some(place) => {
-            let group = Group { label, leaves: Sha256::digest(leaves.as_flattened()).into() };
+            let joined = leaves.iter().fold(Sha256::new(), |all, leaf| all.chain_update(leaf.as_bytes()));
+            let group = Group { label, leaves: Sha256Digest::from_bytes(joined.finalize().into()) };
             check_place(&roots.subjects, place, &group.hash())
                 .map_err(|NotProven| ProofError::GroupNotInBatch)?;
             (place.index, place.index + 1)
@@ -232,7 +239,7 @@ pub fn check_subject(roots: &Roots, key: &SubjectKey, proof: &SubjectProof) -> R
 }
 
 /// The leaves of rows, each shown to be in the batch, in ledger order.
-fn check_rows(roots: &Roots, rows: &[ShownRow]) -> Result<Vec<Hash>, ProofError> {
+fn check_rows(roots: &Roots, rows: &[ShownRow]) -> Result<Vec<LeafHash>, ProofError> {
     let mut leaves = Vec::with_capacity(rows.len());
     let mut last = None;
     for ShownRow { nonce, row, place } in rows {
@@ -251,7 +258,7 @@ fn check_rows(roots: &Roots, rows: &[ShownRow]) -> Result<Vec<Hash>, ProofError>
     Ok(leaves)
 }
 
-fn check_place(head: &TreeHead, place: &Place, leaf: &Hash) -> Result<(), NotProven> {
+fn check_place(head: &TreeHead, place: &Place, leaf: &LeafHash) -> Result<(), NotProven> {
     merkle::check_inclusion(head, place.index, leaf, &place.path)
 }
 
@@ -268,7 +275,12 @@ pub fn prove_batch(log: &Tree, version: u64, size: u64) -> Path {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_batch(head: &TreeHead, version: u64, record: &[u8], path: &[Hash]) -> Result<(), ProofError> {
+pub fn check_batch(
+    head: &TreeHead,
+    version: u64,
+    record: &[u8],
+    path: &[NodeHash],
+) -> Result<(), ProofError> {
     let index = index_of(version).ok_or(ProofError::BatchNotInLog)?;
     merkle::check_inclusion(head, index, &merkle::leaf(record), path)
         .map_err(|NotProven| ProofError::BatchNotInLog)
@@ -291,6 +303,6 @@ pub fn prove_growth(log: &Tree, old: u64, new: u64) -> Path {
 ///
 /// # Errors
 /// When the path does not show it.
-pub fn check_growth(old: &TreeHead, new: &TreeHead, path: &[Hash]) -> Result<(), ProofError> {
+pub fn check_growth(old: &TreeHead, new: &TreeHead, path: &[NodeHash]) -> Result<(), ProofError> {
     merkle::check_consistency(old, new, path).map_err(|NotProven| ProofError::HistoryChanged)
 }

@@ -10,7 +10,6 @@ use crate::row::StoredRows;
 use arrow::array::RecordBatch;
 use proof::lanes;
 use proof::leaf_key::LeafKey;
-use proof::merkle::Hash;
 use proof::row::{RowHeader, stream_digest};
 use proof::seal::{Rows, Sealed, seal};
 use schemas::digest::Sha256Digest;
@@ -46,7 +45,7 @@ struct Open {
     arena: Vec<u8>,
     ends: Vec<u32>,
     /// As stored.
-    digests: Vec<Option<Hash>>,
+    digests: Vec<Option<[u8; 32]>>,
     subjects: Vec<Option<String>>,
     numbers: HashMap<Option<String>, u32>,
     subject_of: Vec<u32>,

@@ -18,9 +18,10 @@ use crate::row::read_parquet;
 use crate::store::Location;
 use crate::{places, secret};
 use bytes::Bytes;
+use proof::hash::RootHash;
 use proof::head::{SignedHead, VerifierKey, origin};
 use proof::leaf_key::LeafKey;
-use proof::merkle::{self, Hash, Tree};
+use proof::merkle::{self, Tree};
 use proof::record::{AddedFile, BatchRecord, Division, JOURNAL, RecordKind};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
@@ -46,7 +47,7 @@ pub struct Verified {
     /// The rows that were recomputed.
     pub rows: u64,
     pub files: u64,
-    pub root: Hash,
+    pub root: RootHash,
     pub signed: Option<Signed>,
     pub findings: Vec<Finding>,
 }
@@ -228,7 +229,7 @@ pub(crate) async fn recount_rows(
 ) -> Result<(u64, u64), LedgerError> {
     let records = std::mem::take(&mut log.records);
     let (mut rows, mut files) = (0, 0);
-    if let Some(record) = records.iter().find(|record| record.key != key.id().0) {
+    if let Some(record) = records.iter().find(|record| record.key != key.id()) {
         log.find(
             key_location,
             record.version,
@@ -316,13 +317,13 @@ fn recount(
                 of_version.usage,
                 of_version.rejected,
                 of_version.gaps,
-                Sha256Digest::from_bytes(sealed.rows_root).short(),
-                Sha256Digest::from_bytes(sealed.subjects_root).short(),
+                sealed.rows_root.short(),
+                sealed.subjects_root.short(),
                 wrote.counts.usage,
                 wrote.counts.rejected,
                 wrote.counts.gaps,
-                Sha256Digest::from_bytes(wrote.rows_root).short(),
-                Sha256Digest::from_bytes(wrote.subjects_root).short()
+                wrote.rows_root.short(),
+                wrote.subjects_root.short()
             ));
         }
         for (stream, (first, end)) in &spans {
@@ -385,7 +386,7 @@ pub(crate) async fn recount_entries(
             Ok(read) => match read.as_slice() {
                 [entry]
                     if u64::try_from(entry.number) == Ok(record.version - 1)
-                        && entry.leaf() == record.rows_root =>
+                        && entry.root() == record.rows_root =>
                 {
                     entries += 1;
                     continue;

@@ -13,6 +13,7 @@ use crate::store::Location;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use proof::leaf_key::LeafKeyId;
 use schemas::canonical::Reader;
 use schemas::digest::Sha256Digest;
 use serde_json::{Map, Value, json};
@@ -37,15 +38,25 @@ pub(crate) struct Creation {
     /// The shard's number; `JOURNAL` for the journal.
     pub shard: u32,
     /// The leaf key's id, which is another one in every ledger.
-    pub key: [u8; 8],
+    pub key: LeafKeyId,
+}
+
+/// What Delta calls a table's metadata.
+#[derive(Debug, Clone)]
+pub(crate) struct Metadata {
+    /// Delta's id of the table.
+    pub id: String,
+    /// The columns, as Delta's protocol writes a schema.
+    pub schema: String,
+    pub properties: BTreeMap<String, String>,
+    /// Milliseconds since 1970, where the entry says it.
+    pub created: Option<i64>,
 }
 
 /// Entry 0, read.
 pub(crate) struct Created {
     pub entry: Bytes,
-    /// Delta's id of the table.
-    pub id: String,
-    pub properties: Vec<(String, String)>,
+    pub metadata: Metadata,
     /// None where Delta's library made the table.
     pub creation: Option<Creation>,
 }
@@ -54,7 +65,7 @@ impl Creation {
     fn encode(self) -> Vec<u8> {
         let mut bytes = b"cre1".to_vec();
         bytes.extend_from_slice(&self.shard.to_be_bytes());
-        bytes.extend_from_slice(&self.key);
+        bytes.extend_from_slice(&self.key.0);
         bytes
     }
 
@@ -63,7 +74,7 @@ impl Creation {
         if reader.array::<4>()? != *b"cre1" {
             return Err("it was created in a format that this version does not read".to_owned());
         }
-        let creation = Self { shard: reader.u32()?, key: reader.array()? };
+        let creation = Self { shard: reader.u32()?, key: LeafKeyId(reader.array()?) };
         match reader.left() {
             0 => Ok(creation),
             rest => Err(format!("{rest} bytes are left over after the record of its creation")),
@@ -138,12 +149,17 @@ pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created
     let damaged =
         |detail: String| LedgerError::corrupt(&location, format!("{detail}; restore the ledger from a copy"));
     let actions = Actions::read(&entry).map_err(damaged)?;
-    check_properties(table, &actions.configuration)?;
+    check_properties(table, &actions.metadata.properties)?;
     let expected: Value = serde_json::from_str(&schema(columns)).expect("it is rendered as JSON");
-    if actions.schema != expected {
+    let found: Value = serde_json::from_str(&actions.metadata.schema)
+        .map_err(|error| damaged(format!("its schema is no JSON: {error}")))?;
+    if found != expected {
+        let fields = found["fields"].as_array();
+        let names: Vec<&str> =
+            fields.into_iter().flatten().filter_map(|field| field["name"].as_str()).collect();
         return Err(damaged(format!(
             "its columns are not those this version writes; found {}",
-            actions.column_names()
+            names.join(", ")
         )));
     }
     let creation = match actions.creation {
@@ -152,7 +168,7 @@ pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created
         None if actions.is_by_the_library => None,
         _ => return Err(damaged("its bytes are not those that follow from its creation".to_owned())),
     };
-    Ok(Created { entry, id: actions.id, properties: actions.configuration.into_iter().collect(), creation })
+    Ok(Created { entry, metadata: actions.metadata, creation })
 }
 
 fn check_properties(table: &Location, found: &BTreeMap<String, String>) -> Result<(), LedgerError> {
@@ -175,9 +191,7 @@ fn check_properties(table: &Location, found: &BTreeMap<String, String>) -> Resul
 
 /// The parts of entry 0 that matter.
 struct Actions {
-    id: String,
-    schema: Value,
-    configuration: BTreeMap<String, String>,
+    metadata: Metadata,
     creation: Option<Creation>,
     is_by_the_library: bool,
 }
@@ -208,7 +222,6 @@ impl Actions {
             .map(|(name, value)| Some((name.clone(), text_of(value)?)))
             .collect::<Option<_>>()
             .ok_or("a property is not a string")?;
-        let schema = metadata["schemaString"].as_str().ok_or("it has no schema")?;
         let creation = match info["creation"].as_str() {
             Some(creation) => {
                 let bytes = BASE64_STANDARD
@@ -218,19 +231,12 @@ impl Actions {
             }
             None => None,
         };
-        Ok(Self {
+        let metadata = Metadata {
             id: text_of(&metadata["id"]).ok_or("it has no id")?,
-            schema: serde_json::from_str(schema)
-                .map_err(|error| format!("its schema is no JSON: {error}"))?,
-            configuration,
-            creation,
-            is_by_the_library: text.contains("delta-rs"),
-        })
-    }
-
-    fn column_names(&self) -> String {
-        let fields = self.schema["fields"].as_array();
-        let names = fields.into_iter().flatten().filter_map(|field| field["name"].as_str());
-        names.collect::<Vec<_>>().join(", ")
+            schema: text_of(&metadata["schemaString"]).ok_or("it has no schema")?,
+            properties: configuration,
+            created: metadata["createdTime"].as_i64(),
+        };
+        Ok(Self { metadata, creation, is_by_the_library: text.contains("delta-rs") })
     }
 }

@@ -6,6 +6,7 @@
 //! same entries are equal.
 
 use crate::places::shard_name;
+use proof::leaf_key::LeafKeyId;
 use proof::merkle::{self, Frontier};
 use proof::record::{
     AddedFile, BatchRecord, DIVISION_STREAM, Division, MadeCheckpoint, RecordKind, TreeHead,
@@ -28,9 +29,11 @@ pub struct Log {
     frontier: Frontier,
     pub division: Division,
     pub files: BTreeMap<String, ActiveFile>,
+    /// The files whose rows are in others now, and when they were taken out.
+    pub removed: BTreeMap<String, Instant>,
     streams: BTreeMap<String, StreamState>,
     pub checkpoint: Option<MadeCheckpoint>,
-    pub key: Option<[u8; 8]>,
+    pub key: Option<LeafKeyId>,
     pub counts: Tally,
 }
 
@@ -46,7 +49,7 @@ pub struct ActiveFile {
 
 impl Log {
     /// The log of a table that was just created by an entry of this digest.
-    pub(super) fn begin(shard: u32, digest: Sha256Digest, key: Option<[u8; 8]>) -> Self {
+    pub(super) fn begin(shard: u32, digest: Sha256Digest, key: Option<LeafKeyId>) -> Self {
         Self {
             shard,
             version: 0,
@@ -55,6 +58,7 @@ impl Log {
             frontier: Frontier::default(),
             division: Division::FIRST,
             files: BTreeMap::new(),
+            removed: BTreeMap::new(),
             streams: BTreeMap::new(),
             checkpoint: None,
             key,
@@ -143,6 +147,8 @@ impl Log {
     pub(super) fn advance(&mut self, entry: &[u8], record: &BatchRecord, frontier: Frontier) {
         let removed: Vec<ActiveFile> =
             record.removed.iter().filter_map(|file| self.files.remove(&file.path)).collect();
+        let gone = record.removed.iter().map(|file| (file.path.clone(), record.at));
+        self.removed.extend(gone);
         for added in &record.added {
             // A copy stands where what it copies stood.
             let first = removed.iter().map(|file| file.first).min().unwrap_or(record.version);

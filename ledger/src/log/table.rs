@@ -20,7 +20,7 @@
 //! cleans up the log, and reads nothing from Delta's checkpoints, which are made for other readers.
 
 use super::checkpoint;
-use super::creation::{self, Created, Creation};
+use super::creation::{self, Created, Creation, Metadata};
 use super::entry::{damaged_entry, read_entry};
 use super::state::Log;
 use super::tail::check_tail;
@@ -31,7 +31,9 @@ use crate::store::Location;
 use crate::store::disk::unique_name;
 use bytes::Bytes;
 use object_store::Error as StoreError;
-use proof::merkle::{Frontier, Hash};
+use proof::hash::RootHash;
+use proof::leaf_key::LeafKeyId;
+use proof::merkle::Frontier;
 use proof::record::{
     AddedFile, BatchRecord, DIVISION_STREAM, Division, MadeCheckpoint, RecordKind, RemovedFile,
 };
@@ -56,8 +58,7 @@ pub struct Table {
     /// Tells this writer's files from those of a twin that commits the very same rows: whose commit
     /// landed must not be a guess.
     writer: String,
-    id: String,
-    properties: Vec<(String, String)>,
+    metadata: Arc<Metadata>,
     log: Log,
     /// Filled by the task that makes Delta's checkpoints, taken by the next commit.
     made: Arc<Mutex<Option<MadeCheckpoint>>>,
@@ -69,16 +70,16 @@ pub struct SealedRows {
     pub file: Bytes,
     pub rows: u64,
     pub counts: Tally,
-    pub rows_root: Hash,
+    pub rows_root: RootHash,
     pub subjects: u64,
-    pub subjects_root: Hash,
+    pub subjects_root: RootHash,
 }
 
 /// A commit to be made, whichever version it will be.
 pub struct Commit<'a> {
     pub at: Instant,
     pub division: Division,
-    pub key: [u8; 8],
+    pub key: LeafKeyId,
     /// Ascending by application.
     pub streams: Vec<StreamMove>,
     /// Rows name their version, and their nonces depend on it.
@@ -98,7 +99,7 @@ impl Table {
     /// # Errors
     /// `Invalid` when another made it for something else, `Storage` otherwise. One that is there
     /// already, made for the same, is no error: whoever made it may not have lived to tell.
-    pub(crate) async fn create(ledger: &Location, number: u32, key: [u8; 8]) -> Result<(), LedgerError> {
+    pub(crate) async fn create(ledger: &Location, number: u32, key: LeafKeyId) -> Result<(), LedgerError> {
         let location = places::table(ledger, number);
         places::entries(&location).create_folder().await?;
         let creation = Creation { shard: number, key };
@@ -190,10 +191,11 @@ impl Table {
             Some(_) => {}
             None => check_tail(&location, log.version).await?,
         }
-        let Created { id, properties, .. } = created;
+        let Created { metadata, .. } = created;
+        let metadata = Arc::new(metadata);
         let writer = unique_name();
         let ledger = ledger.clone();
-        Ok(Self { ledger, location, writer, id, properties, log, made: Arc::default(), making: None })
+        Ok(Self { ledger, location, writer, metadata, log, made: Arc::default(), making: None })
     }
 
     /// Checks that the storage can do what a commit rests on.
@@ -211,7 +213,7 @@ impl Table {
 
     /// Delta's id of the table, which names its log.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.metadata.id
     }
 
     pub fn log(&self) -> &Log {
@@ -241,8 +243,8 @@ impl Table {
     }
 
     /// The properties as this table has them, for people.
-    pub fn properties(&self) -> Vec<(String, String)> {
-        self.properties.clone()
+    pub fn properties(&self) -> &BTreeMap<String, String> {
+        &self.metadata.properties
     }
 
     /// Commits rows and positions together as the version after the last, or nothing at all.
@@ -323,7 +325,7 @@ impl Table {
             at: self.log.at.map_or(at, |last| last.max(at)),
             previous: self.log.digest(),
             division: self.log.division,
-            key: [0; 8],
+            key: LeafKeyId([0; 8]),
             removed: Vec::new(),
             added: Vec::new(),
             streams: Vec::new(),
@@ -428,9 +430,11 @@ impl Table {
         if self.making.as_ref().is_some_and(|making| !making.is_finished()) {
             return;
         }
-        let (location, version, made) = (self.location.clone(), self.log.version, self.made.clone());
+        let (location, made) = (self.location.clone(), self.made.clone());
+        let (metadata, log) = (self.metadata.clone(), self.log.clone());
         self.making = Some(tokio::spawn(async move {
-            match checkpoint::make(&location, version).await {
+            let version = log.version;
+            match checkpoint::make(&location, &metadata, &log).await {
                 Ok(checkpoint) => *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint),
                 Err(error) => {
                     tracing::warn!(event = "checkpoint.failed", %location, version, %error, "no Delta checkpoint was written; other programs open the ledger more slowly until the next one");

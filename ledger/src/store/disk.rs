@@ -29,12 +29,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readers {
+    /// As the process's umask says.
+    #[default]
+    Anyone,
+    /// Its owner alone: it is a secret.
+    Owner,
+}
+
 /// The calls of a put to the operating system, one call each, so that a test can let the k-th fail
 /// or forget what was not synced.
 pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As the operating system says, also when the file exists.
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    fn write_new(&self, path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()>;
     /// # Errors
     /// As the operating system says.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
@@ -96,9 +106,15 @@ pub async fn read_back(store: &dyn ObjectStore, location: &ObjectPath) -> Result
 pub struct LocalFiles;
 
 impl FileSystem for LocalFiles {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()> {
         use io::Write as _;
-        let mut file = File::create_new(path)?;
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if readers == Readers::Owner {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        let mut file = options.open(path)?;
         let half = bytes.len() / 2;
         file.write_all(&bytes[..half])?;
         fail::fail_point!("file.half-written");
@@ -169,7 +185,13 @@ impl DurableStore {
         Self { inner: LocalFileSystem::new(), files, part: AtomicU64::new(0), writer: unique_name() }
     }
 
-    async fn put_durably(&self, location: &ObjectPath, payload: PutPayload, create: bool) -> Result<()> {
+    async fn put_durably(
+        &self,
+        location: &ObjectPath,
+        payload: PutPayload,
+        create: bool,
+        readers: Readers,
+    ) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let part = path.with_file_name(format!(
@@ -184,7 +206,8 @@ impl DurableStore {
         };
         let target = path.clone();
         let done =
-            tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, &bytes, create)).await;
+            tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, &bytes, create, readers))
+                .await;
         match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -227,13 +250,14 @@ fn put_file(
     target: &Path,
     bytes: &[u8],
     create: bool,
+    readers: Readers,
 ) -> io::Result<()> {
     let folder = parent(target);
     if !folder.is_dir() {
         files.create_folders(folder)?;
         folder.ancestors().skip(1).take(3).try_for_each(|folder| files.sync_folder(folder))?;
     }
-    files.write_new(part, bytes)?;
+    files.write_new(part, bytes, readers)?;
     fail::fail_point!("file.written");
     files.sync_file(part)?;
     fail::fail_point!("file.synced");
@@ -275,7 +299,8 @@ impl ObjectStore for DurableStore {
                 });
             }
         };
-        self.put_durably(location, payload, create).await?;
+        let readers = opts.extensions.get().copied().unwrap_or_default();
+        self.put_durably(location, payload, create, readers).await?;
         Ok(PutResult { e_tag: None, version: None })
     }
 

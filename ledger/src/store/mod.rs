@@ -14,7 +14,7 @@ pub mod disk; // a local disk whose answers can be believed
 
 use crate::error::LedgerError;
 use bytes::Bytes;
-use disk::{DurableStore, FileSystem, LocalFiles, unique_name};
+use disk::{DurableStore, FileSystem, LocalFiles, Readers, unique_name};
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
@@ -287,7 +287,21 @@ impl Location {
     /// # Errors
     /// As the store says.
     pub async fn put_new(&self, bytes: Bytes) -> Result<(), Error> {
-        let options = PutOptions::from(PutMode::Create);
+        self.create(bytes, Readers::Anyone).await
+    }
+
+    /// As [`Self::put_new`], an object that on a disk its owner alone may read. In a store that is
+    /// no disk, who may read an object is for the store to say.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn put_new_secret(&self, bytes: Bytes) -> Result<(), Error> {
+        self.create(bytes, Readers::Owner).await
+    }
+
+    async fn create(&self, bytes: Bytes, readers: Readers) -> Result<(), Error> {
+        let mut options = PutOptions::from(PutMode::Create);
+        options.extensions.insert(readers);
         self.store.objects.put_opts(&self.path, PutPayload::from_bytes(bytes), options).await.map(drop)
     }
 
