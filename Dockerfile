@@ -25,7 +25,7 @@ COPY tests tests
 ARG ATCOST_COMMIT=""
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    ATCOST_COMMIT="$ATCOST_COMMIT" cargo build --release --locked --workspace --bin atcost \
+    ATCOST_COMMIT="$ATCOST_COMMIT" cargo build --release --locked -p jobs --bin atcost \
  && mkdir -p /built/bin \
  && objcopy --strip-all target/release/atcost /built/bin/atcost
 

@@ -98,7 +98,7 @@ fuzz: packages # Looks for inputs that crash a reader, in at most 512 MiB, begin
 
 .PHONY: install
 install: packages # Builds `atcost` optimised and puts it where cargo puts programs, with its symbols in a file beside it.
-	@cargo build --release --locked --workspace --bin atcost
+	@cargo build --release --locked -p jobs --bin atcost
 	built="$(CARGO_TARGET_DIR)/release/atcost"
 	bin="$${CARGO_HOME:-$$HOME/.cargo}/bin"
 	mkdir -p "$$bin"
