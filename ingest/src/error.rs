@@ -7,8 +7,8 @@ use ledger::{ErrorKind, LedgerError};
 pub enum IngestError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The outside world did not answer as it should. Whatever was committed stays; the rest is
-    /// read again.
+    /// The outside world did not answer as it should. Everything committed stays; the rest is read
+    /// again.
     #[error("{0}")]
     Retry(String),
     /// The configuration or the input cannot work, and trying again will not change it.

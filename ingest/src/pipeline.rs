@@ -73,7 +73,7 @@ impl Progress {
 ///
 /// # Errors
 /// The first thing that waiting does not cure: a fenced or damaged ledger, a source that cannot be
-/// read as configured. Whatever was committed before stays, and the next run goes on from there.
+/// read as configured. Everything committed before stays, and the next run goes on from there.
 pub async fn run(
     source: &mut dyn Source,
     decoder: &mut Decoder,

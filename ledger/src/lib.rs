@@ -1,7 +1,7 @@
 //! The facts: what arrived, in an append-only table, and the one way anything gets into it.
 //!
-//! The ledger consults no catalog, knows no prices and never edits a row. What a row means for a
-//! bill is decided by `rating`, again and again, from the same rows.
+//! The ledger consults no catalog, knows no prices and never edits a row. The meaning of a row for
+//! a bill is decided by `rating`, again and again, from the same rows.
 //!
 //! Invariants
 //! - A record's row and the position that says it was read are one Delta commit

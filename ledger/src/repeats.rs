@@ -30,7 +30,7 @@ pub trait RepeatsIndex: Send {
     /// Adds every version of the shard that is not known yet, from the rows as they are stored.
     ///
     /// # Errors
-    /// When the ledger cannot be read. What is wrong with the index is no error.
+    /// When the ledger cannot be read. A fault of the index is no error.
     async fn catch_up(&mut self, table: &Table) -> Result<(), LedgerError>;
 
     /// Classifies the rows of the version that was just committed, and adds them; `rows` is nothing

@@ -84,8 +84,8 @@ impl Watch {
     /// Reads what is new and counts. The first look reads the whole log.
     ///
     /// # Errors
-    /// When something cannot be read, or a log entry is not one. What was seen before is kept, and
-    /// the next look goes on there.
+    /// When something cannot be read, or a log entry is not one. Everything seen before is kept,
+    /// and the next look goes on there.
     pub async fn look(&mut self) -> Result<Figures, LedgerError> {
         // First, because the signer follows the log: in this order it is never seen ahead of it.
         let signed = self.signed().await?;

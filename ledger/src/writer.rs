@@ -230,7 +230,7 @@ impl UnsealedBatch {
     }
 }
 
-/// Leaves out the seals where a benchmark wants to know what they cost. What it writes then is no
+/// Leaves out the seals where a benchmark wants to know what they cost. The output is then no
 /// ledger.
 fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
     fail::fail_point!("seal.skip", |_| Sealed {

@@ -1,7 +1,7 @@
 //! Enumerations whose variants have a word in a price list or in a table, said once each.
 //!
 //! [`words`] declares variants without data, [`named`] variants with data and, beside them, an
-//! enumeration of their names. Whatever reads a word goes through `parse` and one exhaustive
+//! enumeration of their names. Every reader of a word goes through `parse` and one exhaustive
 //! `match`, so that a word that is declared and not read does not compile.
 //!
 //! Invariant: a word that was written is read back as what it was written for.

@@ -1,5 +1,5 @@
-//! What a fault campaign is: trials of one kind, each in a folder of its own, counted in the same
-//! four ways.
+//! A fault campaign: trials of one kind, each in a folder of its own, counted in the same four
+//! ways.
 //!
 //! A trial is a function of the seed, the campaign's name and its own number, so any one of them
 //! can be run again alone.
@@ -23,9 +23,9 @@ pub enum Extent {
 }
 
 pub struct Campaign {
-    /// What selects it on the command line.
+    /// The name that selects it on the command line.
     pub name: &'static str,
-    /// What is tried, for the report.
+    /// The subject of the trials, for the report.
     pub what: &'static str,
     pub trials: fn(Extent) -> u64,
     /// Trials that may run side by side.
@@ -65,7 +65,7 @@ impl Random {
     }
 }
 
-/// What became of one trial, or of all trials of a campaign.
+/// The outcome of one trial, or of all trials of a campaign.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub trials: u64,
@@ -142,7 +142,7 @@ impl Trial {
         self.outcome.messages.push(what.into());
     }
 
-    /// Lets the auditor recount a ledger. What it finds is this trial's.
+    /// Lets the auditor recount a ledger. Its findings are this trial's.
     pub fn audit(&mut self, ledger: &Path, expected: &[(String, Range<i64>)]) -> Audit {
         self.audit_signed(ledger, expected, None)
     }

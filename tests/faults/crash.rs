@@ -43,7 +43,7 @@ pub const WORKER: &str = "worker";
 
 /// Code whose failpoints the worker passes.
 const SOURCES: &[&str] = &["ledger/src", "ingest/src"];
-/// What only a broker reaches is tried with one.
+/// Code that only a broker reaches is tried with one.
 const ELSEWHERE: &[&str] = &["ingest/src/kafka"];
 /// A switch by which a benchmark learns what sealing costs, and no fault.
 const SWITCHES: &[&str] = &["seal.skip"];
@@ -142,7 +142,7 @@ fn run(trial: &mut Trial) {
     if crashed.timed_out {
         trial.failed(format!("{site}, {name}, pass {hit}: the worker neither ended nor went on"));
     }
-    // What is there now must be whole already, and hold what was acknowledged.
+    // The ledger as it is now must be whole already, and hold what was acknowledged.
     let audit = trial.audit(&ledger, &[]);
     let commits = audit.shards.first().map(|shard| shard.commits);
     if commits < crashed.acknowledged {
@@ -163,7 +163,7 @@ fn run(trial: &mut Trial) {
     }
 }
 
-/// What is known of a worker that is over.
+/// The facts known of a worker that is over.
 #[derive(Debug, Default)]
 struct Worked {
     ended_well: bool,
@@ -190,7 +190,7 @@ fn work(ledger: &Path, input: &Path, strike: &[&str]) -> Worked {
     let mut errors = child.stderr.take().expect("the errors are piped");
     let errors = std::thread::spawn(move || {
         let mut text = String::new();
-        // What it says last is for people, and may be cut off when it dies.
+        // The last thing it says is for people, and may be cut off when it dies.
         let _ = errors.read_to_string(&mut text);
         text
     });
@@ -258,7 +258,7 @@ pub fn worker(arguments: &[String]) -> Result<(), String> {
         return Err("a worker is given a ledger and an input".to_owned());
     };
     arm(strike)?;
-    // Whoever waits for a worker waits for its output to end.
+    // Everybody who waits for a worker waits for its output to end.
     std::thread::spawn(|| {
         std::thread::sleep(Duration::from_secs(60));
         say("timed-out");

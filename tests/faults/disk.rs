@@ -118,7 +118,7 @@ impl FailingDisk {
         if call < self.fails || (call > self.fails && !self.lasting) {
             return done();
         }
-        // Whatever this comes to, the answer is the planned one.
+        // The answer is the planned one, whatever this comes to.
         let _ = if self.done { done() } else { undone() };
         Err(io::Error::from_raw_os_error(self.raw_os_error))
     }
@@ -162,7 +162,7 @@ impl FileSystem for FailingDisk {
     }
 }
 
-/// What happened to the disk, in order. Paths are relative to the ledger.
+/// The things that happened to the disk, in order. Paths are relative to the ledger.
 #[derive(Debug, Clone)]
 enum Event {
     Written(PathBuf, Arc<[u8]>),

@@ -43,7 +43,7 @@ const FLIPS: u64 = 20;
 struct Sealed {
     folder: PathBuf,
     verifier: VerifierKey,
-    /// What rating pins its run to.
+    /// The cut that rating pins its run to.
     cut: String,
     /// The files by what they are, relative to the folder.
     files: BTreeMap<&'static str, Vec<PathBuf>>,
@@ -100,7 +100,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<&'static str, Vec<Pa
     }
 }
 
-/// What a file is. A lock has no bits, and what begins with a dot was left by a put.
+/// The kind of a file. A lock has no bits, and what begins with a dot was left by a put.
 fn kind(path: &str) -> Option<&'static str> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let kind = match (path, name) {
@@ -151,7 +151,7 @@ fn flip(trial: &mut Trial, takes: fn(&str) -> bool, caught: impl Fn(&Path, &Seal
     }
 }
 
-/// What names the damage first.
+/// The command that names the damage first.
 fn caught(folder: &Path, verifier: &VerifierKey, cut: &str) -> Option<&'static str> {
     match rate(folder) {
         Err(_) => return Some("rating"),

@@ -1,6 +1,6 @@
-//! What can happen around a real broker: processes killed, brokers killed, two owners, full and
-//! read-only disks, clocks that jump, topics created again, records gone before they were read,
-//! shards divided anew.
+//! The faults that can happen around a real broker: processes killed, brokers killed, two owners,
+//! full and read-only disks, clocks that jump, topics created again, records gone before they were
+//! read, shards divided anew.
 //!
 //! Every trial ends the same way: what a plain consumer reads of the topic is in the ledger, each
 //! record once and at its offset, and every stream is read up to its end.
@@ -454,7 +454,7 @@ fn last_timestamp(atcost: &Atcost) -> i64 {
     first_action["commitInfo"]["timestamp"].as_i64().expect("a commit has a time")
 }
 
-/// Whatever the new topic has, and whether or not somebody reads while it comes: it is another one,
+/// The new topic is another one, whatever it has and whether or not somebody reads while it comes,
 /// and the ledger stays as it was.
 fn recreated(trial: &mut Trial) {
     const FIRST: u64 = 600;
@@ -538,9 +538,9 @@ fn retention(trial: &mut Trial) {
 /// How often a ledger is divided again that running writers do not leave alone.
 const TRIES: usize = 50;
 
-/// Whoever writes when the ledger is divided anew is fenced; whoever comes with a division of the
-/// past is refused. There are never more shards than partitions: one that has nothing to write is
-/// not fenced either.
+/// A writer at work when the ledger is divided anew is fenced; one that comes with a division of
+/// the past is refused. There are never more shards than partitions: one that has nothing to write
+/// is not fenced either.
 fn shards(trial: &mut Trial) {
     let broker = Broker::shared();
     let (topic, atcost) = (broker.topic(5), ledger(trial.folder(), 150));

@@ -46,8 +46,8 @@ struct Arguments {
     list: bool,
 }
 
-/// Flags of the test harness that are followed by a value; the others stand alone. Whoever passes
-/// them speaks to all tests at once.
+/// Flags of the test harness that are followed by a value; the others stand alone. A caller that
+/// passes them speaks to all tests at once.
 const HARNESS_VALUES: &[&str] =
     &["-Z", "--test-threads", "--skip", "--format", "--color", "--logfile", "--shuffle-seed"];
 

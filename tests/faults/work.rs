@@ -1,8 +1,8 @@
 //! The work that faults interrupt: two streams of made-up records, read into a ledger batch by
 //! batch.
 //!
-//! What a batch holds follows from where it begins, so whoever goes on after a crash writes what
-//! would have been written without it.
+//! The content of a batch follows from where it begins, so whoever goes on after a crash writes
+//! what would have been written without it.
 
 use crate::campaign;
 use futures::FutureExt as _;
@@ -72,7 +72,7 @@ impl Work {
         Self { streams: vec![stream(0), stream(1)], end, step }
     }
 
-    /// What must be in the ledger when the work is done.
+    /// The records that must be in the ledger when the work is done.
     pub fn expected(&self) -> Vec<(String, Range<i64>)> {
         self.streams.iter().map(|stream| (stream.to_string(), 0..self.end)).collect()
     }

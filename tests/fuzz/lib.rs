@@ -1,4 +1,5 @@
-//! What the fuzz targets share: how input becomes records, and what must hold of every outcome.
+//! The shared part of the fuzz targets: how input becomes records, and what must hold of every
+//! outcome.
 //!
 //! A target looks for a panic, for memory or time out of proportion, and for a broken promise of
 //! its own, which it asserts.

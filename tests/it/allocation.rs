@@ -1,6 +1,6 @@
-//! Who bears a cost line: one file per rule or trap in tests/cases/allocation. Lines that begin
-//! with a word (`amount`, `rule`, `internal`, `bound`, `usage`), a line of `---`, then every share
-//! and statement line in order.
+//! The bearers of a cost line: one file per rule or trap in tests/cases/allocation. Lines that
+//! begin with a word (`amount`, `rule`, `internal`, `bound`, `usage`), a line of `---`, then every
+//! share and statement line in order.
 
 use crate::cases;
 use rating::allocation::{Kind, Rule, SubjectUsage, shares, statement};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tests::machine::{case, update_expected};
 
-/// What a folder of tests/cases holds, by name.
+/// The content of a folder of tests/cases, by name.
 pub fn entries(name: &str) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(case(name))
         .expect("a folder of cases")

@@ -1,8 +1,8 @@
-//! What a catalog may not say: one file per refusal in tests/cases/catalog. Each is a patch of the
-//! month's catalog, a line of `---` and what the check says. A patch names files, `@ FILE`, and
-//! below them lines with `-` that are replaced by those with `+`; lines with a blank stay and say
-//! where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes it. `now
-//! INSTANT` compares with the month's catalog, published before.
+//! The things that a catalog may not say: one file per refusal in tests/cases/catalog. Each is a
+//! patch of the month's catalog, a line of `---` and what the check says. A patch names files,
+//! `@ FILE`, and below them lines with `-` that are replaced by those with `+`; lines with a blank
+//! stay and say where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes
+//! it. `now INSTANT` compares with the month's catalog, published before.
 
 use crate::cases;
 use rating::catalog::{Catalog, CatalogFiles, Problem, past_price_changes};
@@ -70,7 +70,7 @@ fn apply(files: &mut BTreeMap<String, String>, hunk: &str) {
         if mark != "-" {
             new += &format!("{line}\n");
         }
-        // What was added ends a replacement; the next one may be anywhere in the file.
+        // An added line ends a replacement; the next one may be anywhere in the file.
         if mark == "+" && lines.peek().is_none_or(|next| !next.starts_with('+')) || lines.peek().is_none() {
             replace(text, &std::mem::take(&mut old), &std::mem::take(&mut new));
         }

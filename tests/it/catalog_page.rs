@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use tests::machine::{case, workspace};
 use tests::update_expected;
 
-/// What the page says of one key, or before the first one.
+/// The page's words about one key, or before the first one.
 #[derive(Default)]
 struct Entry {
     /// The file, with `ID` for a provider's id.
@@ -60,7 +60,7 @@ fn entries(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// What stands between backquotes.
+/// The texts between backquotes.
 fn spans(heading: &str) -> Vec<&str> {
     heading.split('`').skip(1).step_by(2).collect()
 }
@@ -100,7 +100,7 @@ fn a_mistake_is_answered_as_the_page_says() {
     }
 }
 
-/// What the check says about a patched catalog.
+/// The answer of the check about a patched catalog.
 fn answer(patch: &str) -> String {
     let case = catalog::check(&format!("\n{patch}---\n"));
     let (_, answer) = case.split_once("---\n").expect("a case has an answer");

@@ -68,7 +68,8 @@ async fn compacting_changes_the_files_and_not_a_row() {
         assert_eq!((done.files_before, done.files_after, done.rows, done.commits), (7, 1, 14, 1));
         assert_eq!(rows(at).await, before, "the same rows, in the same place of ledger order");
 
-        // What was pinned before still is what it was, and the writer that knew nothing of it goes on.
+        // The cut that was pinned before still is what it was, and the writer that knew nothing of
+        // the compaction goes on.
         let pinned = PinnedFiles::of_ledger(at, Some(&cut.versions)).await.expect("the old cut is read");
         assert_eq!(pinned.cut, cut);
         assert_eq!(pinned.verified().await.expect("old files are kept").concat().len(), 7);

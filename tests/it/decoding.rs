@@ -1,4 +1,4 @@
-//! What is read and what is refused: one file per rule in tests/cases/decoding.
+//! The records that are read and those that are refused: one file per rule in tests/cases/decoding.
 //!
 //! A case says in words what it shows; then how the record is written (`json`, a line of a file;
 //! `kafka`, a message's value; `hex`, its bytes; `every`, an event that is written in every

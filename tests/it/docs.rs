@@ -18,7 +18,7 @@ use tests::update_expected;
 const FOLDER: &str = "~/october";
 const CLONE: &str = "PATH";
 const RUN: &str = "0123456789abcdef";
-/// What the shell may be asked for, beside `atcost` and `make`.
+/// The tools that the shell may be asked for, beside `atcost` and `make`.
 const TOOLS: &[&str] = &["cp", "mkdir", "mv", "echo", "rm"];
 
 #[test]
@@ -80,7 +80,7 @@ fn check(path: &Path) -> usize {
     commands
 }
 
-/// What a command prints, which must succeed.
+/// The output of a command, which must succeed.
 fn run(atcost: &Atcost, command: &str, path: &Path) -> String {
     if let Some(arguments) = command.strip_prefix("atcost ") {
         let arguments: Vec<String> =
@@ -98,7 +98,7 @@ fn run(atcost: &Atcost, command: &str, path: &Path) -> String {
     String::from_utf8(output.stdout).expect("a tool prints text")
 }
 
-/// What was printed, with the folder and the run's id as the documents call them.
+/// The printed text, with the folder and the run's id as the documents call them.
 fn steady(printed: &str, folder: &str) -> String {
     let printed = printed.replace(folder, FOLDER);
     let is_id = |word: &str| word.len() == RUN.len() && word.bytes().all(|byte| byte.is_ascii_hexdigit());

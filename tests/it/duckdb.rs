@@ -30,7 +30,8 @@ fn statement_lines_are_in_minor_units_and_charges_settle_by_customer() {
         &[
             "SELECT statement_line_id, amount FROM 'statement_lines.parquet' WHERE amount::DECIMAL(38,2) <> amount",
             "SELECT cost_line_id, settled FROM 'cost_lines.parquet' WHERE settled::DECIMAL(38,2) <> settled",
-            // Whoever has a statement line has a charge on that cost line, and the other way round.
+            // Everybody with a statement line has a charge on that cost line, and the other way
+            // round.
             "SELECT cost_line_id, customer, kind, retained_reason FROM 'charges.parquet'
              EXCEPT SELECT cost_line_id, customer, kind, retained_reason FROM 'statement_lines.parquet'",
             "SELECT cost_line_id, customer, kind, retained_reason FROM 'statement_lines.parquet'

@@ -19,8 +19,8 @@ const OURS: &[(&str, &[&str])] = &[
     ("tests", &["schemas", "proof", "ledger", "derived", "ingest", "rating", "jobs"]),
 ];
 
-/// What must not be linked into a crate, not even through another. A name stands for itself and for
-/// what begins with it and a hyphen.
+/// The packages that must not be linked into a crate, not even through another. A name stands for
+/// itself and for what begins with it and a hyphen.
 const NOT_IN: &[(&str, &[&str], &str)] = &[
     (
         "schemas",
@@ -49,7 +49,7 @@ const NOT_IN: &[(&str, &[&str], &str)] = &[
     ("rating", &["rdkafka", "ureq"], "a run is a function of its pins"),
 ];
 
-/// What a crate must not name itself, though something below it may use it.
+/// The packages that a crate must not name itself, though something below it may use them.
 const NOT_NAMED_BY: &[(&str, &[&str], &str)] = &[
     ("rating", &["object_store", "reqwest", "uuid", "rand"], "it reads the ledger through the ledger crate"),
     ("ingest", &["parquet", "object_store"], "it writes the ledger through the ledger crate"),
@@ -60,7 +60,7 @@ const NOT_NAMED_BY: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// What is there once, or one crate's record batch is no record batch to another.
+/// The packages that are there once, or one crate's record batch is no record batch to another.
 const ONCE: &[&str] = &[
     "arrow",
     "arrow-array",
@@ -82,7 +82,7 @@ fn named() -> BTreeMap<String, BTreeSet<String>> {
         .iter()
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("a package has dependencies");
-            // What only a crate's own tests use is in no program.
+            // A package that only a crate's own tests use is in no program.
             let normal = dependencies
                 .iter()
                 .filter(|dependency| dependency["kind"].is_null() || package["name"] == "tests");

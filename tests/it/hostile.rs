@@ -78,7 +78,7 @@ fn sound(id: &str) -> Value {
     })
 }
 
-/// What the row of a sound event says, in the order of [`FIELDS`].
+/// The row of a sound event, in the order of [`FIELDS`].
 fn sound_row(id: &str) -> Vec<Option<String>> {
     let some = |text: &str| Some(text.to_owned());
     let texts = [
@@ -279,7 +279,7 @@ fn change_event(event: &mut Value, change: &str) {
     }
 }
 
-// What came out.
+// The outcome.
 
 /// A row of the ledger as a case shows it.
 fn outcome(row: &BTreeMap<&str, Option<String>>, sent_id: Option<&str>) -> String {
@@ -364,7 +364,7 @@ fn assert_kept(name: &str, row: &BTreeMap<&str, Option<String>>, sent: &Record) 
     assert_eq!(row["headers"], Some(digest(&stored(&sent.headers))), "the headers of {name}");
 }
 
-/// What the doctor counts, and what the rows say.
+/// The doctor's counts, and what the rows say.
 fn assert_doctor(atcost: &Atcost, rows: &[BTreeMap<&str, Option<String>>]) {
     let usage = rows.iter().filter(|row| row["kind"].as_deref() == Some("usage")).count();
     let places: BTreeSet<_> = rows.iter().map(|row| (&row["origin"], &row["offset"])).collect();
@@ -480,7 +480,7 @@ fn a_header_whose_name_is_no_text_harms_nobody() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
     let topic = broker.topic(1);
     let event = sound("behind a header").to_string();
-    // What begins like an attribute makes it binary mode, and its attributes are missing.
+    // A header that begins like an attribute makes it binary mode, and its attributes are missing.
     wire::produce(broker.address(), &topic, &[(b"ce_\xff", Some(b"1"))], event.as_bytes());
     wire::produce(broker.address(), &topic, &[(b"trace", Some(b"1")), (b"\xc0\xaf", None)], event.as_bytes());
     wire::produce(broker.address(), &topic, &[(b"trace", Some(b"1"))], event.as_bytes());
@@ -644,7 +644,7 @@ fn links_lead_nowhere_twice() {
     assert!(output.stderr.contains("pipe.ndjson"), "{}", output.text());
 }
 
-// What it costs.
+// The cost.
 
 /// A megabyte of nesting, of one name, of headers or of nothing at all: memory follows the size of
 /// a batch, not of the topic, and not what a record claims.

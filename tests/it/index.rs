@@ -56,7 +56,7 @@ impl Rows {
         self.marks.contains(mark)
     }
 
-    /// What a map says of each version, and of all.
+    /// The answer of a map about each version, and about all.
     fn expected(&self) -> (Vec<Classified>, Totals) {
         let mut first: BTreeMap<(&str, &str), [u8; 32]> = BTreeMap::new();
         let (mut all, mut totals) = (Vec::new(), Totals::default());
@@ -208,7 +208,7 @@ fn damage(folder: &Path, step: &Step) {
             bytes[at] ^= 1 << bit;
         }
         Step::Cut(_, at) => bytes.truncate(at.index(bytes.len())),
-        // What a power loss leaves of pages that were not written yet.
+        // The remains, after a power loss, of pages that were not written yet.
         Step::Zeros(_, at) => {
             let at = at.index(bytes.len()) / 4096 * 4096;
             let end = bytes.len().min(at + 4096);
@@ -372,8 +372,7 @@ fn one_process_at_a_time() {
     rows.catch_up(&mut None, folder.path(), SMALL);
 }
 
-/// What the index says of rows that `atcost` ingested is what rating counts: neither knows the
-/// other.
+/// The index says of rows that `atcost` ingested what rating counts: neither knows the other.
 #[test]
 fn index_and_rating_count_the_same() {
     let atcost = Atcost::initialised();

@@ -197,7 +197,7 @@ fn aborted_transactions_are_not_usage_and_markers_are_not_gaps() {
     assert_eq!(dropped.lines(), Vec::<String>::new());
 }
 
-/// What retention took before it was read is a row of its own: a gap is not a zero.
+/// A range that retention took before it was read is a row of its own: a gap is not a zero.
 #[test]
 fn records_that_are_gone_leave_a_gap() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
@@ -278,7 +278,7 @@ fn a_topic_that_is_created_again_while_it_is_read_stops_the_run() {
     assert_counts(&atcost, 10, 0, 0);
 }
 
-// What is in a record.
+// The content of a record.
 
 #[test]
 fn every_codec_of_kafka_is_read() {

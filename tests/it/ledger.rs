@@ -174,7 +174,7 @@ fn the_bytes_of_a_row_are_as_published() {
     });
 }
 
-/// What is hashed when rows are written is what is found again in what was stored.
+/// The bytes that are hashed when rows are written are found again in what was stored.
 #[tokio::test]
 async fn rows_are_read_back_as_they_were_written() {
     for place in everywhere() {

@@ -131,7 +131,7 @@ fn avro_containers_are_the_same_usage() {
         let events: Vec<_> =
             lines.iter().filter(|line| line.place.starts_with(name)).map(|line| line.event.clone()).collect();
         if events.iter().any(Option::is_none) {
-            // What must be refused has no Avro form.
+            // An event that must be refused has no Avro form.
             return (name.to_owned(), bytes.to_vec());
         }
         let data: Vec<_> = events.iter().flatten().map(encode::datum).collect();
@@ -180,7 +180,7 @@ fn paths_are_relative_to_the_configuration() {
     assert!(files(elsewhere.folder()).is_empty());
 }
 
-// What cannot be done is said, with what to do, and nothing is left behind.
+// A request that cannot be met is answered with what to do, and nothing is left behind.
 
 #[test]
 fn a_folder_is_initialised_once() {

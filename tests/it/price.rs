@@ -1,4 +1,4 @@
-//! What a quantity costs: one file per model in tests/cases/price. The price as a catalog writes
+//! The cost of a quantity: one file per model in tests/cases/price. The price as a catalog writes
 //! it, a line of `---`, then paragraphs: `quantity`, optionally `after COUNT` (what the period had
 //! counted before) and `of TOTAL` (all that it counts); below it the steps and their sum.
 

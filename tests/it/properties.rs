@@ -1,5 +1,5 @@
-//! What must not matter to a charge: how records were batched, in which order they arrived, and how
-//! often.
+//! The circumstances that must not matter to a charge: how records were batched, in which order
+//! they arrived, and how often.
 
 use crate::ledger::map;
 use crate::places::everywhere;
@@ -33,7 +33,7 @@ struct Event {
     quantity: Quantity,
     dimension: (&'static str, &'static str),
     provider: Option<&'static str>,
-    /// What is corrected, and how.
+    /// The event that is corrected, and how.
     correction: Option<(CorrectionAction, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! What no reviewer should have to look for. Every finding names file and line.
+//! The things that no reviewer should have to look for. Every finding names file and line.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,8 +15,8 @@ const PURE: &[&str] = &["schemas/src/", "rating/src/"];
 
 const LONGEST_FILE: usize = 1000;
 
-/// The files that may ask the operating system for files, and why. What is of a ledger, its journal
-/// or its runs is read and written through `ledger::store`.
+/// The files that may ask the operating system for files, and why. Everything of a ledger, its
+/// journal or its runs is read and written through `ledger::store`.
 const OPENS_FILES: &[(&str, &str)] = &[
     ("ledger/src/store/", "the door itself"),
     ("ledger/src/secret.rs", "the mode of a key is checked"),
@@ -63,7 +63,7 @@ fn sources() -> Vec<Source> {
 }
 
 fn walk(folder: &Path, sources: &mut Vec<Source>) {
-    // What git ignores was made, not written: by a build, by `make demo`.
+    // A file that git ignores was made, not written: by a build, by `make demo`.
     const FOREIGN: &[&str] =
         &[".git", "target", ".venv", "__pycache__", "atcost-demo", "LICENSE", "Cargo.lock"];
     for entry in fs::read_dir(folder).expect("the workspace can be read") {

@@ -414,7 +414,7 @@ async fn a_state_that_is_damaged_or_gone_is_named() {
         assert_eq!(made.sign(true).await, (3, 3));
         assert_eq!(read(path).await, *bytes, "it remembers the same again");
 
-        // What is published is made again from the state.
+        // Everything published is made again from the state.
         remove_all(&made.shard().join("log")).await;
         made.sign(false).await;
         assert_eq!(made.verify().await.unwrap().logs[0].signed.map(|signed| signed.size), Some(3));

@@ -113,7 +113,7 @@ impl Atcost {
         json(&self.ok(&[arguments, &["--format", "json"]].concat()))
     }
 
-    /// What `atcost doctor` says. A discrepancy that it found is an answer too.
+    /// The answer of `atcost doctor`. A discrepancy that it found is an answer too.
     #[track_caller]
     pub fn doctor(&self) -> Value {
         let output = self.run(&["doctor", "--format", "json"]);
@@ -121,8 +121,8 @@ impl Atcost {
         json(&output.stdout)
     }
 
-    /// What SQL says about the rows of the ledger, the table `ledger`. Only files that the Delta
-    /// log names are read.
+    /// The answer of SQL about the rows of the ledger, the table `ledger`. Only files that the
+    /// Delta log names are read.
     #[track_caller]
     pub fn ledger(&self, statement: &str) -> Table {
         let shard = self.folder().join("ledger/shards/0");

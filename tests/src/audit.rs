@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// What the auditor found.
+/// The auditor's findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audit {
     /// Sentences that name where and what. Empty is a whole ledger.

@@ -28,8 +28,8 @@ use tempfile::TempDir;
 const START_LIMIT: Duration = Duration::from_secs(90);
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// What stands between the test process and the broker. `stop` on the input asks for a clean stop,
-/// `kill` for one that is not; the end of the input is the end of the tests.
+/// The guard that stands between the test process and the broker. `stop` on the input asks for a
+/// clean stop, `kill` for one that is not; the end of the input is the end of the tests.
 const GUARD: &str = r#"
 folder=$1; shift
 "$@" </dev/null >>"$folder/broker.log" 2>&1 &
@@ -44,7 +44,7 @@ case $how in
 esac
 "#;
 
-/// What can be read of a partition.
+/// The part of a partition that can be read.
 #[derive(Debug)]
 pub struct Partition {
     /// As a ledger names it.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What a statement returned. Values are the text of their exact value, `None` is NULL.
+/// The table that a statement returned. Values are the text of their exact value, `None` is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub columns: Vec<String>,

@@ -1,9 +1,9 @@
-//! What the end-to-end tests stand on: the real binary, a real Kafka broker, a schema registry, and
-//! DuckDB.
+//! The ground that the end-to-end tests stand on: the real binary, a real Kafka broker, a schema
+//! registry, and DuckDB.
 //!
 //! It deliberately shares no code with what it tests: it encodes events with its own few lines of
-//! Avro, and reads what was written with another database. What a machine lacks is a failed test
-//! that says what to run, never a skipped one.
+//! Avro, and reads what was written with another database. Anything that a machine lacks is a
+//! failed test that says what to run, never a skipped one.
 
 // Modules in reading order.
 pub mod machine; // what the machine provides: folders, free ports, waiting with an end

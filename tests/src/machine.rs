@@ -1,4 +1,4 @@
-//! What the machine provides: folders, free ports, and waiting with an end.
+//! The services of the machine: folders, free ports, and waiting with an end.
 
 use serde_json::Value;
 use std::net::{Ipv4Addr, TcpListener};

@@ -87,8 +87,8 @@ pub fn ledger() -> Atcost {
     Atcost::with_catalog(&case("month/catalog"))
 }
 
-/// What `atcost rate --period 2025-10 --format json` says, and the folder it wrote. Unrated usage
-/// is for the catalog to cover, no failure of the command.
+/// The answer of `atcost rate --period 2025-10 --format json`, and the folder it wrote. Unrated
+/// usage is for the catalog to cover, no failure of the command.
 #[track_caller]
 pub fn rate(atcost: &Atcost) -> (Value, PathBuf) {
     let summary = atcost.json(&["rate", "--period", "2025-10"]);

@@ -283,7 +283,7 @@ pub(crate) fn too_large(size: usize, digest: &str) -> Rejection {
 
 fn refused<T>(rejection: &Rejection, raw: &RawRef<'_>, take: impl FnOnce(&OutcomeRef<'_>) -> T) -> T {
     let fitting;
-    // Whatever the reason is: a tombstone may have a key of any size.
+    // This holds for every reason: a tombstone may have a key of any size.
     let raw = if raw.size() > MAX_RECORD_BYTES {
         fitting = headers_that_fit(raw);
         cut(raw, &fitting)

@@ -88,7 +88,7 @@ fn read(folder: &TempDir, positions: &mut Positions, max_records: usize) -> Resu
     }
 }
 
-/// Whatever the batch size, the records are the same, and reading again adds nothing.
+/// The records are the same whatever the batch size, and reading again adds nothing.
 #[track_caller]
 fn check(files: &[(&str, &[u8])], expected: &[&str]) {
     let folder = folder(files);

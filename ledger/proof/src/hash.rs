@@ -2,7 +2,7 @@
 //! belongs.
 //!
 //! RFC 6962, section 2.1, keeps leaves and nodes apart by the byte they are hashed with; here the
-//! compiler does it too. What a digest is of without any tree is a [`Sha256Digest`].
+//! compiler does it too. A digest without any tree is a [`Sha256Digest`].
 //!
 //! [`Sha256Digest`]: schemas::digest::Sha256Digest
 

@@ -1,7 +1,7 @@
 //! The contents that a batch record must have, computed once more from the rows as they are stored.
 //!
-//! Whoever checks, signs or copies rows asks here; who writes them does not, so that a mistake of
-//! the writer is found. It shares with the writer only the grammar of a row.
+//! Everybody who checks, signs or copies rows asks here; the writer does not, so that its mistakes
+//! are found. It shares with the writer only the grammar of a row.
 //!
 //! Invariant: rows are taken in ledger order; a commit's rows are all there, numbered from 0, or it
 //! is an error.

@@ -165,8 +165,8 @@ pub(crate) struct Replayed {
 
 impl Replayed {
     /// # Errors
-    /// When the log cannot be read. What is wrong in it is a finding, and what comes after that is
-    /// not looked at.
+    /// When the log cannot be read. A fault in it is a finding, and what comes after that is not
+    /// looked at.
     pub async fn of(ledger: &Location, shard: u32) -> Result<Self, LedgerError> {
         let location = places::table(ledger, shard);
         let mut records = Vec::new();

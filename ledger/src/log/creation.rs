@@ -41,7 +41,7 @@ pub(crate) struct Creation {
     pub key: LeafKeyId,
 }
 
-/// What Delta calls a table's metadata.
+/// A table's metadata, as Delta calls it.
 #[derive(Debug, Clone)]
 pub(crate) struct Metadata {
     /// Delta's id of the table.

@@ -2,8 +2,8 @@
 //! hashed for them.
 //!
 //! Nothing is kept of a record but what its row needs, and nothing is allocated for it alone. Of a
-//! content only the digest is kept, taken while the content is still near the processor. What is
-//! not known before the commit, its version, comes at the end.
+//! content only the digest is kept, taken while the content is still near the processor. The
+//! version, which is not known before the commit, comes at the end.
 //!
 //! It checks what ingest promises, because a promise that is only made once is not one: every row
 //! lies in the advance of its stream, offsets only grow, and the counts add up. A batch that breaks

@@ -1,7 +1,7 @@
 //! Every column of every table of a ledger, as data: its name, type, rows, packing and meaning.
 //!
-//! Whoever writes, reads, checks or describes rows asks here; adding a column is one line and its
-//! place in the builder. `docs/tables.md` shows the same for people.
+//! Everybody who writes, reads, checks or describes rows asks here; adding a column is one line and
+//! its place in the builder. `docs/tables.md` shows the same for people.
 //!
 //! Invariant: a column's place never changes; files that were written before are read by it.
 

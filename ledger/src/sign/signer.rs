@@ -65,8 +65,8 @@ impl Signer {
     /// remembered: it begins from the head that is published, or from nothing.
     ///
     /// # Errors
-    /// When a log or the state cannot be read, or the state is missing or damaged. What is wrong in
-    /// the ledger is a finding, and its log is not signed.
+    /// When a log or the state cannot be read, or the state is missing or damaged. A fault in the
+    /// ledger is a finding, and its log is not signed.
     pub async fn sign(
         &self,
         ledger: &Location,
@@ -127,8 +127,8 @@ impl Signer {
             }
             // An empty log is signed too, so that `first` is not asked for again when it begins.
             _ => {
-                // An entry can be read before its writer has synced the folder it is in. What is
-                // signed must not go with the power.
+                // An entry can be read before its writer has synced the folder it is in. A signed
+                // entry must not go with the power.
                 places::entries(&log.location).sync_folder().await?;
                 let signed = self.key.sign(&origin, &head);
                 state.write(&signed).await?;

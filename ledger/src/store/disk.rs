@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Who may read a file.
+/// Those who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Readers {
     /// As the process's umask says.
@@ -242,7 +242,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// Writes, syncs, names, syncs again. What is left of a failure is a file whose name begins with a
+/// Writes, syncs, names, syncs again. The remainder of a failure is a file whose name begins with a
 /// dot, which nobody reads.
 fn put_file(
     files: &dyn FileSystem,
@@ -267,7 +267,7 @@ fn put_file(
     }
     let linked = files.link(part, target);
     fail::fail_point!("file.linked");
-    // Whoever made the name that is already there may not have lived to sync it.
+    // The maker of the name that is already there may not have lived to sync it.
     let synced = match &linked {
         Ok(()) => files.sync_folder(folder),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

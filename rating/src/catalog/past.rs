@@ -1,7 +1,7 @@
 //! The published past stays: a price that has been in force is not changed afterwards.
 //!
-//! Only the part before `now` is compared. Whatever begins later, or where nothing was priced, is
-//! free to change; the clock is the caller's.
+//! Only the part before `now` is compared. A price that begins later, or where nothing was priced,
+//! is free to change; the clock is the caller's.
 //!
 //! Invariant: a run of a period before `now` costs the same with the new catalog as with the one
 //! before it, wherever that one had a price.

@@ -50,7 +50,7 @@ fn check_charges(line: &CostLine, name: &str) -> Result<(), RatingError> {
 }
 
 fn check_statement_lines(line: &CostLine, name: &str) -> Result<(), RatingError> {
-    // Whatever settles is written as a decimal too.
+    // The settled amount is written as a decimal too.
     decimal(line.settled)?;
     let mut sum = Money { minor_units: 0, currency: line.currency };
     for Money { minor_units, currency } in line.statement_lines.iter().map(|line| line.money) {

@@ -43,8 +43,8 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Makes `runs/period=…/.run=ID.PROCESS`, which readers of `run=*` do not see. What an earlier
-    /// process of that number left there is removed.
+    /// Makes `runs/period=…/.run=ID.PROCESS`, which readers of `run=*` do not see. The leftovers of
+    /// an earlier process of that number are removed.
     ///
     /// # Errors
     /// When the folder cannot be made.

@@ -40,7 +40,7 @@ impl Clock {
         Some(clock)
     }
 
-    /// What a process with this clock takes for the seconds since 1970.
+    /// The seconds since 1970 as a process with this clock sees them.
     fn shown(&self) -> i64 {
         let output =
             Command::new("date").arg("+%s").envs(self.environment()).output().expect("date is a command");

@@ -71,7 +71,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What uses it was stopped; if not, the disk goes when that ends.
+        // The process that uses it was stopped; if not, the disk goes when that ends.
         succeeds(Command::new("umount").arg("--lazy").arg(&self.0));
     }
 }

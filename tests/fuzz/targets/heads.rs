@@ -1,5 +1,5 @@
-//! What is signed: batch records, log entries, and signed heads. One text for one meaning: what is
-//! read is written back as the same bytes.
+//! The texts that are signed: batch records, log entries, and signed heads. One text for one
+//! meaning: what is read is written back as the same bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

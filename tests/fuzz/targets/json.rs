@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let theirs = serde_json::from_slice::<serde::de::IgnoredAny>(input).is_ok() && !input.starts_with("\u{FEFF}".as_bytes());
     match reason {
         Some(Reason::Empty | Reason::TooLarge | Reason::Utf8Invalid) => {}
-        // What serde_json only skips it does not check: escapes in strings, for one.
+        // Text that serde_json only skips is not checked by it: escapes in strings, for one.
         Some(Reason::JsonInvalid) => assert!(!theirs || serde_json::from_slice::<serde_json::Value>(input).is_err(), "serde_json reads this"),
         // It goes no deeper than 128.
         Some(Reason::JsonTooDeep) => {}

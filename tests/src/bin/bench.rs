@@ -7,8 +7,8 @@
 //! - Rating: time of `atcost rate`, against DuckDB adding up the same rows by the same keys without
 //!   deduplication or prices.
 //!
-//! What is compared alternates, and the median of each counts, which scatters less than half as
-//! much as the best. It checks that every record arrived, but asserts nothing about speed.
+//! The sides of a comparison alternate, and the median of each counts, which scatters less than
+//! half as much as the best. It checks that every record arrived, but asserts nothing about speed.
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -32,7 +32,7 @@ const ROUNDS: usize = 5;
 /// Records sent at a time, so that the bench's own memory stays small.
 const CHUNK: usize = 100_000;
 
-/// What a command took: milliseconds on the clock and of CPU, and kilobytes of memory.
+/// The cost of a command: milliseconds on the clock and of CPU, and kilobytes of memory.
 #[derive(Clone, Copy)]
 struct Cost {
     wall_ms: u128,
@@ -327,7 +327,7 @@ fn measure(folder: &Path, program: &Path, arguments: &[&str], environment: &[(&s
     Cost { wall_ms: *wall_ms, cpu_ms: user + system, peak_kb, early_kb }
 }
 
-/// What a process has in memory now.
+/// The memory that a process has now.
 fn resident_kb(pid: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())

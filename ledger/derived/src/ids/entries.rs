@@ -71,7 +71,7 @@ impl Entries {
     }
 
     /// The entries by the first bits of their keys, and within these in their old order, each with
-    /// its row. What is asked of runs and front then lies close together; that is all, so nothing
+    /// its row. The questions to runs and front then lie close together; that is all, so nothing
     /// needs to be sorted.
     pub(super) fn by_place(&self) -> (Vec<Hashed>, Vec<u32>) {
         let part = |entry: &Hashed| index_of((entry.key >> (128 - PART_BITS)) as u64);

@@ -1,7 +1,7 @@
 //! Strict reading of a TOML file: every value is a string, a list of strings or a table, and every
 //! key is known.
 //!
-//! Numbers and dates are strings, because TOML's own numbers pass through a float. Whatever is
+//! Numbers and dates are strings, because TOML's own numbers pass through a float. Everything
 //! refused is reported with the line it stands on, and reading goes on. A value's meaning is
 //! deliberately the caller's.
 //!
