@@ -17,9 +17,12 @@ VENV  := $(CACHE)/python
 export ATCOST_KAFKA_LIBS ?= $(KAFKA)
 export ATCOST_PYTHON     ?= $(VENV)/bin/python
 
+# The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
+PROFILE ?= dev
+
 # As the tests build it, so that nothing is compiled twice.
-BUILD  := cargo build --workspace --bins
-ATCOST := $(CARGO_TARGET_DIR)/debug/atcost
+BUILD := cargo build --profile $(PROFILE) --workspace --bins
+BUILT := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: help
 help: # This list.
@@ -28,16 +31,16 @@ help: # This list.
 .PHONY: demo
 demo: packages # A month of made-up usage, billed at cost, on this machine. Needs no Kafka.
 	@$(BUILD)
-	$(ATCOST) demo
+	$(BUILT)/atcost demo
 
 .PHONY: test
-test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, with a real Kafka broker and DuckDB.
+test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, with a real Kafka broker and other readers of what is written; PROFILE=release for the build people run.
 	@log=$(CACHE)/test.log
 	$(BUILD)
 	# The test harness tells how long a test took only to who sets these flags; the compiler itself stays as it is.
-	cargo test --workspace --tests --config "target.'cfg(unix)'.runner = ['env', 'RUSTC_BOOTSTRAP=1']" \
+	cargo test --profile $(PROFILE) --workspace --tests --config "target.'cfg(unix)'.runner = ['env', 'RUSTC_BOOTSTRAP=1']" \
 	    -- -Z unstable-options --report-time 2>&1 | tee "$$log"
-	cargo test --workspace --doc --quiet
+	cargo test --profile $(PROFILE) --workspace --doc --quiet
 	echo "Slowest tests:"
 	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | sed -n 1,10p
 	echo "All tests passed in $$SECONDS s."
@@ -45,7 +48,7 @@ test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, 
 .PHONY: faults
 faults: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every fault we can produce, for about an hour; writes the figures into docs/reliability.md. `make faults FAULTS="--seed 2"` for others.
 	@$(BUILD)
-	cargo test --workspace --test faults -- --full --write $(FAULTS)
+	cargo test --profile $(PROFILE) --workspace --test faults -- --full --write $(FAULTS)
 
 .PHONY: lint
 lint: packages # Formatting, clippy, and the dependency rules where cargo-deny is installed.
@@ -57,25 +60,20 @@ lint: packages # Formatting, clippy, and the dependency rules where cargo-deny i
 doc: packages # The documentation of all crates as HTML; a link that leads nowhere is an error.
 	@RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
-PROFILE ?= dev
-
-BENCH = "$(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/bench"
-
 .PHONY: bench-ingest
 bench-ingest: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Ingest against a bare consumer, on a topic of 5 million events; EVENTS=N for another size.
-	@cargo build --profile $(PROFILE) --workspace --bins
-	$(BENCH) ingest $(EVENTS)
+	@$(BUILD)
+	$(BUILT)/bench ingest $(EVENTS)
 
 .PHONY: bench-commits
 bench-commits: packages # How long a commit takes after hundreds and after thousands of them.
-	@cargo build --profile $(PROFILE) --workspace --bins
-	$(BENCH) commits $(COMMITS)
+	@$(BUILD)
+	$(BUILT)/bench commits $(COMMITS)
 
 .PHONY: bench-rate
 bench-rate: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Rating against DuckDB's plain sums, over a million events.
-	@cargo build --profile $(PROFILE) --workspace --bins
-	$(BENCH) rate $(EVENTS)
+	@$(BUILD)
+	$(BUILT)/bench rate $(EVENTS)
 
 # How long each fuzz target runs.
 SECONDS ?= 60
@@ -205,7 +203,7 @@ $(KAFKA)/.complete: tests/kafka/pom.xml | test-packages
 	mv "$(KAFKA).part" "$(KAFKA)"
 
 $(VENV)/.complete: tests/python/requirements.txt | test-packages
-	@echo "Fetching DuckDB"
+	@echo "Fetching DuckDB and deltalake"
 	rm -rf "$(VENV)"
 	python3 -m venv "$(VENV)"
 	"$(VENV)/bin/pip" install -q --disable-pip-version-check -r tests/python/requirements.txt

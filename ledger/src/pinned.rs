@@ -11,6 +11,7 @@ use crate::files::verified;
 use crate::log::table::Table;
 use crate::store::Location;
 use crate::{places, secret};
+use proof::leaf_key::LeafKeyId;
 use proof::record::{AddedFile, Division};
 use schemas::digest::Sha256Digest;
 use schemas::position::{NextOffset, Stream};
@@ -116,6 +117,7 @@ impl PinnedFiles {
             properties: BTreeMap::new(),
             shards: Vec::new(),
         };
+        let key = key_in_place(ledger).await?;
         let mut heads = Vec::new();
         for shard in 0..wanted {
             let version = versions
@@ -125,7 +127,11 @@ impl PinnedFiles {
                 Some(version) => Table::open_at(ledger, shard, version).await?,
                 None => Table::open(ledger, shard).await?,
             };
-            check_key(ledger, &table).await?;
+            // The key is of no use to a reader, but a wrong one is found here rather than when a
+            // proof is wanted.
+            if key.zip(table.log().key).is_some_and(|(key, used)| key != used) {
+                return Err(LedgerError::corrupt(&places::leaf_key(ledger), secret::ANOTHER_LEAF_KEY));
+            }
             check_checkpoint(&table).await?;
             pinned.properties = table.properties().clone();
             pinned.division = pinned.division.max(table.log().division);
@@ -164,15 +170,13 @@ impl PinnedFiles {
     }
 }
 
-/// The key is of no use to a reader, but a wrong one is found here rather than when a proof is
-/// wanted.
-async fn check_key(ledger: &Location, table: &Table) -> Result<(), LedgerError> {
+/// The leaf key that is there, by its id. A copy for readers may have none.
+async fn key_in_place(ledger: &Location) -> Result<Option<LeafKeyId>, LedgerError> {
     let location = places::leaf_key(ledger);
-    let Some(used) = table.log().key else { return Ok(()) };
-    if location.exists().await? && secret::read_leaf_key(&location).await?.id() != used {
-        return Err(LedgerError::corrupt(&location, secret::ANOTHER_LEAF_KEY));
+    match location.exists().await? {
+        true => Ok(Some(secret::read_leaf_key(&location).await?.id())),
+        false => Ok(None),
     }
-    Ok(())
 }
 
 /// Delta's checkpoint is not read here, but other programs would take their numbers from it.

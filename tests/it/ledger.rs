@@ -473,9 +473,10 @@ impl object_store::ObjectStore for Overwriting {
         &self,
         location: &object_store::path::Path,
         payload: object_store::PutPayload,
-        _: object_store::PutOptions,
+        options: object_store::PutOptions,
     ) -> object_store::Result<object_store::PutResult> {
-        self.0.put_opts(location, payload, object_store::PutOptions::default()).await
+        let options = object_store::PutOptions { mode: object_store::PutMode::Overwrite, ..options };
+        self.0.put_opts(location, payload, options).await
     }
 
     async fn put_multipart_opts(

@@ -29,8 +29,9 @@ use super::files;
 use super::manifest::{LogPosition, Manifest, RunName, Totals};
 use super::mem_table::MemTable;
 use super::run::{Merge, Run, Scratch, Writer};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Runs of one level that are merged into one of the next.
 const FAN: usize = 8;
@@ -121,7 +122,7 @@ impl Index {
             .map_err(|error| IndexError::storage(folder, "creating the folder", &error))?;
         let path = folder.join(LOCK);
         let lock = File::create(&path).map_err(|error| IndexError::storage(&path, "opening", &error))?;
-        lock.try_lock()
+        take(&lock)
             .map_err(|error| IndexError::storage(&path, "locking it for this process alone", &error))?;
         let (manifest, why) = match Manifest::read(folder) {
             Ok(Some(manifest)) if holds(&manifest.mark) => (Some(manifest), ""),
@@ -449,4 +450,18 @@ fn number() -> Result<u64, IndexError> {
     getrandom::u64().map_err(|error| {
         IndexError::storage(Path::new("the system's random numbers"), "asking for one", &error)
     })
+}
+
+/// Locks a file for this process alone. One that is ending, or a child of this one that was just
+/// started, may hold it a moment longer.
+fn take(lock: &File) -> Result<(), TryLockError> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
