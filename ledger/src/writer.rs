@@ -14,7 +14,6 @@ use crate::row::{BatchBuilder, BuiltRows, COLUMNS, parquet_bytes};
 use crate::store::Location;
 use crate::{places, secret};
 use arrow::array::{Int64Array, RecordBatch};
-use proof::hash::RootHash;
 use proof::leaf_key::LeafKey;
 use proof::record::Division;
 use proof::seal::{Rows, Sealed, seal};
@@ -235,9 +234,9 @@ impl UnsealedBatch {
 fn seal_or_skip(key: &LeafKey, rows: &Rows<'_>) -> Sealed {
     fail::fail_point!("seal.skip", |_| Sealed {
         leaves: Vec::new(),
-        rows_root: RootHash::from_bytes([0; 32]),
+        rows_root: proof::hash::RootHash::from_bytes([0; 32]),
         subjects: 0,
-        subjects_root: RootHash::from_bytes([0; 32])
+        subjects_root: proof::hash::RootHash::from_bytes([0; 32])
     });
     seal(key, rows)
 }
