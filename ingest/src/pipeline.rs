@@ -12,7 +12,7 @@ use crate::stop::{PATIENCE, Stop};
 use ledger::row::BatchBuilder;
 use ledger::{Committed, Repeats, ShardWriter};
 use schemas::outcome::{OutcomeRef, Tally};
-use schemas::position::Stream;
+use schemas::position::{LastRecord, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::cell::Cell;
@@ -182,7 +182,7 @@ impl Run<'_> {
         let OpenBatch { rows, rejected_by_reason, lost, bytes } = batch;
         fail::fail_point!("ingest.polled");
         self.rows_before = rows.rows();
-        let moved: Vec<Stream> = rows.advances().map(|(stream, _)| stream.clone()).collect();
+        let moved: Vec<Stream> = rows.advances().map(|(stream, ..)| stream.clone()).collect();
         let (at, begun) = ((self.clock)(), std::time::Instant::now());
         let Committed { version, tally, repeats } = self.ledger.commit(rows, at).await?;
         let took = begun.elapsed();
@@ -267,6 +267,11 @@ impl Sink for Decoding<'_> {
             rows.push(stream, record.offset, record.produced_at, received_at, outcome);
         })
     }
+
+    fn last(&mut self, stream: &Arc<Stream>, origin_name: &str, last: LastRecord) {
+        let stream = self.batch.rows.stream(stream, origin_name);
+        self.batch.rows.last(stream, last);
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +280,7 @@ mod tests {
     use crate::schema::registry::SchemaTable;
     use crate::source::{Content, RawRef};
     use schemas::digest::Sha256Digest;
-    use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
+    use schemas::position::{Advance, NextOffset, Offset, Origin, Position, Positions, Stream};
     use std::time::Duration;
 
     const EVENT: &[u8] = br#"{"specversion":"1.0","id":"e","source":"//node","type":"m","subject":"s","time":"2025-10-01T00:00:00Z","data":{"value":"1"}}"#;
@@ -303,7 +308,7 @@ mod tests {
         fn handed_out(&self) -> Positions {
             let mut positions = Positions::default();
             for stream in self.streams.iter().filter(|_| self.next > 0) {
-                positions.set((**stream).clone(), NextOffset(self.next), None);
+                positions.set((**stream).clone(), Position::at(NextOffset(self.next)));
             }
             positions
         }

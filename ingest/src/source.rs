@@ -10,7 +10,7 @@
 use crate::IngestError;
 use crate::schema::WriterSchema;
 use crate::stop::Stop;
-use schemas::position::{Advance, NextOffset, Offset, Positions, Stream};
+use schemas::position::{Advance, LastRecord, NextOffset, Offset, Positions, Stream};
 use schemas::rejection::Rejection;
 use schemas::time::Instant;
 use std::sync::Arc;
@@ -106,6 +106,11 @@ pub trait Sink {
     /// Only what is not the record's fault: a stop was asked for while waiting for what is needed
     /// to decode it.
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError>;
+
+    /// The last record of a stream in this batch, from a source that can tell one record from
+    /// another: once for each such stream, after all records. A sink that keeps no positions has no
+    /// use for it.
+    fn last(&mut self, _stream: &Arc<Stream>, _origin_name: &str, _last: LastRecord) {}
 }
 
 /// A record as a source has it.
@@ -185,6 +190,11 @@ impl<'s> Batch<'s> {
         self.records += 1;
         self.bytes += record.raw.size();
         self.sink.record(record)
+    }
+
+    /// Passes on which record of a stream is the last.
+    pub fn last(&mut self, stream: &Arc<Stream>, origin_name: &str, last: LastRecord) {
+        self.sink.last(stream, origin_name, last);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -65,6 +65,9 @@ enum Verb {
         #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
         shards: Option<u32>,
     },
+    /// Read on where a Kafka partition lost what was read from it, as a decision in the journal.
+    /// Ingest stops at such a partition and says so.
+    AcceptTruncation(AcceptTruncationArgs),
     /// Sign the heads of all logs that have grown, after recomputing from storage everything that
     /// is new.
     Sign(SignArgs),
@@ -146,6 +149,22 @@ struct DoctorArgs {
     /// The Kafka topic.
     #[arg(long)]
     topic: Option<String>,
+}
+
+#[derive(Args)]
+struct AcceptTruncationArgs {
+    /// Kafka brokers, HOST:PORT separated by commas.
+    #[arg(long)]
+    brokers: Option<String>,
+    /// The Kafka topic.
+    #[arg(long)]
+    topic: Option<String>,
+    /// The number of the partition that was cut.
+    #[arg(long)]
+    partition: u32,
+    /// The reason, for the journal: the records that the broker lost, and how.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
 }
 
 #[derive(Args)]
@@ -253,6 +272,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         }
         Verb::Compact => show(&verbs::compact::compact(&config()?).await?, cli.format),
         Verb::Shards { shards } => show(&verbs::shards::shards(&config()?, *shards).await?, cli.format),
+        Verb::AcceptTruncation(AcceptTruncationArgs { brokers, topic, partition, reason }) => {
+            let (brokers, topic) = (brokers.as_deref(), topic.as_deref());
+            let accepted = verbs::truncation::accept(&config()?, brokers, topic, *partition, reason).await?;
+            show(&accepted, cli.format)
+        }
         Verb::Sign(SignArgs { first, follow: None }) => {
             show(&verbs::sign::sign(&config()?, *first).await?, cli.format)
         }

@@ -9,7 +9,7 @@ use crate::log::table::{Commit, Table};
 use crate::store::Location;
 use crate::{places, secret};
 use proof::leaf_key::LeafKey;
-use proof::record::{DIVISION_STREAM, Division, JOURNAL};
+use proof::record::{DIVISION_STREAM, Division, JOURNAL, RecordKind};
 use schemas::position::{NextOffset, StreamMove};
 use schemas::shard::Shard;
 use schemas::time::Instant;
@@ -126,10 +126,13 @@ async fn divide(
             from: None,
             to: NextOffset(i64::from(target.generation)),
             identity: None,
+            last: None,
         };
         // The first division of an empty ledger has no clock at hand and needs none.
         let at = at.or(table.log().at).unwrap_or(Instant::from_micros(0).expect("1970 is an instant"));
-        let commit = Commit { at, division: target, key: key.id(), streams: vec![moved], seal: &|_| None };
+        let kind = RecordKind::Division;
+        let (key, streams) = (key.id(), vec![moved]);
+        let commit = Commit { kind, at, division: target, key, streams, seal: &|_| None };
         table.commit(&commit).await?;
     }
     Ok(Divided { division: target, changed: true })
@@ -189,6 +192,13 @@ fn agreed(tables: &[Table], ledger: &Location) -> Result<Division, LedgerError> 
             latest.shards
         ),
     ))
+}
+
+/// Opens all shards of a ledger as they are divided now.
+pub(crate) async fn open_agreed(ledger: &Location) -> Result<(Vec<Table>, Division), LedgerError> {
+    let tables = open_all(ledger).await?;
+    let division = agreed(&tables, ledger)?;
+    Ok((tables, division))
 }
 
 async fn open_all(ledger: &Location) -> Result<Vec<Table>, LedgerError> {

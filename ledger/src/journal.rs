@@ -1,4 +1,5 @@
-//! The decisions of the operator, in order: for now, which catalogs were published.
+//! The decisions of the operator, in order: which catalogs were published, and which truncations of
+//! a Kafka partition were accepted.
 //!
 //! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are
 //! numbered from 0 without holes and are never edited; the number is the Delta `txn` of the commit,
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use proof::hash::{LeafHash, RootHash};
 use proof::leaf_key::LeafKeyId;
 use proof::merkle::{self, Frontier};
-use proof::record::{Division, JOURNAL};
+use proof::record::{Division, JOURNAL, RecordKind};
 use schemas::canonical::{push_bytes, push_option, push_text};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
@@ -44,18 +45,22 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     CatalogPublished,
+    /// A partition lost what was read from it, and is read on from where it has something else.
+    TruncationAccepted,
 }
 
 impl EntryKind {
     fn as_str(self) -> &'static str {
         match self {
             Self::CatalogPublished => "catalog-published",
+            Self::TruncationAccepted => "truncation-accepted",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
         match text {
             "catalog-published" => Some(Self::CatalogPublished),
+            "truncation-accepted" => Some(Self::TruncationAccepted),
             _ => None,
         }
     }
@@ -116,8 +121,10 @@ impl Journal {
             from: (number > 0).then_some(NextOffset(number)),
             to: NextOffset(number + 1),
             identity: None,
+            last: None,
         };
         let commit = Commit {
+            kind: RecordKind::Rows,
             at: recorded_at,
             division: Division::FIRST,
             key: LeafKeyId([0; 8]),

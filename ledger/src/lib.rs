@@ -28,7 +28,8 @@ pub mod log; // the one commit point, and open = recover
 pub mod division; // how a ledger is made and divided into shards
 pub mod repeats; // which rows repeat an id, as somebody above knows it
 pub mod writer; // the writer of one shard
-pub mod journal; // what the operator decided: catalog versions
+pub mod truncation; // a stream taken back to where its source has other records
+pub mod journal; // what the operator decided: catalog versions, truncations
 pub mod pinned; // pinned, digest-checked files for readers
 mod published; // signed heads and tiles, as anybody finds them
 pub mod audit; // everything recomputed from storage

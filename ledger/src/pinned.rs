@@ -8,13 +8,14 @@
 use crate::division::shard_count;
 use crate::error::LedgerError;
 use crate::files::verified;
+use crate::log::state::Truncation;
 use crate::log::table::Table;
 use crate::store::Location;
 use crate::{places, secret};
 use proof::leaf_key::LeafKeyId;
 use proof::record::{AddedFile, Division};
 use schemas::digest::Sha256Digest;
-use schemas::position::{NextOffset, Stream};
+use schemas::position::{Position, Stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -86,7 +87,9 @@ pub struct LedgerCut {
 pub struct PinnedFiles {
     pub cut: LedgerCut,
     /// How far each stream was read at the cut.
-    pub positions: BTreeMap<String, NextOffset>,
+    pub positions: BTreeMap<String, Position>,
+    /// The moves back that were accepted, shard by shard.
+    pub truncations: Vec<Truncation>,
     /// How the ledger is divided now.
     pub division: Division,
     /// The table properties in force, which are the same in every shard.
@@ -113,6 +116,7 @@ impl PinnedFiles {
         let mut pinned = Self {
             cut: LedgerCut { versions: Versions(Vec::new()), digest: Sha256Digest::of(b"") },
             positions: BTreeMap::new(),
+            truncations: Vec::new(),
             division: Division::FIRST,
             properties: BTreeMap::new(),
             shards: Vec::new(),
@@ -136,10 +140,8 @@ impl PinnedFiles {
             pinned.properties = table.properties().clone();
             pinned.division = pinned.division.max(table.log().division);
             let log = table.log();
-            for (application, next, _) in log.streams() {
-                let known = pinned.positions.entry(application.to_owned()).or_insert(next);
-                *known = (*known).max(next);
-            }
+            log.add_positions(&mut pinned.positions);
+            pinned.truncations.extend_from_slice(&log.truncations);
             heads.extend_from_slice(&log.head().size.to_be_bytes());
             heads.extend_from_slice(log.head().root.as_bytes());
             pinned.cut.versions.0.push(log.version);
@@ -153,7 +155,7 @@ impl PinnedFiles {
     }
 
     /// How far a stream was read.
-    pub fn position(&self, stream: &Stream) -> Option<NextOffset> {
+    pub fn position(&self, stream: &Stream) -> Option<Position> {
         self.positions.get(&stream.to_string()).copied()
     }
 

@@ -15,10 +15,10 @@ use crate::store::Location;
 use crate::{places, secret};
 use arrow::array::{Int64Array, RecordBatch};
 use proof::leaf_key::LeafKey;
-use proof::record::Division;
+use proof::record::{Division, RecordKind};
 use proof::seal::{Rows, Sealed, seal};
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, Positions, Stream, StreamIdentity, StreamMove};
+use schemas::position::{Position, Positions, Stream, StreamMove};
 use schemas::shard::Shard;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct ShardWriter {
     division: Division,
     /// Where every stream stood when the ledger was opened, in whichever shard. Only streams of
     /// this shard move meanwhile, and they are moved here.
-    known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)>,
+    known: BTreeMap<String, Position>,
     repeats: Option<Box<dyn RepeatsIndex>>,
 }
 
@@ -65,13 +65,8 @@ impl ShardWriter {
         if tables.iter().any(|table| table.log().key.is_some_and(|used| used != key.id())) {
             return Err(LedgerError::corrupt(&location, secret::ANOTHER_LEAF_KEY));
         }
-        let mut known: BTreeMap<String, (NextOffset, Option<StreamIdentity>)> = BTreeMap::new();
-        for (application, next, identity) in tables.iter().flat_map(|table| table.log().streams()) {
-            let further = known.get(application).is_none_or(|(known, _)| *known < next);
-            if further {
-                known.insert(application.to_owned(), (next, identity));
-            }
-        }
+        let mut known = BTreeMap::new();
+        tables.iter().for_each(|table| table.log().add_positions(&mut known));
         let table = tables.swap_remove(usize::try_from(shard.index()).expect("shards are few"));
         table.probe().await?;
         Ok(Self { table, key, division, known, repeats: None })
@@ -123,8 +118,8 @@ impl ShardWriter {
     pub fn positions(&self, streams: &[Stream]) -> Positions {
         let mut positions = Positions::default();
         for stream in streams {
-            if let Some((next, identity)) = self.known.get(&stream.to_string()) {
-                positions.set(stream.clone(), *next, *identity);
+            if let Some(position) = self.known.get(&stream.to_string()) {
+                positions.set(stream.clone(), *position);
             }
         }
         positions
@@ -137,31 +132,34 @@ impl ShardWriter {
     /// was faster, `Storage` when storage gave no answer. In each case nothing of the batch is in
     /// the ledger, or all of it is and reopening finds it.
     pub async fn commit(&mut self, batch: BatchBuilder, at: Instant) -> Result<Committed, LedgerError> {
-        let mut moved = Vec::new();
-        for (stream, advance) in batch.advances() {
+        let (mut moved, mut reached) = (Vec::new(), Vec::new());
+        for (stream, advance, last) in batch.advances() {
             let mut positions = self.positions(std::slice::from_ref(stream));
             let from = positions.get(stream);
             positions
-                .apply(stream, advance)
+                .apply(stream, advance, last)
                 .map_err(|error| LedgerError::invalid(self.table.location(), error.to_string()))?;
-            moved.push(StreamMove {
-                stream: stream.to_string(),
-                from,
-                to: advance.to,
-                identity: positions.identity(stream),
-            });
+            let identity = positions.identity(stream);
+            let application = stream.to_string();
+            reached.extend(positions.position(stream).map(|position| (application.clone(), position)));
+            moved.push(StreamMove { stream: application, from, to: advance.to, identity, last });
         }
         moved.sort_by(|a, b| a.stream.cmp(&b.stream));
         let counts = batch.counts();
         let written = UnsealedBatch::of(batch);
         let shard = self.table.log().shard();
         let seal = |version| written.as_ref().map(|written| written.seal(&self.key, shard, version));
-        let commit = Commit { at, division: self.division, key: self.key.id(), streams: moved, seal: &seal };
+        let commit = Commit {
+            kind: RecordKind::Rows,
+            at,
+            division: self.division,
+            key: self.key.id(),
+            streams: moved,
+            seal: &seal,
+        };
         let version = self.table.commit(&commit).await?;
         // Only now does memory advance.
-        for StreamMove { stream, to, identity, .. } in commit.streams {
-            self.known.insert(stream, (to, identity));
-        }
+        self.known.extend(reached);
         let repeats = match &mut self.repeats {
             Some(index) => {
                 let rows = written.as_ref().map(|written| CommittedRows {
@@ -246,7 +244,7 @@ mod tests {
     use super::*;
     use crate::division::{create_ledger, divide_ledger};
     use schemas::outcome::OutcomeRef;
-    use schemas::position::{Advance, Offset, Origin};
+    use schemas::position::{Advance, NextOffset, Offset, Origin};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn stream(partition: u32) -> Arc<Stream> {

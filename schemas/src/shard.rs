@@ -28,6 +28,20 @@ impl Shard {
     /// The only one.
     pub const WHOLE: Self = Self { index: 0, of: 1 };
 
+    /// The one of `of` shards that a stream belongs to.
+    ///
+    /// ```
+    /// # use schemas::position::{Origin, Stream};
+    /// # use schemas::shard::Shard;
+    /// let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "usage".to_owned() };
+    /// let stream = Stream { origin, partition: 10 };
+    /// assert_eq!(Shard::taking(&stream, 8).map(|shard| shard.to_string()).as_deref(), Some("3/8"));
+    /// assert_eq!(Shard::taking(&stream, 0), None);
+    /// ```
+    pub fn taking(stream: &Stream, of: u32) -> Option<Self> {
+        (0..of).map(|index| Self { index, of }).find(|shard| shard.takes(stream))
+    }
+
     /// Counted from 0, as the ledger's folders are.
     pub fn index(self) -> u32 {
         self.index

@@ -113,7 +113,7 @@ pub fn message(input: &[u8]) -> (Vec<Header<'_>>, &[u8]) {
 /// Log entries and signed heads as they are written.
 pub fn heads() -> Vec<Vec<u8>> {
     let digest = Sha256Digest::of(b"seed");
-    let moved = |from| StreamMove { stream: "kafka/c/t/0".to_owned(), from, to: NextOffset(9), identity: None };
+    let moved = |from| StreamMove { stream: "kafka/c/t/0".to_owned(), from, to: NextOffset(9), identity: None, last: None };
     let record = |kind, added, streams| BatchRecord {
         kind,
         shard: 0,

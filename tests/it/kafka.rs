@@ -16,12 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads a topic to its end and returns the summary.
 #[track_caller]
-fn ingest(atcost: &Atcost, broker: &Broker, topic: &str) -> Value {
+pub(super) fn ingest(atcost: &Atcost, broker: &Broker, topic: &str) -> Value {
     atcost.json(&["ingest", "--brokers", broker.address(), "--topic", topic, "--until-caught-up"])
 }
 
 /// A ledger whose schema ids are resolved by `registry`, and which commits often.
-fn ledger(registry: &Registry) -> Atcost {
+pub(super) fn ledger(registry: &Registry) -> Atcost {
     let atcost = Atcost::initialised();
     configure(&atcost, registry);
     atcost
@@ -32,12 +32,12 @@ fn configure(atcost: &Atcost, registry: &Registry) {
     atcost.set("ingest", "batch_seconds = 1");
 }
 
-fn usage_event_registry() -> Registry {
+pub(super) fn usage_event_registry() -> Registry {
     Registry::start(&[(SCHEMA_ID, schemas::USAGE_EVENT_V1_AVSC)])
 }
 
 /// An event like the month's, told apart by its id.
-fn event(id: &str) -> Value {
+pub(super) fn event(id: &str) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "//edge/ams/node-1", "type": "compute.example/instance-hours", "subject": "projects/a1",
         "time": "2025-10-01T08:00:00Z", "datacontenttype": "application/json",
@@ -46,7 +46,7 @@ fn event(id: &str) -> Value {
 }
 
 /// `count` events with ids `NAME-0`, `NAME-1`, …, spread over the partitions.
-fn events(name: &str, count: usize, partitions: usize) -> Vec<Record> {
+pub(super) fn events(name: &str, count: usize, partitions: usize) -> Vec<Record> {
     (0..count)
         .map(|index| {
             record(Encoding::Structured, partition(index, partitions), &event(&format!("{name}-{index}")))
@@ -60,7 +60,7 @@ fn partition(number: usize, partitions: usize) -> i32 {
 
 /// Compares the ledger's own count of its rows with what the doctor says and with what is expected.
 #[track_caller]
-fn assert_counts(atcost: &Atcost, usage: usize, rejected: usize, gaps: usize) {
+pub(super) fn assert_counts(atcost: &Atcost, usage: usize, rejected: usize, gaps: usize) {
     let doctor = atcost.doctor();
     let count =
         |name: &str| doctor[name].as_u64().unwrap_or_else(|| panic!("the doctor counts `{name}`: {doctor}"));
@@ -435,7 +435,7 @@ fn waiting_for_a_registry_stops_cleanly() {
 
 /// Waits until the ledger has that many records.
 #[track_caller]
-fn wait_until_received(atcost: &Atcost, count: u64) {
+pub(super) fn wait_until_received(atcost: &Atcost, count: u64) {
     let mut last = Value::Null;
     let reached = wait_for(PATIENCE, || {
         last = atcost.doctor();

@@ -11,6 +11,7 @@ mod properties; // what must not matter to a charge
 mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract
 mod kafka; // the same month through a broker, and what goes wrong there
+mod truncation; // a partition that lost what was read from it, and what the doctor sees of a topic
 mod metrics; // what a running ingest tells Prometheus
 mod version; // which commit a binary is built from
 mod docs; // the README's commands and what they print

@@ -26,7 +26,7 @@ import uuid
 
 import duckdb
 
-ROWS, COMPACTION, LAYOUT = 1, 2, 3
+ROWS, COMPACTION, LAYOUT, TRUNCATION = 1, 2, 3, 4
 JOURNAL_SHARD = 2**32 - 1
 LAYOUT_STREAM = "atcost/layout"
 MOST_PROBLEMS = 50
@@ -172,10 +172,12 @@ class Frontier:
 class Record:
     def __init__(self, data):
         reader = Reader(data)
-        if reader.take(4) != b"rec1":
-            raise Problem("the batch record does not begin with rec1")
+        format_ = reader.take(4)
+        if format_ not in (b"rec1", b"rec2"):
+            raise Problem("the batch record does not begin with rec1 or rec2")
+        second = format_ == b"rec2"
         self.kind = reader.unsigned(1)
-        if self.kind not in (ROWS, COMPACTION, LAYOUT):
+        if self.kind not in (ROWS, COMPACTION, LAYOUT) and (self.kind, second) != (TRUNCATION, True):
             raise Problem(f"the batch record is of the unknown kind {self.kind}")
         self.shard = reader.unsigned(4)
         self.version = reader.unsigned(8)
@@ -186,10 +188,14 @@ class Record:
         self.key = reader.take(8)
         self.removed = [(reader.text(), reader.take(32)) for _ in range(reader.unsigned(4))]
         self.added = [(reader.text(), reader.unsigned(8), reader.take(32), reader.unsigned(8)) for _ in range(reader.unsigned(4))]
-        self.streams = [
-            (reader.text(), reader.option(reader.signed), reader.signed(), reader.option(lambda: reader.take(16)))
-            for _ in range(reader.unsigned(4))
-        ]
+        self.streams, self.last = [], {}
+        for _ in range(reader.unsigned(4)):
+            self.streams.append((reader.text(), reader.option(reader.signed), reader.signed(), reader.option(lambda: reader.take(16))))
+            if second:
+                last = reader.option(lambda: (reader.signed(), reader.option(lambda: reader.unsigned(4)), reader.take(32)))
+                self.last |= {self.streams[-1][0]: last} if last else {}
+        if second and self.kind != TRUNCATION and not self.last:
+            raise Problem("the batch record begins with rec2, and says nothing that rec1 cannot")
         self.usage = reader.unsigned(8)
         self.rejected = reader.unsigned(8)
         self.gaps = reader.unsigned(8)
@@ -395,6 +401,11 @@ class Log:
         elif record.kind == COMPACTION:
             check(record.removed and record.added and not record.streams, where, "a compaction removes and adds files, and moves no stream")
             check(record.subjects == 0 and record.subjects_root == NO_LEAVES, where, "a compaction has no second tree")
+        elif record.kind == TRUNCATION:
+            check(not record.removed and not record.added and record.rows() == 0, where, "a truncation has rows")
+            check(record.rows_root == NO_LEAVES and record.subjects == 0 and record.subjects_root == NO_LEAVES, where, "a truncation has a tree")
+            back = [start is not None and to < start for _, start, to, _ in record.streams]
+            check(back == [True], where, "a truncation takes one stream back, and nothing else")
         else:
             check(not record.removed and not record.added and record.rows() == 0, where, "a change of the layout has rows")
             check(record.rows_root == NO_LEAVES and record.subjects == 0 and record.subjects_root == NO_LEAVES, where, "a change of the layout has a tree")
@@ -672,8 +683,9 @@ class Rows:
 
 
 def check_positions(report, shards):
-    """Every stream is read once from its first offset to its last, whichever shards read it; returns its spans of offsets, in order."""
-    segments, identities, spans = {}, {}, {}
+    """Every stream is read once from its first offset to its last, whichever shards read it, and goes back only where a truncation
+    was accepted; returns its spans of offsets, in order, for each run between two such."""
+    moves, identities, spans = {}, {}, {}
     for log, rows in shards:
         reached = {}
         for record in log.records:
@@ -681,24 +693,39 @@ def check_positions(report, shards):
                 if stream == LAYOUT_STREAM:
                     continue
                 where = f"{log.name} entry {record.version}"
-                report.check(start is None or start <= to, where, f"{stream} goes back, from {start} to {to}")
-                report.check(start is not None or stream not in reached, where, f"{stream} was read before, and it says never")
-                report.check(reached.get(stream, to) <= to, where, f"{stream} was read up to {reached.get(stream)}, and goes on to {to}")
+                if record.kind != TRUNCATION:
+                    report.check(start is None or start <= to, where, f"{stream} goes back, from {start} to {to}")
+                    report.check(start is not None or stream not in reached, where, f"{stream} was read before, and it says never")
+                    report.check(reached.get(stream, to) <= to, where, f"{stream} was read up to {reached.get(stream)}, and goes on to {to}")
+                last = record.last.get(stream)
+                report.check(last is None or last[0] < to, where, f"{stream} was read up to {to}, and its last record is {last and last[0]}")
                 reached[stream] = to
-                segments.setdefault(stream, []).append((to, start is not None, start, log.name, record.version))
+                of_shard = moves.setdefault(stream, {}).setdefault(record.epoch, {}).setdefault(log.name, [])
+                of_shard.append((record.version, record.kind == TRUNCATION, start, to))
                 if identity is not None:
                     report.check(identities.setdefault(stream, identity) == identity, where, f"{stream} is another topic of the same name")
-        for batch in rows.batches.values():
+    runs = {}
+    for stream, layouts in moves.items():
+        position, run = None, 0
+        for _, shards_ in sorted(layouts.items()):
+            # Under one layout one shard reads a stream; others only take back what they knew of it.
+            readers = [name for name, moved in shards_.items() if any(not back for _, back, _, _ in moved)]
+            report.check(len(readers) <= 1, stream, f"{sorted(readers)} read it under one layout")
+            starting = [name for name, moved in sorted(shards_.items()) if moved[0][2] == position]
+            name = (readers or starting or sorted(shards_))[0]
+            for version, back, start, to in shards_[name]:
+                report.check(start == position, f"{name} entry {version}", f"{stream} is read from {start}, and its position is {position}")
+                run += back
+                runs[stream, name, version] = run
+                position = to
+    for log, rows in shards:
+        for version, batch in rows.batches.items():
             for stream, found in batch.streams.items():
-                spans.setdefault(stream, []).extend(found)
-    for stream, moved in segments.items():
-        position = None
-        for to, _, start, name, version in sorted(moved, key=lambda segment: segment[:2] + (segment[2] or 0,)):
-            report.check(start == position, f"{name} entry {version}", f"{stream} is read from {start}, and its position is {position}")
-            position = to
-    for stream, found in spans.items():
-        found.sort()
-        report.check(stream in segments, stream, "it has rows, and no position")
+                spans.setdefault(stream, {}).setdefault(runs.get((stream, log.name, version), 0), []).extend(found)
+    for stream, of_runs in spans.items():
+        for found in of_runs.values():
+            found.sort()
+        report.check(stream in moves, stream, "it has rows, and no position")
     return spans
 
 
@@ -930,12 +957,12 @@ def audit(ledger, expect=None, vkey=None):
     spans = check_positions(report, shards)
     check_layout(report, [log for log, _ in shards])
     for stream, found in spans.items():
-        repeated = count(Report(), found, stream, found[0][0], found[-1][1])
+        repeated = sum(count(Report(), run, stream, run[0][0], run[-1][1]) for run in found.values())
         report.repeated += repeated
         report.check(repeated == 0, stream, f"{repeated} offsets are in the ledger twice")
     for stream, wanted in (expect or {}).items():
         start, end = (wanted["from"], wanted["next"]) if isinstance(wanted, dict) else (0, wanted)
-        count(report, spans.get(stream, []), stream, start, end)
+        count(report, sorted(span for run in spans.get(stream, {}).values() for span in run), stream, start, end)
     journal = Log(report, os.path.join(ledger, "journal"), JOURNAL_SHARD, bytes(8), key_id)
     entries = check_journal(report, journal)
     signed_entries = check_head(report, journal, vkey if journal.records else None)

@@ -167,7 +167,12 @@ impl Broker {
 
     /// Lets a topic take messages of that many bytes.
     pub fn set_max_message(&self, topic: &str, bytes: &str) {
-        let setting = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
+        self.set(topic, "max.message.bytes", bytes);
+    }
+
+    /// Sets a setting of a topic.
+    pub fn set(&self, topic: &str, name: &str, value: &str) {
+        let setting = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
         block_on(self.admin().alter_configs(&[setting], &options()))
             .expect("the broker answers")
             .remove(0)
@@ -231,6 +236,55 @@ impl Broker {
             producer.abort_transaction(REQUEST_LIMIT)
         };
         ended.expect("the transaction ends");
+    }
+
+    /// Sends records in a transaction that stays open as long as what is given back lives, or until
+    /// the broker aborts it after a minute.
+    pub fn produce_in_open_transaction(&self, topic: &str, records: &[Record]) -> FutureProducer {
+        let producer = self.producer(&[("transactional.id", "open")]);
+        producer.init_transactions(REQUEST_LIMIT).expect("the broker coordinates transactions");
+        producer.begin_transaction().expect("no transaction is open");
+        send(&producer, topic, records);
+        producer
+    }
+
+    /// Sends records one by one, each in a batch of its own, so that a log can be cut between any
+    /// two.
+    pub fn produce_one_by_one(&self, topic: &str, records: &[Record]) {
+        let producer = self.producer(&[("linger.ms", "0")]);
+        records.iter().for_each(|record| send(&producer, topic, std::slice::from_ref(record)));
+    }
+
+    /// Cuts the log of a partition before `offset`, as a power cut does to what was not flushed. The
+    /// broker must have been killed.
+    pub fn cut(&self, topic: &str, partition: i32, offset: i64) {
+        let (path, log) = self.segment(topic, partition);
+        let kept = batches(&log).take_while(|(_, first)| *first < offset).map(|(at, _)| at).last();
+        let end = kept.map_or(0, |at| at + batch_size(&log, at));
+        fs::write(&path, &log[..end]).expect("the log can be written");
+        for index in ["index", "timeindex"] {
+            drop(fs::remove_file(path.with_extension(index)));
+        }
+    }
+
+    /// Makes a partition look as if it had always had the leader epoch 0, as brokers leave it that
+    /// keep the epoch. The broker must have been stopped.
+    pub fn forget_epochs(&self, topic: &str, partition: i32) {
+        let (path, mut log) = self.segment(topic, partition);
+        let places: Vec<usize> = batches(&log).map(|(at, _)| at).collect();
+        // The checksum of a batch begins after its epoch.
+        places.into_iter().for_each(|at| log[at + 12..at + 16].fill(0));
+        fs::write(&path, log).expect("the log can be written");
+        fs::write(path.with_file_name("leader-epoch-checkpoint"), "0\n1\n0 0\n").expect("it can be written");
+    }
+
+    /// The only segment of a partition's log.
+    fn segment(&self, topic: &str, partition: i32) -> (PathBuf, Vec<u8>) {
+        assert!(self.guard.is_none(), "the broker is running");
+        let folder = self.folder.join("data").join(format!("{topic}-{partition}"));
+        let path = folder.join("00000000000000000000.log");
+        let log = fs::read(&path).expect("a partition has a log");
+        (path, log)
     }
 
     /// Deletes the records of a partition before `offset`, as retention would.
@@ -348,6 +402,27 @@ fn send(producer: &FutureProducer, topic: &str, records: &[Record]) {
             .map_err(|(error, _)| error)
             .expect("the broker took the record");
     }
+}
+
+/// Where each batch of a log begins, and its first offset. A log may end in zeros that were
+/// allocated ahead.
+fn batches(log: &[u8]) -> impl Iterator<Item = (usize, i64)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let first = i64::from_be_bytes(*log.get(at..)?.first_chunk()?);
+        let here = at;
+        let size = batch_size(log, here);
+        at += size;
+        (size > BATCH_PREFIX).then_some((here, first))
+    })
+}
+
+/// The first offset and the length of what follows.
+const BATCH_PREFIX: usize = 12;
+
+fn batch_size(log: &[u8], at: usize) -> usize {
+    let length = log[at + 8..].first_chunk().map(|length| u32::from_be_bytes(*length));
+    BATCH_PREFIX + length.map_or(0, |length| usize::try_from(length).expect("a batch is in memory"))
 }
 
 fn options() -> AdminOptions {

@@ -45,7 +45,7 @@ struct Shown {
 impl Sink for Shown {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
         let received_at = schemas::time::Instant::parse_rfc3339(RECEIVED).expect("a time");
-        self.positions.apply(record.stream, record.advance).expect("records follow each other");
+        self.positions.apply(record.stream, record.advance, None).expect("records follow each other");
         let outcome =
             self.decoder.decode(&record.raw, record.content, received_at, &Stop::default(), |outcome| {
                 match outcome {

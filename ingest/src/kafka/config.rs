@@ -6,7 +6,8 @@
 //! refused.
 
 use crate::IngestError;
-use rdkafka::client::ClientContext;
+use rdkafka::admin::AdminClient;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -50,6 +51,29 @@ pub struct KafkaConfig {
 /// No broker or no topic, a property that librdkafka does not know, or one that this program sets
 /// itself.
 pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
+    create(&client(config)?)
+}
+
+/// A consumer that looks at single records, those of open and aborted transactions too, and at the
+/// high watermark rather than at the last stable offset. No record that it reads is handed out.
+///
+/// # Errors
+/// As [`consumer`].
+pub fn prober(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
+    let mut client = client(config)?;
+    client.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
+    create(&client)
+}
+
+/// A client that asks for the settings of a topic.
+///
+/// # Errors
+/// As [`consumer`].
+pub fn administrator(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>, IngestError> {
+    client(config)?.create().map_err(refused)
+}
+
+fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
     if config.brokers.is_empty() || config.topic.is_empty() {
         return Err(IngestError::Invalid("kafka: brokers and topic must both be given".to_owned()));
     }
@@ -74,12 +98,20 @@ pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestErr
         client.set(*name, *value);
     }
     client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
-    client.create_with_context(Context::default()).map_err(|error| match error {
+    Ok(client)
+}
+
+fn create(client: &ClientConfig) -> Result<BaseConsumer<Context>, IngestError> {
+    client.create_with_context(Context::default()).map_err(refused)
+}
+
+fn refused(error: KafkaError) -> IngestError {
+    match error {
         KafkaError::ClientConfig(_, reason, name, _) => {
             IngestError::Invalid(format!("kafka property {name}: {reason}"))
         }
         other => IngestError::Invalid(format!("kafka: {other}")),
-    })
+    }
 }
 
 /// Passes on what librdkafka reports, and remembers the last reason for an error message.

@@ -13,6 +13,9 @@ use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
+use schemas::canonical::{push_bytes, push_count, push_option};
+use schemas::digest::Sha256Digest;
+use schemas::position::{LastRecord, LeaderEpoch, Offset};
 use smallvec::SmallVec;
 use std::ffi::CStr;
 use std::ptr::{self, NonNull};
@@ -27,6 +30,8 @@ pub struct Messages {
     taken: Vec<*mut native::rd_kafka_message_t>,
     /// How many of them were handed out.
     next: usize,
+    /// How many of those [`Self::last_ones`] has seen.
+    seen: usize,
 }
 
 #[expect(
@@ -50,7 +55,29 @@ impl Messages {
             queue: NonNull::new(queue).expect("a consumer with a group id has a queue"),
             taken: Vec::with_capacity(AT_ONCE),
             next: 0,
+            seen: 0,
         }
+    }
+
+    /// Whether the next message is one that was not taken yet, and those before it go.
+    pub fn are_used_up(&self) -> bool {
+        self.next == self.taken.len()
+    }
+
+    /// The last message of each partition among those that were handed out since this was called
+    /// before, so that not every record is hashed. They must not have gone yet.
+    pub fn last_ones(&mut self, mut see: impl FnMut(&Message<'_>)) {
+        let mut partitions: SmallVec<[i32; 16]> = SmallVec::new();
+        for message in self.taken.iter().take(self.next).skip(self.seen).rev() {
+            #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
+            // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids meanwhile.
+            let message = Message(unsafe { &**message });
+            if message.error().is_none() && !partitions.contains(&message.partition()) {
+                partitions.push(message.partition());
+                see(&message);
+            }
+        }
+        self.seen = self.next;
     }
 
     /// The next message that has arrived; does not wait.
@@ -82,7 +109,7 @@ impl Messages {
 
     /// Drops what was taken and not handed out: an assignment makes it come again.
     pub fn clear(&mut self) {
-        self.next = 0;
+        (self.next, self.seen) = (0, 0);
         for message in self.taken.drain(..) {
             #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
             // SAFETY: it came from `rd_kafka_consume_batch_queue`, leaves the list here, and nobody
@@ -152,6 +179,34 @@ impl<'m> Message<'m> {
         let millis = unsafe { native::rd_kafka_message_timestamp(self.0, &raw mut kind) };
         (millis != -1 && kind != native::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
             .then_some(millis)
+    }
+
+    /// How often the partition's leadership had changed when the message was written.
+    fn epoch(&self) -> Option<LeaderEpoch> {
+        #[expect(unsafe_code, reason = "the epoch is not a field of the message")]
+        // SAFETY: the message is valid for the call.
+        let epoch = unsafe { native::rd_kafka_message_leader_epoch(self.0) };
+        (epoch >= 0).then_some(LeaderEpoch(epoch))
+    }
+
+    /// Everything that tells it from another message (`docs/format.md`, "A record of Kafka").
+    pub fn as_last(&self) -> LastRecord {
+        let mut bytes = b"krec1".to_vec();
+        push_option(&mut bytes, self.timestamp(), |bytes, millis| {
+            bytes.extend_from_slice(&millis.to_be_bytes());
+        });
+        push_option(&mut bytes, self.key(), push_bytes);
+        let mut headers = SmallVec::new();
+        let readable = self.read_headers(&mut headers).is_ok();
+        push_option(&mut bytes, readable.then_some(&headers), |bytes, headers| {
+            push_count(bytes, headers.len());
+            for (name, value) in headers {
+                push_bytes(bytes, name);
+                push_option(bytes, *value, push_bytes);
+            }
+        });
+        push_option(&mut bytes, self.value(), push_bytes);
+        LastRecord { offset: Offset(self.offset()), epoch: self.epoch(), digest: Sha256Digest::of(&bytes) }
     }
 
     /// Appends the headers to `headers`, which are too large to be handed back for every message.

@@ -5,15 +5,18 @@
 //! is an error, because its other values repeat or skip records without a word.
 //!
 //! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it
-//! cannot have had stops the run. So does a topic that is not the one the position belongs to: no
-//! record of it is handed out.
+//! cannot have had stops the run. So does a partition that has other records than those that were
+//! read from it, and a topic that is not the one the position belongs to: no record of it is handed
+//! out.
 
 mod config; // what may be configured, and the consumer that is made of it
 mod errors; // whether trying again can help
 mod messages; // what librdkafka has fetched, many messages at a time
 mod topic; // which topic it is, by its id
+mod truncation; // whether a partition still has what was read from it
 
 pub use config::KafkaConfig;
+pub use truncation::Truncation;
 
 use crate::IngestError;
 use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, SourceEvent, Watermarks};
@@ -21,11 +24,14 @@ use crate::stop::{PATIENCE, Stop};
 use config::Context;
 use errors::{Answer, Severity, severity};
 use messages::{Message, Messages};
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::digest::Sha256Digest;
-use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream, StreamIdentity};
+use schemas::position::{
+    Advance, LastRecord, NextOffset, Offset, Origin, Position, Positions, Stream, StreamIdentity,
+};
 use schemas::rejection::{Reason, Rejection};
 use schemas::shard::Shard;
 use smallvec::SmallVec;
@@ -33,6 +39,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::topic_id;
+use truncation::{Prober, ReadTo, set_epoch};
 
 /// How long one question to the broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -49,9 +56,19 @@ const LISTED_EVERY: Duration = Duration::from_secs(60);
 /// Messages between two looks at the clock.
 const MESSAGES_AT_A_TIME: usize = 1000;
 
+#[derive(Clone)]
 struct Partition {
     stream: Arc<Stream>,
     next: i64,
+    /// The last record that was handed out, or the ledger's.
+    last: Option<LastRecord>,
+    /// Whether the sink has yet to hear of it.
+    untold: bool,
+    /// How far the ledger has it.
+    committed: i64,
+    /// How far it had been read when a connection failed: the broker that comes back may have lost
+    /// some of it.
+    doubted: Option<ReadTo>,
     /// The low watermark as last seen.
     low: i64,
     /// The high watermark as last seen.
@@ -79,24 +96,101 @@ pub struct KafkaSource {
     reach_within: Duration,
 }
 
-/// The offsets that the broker has of each partition of the topic, for comparison with the ledger's
-/// positions.
+/// A topic as the broker has it, compared with what was read from it.
+#[derive(Debug)]
+pub struct Seen {
+    /// None where the broker knows no ids.
+    pub identity: Option<StreamIdentity>,
+    pub partitions: Vec<SeenPartition>,
+}
+
+#[derive(Debug)]
+pub struct SeenPartition {
+    pub stream: Stream,
+    /// The first offset there is.
+    pub low: NextOffset,
+    /// The next offset that can be read: what comes after it is part of a transaction that is open,
+    /// or waits for one.
+    pub stable: NextOffset,
+    /// The next offset there will be.
+    pub high: NextOffset,
+    /// None where it has what was read from it, or is another topic's.
+    pub truncation: Option<Truncation>,
+}
+
+/// Looks at a topic by everything that ingest compares. `known` is how far a stream was read.
 ///
 /// # Errors
 /// When there is no answer within that time, and as [`Source::discover`].
-pub fn watermarks(config: &KafkaConfig, within: Duration) -> Result<Vec<Watermarks>, IngestError> {
+pub fn look(
+    config: &KafkaConfig,
+    known: &dyn Fn(&Stream) -> Option<Position>,
+    within: Duration,
+) -> Result<Seen, IngestError> {
     let source = KafkaSource { reach_within: within, ..KafkaSource::new(config)? };
+    let prober = Prober::new(config, ANSWER_WITHIN)?;
     let stop = Stop::default();
-    let (cluster, partitions) = source.topic(&stop)?;
-    let watermarks = |partition: i32| {
-        let (low, high) = source.fetch_watermarks(partition, &stop)?;
-        Ok(Watermarks {
+    let (cluster, numbers) = source.topic(&stop)?;
+    let identity = source.check_identity(&stop)?;
+    let mut read = BTreeMap::new();
+    for partition in &numbers {
+        let position = known(&source.stream(&cluster, *partition));
+        let same =
+            |position: &Position| position.identity.zip(identity).is_none_or(|(read, now)| read == now);
+        if let Some(Position { next, last, .. }) = position.filter(same) {
+            read.insert(*partition, ReadTo { next: next.0, last });
+        }
+    }
+    let mut truncations = source.ask(&stop, || prober.truncations(&read).map_err(Answer::from))?;
+    let mut partitions = Vec::new();
+    for partition in numbers {
+        // In this order, so that what is behind a transaction is behind one that stays open.
+        let (_, high) = source.ask(&stop, || prober.watermarks(partition).map_err(Answer::from))?;
+        let (low, stable) = source.fetch_watermarks(partition, &stop)?;
+        partitions.push(SeenPartition {
             stream: source.stream(&cluster, partition),
             low: NextOffset(low),
-            high: NextOffset(high),
-        })
-    };
-    partitions.into_iter().map(watermarks).collect()
+            stable: NextOffset(stable),
+            high: NextOffset(high.max(stable)),
+            truncation: truncations.remove(&partition),
+        });
+    }
+    Ok(Seen { identity, partitions })
+}
+
+/// The last of these records, ascending by offset, that a partition still has.
+///
+/// # Errors
+/// As [`look`].
+pub fn still_there(
+    config: &KafkaConfig,
+    stream: &Stream,
+    records: &[LastRecord],
+    within: Duration,
+) -> Result<Option<LastRecord>, IngestError> {
+    let source = KafkaSource { reach_within: within, ..KafkaSource::new(config)? };
+    let prober = Prober::new(config, ANSWER_WITHIN)?;
+    let partition = i32::try_from(stream.partition)
+        .map_err(|_| IngestError::Invalid(format!("{stream}: Kafka has no such partition")))?;
+    source.ask(&Stop::default(), || prober.still_there(partition, records).map_err(Answer::from))
+}
+
+/// How the topic's old records are removed (`cleanup.policy`); none where the broker does not say.
+///
+/// # Errors
+/// When there is no answer within that time, or the setting may not be read.
+pub async fn cleanup_policy(config: &KafkaConfig, within: Duration) -> Result<Option<String>, IngestError> {
+    let refused =
+        |what: String| IngestError::Retry(format!("the settings of topic {:?}: {what}", config.topic));
+    let administrator = config::administrator(config)?;
+    let options = AdminOptions::new().request_timeout(Some(within));
+    let topics = [ResourceSpecifier::Topic(&config.topic)];
+    let described = administrator.describe_configs(&topics, &options).await;
+    let topic = described.map_err(|error| refused(error.to_string()))?.into_iter().next();
+    let topic = topic
+        .ok_or_else(|| refused("the broker says nothing".to_owned()))?
+        .map_err(|code| refused(code.to_string()))?;
+    Ok(topic.get("cleanup.policy").and_then(|setting| setting.value.clone()))
 }
 
 impl KafkaSource {
@@ -268,9 +362,10 @@ impl KafkaSource {
         let (low, high) = self.fetch_watermarks(partition, stop)?;
         let mut next = position.unwrap_or(low);
         if next > high {
-            return Err(IngestError::Invalid(format!(
-                "{stream}: the ledger has read up to offset {next}, but the broker has only offsets below {high}. The topic was deleted and created again, or this is another cluster with the same id; \
-                 reading on would skip records. Give the new topic another name, or start another ledger"
+            // The partition was whole a moment ago; its answer then was about another log.
+            return Err(IngestError::Retry(format!(
+                "{stream}: the ledger has read up to offset {}, but the broker's next offset is {high}; nothing more was read, run again",
+                next - 1
             )));
         }
         if next < low {
@@ -278,14 +373,83 @@ impl KafkaSource {
             self.gaps.push_back((partition, next, low));
             next = low;
         }
-        self.partitions
-            .insert(partition, Partition { stream, next, low, high, goal: high, at_end: next >= high });
+        let state = Partition {
+            stream,
+            next,
+            last: None,
+            untold: false,
+            committed: next,
+            doubted: None,
+            low,
+            high,
+            goal: high,
+            at_end: next >= high,
+        };
+        self.partitions.insert(partition, state);
+        Ok(())
+    }
+
+    /// Refuses partitions that no longer have what was read from them.
+    fn check_read(&self, read: &BTreeMap<i32, ReadTo>, stop: &Stop) -> Result<(), IngestError> {
+        if read.is_empty() {
+            return Ok(());
+        }
+        let prober = Prober::new(&self.config, ANSWER_WITHIN)?;
+        let truncations = self.ask(stop, || prober.truncations(read).map_err(Answer::from))?;
+        match truncations.iter().next() {
+            None => Ok(()),
+            Some((partition, truncation)) => {
+                // Another topic of the same name has other records, and lost none.
+                self.check_identity(stop)?;
+                Err(self.truncated(*partition, truncation, truncations.len() - 1))
+            }
+        }
+    }
+
+    /// The refusal of a partition that was cut, and of `others` beside it.
+    fn truncated(&self, partition: i32, truncation: &Truncation, others: usize) -> IngestError {
+        let KafkaConfig { brokers, topic, .. } = &self.config;
+        let committed = self.partitions.get(&partition).map(|state| state.committed);
+        let lost = truncation.from.is_none_or(|from| committed.is_none_or(|committed| from.0 < committed));
+        if !lost {
+            return IngestError::Retry(format!(
+                "{topic}/{partition}: {truncation}. None of them was in the ledger yet, so nothing is lost; run again"
+            ));
+        }
+        let more = match others {
+            0 => String::new(),
+            others => format!(" (and {others} more partitions of this topic)"),
+        };
+        IngestError::Invalid(format!(
+            "{topic}/{partition}{more}: {truncation}. An unclean leader election or a power cut does that. Reading on would skip what stands there now; nothing more was read, and what the ledger has stays. \
+             Find out what the broker lost, then run `atcost accept-truncation --brokers {brokers} --topic {topic} --partition {partition} --reason WHY`, which records the decision and reads on from there"
+        ))
+    }
+
+    /// Remembers the last records, before they go.
+    fn note_last(&mut self) {
+        let partitions = &mut self.partitions;
+        self.messages.last_ones(|message| note(message, partitions));
+    }
+
+    /// Has what was read so far compared before the next commit.
+    fn doubt(&mut self) {
+        self.note_last();
+        for state in self.partitions.values_mut() {
+            state.doubted = state.doubted.or(Some(ReadTo { next: state.next, last: state.last }));
+        }
+    }
+
+    fn settle_doubts(&mut self, stop: &Stop) -> Result<(), IngestError> {
+        let doubted = self.partitions.iter().filter_map(|(number, state)| Some((*number, state.doubted?)));
+        self.check_read(&doubted.collect(), stop)?;
+        self.partitions.values_mut().for_each(|state| state.doubted = None);
         Ok(())
     }
 
     /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one
-    /// before.
-    fn assign_all(&mut self) -> Result<(), IngestError> {
+    /// before. With `epochs`, librdkafka asks on its own whether what was read is still there.
+    fn assign_all(&mut self, epochs: bool) -> Result<(), IngestError> {
         let mut list = TopicPartitionList::new();
         let refused = |error| {
             IngestError::Invalid(format!(
@@ -296,27 +460,35 @@ impl KafkaSource {
         for (partition, state) in &self.partitions {
             list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
                 .map_err(refused)?;
+            // A gap between the last record and the position may be of later epochs.
+            let last = state.last.filter(|last| epochs && last.offset.next().0 == state.next);
+            if let Some(epoch) = last.and_then(|last| last.epoch) {
+                set_epoch(&list, &self.config.topic, *partition, epoch);
+            }
         }
         self.consumer.assign(&list).map_err(refused)?;
         self.messages.clear();
         Ok(())
     }
 
-    /// An offset was out of range in the midst of reading: find the partition, record the gap, read
-    /// on.
+    /// An offset was out of range in the midst of reading, or of an epoch that has ended before it:
+    /// find the partition, refuse one that was cut, record the gap, read on.
     fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
-        let before: Vec<_> = self
-            .partitions
-            .iter()
-            .map(|(partition, state)| (*partition, state.stream.clone(), state.next, state.at_end))
-            .collect();
-        for (partition, stream, next, at_end) in before {
-            self.place(partition, stream, Some(next), stop)?;
+        self.note_last();
+        let read = |state: &Partition| ReadTo { next: state.next, last: state.last };
+        let read = self.partitions.iter().map(|(partition, state)| (*partition, read(state)));
+        self.check_read(&read.collect(), stop)?;
+        for (partition, before) in self.partitions.clone() {
+            self.place(partition, before.stream, Some(before.next), stop)?;
             if let Some(state) = self.partitions.get_mut(&partition) {
-                state.at_end |= at_end;
+                state.at_end |= before.at_end;
+                (state.last, state.untold) = (before.last, before.untold);
+                (state.committed, state.doubted) = (before.committed, before.doubted);
             }
         }
-        self.assign_all()
+        // An epoch may have ended before the position with nothing that could be read in between;
+        // librdkafka would ask about it for ever.
+        self.assign_all(false)
     }
 
     /// Hands out messages that have arrived, or waits for one, no longer than `patience`. Gives back
@@ -327,14 +499,15 @@ impl KafkaSource {
         patience: Duration,
         batch: &mut Batch<'_>,
     ) -> Result<Option<KafkaError>, IngestError> {
-        let (partitions, topic) = (&mut self.partitions, &self.config.topic);
         let mut arrived = 0;
-        while arrived < MESSAGES_AT_A_TIME
-            && !batch.is_full(policy)
-            && let Some(message) = self.messages.next()
-        {
+        while arrived < MESSAGES_AT_A_TIME && !batch.is_full(policy) {
+            if self.messages.are_used_up() {
+                self.note_last();
+            }
+            let Some(message) = self.messages.next() else { break };
             arrived += 1;
-            let error = hand_out(&message, partitions, self.identity, topic, batch)?;
+            let topic = &self.config.topic;
+            let error = hand_out(&message, &mut self.partitions, self.identity, topic, batch)?;
             if error.is_some() {
                 return Ok(error);
             }
@@ -342,10 +515,14 @@ impl KafkaSource {
         if arrived > 0 {
             return Ok(None);
         }
+        let (partitions, topic) = (&mut self.partitions, &self.config.topic);
         match self.consumer.poll(patience) {
             None => Ok(None),
             Some(Ok(message)) => {
-                hand_out(&Message::polled(&message), partitions, self.identity, topic, batch)
+                let message = Message::polled(&message);
+                let error = hand_out(&message, partitions, self.identity, topic, batch)?;
+                note(&message, partitions);
+                Ok(error)
             }
             Some(Err(error)) => Ok(Some(error)),
         }
@@ -366,7 +543,10 @@ impl KafkaSource {
             Some((Code::SSL, _)) => Ok(()),
             Some((code, Severity::Refused)) => Err(self.refused(code)),
             // librdkafka tries again by itself; the context has logged it.
-            Some((_, Severity::Passing)) => Ok(()),
+            Some((_, Severity::Passing)) => {
+                self.doubt();
+                Ok(())
+            }
             // A damaged batch, for one, would be stepped over if this went on.
             _ => Err(IngestError::Retry(format!(
                 "kafka topic {}: {error}; what was committed stays, run again",
@@ -421,18 +601,29 @@ impl Source for KafkaSource {
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError> {
         let discovered = std::mem::take(&mut self.discovered);
         let Some(cluster) = self.cluster.clone().filter(|_| !discovered.is_empty()) else { return Ok(()) };
-        for partition in discovered {
-            let stream = self.stream(&cluster, partition);
+        let mut read = BTreeMap::new();
+        for partition in &discovered {
+            let stream = self.stream(&cluster, *partition);
             if let (Some(read), Some(now)) = (positions.identity(&stream), self.identity)
                 && read != now
             {
                 return Err(self.created_again(read, now));
             }
-            let position = positions.get(&stream).map(|next| next.0);
-            self.place(partition, Arc::new(stream), position, stop)?;
+            if let Some(Position { next, last, .. }) = positions.position(&stream) {
+                read.insert(*partition, ReadTo { next: next.0, last });
+            }
+        }
+        self.check_read(&read, stop)?;
+        for partition in discovered {
+            let stream = Arc::new(self.stream(&cluster, partition));
+            let read = read.get(&partition);
+            self.place(partition, stream, read.map(|read| read.next), stop)?;
+            if let (Some(state), Some(read)) = (self.partitions.get_mut(&partition), read) {
+                (state.last, state.committed) = (read.last, read.next);
+            }
         }
         self.caught_up_told = false;
-        self.assign_all()
+        self.assign_all(true)
     }
 
     fn next(
@@ -469,10 +660,28 @@ impl Source for KafkaSource {
         if batch.is_empty() {
             return Ok(SourceEvent::Idle);
         }
+        self.note_last();
+        self.settle_doubts(stop)?;
+        for state in self.partitions.values_mut().filter(|state| state.untold) {
+            state.untold = false;
+            if let Some(last) = state.last {
+                batch.last(&state.stream, &self.config.topic, last);
+            }
+        }
         // Asked after the last record was read: an id is never used again, so a topic that has its
         // id now had it all the while.
         self.check_identity(stop)?;
         Ok(SourceEvent::Batch)
+    }
+
+    fn committed(&mut self, positions: &Positions) {
+        for (stream, next) in positions.iter() {
+            let state =
+                i32::try_from(stream.partition).ok().and_then(|number| self.partitions.get_mut(&number));
+            if let Some(state) = state {
+                state.committed = next.0;
+            }
+        }
     }
 
     fn lag(&mut self) -> Option<u64> {
@@ -497,6 +706,14 @@ impl Source for KafkaSource {
             high: NextOffset(state.high),
         };
         self.partitions.values().map(watermarks).collect()
+    }
+}
+
+/// Remembers a message that was handed out, if it is the last one of its partition.
+fn note(message: &Message<'_>, partitions: &mut BTreeMap<i32, Partition>) {
+    let state = partitions.get_mut(&message.partition());
+    if let Some(state) = state.filter(|state| state.next == message.offset() + 1) {
+        (state.last, state.untold) = (Some(message.as_last()), true);
     }
 }
 

@@ -4,10 +4,12 @@
 use super::rate::REFUSED_LISTED;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
-use ledger::journal::Journal;
+use ingest::IngestError;
+use ingest::kafka::{KafkaConfig, Seen, SeenPartition, cleanup_policy, look};
+use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::usage::{CountedRows, LedgerCounts, StreamCounts};
-use schemas::position::{Origin, Stream};
+use schemas::position::{NextOffset, Origin, Stream};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -70,7 +72,8 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
     let usage = CountedRows::open(&files).await?;
     let counts = usage.counts().await?;
-    let catalogs = Journal::open(&config.ledger).await?.entries().len();
+    let journal = Journal::open(&config.ledger).await?;
+    let catalogs = journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished).count();
     let mut findings = Vec::new();
     let mut partitions = Vec::new();
     let streams = usage.streams().await?;
@@ -86,7 +89,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     findings.extend(of_counts(&counts));
     if brokers.is_some() || config.kafka.brokers.is_some() {
-        ask_broker(config, brokers, topic, &mut partitions, &mut findings);
+        ask_broker(config, brokers, topic, &files, &mut partitions, &mut findings).await;
     }
     Ok(Report {
         ledger: config.ledger.to_string(),
@@ -138,9 +141,13 @@ fn partition_report(
     findings: &mut Vec<Finding>,
 ) -> PartitionReport {
     let name = format!("{}/{}", counts.origin, counts.partition);
-    let next = stream_of(counts).and_then(|stream| files.position(&stream)).map(|next| next.0);
+    let next = stream_of(counts).and_then(|stream| files.position(&stream)).map(|position| position.next.0);
+    // Where a stream was taken back, rows from there on may be beyond its position, and there twice.
+    let back: Vec<_> = files.truncations.iter().filter(|back| back.stream == name).collect();
+    let reached = back.iter().map(|back| back.from.0).chain(next).max();
+    let twice: u64 = back.iter().map(|back| back.from.0.abs_diff(back.to.0)).sum();
     let damaged = "the ledger is damaged; restore it from a copy".to_owned();
-    if next.is_none_or(|next| next <= counts.last_offset) {
+    if reached.is_none_or(|reached| reached <= counts.last_offset) {
         let next = next.map_or_else(|| "missing".to_owned(), |next| next.to_string());
         findings.push(Finding {
             what: format!(
@@ -150,8 +157,8 @@ fn partition_report(
             help: damaged.clone(),
         });
     }
-    if counts.distinct_offsets != counts.usage + counts.rejected + counts.gaps {
-        let rows = counts.usage + counts.rejected + counts.gaps;
+    let rows = counts.usage + counts.rejected + counts.gaps;
+    if !(counts.distinct_offsets..=counts.distinct_offsets + twice).contains(&rows) {
         findings.push(Finding {
             what: format!(
                 "{name}: {rows} rows for {} offsets: records are in the ledger twice",
@@ -173,12 +180,18 @@ fn partition_report(
     }
 }
 
-/// Compares positions with what the broker has. A broker that does not answer is a finding, not an
-/// error.
-fn ask_broker(
+/// How long an answer of the broker may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long a transaction may be open before it is a finding.
+const TRANSACTION: Duration = Duration::from_secs(2);
+
+/// Compares what was read with what the broker has, by everything that ingest compares. A broker
+/// that does not answer is a finding, not an error.
+async fn ask_broker(
     config: &Config,
     brokers: Option<&str>,
     topic: Option<&str>,
+    files: &PinnedFiles,
     partitions: &mut [PartitionReport],
     findings: &mut Vec<Finding>,
 ) {
@@ -192,8 +205,8 @@ fn ask_broker(
             return;
         }
     };
-    let marks = match ingest::kafka::watermarks(&kafka, Duration::from_secs(10)) {
-        Ok(marks) => marks,
+    let seen = match look_twice(&kafka, files).await {
+        Ok(seen) => seen,
         Err(error) => {
             findings.push(Finding {
                 what: format!("the broker did not answer: {error}"),
@@ -202,44 +215,114 @@ fn ask_broker(
             return;
         }
     };
-    for mark in marks {
-        let name = mark.stream.to_string();
-        let (low, high) = (mark.low.0, mark.high.0);
-        let Some(partition) = partitions.iter_mut().find(|partition| partition.stream == name) else {
-            if high > low {
-                findings.push(Finding {
-                    what: format!("{name}: {} records wait and none was ever read", high - low),
-                    help: "run `atcost ingest`".to_owned(),
-                });
-            }
-            continue;
-        };
-        partition.broker_low = Some(low);
-        partition.broker_high = Some(high);
-        let Some(next) = partition.next else { continue };
-        if next > high {
-            findings.push(Finding {
-                what: format!("{name}: the ledger has read to {next}, but the broker's next offset is {high}"),
-                help: "the topic was re-created or this is another cluster's; use a topic with a new name, or the right brokers".to_owned(),
-            });
+    findings.extend(of_policy(&kafka).await);
+    let read = |seen: &SeenPartition| files.position(&seen.stream);
+    let other = seen
+        .partitions
+        .iter()
+        .find_map(|partition| read(partition)?.identity.zip(seen.identity).filter(|(read, now)| read != now));
+    if let Some((read, now)) = other {
+        let KafkaConfig { brokers, topic, .. } = &kafka;
+        findings.push(Finding {
+            what: format!("topic {topic:?} was read as the one with the id {read}, at {brokers} it has the id {now}: it was deleted and created again, or this is another cluster with the same id"),
+            help: format!("give the new topic another name and run `atcost ingest --brokers {brokers} --topic NAME`, or start another ledger; what was not read of the old one is gone"),
+        });
+    }
+    for partition in &seen.partitions {
+        let name = partition.stream.to_string();
+        if let Some(report) = partitions.iter_mut().find(|report| report.stream == name) {
+            report.broker_low = Some(partition.low.0);
+            report.broker_high = Some(partition.high.0);
         }
-        if next < low {
-            findings.push(Finding {
-                what: format!(
-                    "{name}: offsets {next} to {} were deleted by retention before they were read",
-                    low - 1
-                ),
-                help: "run `atcost ingest`, which records the gap; have the producer send the records again"
-                    .to_owned(),
-            });
-        }
-        if high > next && next >= low {
-            findings.push(Finding {
-                what: format!("{name}: {} records wait", high - next),
-                help: "run `atcost ingest`, or wait if it is running".to_owned(),
-            });
+        if other.is_none() {
+            let next = read(partition).map(|position| position.next);
+            findings.extend(of_partition(&kafka, partition, next));
         }
     }
+}
+
+/// Looks, and once more where a transaction is open, so that it is only seen if it stays so.
+async fn look_twice(kafka: &KafkaConfig, files: &PinnedFiles) -> Result<Seen, IngestError> {
+    let known = |stream: &Stream| files.position(stream);
+    let first = look(kafka, &known, ANSWER_WITHIN)?;
+    if first.partitions.iter().all(|partition| partition.stable == partition.high) {
+        return Ok(first);
+    }
+    tokio::time::sleep(TRANSACTION).await;
+    let mut second = look(kafka, &known, ANSWER_WITHIN)?;
+    for now in &mut second.partitions {
+        let before = first.partitions.iter().find(|before| before.stream == now.stream);
+        if before.is_none_or(|before| before.stable < now.stable) {
+            now.high = now.stable;
+        }
+    }
+    Ok(second)
+}
+
+/// A topic whose old records are replaced by new ones of the same key has not all that was sent.
+async fn of_policy(kafka: &KafkaConfig) -> Option<Finding> {
+    let KafkaConfig { brokers, topic, .. } = kafka;
+    match cleanup_policy(kafka, ANSWER_WITHIN).await {
+        Ok(Some(policy)) if policy.split(',').any(|policy| policy.trim() == "compact") => Some(Finding {
+            what: format!(
+                "topic {topic:?} is compacted (cleanup.policy={policy}): of the records with one key Kafka keeps the last, and the others may be gone before they are read"
+            ),
+            help: format!(
+                "run `kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=delete`"
+            ),
+        }),
+        Ok(_) => None,
+        Err(error) => Some(Finding {
+            what: format!("whether the topic is compacted could not be asked: {error}"),
+            help: format!("grant DESCRIBE_CONFIGS on topic {topic:?}"),
+        }),
+    }
+}
+
+/// Compares a partition, as the broker has it, with how far it was read.
+fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<NextOffset>) -> Vec<Finding> {
+    let KafkaConfig { brokers, topic, .. } = kafka;
+    let SeenPartition { stream, low, stable, high, truncation } = partition;
+    let ingest = format!("run `atcost ingest --brokers {brokers} --topic {topic}`");
+    let mut findings = Vec::new();
+    let mut find = |what: String, help: String| findings.push(Finding { what, help });
+    match (truncation, next) {
+        (Some(truncation), _) => find(
+            format!("{stream}: {truncation}"),
+            format!(
+                "find out what the broker lost, then run `atcost accept-truncation --brokers {brokers} --topic {topic} --partition {} --reason WHY`",
+                stream.partition
+            ),
+        ),
+        (None, None) if stable > low => {
+            find(format!("{stream}: {} records wait and none was ever read", stable.0 - low.0), ingest)
+        }
+        (None, Some(next)) if next < *low => find(
+            format!(
+                "{stream}: offsets {next} to {} were deleted by retention before they were read",
+                low.0 - 1
+            ),
+            format!("{ingest}, which records the gap; have the producer send the records again"),
+        ),
+        (None, Some(next)) if *stable > next => find(
+            format!("{stream}: {} records wait", stable.0 - next.0),
+            format!("{ingest}, or wait if it is running"),
+        ),
+        (None, None | Some(_)) => {}
+    }
+    if high > stable {
+        find(
+            format!(
+                "{stream}: {} offsets from {stable} on cannot be read, because a transaction is open there",
+                high.0 - stable.0
+            ),
+            format!(
+                "if that stays, run `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --topic {topic} --partition {}`, and its command `abort` for what it finds",
+                stream.partition
+            ),
+        );
+    }
+    findings
 }
 
 impl Answer for Report {

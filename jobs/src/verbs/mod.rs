@@ -13,6 +13,7 @@ pub mod init; // a configuration and an empty ledger
 pub mod rate; // a month's charges
 pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
+pub mod truncation; // reading on where a partition lost what was read
 pub mod verify; // everything recomputed from storage
 
 impl Answer for explain::Explained {

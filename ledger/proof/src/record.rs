@@ -15,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use schemas::canonical::{Reader, push_count, push_option, push_text};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, StreamIdentity, StreamMove};
+use schemas::position::{LastRecord, LeaderEpoch, NextOffset, Offset, StreamIdentity, StreamMove};
 use schemas::time::Instant;
 use serde::Deserialize;
 use std::fmt::Write as _;
@@ -29,6 +29,9 @@ pub enum RecordKind {
     Compaction,
     /// Changes into how many shards the ledger is divided.
     Division,
+    /// Takes a stream back to where its source lost what was read from it, by a decision in the
+    /// journal.
+    Truncation,
 }
 
 /// A file that a commit takes out of the table; its rows are in one that it adds.
@@ -92,14 +95,26 @@ pub struct BatchRecord {
     pub checkpoint: Option<MadeCheckpoint>,
 }
 
+/// How the bytes of a record begin: the version of the format.
+const FIRST: &[u8; 4] = b"rec1";
+const SECOND: &[u8; 4] = b"rec2";
+
 impl BatchRecord {
+    /// Whether it says what the first version of the format cannot. Everything else is
+    /// written in the first, so that there is one encoding of a record.
+    fn is_second(&self) -> bool {
+        self.kind == RecordKind::Truncation || self.streams.iter().any(|moved| moved.last.is_some())
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        bytes.extend_from_slice(b"rec1");
+        let second = self.is_second();
+        bytes.extend_from_slice(if second { SECOND } else { FIRST });
         bytes.push(match self.kind {
             RecordKind::Rows => 1,
             RecordKind::Compaction => 2,
             RecordKind::Division => 3,
+            RecordKind::Truncation => 4,
         });
         bytes.extend_from_slice(&self.shard.to_be_bytes());
         bytes.extend_from_slice(&self.version.to_be_bytes());
@@ -130,6 +145,15 @@ impl BatchRecord {
             push_option(&mut bytes, moved.identity.as_ref(), |bytes, identity| {
                 bytes.extend_from_slice(&identity.0)
             });
+            if second {
+                push_option(&mut bytes, moved.last.as_ref(), |bytes, last| {
+                    bytes.extend_from_slice(&last.offset.0.to_be_bytes());
+                    push_option(bytes, last.epoch, |bytes, epoch| {
+                        bytes.extend_from_slice(&epoch.0.to_be_bytes());
+                    });
+                    bytes.extend_from_slice(last.digest.as_bytes());
+                });
+            }
         }
         for count in [self.counts.usage, self.counts.rejected, self.counts.gaps] {
             bytes.extend_from_slice(&count.to_be_bytes());
@@ -148,13 +172,16 @@ impl BatchRecord {
     /// The defect of the bytes, as part of a sentence.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = Reader::new("a batch record", bytes);
-        if reader.array::<4>()? != *b"rec1" {
-            return Err("a batch record of a format that this version does not read".to_owned());
-        }
+        let second = match &reader.array::<4>()? {
+            FIRST => false,
+            SECOND => true,
+            _ => return Err("a batch record of a format that this version does not read".to_owned()),
+        };
         let kind = match reader.array::<1>()? {
             [1] => RecordKind::Rows,
             [2] => RecordKind::Compaction,
             [3] => RecordKind::Division,
+            [4] if second => RecordKind::Truncation,
             [other] => return Err(format!("a batch record of the unknown kind {other}")),
         };
         let record = Self {
@@ -181,6 +208,7 @@ impl BatchRecord {
                     from: reader.option(|reader| reader.i64().map(NextOffset))?,
                     to: NextOffset(reader.i64()?),
                     identity: reader.option(|reader| reader.array().map(StreamIdentity))?,
+                    last: if second { reader.option(last_record)? } else { None },
                 })
             })?,
             counts: Tally { usage: reader.u64()?, rejected: reader.u64()?, gaps: reader.u64()? },
@@ -191,6 +219,9 @@ impl BatchRecord {
                 .option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
         };
         match reader.left() {
+            0 if second && !record.is_second() => {
+                Err("a batch record in a later format than what it says needs".to_owned())
+            }
             0 => Ok(record),
             rest => Err(format!("{rest} bytes are left over after the batch record")),
         }
@@ -200,7 +231,7 @@ impl BatchRecord {
     pub fn render(&self, head: &TreeHead) -> String {
         let millis = self.at.micros().div_euclid(1000);
         let (operation, changes) = match self.kind {
-            RecordKind::Rows | RecordKind::Division => ("WRITE", true),
+            RecordKind::Rows | RecordKind::Division | RecordKind::Truncation => ("WRITE", true),
             RecordKind::Compaction => ("OPTIMIZE", false),
         };
         let mut entry = String::with_capacity(1024);
@@ -271,6 +302,14 @@ impl BatchRecord {
     }
 }
 
+fn last_record(reader: &mut Reader<'_>) -> Result<LastRecord, String> {
+    Ok(LastRecord {
+        offset: Offset(reader.i64()?),
+        epoch: reader.option(|reader| reader.array().map(i32::from_be_bytes).map(LeaderEpoch))?,
+        digest: reader.digest()?,
+    })
+}
+
 /// Only what is needed to render the entry again, which is what checks the rest.
 #[derive(Deserialize)]
 struct FirstLine {
@@ -326,4 +365,65 @@ fn foreign(entry: &[u8]) -> String {
 
 fn json_text(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: RecordKind, to: i64, last: Option<LastRecord>) -> BatchRecord {
+        let nothing = RootHash::from_bytes([0; 32]);
+        BatchRecord {
+            kind,
+            shard: 0,
+            version: 7,
+            at: Instant::from_micros(0).expect("1970 is an instant"),
+            previous: Sha256Digest::of(b"before"),
+            division: Division::FIRST,
+            key: LeafKeyId([1; 8]),
+            removed: Vec::new(),
+            added: Vec::new(),
+            streams: vec![StreamMove {
+                stream: "kafka/c/t/0".to_owned(),
+                from: Some(NextOffset(5)),
+                to: NextOffset(to),
+                identity: None,
+                last,
+            }],
+            counts: Tally::default(),
+            rows_root: nothing,
+            subjects: 0,
+            subjects_root: nothing,
+            checkpoint: None,
+        }
+    }
+
+    /// All that the first format can say is written in it, so that old entries stay what they were.
+    #[test]
+    fn there_is_one_encoding_of_a_record() {
+        let last = |epoch| LastRecord {
+            offset: Offset(8),
+            epoch: Option::map(epoch, LeaderEpoch),
+            digest: Sha256Digest::of(b"a record"),
+        };
+        for (record, format) in [
+            (record(RecordKind::Rows, 9, None), FIRST),
+            (record(RecordKind::Rows, 9, Some(last(None))), SECOND),
+            (record(RecordKind::Rows, 9, Some(last(Some(3)))), SECOND),
+            (record(RecordKind::Truncation, 3, None), SECOND),
+        ] {
+            let bytes = record.encode();
+            assert_eq!(bytes.first_chunk(), Some(format));
+            assert_eq!(BatchRecord::decode(&bytes), Ok(record.clone()));
+            let other = if format == FIRST { SECOND } else { FIRST };
+            let renamed = [other.as_slice(), &bytes[4..]].concat();
+            assert!(BatchRecord::decode(&renamed).is_err(), "{record:?} in the other format");
+        }
+        // The later format with nothing in it that needs it.
+        let plain = record(RecordKind::Rows, 9, None).encode();
+        let place = plain.len() - (1 + 32 + 8 + 32 + 3 * 8);
+        let wordy = [SECOND, &plain[4..place], &[0], &plain[place..]].concat();
+        let refused = BatchRecord::decode(&wordy).expect_err("it has another encoding");
+        assert!(refused.contains("later format"), "{refused}");
+    }
 }

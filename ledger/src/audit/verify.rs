@@ -251,7 +251,7 @@ pub(crate) async fn recount_rows(
                     versions.sort_unstable();
                     versions
                 }
-                RecordKind::Rows | RecordKind::Division => vec![record.version],
+                RecordKind::Rows | RecordKind::Division | RecordKind::Truncation => vec![record.version],
             };
             held.extend(record.added.iter().map(|file| (file.path.as_str(), holds.clone())));
             if record.version <= after {

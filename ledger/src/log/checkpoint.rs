@@ -120,7 +120,7 @@ fn transactions(log: &Log) -> StructArray {
     let division = log.division.generation;
     // A log that was never divided has no such stream.
     let division = (division > 0).then_some((DIVISION_STREAM, i64::from(division)));
-    let streams = log.streams().map(|(stream, next, _)| (stream, next.0)).chain(division);
+    let streams = log.streams().map(|(stream, next)| (stream, next.0)).chain(division);
     let (names, numbers): (Vec<_>, Vec<_>) = streams.unzip();
     fields([
         ("appId", Arc::new(StringArray::from(names)) as ArrayRef),

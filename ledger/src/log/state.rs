@@ -13,7 +13,7 @@ use proof::record::{
 };
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
-use schemas::position::{NextOffset, StreamIdentity, StreamState};
+use schemas::position::{NextOffset, Position, StreamState};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
 
@@ -32,6 +32,8 @@ pub struct Log {
     /// The files whose rows are in others now, and when they were taken out.
     pub removed: BTreeMap<String, Instant>,
     streams: BTreeMap<String, StreamState>,
+    /// The moves back that were accepted, in their order.
+    pub truncations: Vec<Truncation>,
     pub checkpoint: Option<MadeCheckpoint>,
     pub key: Option<LeafKeyId>,
     pub counts: Tally,
@@ -47,6 +49,16 @@ pub struct ActiveFile {
     pub at: Instant,
 }
 
+/// A stream that was taken back, because its source lost what was read from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncation {
+    pub stream: String,
+    /// The commit that says it.
+    pub version: u64,
+    pub from: NextOffset,
+    pub to: NextOffset,
+}
+
 impl Log {
     /// The log of a table that was just created by an entry of this digest.
     pub(super) fn begin(shard: u32, digest: Sha256Digest, key: Option<LeafKeyId>) -> Self {
@@ -60,6 +72,7 @@ impl Log {
             files: BTreeMap::new(),
             removed: BTreeMap::new(),
             streams: BTreeMap::new(),
+            truncations: Vec::new(),
             checkpoint: None,
             key,
             counts: Tally::default(),
@@ -79,8 +92,23 @@ impl Log {
         TreeHead { size: self.frontier.size(), root: self.frontier.root() }
     }
 
-    pub fn streams(&self) -> impl Iterator<Item = (&str, NextOffset, Option<StreamIdentity>)> {
-        self.streams.iter().map(|(application, state)| (application.as_str(), state.next, state.identity))
+    pub fn streams(&self) -> impl Iterator<Item = (&str, NextOffset)> {
+        self.streams.iter().map(|(application, state)| (application.as_str(), state.next))
+    }
+
+    /// How far this shard has read a stream.
+    pub fn stream(&self, application: &str) -> Option<StreamState> {
+        self.streams.get(application).copied()
+    }
+
+    /// Adds what this shard knows to what others know: the furthest that any of them has read.
+    pub fn add_positions(&self, known: &mut BTreeMap<String, Position>) {
+        for (application, StreamState { next, identity, last, .. }) in &self.streams {
+            if known.get(application).is_none_or(|known| known.next < *next) {
+                let position = Position { next: *next, identity: *identity, last: *last };
+                known.insert(application.clone(), position);
+            }
+        }
     }
 
     /// Follows the next entry, if it can follow.
@@ -123,9 +151,19 @@ impl Log {
             return Err("it goes back to an earlier division into shards".to_owned());
         }
         for moved in record.streams.iter().filter(|moved| moved.stream != DIVISION_STREAM) {
-            moved
-                .follows(self.streams.get(&moved.stream).copied(), record.division.generation)
-                .map_err(|error| error.to_string())?;
+            let (state, generation) = (self.stream(&moved.stream), record.division.generation);
+            let follows = match record.kind {
+                RecordKind::Truncation => moved.goes_back(state, generation),
+                RecordKind::Rows | RecordKind::Compaction | RecordKind::Division => {
+                    moved.follows(state, generation)
+                }
+            };
+            follows.map_err(|error| error.to_string())?;
+        }
+        if record.kind == RecordKind::Truncation
+            && (record.streams.len() != 1 || !record.added.is_empty() || record.counts != Tally::default())
+        {
+            return Err("it accepts a truncation, and does more than to take one stream back".to_owned());
         }
         if let Some(file) = record
             .removed
@@ -157,8 +195,12 @@ impl Log {
             self.files.insert(added.path.clone(), file);
         }
         for moved in record.streams.iter().filter(|moved| moved.stream != DIVISION_STREAM) {
-            let state = self.streams.get(&moved.stream).copied();
+            let state = self.stream(&moved.stream);
             self.streams.insert(moved.stream.clone(), moved.state_after(state, record.division.generation));
+            if let (RecordKind::Truncation, Some(from)) = (record.kind, moved.from) {
+                let (stream, version, to) = (moved.stream.clone(), record.version, moved.to);
+                self.truncations.push(Truncation { stream, version, from, to });
+            }
         }
         if record.kind == RecordKind::Rows {
             self.counts += record.counts;

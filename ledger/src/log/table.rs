@@ -34,9 +34,7 @@ use object_store::Error as StoreError;
 use proof::hash::RootHash;
 use proof::leaf_key::LeafKeyId;
 use proof::merkle::Frontier;
-use proof::record::{
-    AddedFile, BatchRecord, DIVISION_STREAM, Division, MadeCheckpoint, RecordKind, RemovedFile,
-};
+use proof::record::{AddedFile, BatchRecord, Division, MadeCheckpoint, RecordKind, RemovedFile};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
 use schemas::position::StreamMove;
@@ -77,6 +75,7 @@ pub struct SealedRows {
 
 /// A commit to be made, whichever version it will be.
 pub struct Commit<'a> {
+    pub kind: RecordKind,
     pub at: Instant,
     pub division: Division,
     pub key: LeafKeyId,
@@ -264,9 +263,8 @@ impl Table {
             let (counts, rows_root, subjects, subjects_root) = sealed.map_or(nothing, |sealed| {
                 (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root)
             });
-            let divides = commit.streams.iter().any(|moved| moved.stream == DIVISION_STREAM);
             let record = BatchRecord {
-                kind: if divides { RecordKind::Division } else { RecordKind::Rows },
+                kind: commit.kind,
                 division: commit.division,
                 key: commit.key,
                 added,

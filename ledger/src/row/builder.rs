@@ -23,7 +23,7 @@ use schemas::canonical::Pair;
 use schemas::digest::Sha256Digest;
 use schemas::event::{EventRef, MapRef};
 use schemas::outcome::{Kind, OutcomeRef, Tally};
-use schemas::position::{Advance, NextOffset, Offset, Stream};
+use schemas::position::{Advance, LastRecord, NextOffset, Offset, Stream};
 use schemas::time::Instant;
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ struct StreamState {
     origin_name: String,
     digest: Sha256Digest,
     advance: Option<Advance>,
+    /// Where its source can tell it from another.
+    last: Option<LastRecord>,
     /// The next offset that a row may have.
     reached: NextOffset,
 }
@@ -141,6 +143,7 @@ impl BatchBuilder {
             origin_name: origin_name.to_owned(),
             digest,
             advance: None,
+            last: None,
             reached: NextOffset(i64::MIN),
         };
         self.streams.push(state);
@@ -173,6 +176,12 @@ impl BatchBuilder {
         };
         let identity = identity.or(state.advance.and_then(|before| before.identity));
         state.advance = Some(Advance { from: begun, to, identity });
+    }
+
+    /// Says which record of a stream is the last of this batch, where its source can tell it from
+    /// another.
+    pub fn last(&mut self, stream: StreamIndex, last: LastRecord) {
+        self.streams[stream.0].last = Some(last);
     }
 
     /// Appends a row.
@@ -263,9 +272,9 @@ impl BatchBuilder {
         self.counts
     }
 
-    /// How far each stream moves, in no order.
-    pub fn advances(&self) -> impl Iterator<Item = (&Stream, Advance)> {
-        self.streams.iter().filter_map(|state| Some((&*state.stream, state.advance?)))
+    /// How far each stream moves and the last record on the way, in no order.
+    pub fn advances(&self) -> impl Iterator<Item = (&Stream, Advance, Option<LastRecord>)> {
+        self.streams.iter().filter_map(|state| Some((&*state.stream, state.advance?, state.last)))
     }
 
     /// Of each row, its bytes but for the digest of its content.

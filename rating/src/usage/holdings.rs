@@ -6,9 +6,11 @@
 
 use super::counted::{CountedRows, PLACE};
 use super::engine;
+use super::text::literal;
 use crate::error::RatingError;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
+use schemas::position::{NextOffset, Stream};
 use std::collections::BTreeMap;
 
 /// The rows of the ledger at a cut, by kind.
@@ -100,6 +102,19 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
             }
         }
         Ok(streams)
+    }
+
+    /// Rows of a stream at offsets from `from` on, those of gaps included.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn rows_from(&self, stream: &Stream, from: NextOffset) -> Result<u64, RatingError> {
+        let (origin, partition) = (literal(&stream.origin.to_string()), stream.partition);
+        let sql = format!(
+            r#"SELECT COUNT(*) FROM ledger WHERE origin = {origin} AND "partition" = {partition} AND "offset" >= {from}"#
+        );
+        let [rows] = engine::counts(&self.context, &sql).await?;
+        Ok(rows)
     }
 
     /// Refused records by reason.

@@ -33,7 +33,7 @@ struct Seen<'d> {
 
 impl Sink for Seen<'_> {
     fn record(&mut self, record: &Record<'_>) -> Result<(), IngestError> {
-        self.positions.apply(record.stream, record.advance).expect("records follow each other");
+        self.positions.apply(record.stream, record.advance, None).expect("records follow each other");
         assert!(self.records.last().is_none_or(|(before, _)| *before < record.offset.0), "offsets grow");
         self.records.push((record.offset.0, fuzz::decode(self.decoder, &record.raw, record.content)));
         Ok(())

@@ -1,0 +1,300 @@
+//! Whether a partition still has what was read from it.
+//!
+//! A broker that loses its disk, or elects a leader that lacks the last records, cuts a partition's
+//! log and goes on writing at offsets that were read already. Offsets alone cannot tell. The leader
+//! epoch of a record and its digest do: one leader writes an offset once (KIP-320), and where a
+//! broker kept its epoch, the record that was read last is another one now. So single records are
+//! read again and compared, by a consumer of its own: what librdkafka finds out by itself it tells
+//! only in words.
+//!
+//! This does not decide what is done about it.
+//!
+//! Invariant: a record that is not there proves nothing; retention, compaction and markers of
+//! transactions leave such places. A record that is there and is another one does.
+
+use super::config::{self, Context, KafkaConfig};
+use super::errors::{Severity, severity};
+use super::messages::Message;
+use crate::IngestError;
+use rdkafka::bindings as native;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use schemas::position::{LastRecord, LeaderEpoch, NextOffset, Offset};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How far a partition was read, and the last record on the way.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadTo {
+    pub next: i64,
+    pub last: Option<LastRecord>,
+}
+
+/// A partition that no longer has all that was read from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Truncation {
+    /// How far it was read.
+    pub next: NextOffset,
+    /// The epoch of the last record that was read.
+    pub read: Option<LeaderEpoch>,
+    /// The first offset from which it has other records or none. None where its epochs do not tell;
+    /// then the last records of earlier commits do ([`Prober::still_there`]).
+    pub from: Option<NextOffset>,
+    /// The record before `from`, which is as it was read.
+    pub kept: Option<LastRecord>,
+    /// The epoch of the record that stands there now, if one does.
+    pub now: Option<LeaderEpoch>,
+    /// The first offset that the broker has, and the next that it will have.
+    pub low: NextOffset,
+    pub high: NextOffset,
+}
+
+/// The loss, as part of a sentence; the partition is named before it.
+impl fmt::Display for Truncation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { next, read, from, now, high, .. } = self;
+        let epoch = |epoch: &Option<LeaderEpoch>| {
+            epoch.map_or_else(String::new, |epoch| format!(" (leader epoch {epoch})"))
+        };
+        let last = next.0 - 1;
+        write!(
+            formatter,
+            "the ledger has read up to offset {last}{}, but the broker's log was cut: ",
+            epoch(read)
+        )?;
+        match from {
+            Some(NextOffset(from)) => {
+                write!(formatter, "offsets {from} to {last} are no longer what was read, ")?;
+            }
+            None => {
+                write!(formatter, "offset {last} is no longer what was read, and perhaps others before it, ")?
+            }
+        }
+        match now {
+            Some(_) => write!(formatter, "other records were written in their place{}", epoch(now)),
+            None if high < next => write!(formatter, "its next offset is {high}"),
+            None => formatter.write_str("another record was written in its place"),
+        }
+    }
+}
+
+/// Says at which epoch a position of a list was read, so that librdkafka asks the broker, whenever
+/// the partition's leader changes, whether it still has what was read up to there.
+pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: LeaderEpoch) {
+    let Ok(topic) = CString::new(topic) else { return };
+    #[expect(unsafe_code, reason = "rdkafka has no call for the epoch of a position")]
+    // SAFETY: the list and the name outlive the calls; the element belongs to the list and is only
+    // looked at if there is one.
+    unsafe {
+        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
+        if !element.is_null() {
+            native::rd_kafka_topic_partition_set_leader_epoch(element, epoch.0);
+        }
+    }
+}
+
+/// Reads single records of a topic.
+pub struct Prober {
+    consumer: BaseConsumer<Context>,
+    topic: String,
+    within: Duration,
+}
+
+/// Records below an offset, told apart by their epochs.
+struct Split {
+    /// The last one that is not newer than an epoch.
+    older: Option<LastRecord>,
+    /// The first one that is.
+    newer: Option<LastRecord>,
+}
+
+impl Prober {
+    /// Asks the broker nothing yet; each question may take `within`.
+    ///
+    /// # Errors
+    /// As [`config::prober`].
+    pub fn new(config: &KafkaConfig, within: Duration) -> Result<Self, IngestError> {
+        Ok(Self { consumer: config::prober(config)?, topic: config.topic.clone(), within })
+    }
+
+    /// The first offset of a partition, and the next, whether it can be read yet or not.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or a refusal.
+    pub fn watermarks(&self, partition: i32) -> KafkaResult<(i64, i64)> {
+        self.consumer.fetch_watermarks(&self.topic, partition, self.within)
+    }
+
+    /// The partitions that no longer have all that was read from them.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or a refusal.
+    pub fn truncations(&self, read: &BTreeMap<i32, ReadTo>) -> KafkaResult<BTreeMap<i32, Truncation>> {
+        let mut asked = BTreeMap::new();
+        let mut marks = BTreeMap::new();
+        for (partition, ReadTo { next, last }) in read {
+            let (low, high) = self.watermarks(*partition)?;
+            marks.insert(*partition, (low, high));
+            if let Some(last) = last.filter(|last| low <= last.offset.0 && *next <= high) {
+                asked.insert(*partition, last.offset.0);
+            }
+        }
+        let found = self.records_at(&asked)?;
+        let mut truncations = BTreeMap::new();
+        for (partition, read) in read {
+            let Some(marks) = marks.get(partition) else { continue };
+            let there = found.get(partition).copied();
+            if let Some(truncation) = self.truncation(*partition, read, *marks, there)? {
+                truncations.insert(*partition, truncation);
+            }
+        }
+        Ok(truncations)
+    }
+
+    /// Judges one partition. `there` is the first record at or after the last that was read, where
+    /// that was asked for.
+    fn truncation(
+        &self,
+        partition: i32,
+        read: &ReadTo,
+        (low, high): (i64, i64),
+        there: Option<Option<LastRecord>>,
+    ) -> KafkaResult<Option<Truncation>> {
+        let ReadTo { next, last } = *read;
+        let shorter = next > high;
+        let other = match (last, there) {
+            (Some(last), Some(Some(there))) if there.offset == last.offset => {
+                if is_same(&last, &there) {
+                    return Ok(None);
+                }
+                true
+            }
+            // There is nothing to compare with: everything up to there is gone, or never told.
+            (_, None) if !shorter => return Ok(None),
+            _ => false,
+        };
+        let epoch = last.and_then(|last| last.epoch);
+        let split = match epoch {
+            Some(epoch) => self.split(partition, epoch, low, next.min(high))?,
+            None => Split { older: None, newer: None },
+        };
+        if !shorter && !other && split.newer.is_none() {
+            return Ok(None);
+        }
+        let from = match (&split.newer, &split.older) {
+            (Some(newer), _) => Some(newer.offset.0),
+            // The rest is as it was read, because no other leader has written here.
+            (None, _) if shorter && epoch.is_some() => Some(high),
+            (None, _) => None,
+        };
+        Ok(Some(Truncation {
+            next: NextOffset(next),
+            read: epoch,
+            from: from.map(NextOffset),
+            kept: from.and(split.older),
+            now: split.newer.and_then(|newer| newer.epoch),
+            low: NextOffset(low),
+            high: NextOffset(high),
+        }))
+    }
+
+    /// Where records newer than `epoch` begin in `[low, end)`: epochs never decrease, so half of
+    /// what is left is ruled out by each record that is looked at.
+    fn split(&self, partition: i32, epoch: LeaderEpoch, low: i64, end: i64) -> KafkaResult<Split> {
+        let (mut begin, mut newer_at) = (low, end);
+        let mut split = Split { older: None, newer: None };
+        while begin < newer_at {
+            let middle = begin + (newer_at - begin) / 2;
+            let found = self.record_at(partition, middle)?.filter(|record| record.offset.0 < end);
+            match found {
+                Some(record) if record.epoch.is_none_or(|found| found <= epoch) => {
+                    begin = record.offset.0 + 1;
+                    split.older = Some(record);
+                }
+                Some(record) => {
+                    newer_at = middle;
+                    split.newer = Some(record);
+                }
+                None => newer_at = middle,
+            }
+        }
+        Ok(split)
+    }
+
+    /// The last of these records, ascending by offset, that the partition still has. Those that
+    /// retention took were there.
+    ///
+    /// # Errors
+    /// When there is no answer in time, or a refusal.
+    pub fn still_there(&self, partition: i32, records: &[LastRecord]) -> KafkaResult<Option<LastRecord>> {
+        let (low, high) = self.watermarks(partition)?;
+        let (mut begin, mut end) = (0, records.len());
+        while begin < end {
+            let middle = begin + (end - begin) / 2;
+            let Some(record) = records.get(middle) else { break };
+            let Offset(offset) = record.offset;
+            let there = offset < low
+                || (offset < high
+                    && self
+                        .record_at(partition, offset)?
+                        .is_some_and(|there| there.offset == record.offset && is_same(record, &there)));
+            if there { begin = middle + 1 } else { end = middle }
+        }
+        Ok(begin.checked_sub(1).and_then(|index| records.get(index)).copied())
+    }
+
+    fn record_at(&self, partition: i32, offset: i64) -> KafkaResult<Option<LastRecord>> {
+        let found = self.records_at(&BTreeMap::from([(partition, offset)]))?;
+        Ok(found.get(&partition).copied().flatten())
+    }
+
+    /// The first record of each partition at or after an offset that it has; none at its end.
+    fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Option<LastRecord>>> {
+        let mut found = BTreeMap::new();
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in wanted {
+            list.add_partition_offset(&self.topic, *partition, KafkaOffset::Offset(*offset))?;
+        }
+        self.consumer.assign(&list)?;
+        let begun = Instant::now();
+        while found.len() < wanted.len() {
+            let left = self.within.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(KafkaError::MetadataFetch(Code::OperationTimedOut));
+            }
+            match self.consumer.poll(left) {
+                None => {}
+                Some(Ok(message)) => {
+                    let message = Message::polled(&message);
+                    if wanted.get(&message.partition()).is_some_and(|offset| *offset <= message.offset()) {
+                        found.entry(message.partition()).or_insert_with(|| Some(message.as_last()));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    found.entry(partition).or_insert(None);
+                }
+                Some(Err(error)) => {
+                    let passing =
+                        error.rdkafka_error_code().is_some_and(|code| severity(code) == Severity::Passing);
+                    if !passing {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.consumer.unassign()?;
+        Ok(found)
+    }
+}
+
+/// Whether a record of the same offset is the one that was read.
+fn is_same(read: &LastRecord, there: &LastRecord) -> bool {
+    let epochs = read.epoch.zip(there.epoch);
+    read.digest == there.digest && epochs.is_none_or(|(read, there)| read == there)
+}
