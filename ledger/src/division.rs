@@ -33,6 +33,14 @@ pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
     Table::create(ledger, 0, key.id()).await
 }
 
+/// Whether [`create_ledger`] came to its end here.
+///
+/// # Errors
+/// When storage fails.
+pub async fn is_ledger(ledger: &Location) -> Result<bool, LedgerError> {
+    Table::exists(ledger, 0).await
+}
+
 /// How many shards have ever been there.
 ///
 /// # Errors

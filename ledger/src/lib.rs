@@ -37,7 +37,7 @@ pub mod sign; // what may be signed, and with which key
 pub mod compact; // many small files into few
 pub mod watch; // what can be seen of a shard while it is written
 
-pub use division::create_ledger;
+pub use division::{create_ledger, is_ledger};
 pub use error::{ErrorKind, LedgerError};
 pub use repeats::Repeats;
 pub use store::Location;

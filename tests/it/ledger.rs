@@ -2,6 +2,7 @@
 //! read.
 
 use crate::places::{everywhere, on_disk, read, write};
+use ledger::division::divide_ledger;
 use ledger::journal::Journal;
 use ledger::pinned::PinnedFiles;
 use ledger::row::{BatchBuilder, StoredRows, read_parquet};
@@ -418,6 +419,81 @@ async fn what_another_program_committed_is_named_and_not_followed() {
             error.to_string().contains("not written by atcost") && error.to_string().contains("RESTORE"),
             "{error}"
         );
+    }
+}
+
+/// As Delta's own library appends: the last line has no end.
+#[tokio::test]
+async fn what_deltas_library_appended_is_not_called_torn() {
+    const APPENDED: &str = r#"{"commitInfo":{"timestamp":1764,"operation":"WRITE","operationParameters":{"mode":"Append"},"engineInfo":"delta-rs:py-1.2.0","clientVersion":"delta-rs.py-1.2.0"}}
+{"add":{"path":"part-00000.snappy.parquet","partitionValues":{},"size":1,"modificationTime":0,"dataChange":true}}"#;
+    for place in everywhere() {
+        let at = &place.at;
+        let mut ledger = created(at).await;
+        ledger.commit(batch(&[0], 0, 1), instant("2025-10-02T08:00:03Z")).await.expect("it commits");
+        let entry = |version: u64| at.join(&format!("shards/0/_delta_log/{version:020}.json"));
+        for (version, files) in [(2, "move this one file aside"), (3, "this file and the one after it")] {
+            write(&entry(version), APPENDED).await;
+            let refused = ShardWriter::open(at).await.err().expect("it is refused");
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{refused}");
+            let said = refused.to_string();
+            for part in ["another program", "delta-rs:py-1.2.0", "00000000000000000002.json", files] {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+            assert!(!said.contains("torn"), "{said}");
+        }
+        // A writer that was running finds it, too, and what it says to do is enough.
+        let running = ledger.commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:04Z")).await;
+        assert!(running.expect_err("it cannot go on").to_string().contains("another program"));
+        for version in [2, 3] {
+            entry(version).remove().await.expect("it can be moved aside");
+        }
+        let mut ledger = ShardWriter::open(at).await.expect("it opens");
+        ledger.commit(batch(&[1], 1, 2), instant("2025-10-02T08:00:04Z")).await.expect("it commits");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_with_the_version_that_reads_it_in_any_shard() {
+    for place in everywhere() {
+        let at = &place.at;
+        created(at).await;
+        divide_ledger(at, 2, instant("2025-10-02T08:00:03Z")).await.expect("two shards");
+        let line = |member: &str, record: &str| {
+            format!(
+                "{{\"commitInfo\":{{\"timestamp\":1,\"operation\":\"WRITE\",\"operationParameters\":{{\"mode\":\"Append\"}},\"engineInfo\":\"atcost/0.7.2\",\"{member}\":\"{record}\"}}}}\n"
+            )
+        };
+        for (name, text) in [
+            // "rec9 and what it says", and "cre9 and what it says".
+            ("shards/1/_delta_log/00000000000000000002.json", line("record", "cmVjOSBhbmQgd2hhdCBpdCBzYXlz")),
+            (
+                "shards/1/_delta_log/00000000000000000000.json",
+                line("creation", "Y3JlOSBhbmQgd2hhdCBpdCBzYXlz"),
+            ),
+        ] {
+            let entry = at.join(name);
+            let before = entry.read().await.expect("storage answers");
+            write(&entry, text).await;
+            for refused in [
+                PinnedFiles::of_ledger(at, None).await.err().expect("it is refused"),
+                ShardWriter::open_shard(at, "1/2".parse().expect("a shard"))
+                    .await
+                    .err()
+                    .expect("it is refused"),
+            ] {
+                assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+                let said = refused.to_string();
+                for part in [name, "0.7.2", concat!("this is atcost ", env!("CARGO_PKG_VERSION"))] {
+                    assert!(said.contains(part), "{part}: {said}");
+                }
+                assert!(!said.contains("damaged") && !said.contains("torn"), "{said}");
+            }
+            match before {
+                Some(before) => write(&entry, before).await,
+                None => entry.remove().await.expect("it is removed"),
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod merkle; // RFC 6962 trees
 pub mod leaf_key; // the secret of a ledger: nonces and labels
 pub mod row; // the bytes of a row that a proof covers
 pub mod seal; // rows -> leaves -> roots
+pub mod unknown; // whose an entry is that is not one of this version's
 pub mod record; // what one commit says, and the log entry that follows from it
 pub mod subject; // all rows of a subject in a batch, and that there are no others
 pub mod head; // signed heads

@@ -10,6 +10,7 @@
 use crate::hash::RootHash;
 use crate::leaf_key::LeafKeyId;
 pub use crate::merkle::TreeHead;
+use crate::unknown::Unknown;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemas::canonical::{Reader, push_count, push_option, push_text};
@@ -175,7 +176,7 @@ impl BatchRecord {
         let second = match &reader.array::<4>()? {
             FIRST => false,
             SECOND => true,
-            _ => return Err("a batch record of a format that this version does not read".to_owned()),
+            _ => return Err("it has a batch record of a format that this version does not read: a newer atcost wrote it, or it is damaged".to_owned()),
         };
         let kind = match reader.array::<1>()? {
             [1] => RecordKind::Rows,
@@ -283,6 +284,9 @@ impl BatchRecord {
 
     /// Whether an entry looks as a power loss leaves one: it ends too early, or zeros stand in it.
     pub fn is_torn(entry: &[u8]) -> bool {
+        if !Unknown::may_be_ours(entry) {
+            return false;
+        }
         if !entry.ends_with(b"\n") || entry.contains(&0) {
             return true;
         }
@@ -340,27 +344,9 @@ impl FirstLine {
     }
 }
 
-/// Why an entry is not ours: another program's, torn, or damaged.
+/// Why an entry is not ours: another program's, or damaged.
 fn foreign(entry: &[u8]) -> String {
-    let operation = entry.split(|byte| *byte == b'\n').find_map(|line| {
-        let action: serde_json::Value = serde_json::from_slice(line).ok()?;
-        Some(
-            action
-                .get("commitInfo")?
-                .get("operation")?
-                .as_str()?
-                .chars()
-                .filter(|character| character.is_ascii_graphic() || *character == ' ')
-                .take(60)
-                .collect::<String>(),
-        )
-    });
-    match operation {
-        Some(operation) => format!(
-            "it was not written by atcost (its operation is {operation:?}), and what another program changed cannot be proved; restore the ledger from a copy that was made before"
-        ),
-        None => "it has no batch record".to_owned(),
-    }
+    Unknown::of(entry).map_or_else(|| "it has no batch record".to_owned(), |unknown| unknown.to_string())
 }
 
 fn json_text(text: &str) -> String {

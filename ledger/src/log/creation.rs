@@ -5,7 +5,7 @@
 //!
 //! Invariant: no entry is accepted under which Delta would delete history or let rows be edited.
 
-use super::entry::read_entry;
+use super::entry::{newer_format, read_entry};
 use crate::error::LedgerError;
 use crate::places;
 use crate::row::columns::{Column, ColumnType};
@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use proof::leaf_key::LeafKeyId;
+use proof::unknown::Unknown;
 use schemas::canonical::Reader;
 use schemas::digest::Sha256Digest;
 use serde_json::{Map, Value, json};
@@ -146,6 +147,9 @@ pub(crate) async fn read(table: &Location, columns: &[Column]) -> Result<Created
         });
     };
     let location = places::entry(table, 0);
+    if let Some(newer @ Unknown::Newer { .. }) = Unknown::of(&entry) {
+        return Err(newer_format(&location, &newer));
+    }
     let damaged =
         |detail: String| LedgerError::corrupt(&location, format!("{detail}; restore the ledger from a copy"));
     let actions = Actions::read(&entry).map_err(damaged)?;
