@@ -1,20 +1,39 @@
 //! `atcost.toml`: every setting, read once, checked, and explained where it is written.
 //!
-//! Paths in it are relative to the file. A key it does not know is an error, because a misspelt
-//! setting is worse than none.
+//! Paths in it are relative to the file, those in properties of Kafka too. A key it does not know is
+//! an error, because a misspelt setting is worse than none; so is a value that cannot work, or that
+//! changes nothing.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use ingest::kafka::KafkaConfig;
 use ingest::schema::registry::RegistryConfig;
 use ingest::source::BatchPolicy;
 use ledger::Location;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::Spanned;
 
 /// The file that `atcost init` writes.
 pub const TEMPLATE: &str = include_str!("atcost.toml");
+
+/// The properties of librdkafka whose values are files.
+const FILE_PROPERTIES: &[&str] = &[
+    "https.ca.location",
+    "sasl.kerberos.keytab",
+    "sasl.oauthbearer.assertion.jwt.template.file",
+    "sasl.oauthbearer.assertion.private.key.file",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.crl.location",
+    "ssl.engine.location",
+    "ssl.key.location",
+    "ssl.keystore.location",
+];
+/// Tells librdkafka to look for the certificates of the system.
+const PROBE: &str = "probe";
 
 /// The configuration, with paths resolved and secrets filled in.
 #[derive(Debug, Clone)]
@@ -53,7 +72,7 @@ impl KafkaSettings {
     /// Brokers and topic, the command line first.
     ///
     /// # Errors
-    /// When either is said nowhere.
+    /// When either is said nowhere, or a property names a file that is not there.
     pub fn with(&self, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<KafkaConfig> {
         let pick = |given: Option<&str>, configured: &Option<String>, name: &str| {
             given
@@ -61,6 +80,14 @@ impl KafkaSettings {
                 .or_else(|| configured.clone())
                 .with_context(|| format!("no {name}: give --{name}, or set kafka.{name} in atcost.toml"))
         };
+        for (name, value) in &self.properties {
+            let is_file = FILE_PROPERTIES.contains(&name.as_str()) && !value.is_empty() && value != PROBE;
+            if is_file && !Path::new(value).exists() {
+                bail!(
+                    "kafka property {name}: {value} is not there; a path that does not begin with / is relative to the configuration"
+                );
+            }
+        }
         Ok(KafkaConfig {
             brokers: pick(brokers, &self.brokers, "brokers")?,
             topic: pick(topic, &self.topic, "topic")?,
@@ -83,7 +110,7 @@ struct File {
     #[serde(default)]
     registry: RegistrySection,
     #[serde(default)]
-    schemas: BTreeMap<String, PathBuf>,
+    schemas: BTreeMap<String, Spanned<PathBuf>>,
     #[serde(default)]
     metrics: MetricsSection,
     signer: Option<SignerSection>,
@@ -92,135 +119,319 @@ struct File {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct PathSection {
-    path: Option<PathBuf>,
+    path: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct IngestSection {
-    batch_records: Option<usize>,
-    batch_bytes: Option<usize>,
-    batch_seconds: Option<u64>,
+    batch_records: Option<Spanned<i64>>,
+    batch_bytes: Option<Spanned<i64>>,
+    batch_seconds: Option<Spanned<i64>>,
     classify: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct KafkaSection {
-    brokers: Option<String>,
-    topic: Option<String>,
+    brokers: Option<Spanned<String>>,
+    topic: Option<Spanned<String>>,
     #[serde(default)]
-    properties: BTreeMap<String, String>,
+    properties: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RegistrySection {
-    url: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
+    url: Option<Spanned<String>>,
+    username: Option<Spanned<String>>,
+    password: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct MetricsSection {
-    listen: Option<String>,
+    listen: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignerSection {
-    key: PathBuf,
-    state: PathBuf,
+    key: Spanned<PathBuf>,
+    state: Spanned<PathBuf>,
 }
 
 impl Config {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is missing, is not TOML, has a key that is unknown, or names an environment variable
-    /// that is not set.
+    /// When it is missing, is not TOML, has a key that is unknown or a value that cannot work, or
+    /// names an environment variable that is not set.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
-            format!(
-                "{} cannot be read; run `atcost init` in an empty folder, or say --config FILE",
-                path.display()
-            )
+            format!("{} cannot be read; `atcost init` makes one, or say --config FILE", path.display())
         })?;
         let file: File = toml::from_str(&text)
             .with_context(|| format!("{} is not a valid configuration", path.display()))?;
         let absolute =
             std::path::absolute(path).with_context(|| format!("{} cannot be resolved", path.display()))?;
-        let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let mut policy = BatchPolicy::default();
-        if let Some(records) = file.ingest.batch_records {
-            policy.max_records = records;
-        }
-        if let Some(bytes) = file.ingest.batch_bytes {
-            policy.max_bytes = bytes;
-        }
-        if let Some(seconds) = file.ingest.batch_seconds {
-            policy.max_age = Duration::from_secs(seconds);
-        }
-        if policy.max_records == 0
-            || policy.max_records > 1_000_000
-            || policy.max_bytes == 0
-            || policy.max_bytes > 512 << 20
-        {
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        Source { path, text: &text, folder }.config(file)
+    }
+}
+
+/// The file that settings are read from, to say where one stands.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+    folder: &'a Path,
+}
+
+/// The kind of thing that has to be at a path, if anything is there yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    File,
+    Folder,
+}
+
+impl Source<'_> {
+    /// The refusal of what stands at `span`.
+    fn refuse(&self, span: &Range<usize>, what: &str) -> anyhow::Error {
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        anyhow!("{}:{line}: {what}", self.path.display())
+    }
+
+    fn config(&self, file: File) -> anyhow::Result<Config> {
+        let ledger = self.folder("ledger.path", file.ledger.path, "ledger")?;
+        let runs = self.folder("runs.path", file.runs.path, "runs")?;
+        if ledger.starts_with(&runs) {
             bail!(
-                "{}: ingest.batch_records must be 1 to 1000000 and ingest.batch_bytes 1 to 536870912",
-                path.display()
+                "{}: ledger.path is {} and runs.path is {}: runs may be deleted at any time, so the ledger cannot be there; give each a folder of its own",
+                self.path.display(),
+                ledger.display(),
+                runs.display()
             );
         }
-        let mut properties = BTreeMap::new();
-        for (name, value) in file.kafka.properties {
-            properties.insert(name, secret(value)?);
-        }
-        let registry = match file.registry.url {
-            Some(url) => Some(RegistryConfig {
-                url,
-                username: file.registry.username.map(secret).transpose()?,
-                password: file.registry.password.map(secret).transpose()?,
-            }),
-            None => None,
-        };
-        let mut schemas = BTreeMap::new();
-        for (id, schema) in file.schemas {
-            let id = id.parse().with_context(|| {
-                format!("{}: [schemas] {id:?} is not a schema id; write `7 = \"file.avsc\"`", path.display())
-            })?;
-            schemas.insert(id, folder.join(schema));
-        }
-        let place = |path: PathBuf| Location::on_disk(&folder.join(path));
-        let signer = |signer: SignerSection| -> anyhow::Result<SignerSettings> {
-            Ok(SignerSettings { key: place(signer.key)?, state: place(signer.state)? })
-        };
-        Ok(Self {
-            ledger: place(file.ledger.path.unwrap_or_else(|| "ledger".into()))?,
-            runs: place(file.runs.path.unwrap_or_else(|| "runs".into()))?,
-            policy,
+        let schemas = self.schemas(file.schemas, file.registry.url.is_some())?;
+        Ok(Config {
+            ledger: Location::on_disk(&ledger)?,
+            runs: Location::on_disk(&runs)?,
+            policy: self.policy(&file.ingest)?,
             classify: file.ingest.classify.unwrap_or_default(),
-            kafka: KafkaSettings { brokers: file.kafka.brokers, topic: file.kafka.topic, properties },
-            registry,
+            kafka: self.kafka(file.kafka)?,
+            registry: self.registry(file.registry)?,
             schemas,
-            metrics: file.metrics.listen,
-            signer: file.signer.map(signer).transpose()?,
+            metrics: file.metrics.listen.map(|listen| self.listen(listen)).transpose()?,
+            signer: file.signer.map(|signer| self.signer(signer)).transpose()?,
+        })
+    }
+
+    fn policy(&self, ingest: &IngestSection) -> anyhow::Result<BatchPolicy> {
+        let mut policy = BatchPolicy::default();
+        let within = |name, value: &Option<Spanned<i64>>, range: RangeInclusive<u32>| match value {
+            None => Ok(None),
+            Some(value) => match u32::try_from(*value.get_ref()).ok().filter(|value| range.contains(value)) {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.refuse(
+                    &value.span(),
+                    &format!(
+                        "ingest.{name} is {}; it must be {} to {}",
+                        value.get_ref(),
+                        range.start(),
+                        range.end()
+                    ),
+                )),
+            },
+        };
+        if let Some(records) = within("batch_records", &ingest.batch_records, 1..=1_000_000)? {
+            policy.max_records = usize::try_from(records).expect("32 bits fit");
+        }
+        if let Some(bytes) = within("batch_bytes", &ingest.batch_bytes, 1..=512 << 20)? {
+            policy.max_bytes = usize::try_from(bytes).expect("32 bits fit");
+        }
+        if let Some(seconds) = within("batch_seconds", &ingest.batch_seconds, 1..=3600)? {
+            policy.max_age = Duration::from_secs(u64::from(seconds));
+        }
+        Ok(policy)
+    }
+
+    fn kafka(&self, kafka: KafkaSection) -> anyhow::Result<KafkaSettings> {
+        if let Some(brokers) = &kafka.brokers
+            && !brokers.get_ref().split(',').all(is_broker)
+        {
+            let what = format!(
+                "kafka.brokers is {:?}; it must be HOST:PORT, several with commas between them",
+                brokers.get_ref()
+            );
+            return Err(self.refuse(&brokers.span(), &what));
+        }
+        if let Some(topic) = &kafka.topic
+            && !is_topic(topic.get_ref())
+        {
+            let what = format!(
+                "kafka.topic is {:?}; a topic's name has letters, digits, dots, underscores and hyphens, at most 249",
+                topic.get_ref()
+            );
+            return Err(self.refuse(&topic.span(), &what));
+        }
+        let mut properties = BTreeMap::new();
+        for (name, value) in kafka.properties {
+            let mut value = self.secret(value)?;
+            if FILE_PROPERTIES.contains(&name.as_str()) && !value.is_empty() && value != PROBE {
+                let path = self.folder.join(&value);
+                value = path
+                    .into_os_string()
+                    .into_string()
+                    .map_err(|path| anyhow!("kafka property {name}: {path:?} is not UTF-8"))?;
+            }
+            properties.insert(name, value);
+        }
+        let plain = |setting: Option<Spanned<String>>| setting.map(Spanned::into_inner);
+        Ok(KafkaSettings { brokers: plain(kafka.brokers), topic: plain(kafka.topic), properties })
+    }
+
+    fn registry(&self, registry: RegistrySection) -> anyhow::Result<Option<RegistryConfig>> {
+        let RegistrySection { url, username, password } = registry;
+        match (&url, &username, &password) {
+            (None, Some(set), _) | (None, None, Some(set)) => Err(self.refuse(
+                &set.span(),
+                "a name or a password for the schema registry has no effect without registry.url",
+            )),
+            (Some(_), None, Some(password)) => {
+                Err(self.refuse(&password.span(), "registry.password is set, but registry.username is not"))
+            }
+            (Some(url), ..) if !is_web_address(url.get_ref()) => Err(self.refuse(
+                &url.span(),
+                &format!(
+                    "registry.url is {:?}; it must begin with http:// or https://, and a host must follow",
+                    url.get_ref()
+                ),
+            )),
+            _ => {
+                let secret =
+                    |value: Option<Spanned<String>>| value.map(|value| self.secret(value)).transpose();
+                let (username, password) = (secret(username)?, secret(password)?);
+                Ok(url.map(|url| RegistryConfig { url: url.into_inner(), username, password }))
+            }
+        }
+    }
+
+    fn schemas(
+        &self,
+        named: BTreeMap<String, Spanned<PathBuf>>,
+        asks_a_registry: bool,
+    ) -> anyhow::Result<BTreeMap<u32, PathBuf>> {
+        let mut schemas = BTreeMap::new();
+        for (id, schema) in named {
+            if asks_a_registry {
+                return Err(self.refuse(
+                    &schema.span(),
+                    "[schemas] and registry.url exclude each other: a registry that is configured is asked for every id; remove one of the two",
+                ));
+            }
+            // An id has one way to be written, or two lines could say it.
+            let number = id.parse::<u32>().ok().filter(|number| number.to_string() == id);
+            let number = number.ok_or_else(|| {
+                let what = format!("[schemas] {id:?} is not a schema id; write `7 = \"file.avsc\"`");
+                self.refuse(&schema.span(), &what)
+            })?;
+            schemas.insert(number, self.path("a file of [schemas]", &schema, Is::File)?);
+        }
+        Ok(schemas)
+    }
+
+    fn listen(&self, listen: Spanned<String>) -> anyhow::Result<String> {
+        if is_address(listen.get_ref()) {
+            return Ok(listen.into_inner());
+        }
+        let what =
+            format!("metrics.listen is {:?}; it must be HOST:PORT, like 127.0.0.1:9464", listen.get_ref());
+        Err(self.refuse(&listen.span(), &what))
+    }
+
+    fn signer(&self, signer: SignerSection) -> anyhow::Result<SignerSettings> {
+        let key = self.path("signer.key", &signer.key, Is::File)?;
+        let state = self.path("signer.state", &signer.state, Is::Folder)?;
+        if key == state {
+            let what = "signer.key is a file and signer.state a folder; they cannot be the same";
+            return Err(self.refuse(&signer.state.span(), what));
+        }
+        Ok(SignerSettings { key: Location::on_disk(&key)?, state: Location::on_disk(&state)? })
+    }
+
+    fn folder(&self, name: &str, given: Option<Spanned<PathBuf>>, default: &str) -> anyhow::Result<PathBuf> {
+        match given {
+            Some(given) => self.path(name, &given, Is::Folder),
+            None => Ok(self.folder.join(default)),
+        }
+    }
+
+    /// A path relative to the file, where nothing is yet or what has to be there.
+    fn path(&self, name: &str, given: &Spanned<PathBuf>, is: Is) -> anyhow::Result<PathBuf> {
+        if given.get_ref().as_os_str().is_empty() {
+            return Err(self.refuse(&given.span(), &format!("{name} is empty; it must be a path")));
+        }
+        let path = self.folder.join(given.get_ref());
+        let wrong = match is {
+            Is::File if path.is_dir() => "a folder, and must be a file",
+            Is::Folder if path.exists() && !path.is_dir() => "a file, and must be a folder",
+            Is::File | Is::Folder => return Ok(path),
+        };
+        Err(self.refuse(&given.span(), &format!("{name}: {} is {wrong}", path.display())))
+    }
+
+    /// `env:NAME` is the value of that environment variable; anything else is itself.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "secrets come from the environment, and this is where the environment is read"
+    )]
+    fn secret(&self, value: Spanned<String>) -> anyhow::Result<String> {
+        let Some(name) = value.get_ref().strip_prefix("env:") else { return Ok(value.into_inner()) };
+        std::env::var(name).map_err(|_| {
+            let what = format!(
+                "the value is taken from the environment variable {name:?}, which is not set to a text"
+            );
+            self.refuse(&value.span(), &what)
         })
     }
 }
 
-/// `env:NAME` is the value of that environment variable; anything else is itself.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "secrets come from the environment, and this is where the environment is read"
-)]
-fn secret(value: String) -> anyhow::Result<String> {
-    match value.strip_prefix("env:") {
-        Some(name) => std::env::var(name).with_context(|| {
-            format!("the configuration takes a value from the environment variable {name}, which is not set")
-        }),
-        None => Ok(value),
-    }
+/// Whether a text is `HOST:PORT`, as one can listen there; whether this machine has the host is seen
+/// when it is tried.
+fn is_address(text: &str) -> bool {
+    let bare = |host: &str| host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let host_is_right = match bare(host) {
+            Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => is_host(host),
+        };
+        host_is_right && is_port(port)
+    })
+}
+
+fn is_host(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+/// As librdkafka takes one: a protocol may stand before it, and the port may be left out.
+fn is_broker(text: &str) -> bool {
+    let text = text.trim();
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    is_host(address) || (is_address(address) && !address.ends_with(":0"))
+}
+
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len()) && is_host(name) && name != "." && name != ".."
+}
+
+fn is_web_address(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.trim_start_matches('/').is_empty() && !rest.contains(char::is_whitespace))
 }
 
 #[cfg(test)]
@@ -229,8 +440,10 @@ mod tests {
 
     #[test]
     fn the_template_is_a_valid_configuration() {
+        let path = |section: &PathSection| section.path.as_ref().map(|path| path.get_ref().clone());
+        let text = |setting: Option<Spanned<String>>| setting.map(Spanned::into_inner);
         let file: File = toml::from_str(TEMPLATE).expect("the template is read");
-        assert_eq!(file.ledger.path.as_deref(), Some(Path::new("ledger")));
+        assert_eq!(path(&file.ledger).as_deref(), Some(Path::new("ledger")));
         // An example that is commented out must be valid too when somebody takes the `#` away.
         let uncommented: String = TEMPLATE
             .lines()
@@ -239,9 +452,80 @@ mod tests {
             .join("\n");
         let file: File =
             toml::from_str(&uncommented).expect("the template is read with every example in force");
-        assert_eq!(file.kafka.topic.as_deref(), Some("usage"));
+        assert_eq!(text(file.kafka.topic).as_deref(), Some("usage"));
         assert_eq!(file.schemas.len(), 1);
-        assert_eq!(file.metrics.listen.as_deref(), Some("127.0.0.1:9464"));
+        assert_eq!(text(file.metrics.listen).as_deref(), Some("127.0.0.1:9464"));
         assert!(file.signer.is_some());
+    }
+
+    /// The configuration of a text in a folder that has a file `file` and a folder `folder`.
+    fn load(text: &str) -> (tempfile::TempDir, Result<Config, String>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("folder")).expect("a folder");
+        std::fs::write(folder.path().join("file"), "").expect("a file");
+        let path = folder.path().join("atcost.toml");
+        std::fs::write(&path, text).expect("the configuration");
+        let loaded = Config::load(&path).map_err(|error| format!("{error:#}"));
+        (folder, loaded)
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_is_refused_where_it_stands() {
+        for (text, line, said) in [
+            ("[ingest]\nbatch_seconds = 0", 2, "batch_seconds is 0; it must be 1 to 3600"),
+            ("[ingest]\nbatch_seconds = 9223372036854775807", 2, "it must be 1 to 3600"),
+            ("[ingest]\n\nbatch_records = 0", 3, "batch_records is 0; it must be 1 to 1000000"),
+            ("[ingest]\nbatch_records = -1", 2, "batch_records is -1"),
+            ("[ingest]\nbatch_bytes = 536870913", 2, "it must be 1 to 536870912"),
+            ("[ledger]\npath = \"file\"", 2, "file is a file, and must be a folder"),
+            ("[ledger]\npath = \"\"", 2, "ledger.path is empty"),
+            ("[runs]\npath = \"file\"", 2, "must be a folder"),
+            ("[metrics]\nlisten = \"9464\"", 2, "it must be HOST:PORT"),
+            ("[metrics]\nlisten = \"127.0.0.1:70000\"", 2, "it must be HOST:PORT"),
+            ("[metrics]\nlisten = \"http://127.0.0.1:9464\"", 2, "it must be HOST:PORT"),
+            ("[kafka]\nbrokers = \"\"", 2, "kafka.brokers"),
+            ("[kafka]\nbrokers = \"one:9092,,two:9092\"", 2, "kafka.brokers"),
+            ("[kafka]\nbrokers = \"one:port\"", 2, "kafka.brokers"),
+            ("[kafka]\ntopic = \"usage events\"", 2, "kafka.topic"),
+            ("[kafka.properties]\n\"sasl.password\" = \"env:ATCOST_NOT_SET\"", 2, "ATCOST_NOT_SET"),
+            ("[registry]\nurl = \"registry:8081\"", 2, "http://"),
+            ("[registry]\nusername = \"a\"", 2, "without registry.url"),
+            ("[registry]\nurl = \"http://r\"\npassword = \"a\"", 3, "registry.username is not"),
+            ("[registry]\nurl = \"http://r\"\n[schemas]\n7 = \"file\"", 4, "exclude each other"),
+            ("[schemas]\n07 = \"file\"", 2, "is not a schema id"),
+            ("[schemas]\n7 = \"folder\"", 2, "must be a file"),
+            ("[signer]\nkey = \"folder\"\nstate = \"s\"", 2, "must be a file"),
+            ("[signer]\nkey = \"k\"\nstate = \"file\"", 3, "must be a folder"),
+            ("[signer]\nkey = \"k\"\nstate = \"k\"", 3, "cannot be the same"),
+        ] {
+            let (_folder, loaded) = load(text);
+            let refused = loaded.err().unwrap_or_else(|| panic!("{text:?} is taken"));
+            assert!(
+                refused.contains(&format!("atcost.toml:{line}: ")) && refused.contains(said),
+                "{refused}"
+            );
+        }
+        let (_folder, loaded) = load("[ledger]\npath = \"runs/ledger\"");
+        assert!(loaded.err().expect("it is refused").contains("a folder of its own"));
+        let (_folder, loaded) = load("[ingest]\nbatch_second = 5");
+        assert!(loaded.err().expect("it is refused").contains("batch_second"));
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_configuration_those_of_kafka_too() {
+        let (folder, loaded) = load(
+            "[ingest]\nbatch_seconds = 3600\n[kafka]\nbrokers = \"SSL://one:9093, [::1]:9092,two\"\ntopic = \"usage\"\n[kafka.properties]\n\"ssl.ca.location\" = \"file\"\n\"ssl.key.location\" = \"gone.pem\"\n\"https.ca.location\" = \"probe\"\n[metrics]\nlisten = \"[::1]:0\"\n[schemas]\n7 = \"file\"",
+        );
+        let mut config = loaded.expect("a configuration");
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(config.ledger.disk_path(), Some(at("ledger").as_path()));
+        assert_eq!(config.schemas.get(&7), Some(&at("file")));
+        let kafka = &mut config.kafka;
+        assert_eq!(kafka.properties.get("ssl.ca.location").map(String::as_str), at("file").to_str());
+        assert_eq!(kafka.properties.get("https.ca.location").map(String::as_str), Some("probe"));
+        let refused = kafka.with(None, None).expect_err("a key that is not there").to_string();
+        assert!(refused.contains("ssl.key.location") && refused.contains("gone.pem"), "{refused}");
+        kafka.properties.remove("ssl.key.location");
+        assert!(kafka.with(None, None).is_ok());
     }
 }

@@ -183,12 +183,40 @@ fn paths_are_relative_to_the_configuration() {
 // A request that cannot be met is answered with what to do, and nothing is left behind.
 
 #[test]
-fn a_folder_is_initialised_once() {
+fn init_makes_what_is_missing_and_keeps_what_is_there() {
     let atcost = Atcost::initialised();
     let before = files(atcost.folder());
-    let again = atcost.run(&["init"]);
-    assert_eq!(again.code, Some(2), "{}", again.text());
+    let again = atcost.ok(&["init"]);
+    assert!(again.contains("kept atcost.toml and the ledger"), "{again}");
     assert_eq!(files(atcost.folder()), before);
+
+    // The configuration was deployed first, and says where the ledger is.
+    let deployed = Atcost::empty();
+    let text = "[ledger]\npath = \"elsewhere/facts\"\n";
+    fs::write(deployed.folder().join("atcost.toml"), text).expect("the configuration");
+    let said = deployed.ok(&["init"]);
+    assert!(said.contains("kept atcost.toml as it is; made an empty ledger in"), "{said}");
+    assert_eq!(files(deployed.folder())["atcost.toml"], text.as_bytes());
+    deployed.ok(&["doctor"]);
+
+    // It was killed after the key was written, and then after the ledger was there.
+    let ledger = atcost.folder().join("ledger");
+    fs::remove_dir_all(ledger.join("shards")).expect("it can be removed");
+    fs::remove_dir_all(ledger.join("journal")).expect("it can be removed");
+    let said = atcost.ok(&["init"]);
+    assert!(said.contains("made an empty ledger in"), "{said}");
+    fs::remove_file(atcost.folder().join("atcost.toml")).expect("it can be removed");
+    let said = atcost.ok(&["init"]);
+    assert!(said.contains("wrote atcost.toml; kept the ledger that is in"), "{said}");
+    atcost.ok(&["doctor"]);
+
+    // A configuration that cannot work is refused before anything is made.
+    let wrong = Atcost::empty();
+    fs::write(wrong.folder().join("atcost.toml"), "[ingest]\nbatch_seconds = 0\n").expect("it is written");
+    let refused = wrong.run(&["init"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.text());
+    assert!(refused.stderr.contains("atcost.toml:2: ingest.batch_seconds"), "{}", refused.text());
+    assert_eq!(files(wrong.folder()).len(), 1);
 }
 
 #[test]
