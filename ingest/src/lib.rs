@@ -12,6 +12,7 @@
 
 // Modules in reading order.
 mod error; // what stops ingestion
+mod near; // names that are nearly ours
 pub mod stop; // a clean end, asked for
 pub mod schema; // what a writer's schema means, and where schemas are asked for
 pub mod source; // Source, Sink, Record, BatchPolicy

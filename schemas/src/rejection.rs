@@ -75,9 +75,9 @@ reasons! {
     TimeInvalid = "time-invalid",
     /// `time` is more than five minutes after the record was received.
     TimeInFuture = "time-in-future",
-    /// `data` is absent or not an object.
+    /// `data` is absent or not an object, or a name in it or beside it is nearly one of ours.
     DataInvalid = "data-invalid",
-    /// `data.value` is absent.
+    /// `data.value` is absent, and the event is no void.
     ValueMissing = "value-missing",
     /// `data.value` is not a decimal.
     ValueInvalid = "value-invalid",

@@ -107,7 +107,7 @@ impl<'a, 'n> Reader<'a, 'n> {
                 EventField::Type => candidate.kind = self.text(*node, "type", false)?,
                 EventField::Subject => candidate.subject = self.text(*node, "subject", false)?,
                 EventField::Time => candidate.time = Time::Micros(self.time(*node)?),
-                EventField::Value => data.value = Found::Is(Value::Units(self.decimal(*node)?)),
+                EventField::Value => data.value = self.decimal(*node)?,
                 EventField::Dimensions => self.map(*node, "dimensions", false, &mut data.dimensions)?,
                 EventField::Provider => data.provider = self.text(*node, "provider", true)?,
                 EventField::Location => data.location = self.text(*node, "location", true)?,
@@ -197,11 +197,14 @@ impl<'a, 'n> Reader<'a, 'n> {
         }
     }
 
-    fn decimal(&mut self, node: usize) -> Read<&'a [u8]> {
+    /// Null where the writer's schema allows it, which a void may have.
+    fn decimal(&mut self, node: usize) -> Read<Found<Value<'a>>> {
         let node = self.branch(node)?;
+        let units = |bytes| Found::Is(Value::Units(bytes));
         match &self.nodes[node] {
-            Node::Decimal { fixed: Some(size) } => self.take(*size),
-            Node::Decimal { fixed: None } => self.bytes(),
+            Node::Decimal { fixed: Some(size) } => self.take(*size).map(units),
+            Node::Decimal { fixed: None } => self.bytes().map(units),
+            Node::Null => Ok(Found::Absent),
             other => Err(mismatch(other, "value", Target::Value.what())),
         }
     }

@@ -74,6 +74,8 @@ pub struct Candidate<'a> {
     pub contradiction: Option<&'static str>,
     /// Whether there are data; they stand beside, so that they are never moved.
     pub found_data: Found<()>,
+    /// A member of the data that stands beside them.
+    pub misplaced: Option<&'a str>,
     pub data: Data<'a>,
 }
 
@@ -98,6 +100,8 @@ pub struct Data<'a> {
     pub resource: Map<'a>,
     pub producer: Found<Producer<'a>>,
     pub correction: Found<Correction<'a>>,
+    /// A member that is not ours, and the one of ours that it is nearly.
+    pub slip: Option<(&'a str, &'static str)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +133,27 @@ pub struct Correction<'a> {
     pub source: Text<'a>,
     pub id: Text<'a>,
     pub reason: Text<'a>,
+}
+
+impl Data<'_> {
+    /// Whether a member of ours is there, by its name.
+    pub fn has(&self, name: &str) -> bool {
+        match name {
+            "value" => !matches!(self.value, Found::Absent),
+            "dimensions" => !matches!(self.dimensions, Found::Absent),
+            "provider" => self.provider != Found::Absent,
+            "location" => self.location != Found::Absent,
+            "resource" => !matches!(self.resource, Found::Absent),
+            "producer" => !matches!(self.producer, Found::Absent),
+            "correction" => !matches!(self.correction, Found::Absent),
+            _ => false,
+        }
+    }
+
+    /// Whether the event takes another one out and counts nothing itself.
+    pub fn is_void(&self) -> bool {
+        matches!(&self.correction, Found::Is(Correction { action: Found::Is("void"), .. }))
+    }
 }
 
 impl<'a> Candidate<'a> {

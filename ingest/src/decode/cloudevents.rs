@@ -2,12 +2,13 @@
 //! mode.
 //!
 //! Members and extension attributes that are not ours are ignored; they were checked as JSON all
-//! the same.
+//! the same. One that is nearly ours is found, because it was most likely meant.
 
 use super::candidate::{
     Candidate, Correction, Data, Entries, Found, Integer, Map, Producer, Text, Time, Value,
 };
 use super::json::{self, Json, Members};
+use crate::near::{misplaced, near};
 use crate::source::Header;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +46,10 @@ pub fn structured<'a>(
             "datacontenttype" => candidate.content_type = text(value),
             "data" => candidate.set_data(data(value, arena)),
             "data_base64" if value != Json::Null => base64 = Some(value),
+            // An extension attribute of CloudEvents is no object.
+            _ if matches!(value, Json::Object(_)) && misplaced(name).is_some() => {
+                candidate.misplaced = Some(name);
+            }
             _ => {}
         }
     }
@@ -172,6 +177,7 @@ fn header<'a>(headers: &Headers<'a>, wanted: &str) -> Text<'a> {
 fn data<'a>(json: Json<'a>, arena: &'a Bump) -> Found<Data<'a>> {
     object(json, |members| {
         let mut data = Data::default();
+        let mut others = Vec::new();
         for (name, value) in members {
             match name {
                 "value" => data.value = quantity(value),
@@ -181,9 +187,10 @@ fn data<'a>(json: Json<'a>, arena: &'a Bump) -> Found<Data<'a>> {
                 "resource" => data.resource = map(value, arena),
                 "producer" => data.producer = object(value, producer),
                 "correction" => data.correction = object(value, correction),
-                _ => {}
+                _ => others.push(name),
             }
         }
+        data.slip = others.into_iter().find_map(|name| Some((name, near(name, |ours| data.has(ours))?)));
         data
     })
 }

@@ -51,6 +51,7 @@ pub fn judge<'a>(
         content_type,
         contradiction,
         found_data,
+        misplaced,
         data,
     } = candidate;
     let check_name =
@@ -139,10 +140,29 @@ pub fn judge<'a>(
             return refuse(Reason::DataInvalid, format!("data is {what}; it must be an object"));
         }
     }
-    let Data { value, dimensions, provider, location, resource, producer, correction } = data;
+    if let Some(name) = misplaced {
+        let detail = format!("{name} stands beside data, where it has no effect; it belongs into data");
+        return refuse(Reason::DataInvalid, detail);
+    }
+    let Data { value, dimensions, provider, location, resource, producer, correction, slip } = data;
+    let without_value = matches!(value, Found::Absent | Found::Is(Value::Units([])));
+    if let Some((name, ours)) = slip
+        && !(*ours == "value" && without_value && !data.is_void())
+    {
+        let detail = format!("data.{name} is not read; did you mean data.{ours}?");
+        return refuse(Reason::DataInvalid, detail);
+    }
 
     let quantity = match value {
-        Found::Absent => return refuse(Reason::ValueMissing, "data.value is missing".to_owned()),
+        // A void counts nothing, so that nothing has to be said.
+        _ if without_value && data.is_void() => Quantity::ZERO,
+        Found::Absent => {
+            let detail = match slip {
+                Some((name, _)) => format!("data.value is missing; did you mean it by data.{name}?"),
+                None => "data.value is missing".to_owned(),
+            };
+            return refuse(Reason::ValueMissing, detail);
+        }
         Found::Wrong(what) => {
             return refuse(Reason::ValueInvalid, format!("data.value is {what}, not a decimal"));
         }

@@ -188,6 +188,51 @@ fn types_are_promoted_as_avro_says() {
 }
 
 #[test]
+fn a_void_may_leave_its_value_out() {
+    let decimal = json!({"type": "bytes", "logicalType": "decimal", "precision": 28, "scale": 9});
+    let nullable = schema(&[
+        json!({"name": "value", "type": ["null", decimal]}),
+        json!({"name": "correction", "type": {"type": "record", "name": "C", "fields": [
+            {"name": "action", "type": {"type": "enum", "name": "A", "symbols": ["void", "replace"]}},
+            {"name": "source", "type": "string"}, {"name": "id", "type": "string"}, {"name": "reason", "type": "string"}]}}),
+    ]);
+    let correction = |action: &str, symbol| {
+        let text = |text: &str| Value::String(text.to_owned());
+        let fields = [
+            ("action", Value::Enum(symbol, action.to_owned())),
+            ("source", text("//node")),
+            ("id", text("e-0")),
+            ("reason", text("twice")),
+        ];
+        Value::Record(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    };
+    let read = |value: Value, correction: Value| {
+        event(&nullable, fields(vec![("value", value), ("correction", correction)]), |event| {
+            event.quantity.to_string()
+        })
+    };
+    let null = || Value::Union(0, Box::new(Value::Null));
+    let bytes = |bytes: Vec<u8>| Value::Union(1, Box::new(Value::Decimal(bytes.into())));
+    assert_eq!(read(null(), correction("void", 0)), Ok("0".to_owned()));
+    assert_eq!(read(bytes(vec![0]), correction("void", 0)), Ok("0".to_owned()));
+    let refused = read(null(), correction("replace", 1)).expect_err("a replace needs a value");
+    assert_eq!(refused, "value-missing: data.value is missing");
+}
+
+#[test]
+fn a_field_that_is_nearly_ours_is_incompatible() {
+    let text = |name: &str| json!({"name": name, "type": "string"});
+    check_incompatible(
+        text("corrections"),
+        "has the field corrections, which is not read; did you mean correction?",
+    );
+    check_incompatible(text("Quantity"), "did you mean value?");
+    for other in ["unit", "collection", "allocation"] {
+        assert_eq!(WriterSchema::parse(&schema(&[text(other)]), &[]).problem(), None, "{other}");
+    }
+}
+
+#[test]
 fn a_number_of_any_length_is_read_wherever_it_stands() {
     let powers = (0..63).map(|bit| 1i64 << bit).flat_map(|power| [power - 1, power, power + 1]);
     for number in powers.flat_map(|number| [number, -number]).chain([i64::MIN, i64::MAX]) {

@@ -7,6 +7,7 @@
 //! Invariant: data of a schema that does not resolve are never read.
 
 use super::plan::{Node, Plan};
+use crate::near::near;
 
 /// The kinds of value that a field of ours may be read from.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +91,17 @@ fn record(nodes: &[Node], node: usize, path: &str, fields: Fields) -> Result<(),
             None => {}
         }
     }
-    Ok(())
+    let has = |name: &str| written.iter().any(|field| field.name == name);
+    let ours = |name: &str| EVENT.iter().any(|(ours, ..)| *ours == name);
+    // The event's own fields alone; what stands deeper is not ours to guess.
+    let mut others =
+        written.iter().map(|field| field.name.as_str()).filter(|name| path.is_empty() && !ours(name));
+    match others.find_map(|name| Some((name, near(name, has)?))) {
+        Some((name, meant)) => {
+            Err(format!("the writer's schema has the field {name}, which is not read; did you mean {meant}?"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn field(nodes: &[Node], node: usize, path: &str, target: Target, nullable: bool) -> Result<(), String> {
