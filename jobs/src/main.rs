@@ -14,6 +14,8 @@ use jobs::verbs;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
+use rating::usage::Cursor;
+use schemas::rejection::Reason;
 use schemas::shard::Shard;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -149,6 +151,22 @@ struct DoctorArgs {
     /// The Kafka topic.
     #[arg(long)]
     topic: Option<String>,
+    /// Show the records that were refused, with the place and the reason of each, a page at a time.
+    #[arg(long, conflicts_with_all = ["brokers", "topic"])]
+    rejected: bool,
+    /// Only those that were refused for this reason.
+    #[arg(long, requires = "rejected", value_parser = verbs::rejected::reason)]
+    reason: Option<Reason>,
+    /// How many make a page.
+    #[arg(long, requires = "rejected", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+    /// Go on after the page that named this place.
+    #[arg(long, requires = "rejected", value_name = "PLACE")]
+    after: Option<Cursor>,
+    /// Write all of them with their bytes to rejected.ndjson in this folder, instead of showing a
+    /// page.
+    #[arg(long, requires = "rejected", conflicts_with_all = ["limit", "after"], value_name = "FOLDER")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -266,7 +284,13 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Explain(ExplainArgs { charge, run }) => {
             show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)
         }
-        Verb::Doctor(DoctorArgs { brokers, topic }) => {
+        Verb::Doctor(DoctorArgs { rejected: true, reason, out: Some(folder), .. }) => {
+            show(&verbs::rejected::export(&config()?, *reason, folder).await?, cli.format)
+        }
+        Verb::Doctor(DoctorArgs { rejected: true, reason, limit, after, .. }) => {
+            show(&verbs::rejected::page(&config()?, *reason, *after, usize::from(*limit)).await?, cli.format)
+        }
+        Verb::Doctor(DoctorArgs { brokers, topic, .. }) => {
             let (brokers, topic) = (brokers.as_deref(), topic.as_deref());
             show(&verbs::doctor::doctor(&config()?, brokers, topic).await?, cli.format)
         }

@@ -176,9 +176,19 @@ pub enum AllocationError {
     #[error("what {subject} used adds up to more than a total can hold: {reason}")]
     Quantity { subject: Subject, reason: DecimalError },
     #[error("the usage of the line adds up to more than a total can hold: {0}")]
-    Usage(DecimalError),
+    Usage(#[from] DecimalError),
     #[error("the charges of {customer} add up to more than an amount can hold: {reason}")]
     Amount { customer: String, reason: DecimalError },
+}
+
+impl AllocationError {
+    /// Whether a number is larger than can be written.
+    pub fn is_overflow(&self) -> bool {
+        match self {
+            Self::Money(error) => error.is_overflow(),
+            Self::Quantity { .. } | Self::Usage(_) | Self::Amount { .. } => true,
+        }
+    }
 }
 
 /// The shares of one cost line. `bound` are the customers with a binding in force in the billing

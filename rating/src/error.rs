@@ -27,9 +27,13 @@ pub enum RatingError {
     Engine(#[from] datafusion::error::DataFusionError),
     #[error("{path}: {doing} failed: {detail}")]
     File { path: String, doing: &'static str, detail: String },
-    /// A number of one SKU does not fit, or there is nothing to share it by.
+    /// A number of one SKU is not one that can be shared, or there is nothing to share it by.
     #[error("{provider} {sku}: {detail}")]
     Money { provider: ProviderId, sku: SkuId, detail: String },
+    /// A number of one SKU does not fit. `largest` says which event that is most likely because of,
+    /// and what to do.
+    #[error("{DISCARDED}: {provider} {sku}: {detail}{}", after(.largest))]
+    TooLarge { provider: ProviderId, sku: SkuId, detail: String, largest: Option<Box<str>> },
     /// The calendar ends within the month.
     #[error("the period {month}: {reason}")]
     Period { month: BillingMonth, reason: TimeError },
@@ -50,6 +54,11 @@ pub enum RatingError {
 
 const DISCARDED: &str = "this run was discarded because it cannot be right";
 
+/// A sentence after others.
+fn after(sentence: &Option<Box<str>>) -> String {
+    sentence.as_ref().map_or_else(String::new, |sentence| format!(". {sentence}"))
+}
+
 impl RatingError {
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -59,7 +68,9 @@ impl RatingError {
                 ledger::ErrorKind::Invalid => ErrorKind::Invalid,
             },
             Self::Engine(_) | Self::File { .. } => ErrorKind::Retry,
-            Self::Money { .. } | Self::Period { .. } | Self::Overflow { .. } => ErrorKind::Invalid,
+            Self::Money { .. } | Self::TooLarge { .. } | Self::Period { .. } | Self::Overflow { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Unbalanced { .. } | Self::Differs { .. } | Self::Damaged(_) => ErrorKind::Corrupt,
         }
     }

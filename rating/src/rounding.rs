@@ -27,6 +27,16 @@ pub enum MoneyError {
     NothingToShareBy { total: String },
 }
 
+impl MoneyError {
+    /// Whether a number is larger than can be written.
+    pub fn is_overflow(&self) -> bool {
+        match self {
+            Self::Overflow { .. } | Self::OverflowMinor { .. } => true,
+            Self::NegativeWeight(_) | Self::NothingToShareBy { .. } => false,
+        }
+    }
+}
+
 /// To 18 places, half to even.
 ///
 /// # Errors

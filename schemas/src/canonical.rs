@@ -102,13 +102,20 @@ impl<'a> Reader<'a> {
 
     /// # Errors
     /// As the type says.
-    pub fn text(&mut self) -> Result<String, String> {
+    pub fn bytes(&mut self) -> Result<&'a [u8], String> {
         let length = usize::try_from(self.u32()?).map_err(|error| error.to_string())?;
-        let (text, rest) = self
+        let (bytes, rest) = self
             .bytes
             .split_at_checked(length)
             .ok_or_else(|| format!("{} that ends inside a text", self.of))?;
         self.bytes = rest;
+        Ok(bytes)
+    }
+
+    /// # Errors
+    /// As the type says.
+    pub fn text(&mut self) -> Result<String, String> {
+        let text = self.bytes()?;
         String::from_utf8(text.to_vec()).map_err(|_| format!("{} with a text that is not UTF-8", self.of))
     }
 

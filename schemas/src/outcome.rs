@@ -5,7 +5,7 @@
 //! Invariant: `received = usage + rejected`; a gap stands for records that were gone before they
 //! could be read.
 
-use crate::canonical::{push_bytes, push_count, push_option, push_text};
+use crate::canonical::{Reader, push_bytes, push_count, push_option, push_text};
 use crate::event::EventRef;
 use crate::position::Offset;
 use crate::rejection::Reason;
@@ -137,5 +137,29 @@ pub fn write_headers(bytes: &mut Vec<u8>, headers: &[(&[u8], Option<&[u8]>)]) {
     for (name, value) in headers {
         push_bytes(bytes, name);
         push_option(bytes, *value, push_bytes);
+    }
+}
+
+/// A header's name, and its value if it has one.
+pub type HeaderRef<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// Reads what [`write_headers`] wrote.
+///
+/// ```
+/// # use schemas::outcome::{read_headers, write_headers};
+/// let headers: &[(&[u8], Option<&[u8]>)] = &[(b"ce_id", Some(b"c-1")), (b"\xff", None)];
+/// let mut bytes = Vec::new();
+/// write_headers(&mut bytes, headers);
+/// assert_eq!(read_headers(&bytes), Ok(headers.to_vec()));
+/// ```
+///
+/// # Errors
+/// When the bytes are something else, as part of a sentence.
+pub fn read_headers(bytes: &[u8]) -> Result<Vec<HeaderRef<'_>>, String> {
+    let mut reader = Reader::new("a list of headers", bytes);
+    let headers = reader.list(|reader| Ok((reader.bytes()?, reader.option(|reader| reader.bytes())?)))?;
+    match reader.left() {
+        0 => Ok(headers),
+        left => Err(format!("a list of headers with {left} bytes after it")),
     }
 }

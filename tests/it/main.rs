@@ -10,6 +10,7 @@ mod verify; // everything recomputed, bit flips, and a signer that signs one his
 mod properties; // what must not matter to a charge
 mod stories; // attribution, and the mistakes of other systems, event by event
 mod month; // the month of tests/cases/month from files: the contract
+mod mistakes; // what whoever sends has done wrong, and how it is mended
 mod kafka; // the same month through a broker, and what goes wrong there
 mod truncation; // a partition that lost what was read from it, and what the doctor sees of a topic
 mod metrics; // what a running ingest tells Prometheus

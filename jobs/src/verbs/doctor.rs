@@ -2,16 +2,18 @@
 //! it.
 
 use super::rate::REFUSED_LISTED;
+use super::rejected::shortened;
 use crate::config::Config;
-use crate::show::{Align, Answer, Busy, Verdict, plural, printable, table};
+use crate::show::{Align, Answer, Busy, Verdict, plural, printable, printable_json, printable_lines, table};
 use ingest::IngestError;
 use ingest::kafka::{KafkaConfig, Seen, SeenPartition, cleanup_policy, look};
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
-use rating::usage::{CountedRows, LedgerCounts, StreamCounts};
+use rating::usage::{CountedRows, LedgerCounts, Mistake, MistakeKind, Mistakes, RefusedRecord, StreamCounts};
 use schemas::position::{NextOffset, Origin, Stream};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -33,8 +35,51 @@ pub struct Report {
     /// Where refused records were, as `file:line` or `topic/partition@offset`; at most
     /// [`REFUSED_LISTED`].
     pub refused: Vec<String>,
+    /// The first refused records of each reason.
+    pub refused_first: Vec<RefusedReport>,
+    /// Of `conflicts`, those that nobody has mended.
+    pub open_conflicts: u64,
+    /// Corrections that correct nothing, and that nobody has mended.
+    pub idle_corrections: u64,
+    /// The ids of the first open conflicts, as `source id`.
     pub conflicting: Vec<String>,
+    /// The first mistakes of each kind, with the events that mend them.
+    pub mistakes: Vec<MistakeReport>,
     pub findings: Vec<Finding>,
+}
+
+/// A refused record.
+#[derive(Debug, Serialize)]
+pub struct RefusedReport {
+    pub reason: String,
+    pub place: String,
+    pub shard: u32,
+    pub batch: i64,
+    pub row: i64,
+    pub detail: String,
+}
+
+impl From<RefusedRecord> for RefusedReport {
+    fn from(RefusedRecord { at, reason, detail, .. }: RefusedRecord) -> Self {
+        Self { reason, place: at.place, shard: at.shard, batch: at.batch, row: at.row, detail }
+    }
+}
+
+/// A record that somebody has to look at, and the events that say so.
+#[derive(Debug, Serialize)]
+pub struct MistakeReport {
+    pub kind: &'static str,
+    pub place: String,
+    pub shard: u32,
+    pub batch: i64,
+    pub row: i64,
+    pub source: String,
+    pub id: String,
+    /// Takes the event out.
+    pub void: Value,
+    /// Makes the record count, or the one that had the id before; of conflicts alone.
+    pub replace: Option<Value>,
+    pub replace_with_first: Option<Value>,
 }
 
 /// One stream: a Kafka partition or a file.
@@ -88,6 +133,14 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         });
     }
     findings.extend(of_counts(&counts));
+    let mistakes = usage.mistakes(MISTAKES_LISTED).await?;
+    findings.extend(of_mistakes(&mistakes));
+    let rejected_by_reason = usage.rejected_by_reason().await?;
+    let mut refused_first = Vec::new();
+    for reason in rejected_by_reason.keys() {
+        let first = usage.refused_page(Some(reason), None, REFUSED_FIRST).await?;
+        refused_first.extend(first.into_iter().map(RefusedReport::from));
+    }
     if brokers.is_some() || config.kafka.brokers.is_some() {
         ask_broker(config, brokers, topic, &files, &mut partitions, &mut findings).await;
     }
@@ -100,12 +153,16 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         gaps: counts.gaps,
         duplicates: counts.duplicates,
         conflicts: counts.conflicts,
-        rejected_by_reason: usage.rejected_by_reason().await?,
+        rejected_by_reason,
         partitions,
         properties: files.properties.clone(),
         catalogs,
         refused: usage.refused(REFUSED_LISTED).await?,
-        conflicting: usage.conflicting_ids(20).await?,
+        refused_first,
+        open_conflicts: mistakes.conflicts,
+        idle_corrections: mistakes.idle,
+        conflicting: conflicting(&mistakes),
+        mistakes: mistakes.first.iter().map(mistake_report).collect::<anyhow::Result<_>>()?,
         findings,
     })
 }
@@ -113,15 +170,6 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
 /// Findings that lie with whoever sends, and not with the ledger.
 fn of_counts(counts: &LedgerCounts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if counts.conflicts > 0 {
-        findings.push(Finding {
-            what: format!(
-                "{} an id with other content; the first one counts",
-                plural(counts.conflicts, "record repeats", "records repeat")
-            ),
-            help: "ask the producer which one is right; correct a wrong one with a replace event".to_owned(),
-        });
-    }
     if counts.gaps > 0 {
         findings.push(Finding {
             what: format!("{}: records were gone from the source before they were read", plural(counts.gaps, "gap", "gaps")),
@@ -129,6 +177,99 @@ fn of_counts(counts: &LedgerCounts) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// The refused records of each reason that are named at once.
+const REFUSED_FIRST: usize = 3;
+/// The mistakes of each kind that are named, and those that a terminal has room for.
+const MISTAKES_LISTED: usize = 20;
+const MISTAKES_SHOWN: usize = 3;
+
+fn conflicting(mistakes: &Mistakes) -> Vec<String> {
+    let conflicts = mistakes.first.iter().filter(|mistake| mistake.kind == MistakeKind::Conflict);
+    let ids: BTreeSet<String> =
+        conflicts.map(|Mistake { event, .. }| format!("{} {}", event.source, event.id)).collect();
+    ids.into_iter().collect()
+}
+
+/// The reasons that the events which mend a mistake give.
+const SEEN: &str = "the first record is right";
+const WRONG: &str = "the first record is wrong";
+const TAKEN_OUT: &str = "it was reported by mistake";
+
+fn mistake_report(mistake: &Mistake) -> anyhow::Result<MistakeReport> {
+    let Mistake { kind, at, event, first, .. } = mistake;
+    let counts = *kind == MistakeKind::Conflict && mistake.correction.is_none();
+    let later = counts.then(|| event.replace(WRONG));
+    let first = first.as_ref().filter(|_| counts).map(|(_, first)| first.replace(SEEN));
+    let json = |line: Option<String>| line.map(|line| serde_json::from_str(&line)).transpose();
+    Ok(MistakeReport {
+        kind: kind.as_str(),
+        place: at.place.clone(),
+        shard: at.shard,
+        batch: at.batch,
+        row: at.row,
+        source: event.source.clone(),
+        id: event.id.clone(),
+        void: serde_json::from_str(&event.void(TAKEN_OUT))?,
+        replace: json(later)?,
+        replace_with_first: json(first)?,
+    })
+}
+
+/// Findings that a correction mends, which is told ready to be sent.
+fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if mistakes.conflicts > 0 {
+        findings.push(Finding {
+            what: format!(
+                "{} an id with other content; the first one counts",
+                plural(mistakes.conflicts, "record repeats", "records repeat")
+            ),
+            help: "ask the producer which one is right, and send the event that says so, to the topic or as a line of a .ndjson file".to_owned(),
+        });
+    }
+    if mistakes.idle > 0 {
+        findings.push(Finding {
+            what: format!(
+                "{} nothing",
+                plural(mistakes.idle, "correction corrects", "corrections correct")
+            ),
+            help: "have it sent again under a new id, with the source and the id of the event that it means; a void of the one that is wrong says that it was seen".to_owned(),
+        });
+    }
+    for kind in MistakeKind::ALL {
+        let of_kind = mistakes.first.iter().filter(|mistake| mistake.kind == kind);
+        findings.extend(of_kind.take(MISTAKES_SHOWN).map(of_mistake));
+    }
+    findings
+}
+
+fn of_mistake(mistake: &Mistake) -> Finding {
+    let Mistake { kind, event, first, .. } = mistake;
+    let void = event.void(TAKEN_OUT);
+    let help = match kind {
+        MistakeKind::Conflict if mistake.correction.is_some() => format!(
+            "the first correction counts; if this one is right, send it again under a new id; say that it was seen, and send\n{void}"
+        ),
+        MistakeKind::Conflict => {
+            let mut help = format!("if this one is right, send\n{}", event.replace(WRONG));
+            if let Some((_, first)) = first {
+                help.push_str(&format!("\nif the first one is right, send\n{}", first.replace(SEEN)));
+            }
+            format!("{help}\nif neither counts, send\n{void}")
+        }
+        MistakeKind::SecondCorrection => format!(
+            "the first correction counts; if that is right, say that this one was seen, and send\n{void}"
+        ),
+        MistakeKind::NoTarget => format!(
+            "if it is to correct another event, send it again with a new id; take this one out, and send\n{void}"
+        ),
+        MistakeKind::VoidOfVoid => {
+            format!("report the usage again under a new id; say that this void was seen, and send\n{void}")
+        }
+    };
+    Finding { what: mistake.to_string(), help: printable_json(&help) }
 }
 
 fn stream_of(counts: &StreamCounts) -> Option<Stream> {
@@ -347,17 +488,16 @@ impl Answer for Report {
         text.push_str(&streams(&self.partitions));
         let reasons = self.rejected_by_reason.iter().map(|(reason, count)| (reason, count.to_string()));
         text.push_str(&pairs(reasons, ("rejected because", Align::Left), ("records", Align::Right)));
+        text.push_str(&self.refusals());
         let properties = self.properties.iter().map(|(name, value)| (name, value.clone()));
         text.push_str(&pairs(properties, ("table property", Align::Left), ("value", Align::Left)));
-        for id in &self.conflicting {
-            writeln!(text, "  conflict: {}", printable(id)).expect("writing to a string cannot fail");
-        }
         text.push('\n');
         if self.findings.is_empty() {
             text.push_str("nothing is wrong\n");
         }
         for finding in &self.findings {
-            writeln!(text, "! {}\n  {}", printable(&finding.what), printable(&finding.help))
+            let help = printable_lines(&finding.help).replace('\n', "\n  ");
+            writeln!(text, "! {}\n  {help}", printable(&finding.what))
                 .expect("writing to a string cannot fail");
         }
         text
@@ -365,6 +505,26 @@ impl Answer for Report {
 
     fn verdict(&self) -> Verdict {
         if self.findings.is_empty() { Verdict::Fine } else { Verdict::Discrepancy }
+    }
+}
+
+impl Report {
+    /// Where the first records were refused, and how the others are found.
+    fn refusals(&self) -> String {
+        if self.refused_first.is_empty() {
+            return String::new();
+        }
+        let row = |refused: &RefusedReport| {
+            vec![refused.reason.clone(), refused.place.clone(), shortened(&refused.detail)]
+        };
+        let rows: Vec<_> = self.refused_first.iter().map(row).collect();
+        let columns = [("rejected because", Align::Left), ("where", Align::Left), ("detail", Align::Left)];
+        let mut text = format!("\n{}", table(&columns, &rows));
+        if self.rejected > rows.len() as u64 {
+            writeln!(text, "  … and {} more: atcost doctor --rejected", self.rejected - rows.len() as u64)
+                .expect("writing to a string cannot fail");
+        }
+        text
     }
 }
 

@@ -11,6 +11,7 @@ pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
 pub mod rate; // a month's charges
+pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
 pub mod truncation; // reading on where a partition lost what was read

@@ -2,14 +2,14 @@
 
 use super::catalog::published;
 use crate::config::Config;
-use crate::show::{Align, Answer, Busy, plural, table};
+use crate::show::{Align, Answer, Busy, plural, printable, table};
 use anyhow::Context as _;
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::run::{CostLine, Pins, Run};
 use rating::tables::{self, Manifest, Workspace};
-use rating::usage::CountedRows;
+use rating::usage::{CountedRows, Mistakes};
 use schemas::time::BillingMonth;
 use serde::Serialize;
 
@@ -22,7 +22,12 @@ pub struct Rated {
     /// Where refused records were, in ledger order, as `file:line` or `topic/partition@offset`; at
     /// most [`REFUSED_LISTED`].
     pub refused: Vec<String>,
+    /// Mistakes of whoever sends that nobody has mended.
+    pub mistakes: Mistakes,
 }
+
+/// The corrections that correct nothing which are named one by one.
+const IDLE_SHOWN: usize = 5;
 
 /// The most refused records that are listed one by one; the ledger has all of them.
 pub const REFUSED_LISTED: usize = 10_000;
@@ -41,6 +46,11 @@ pub struct Cut {
 struct Summary<'a> {
     folder: String,
     refused: &'a [String],
+    /// Of `conflicts`, those that nobody has mended.
+    open_conflicts: u64,
+    /// How many corrections correct nothing, and where the first are.
+    idle_corrections: u64,
+    idle: Vec<String>,
     #[serde(flatten)]
     manifest: &'a Manifest,
 }
@@ -82,8 +92,9 @@ async fn rate_into(
     let usage = CountedRows::open(files).await?;
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
+    let mistakes = usage.mistakes(IDLE_SHOWN).await?;
     let (folder, manifest) = tables::write(&run, &catalog, &config.runs, workspace).await?;
-    Ok(Rated { run, folder, manifest, catalog, refused })
+    Ok(Rated { run, folder, manifest, catalog, refused, mistakes })
 }
 
 impl Answer for Rated {
@@ -91,6 +102,9 @@ impl Answer for Rated {
         Ok(serde_json::to_value(Summary {
             folder: self.folder.to_string(),
             refused: &self.refused,
+            open_conflicts: self.mistakes.conflicts,
+            idle_corrections: self.mistakes.idle,
+            idle: self.mistakes.first_idle().map(|mistake| mistake.to_string()).collect(),
             manifest: &self.manifest,
         })?)
     }
@@ -161,7 +175,7 @@ fn customers(manifest: &Manifest) -> String {
 impl Rated {
     /// Everything that a month without mistakes would not have.
     fn reservations(&self) -> String {
-        let Self { run, manifest, refused, .. } = self;
+        let Self { run, manifest, refused, mistakes, .. } = self;
         let mut text = String::new();
         if !run.unrated.is_empty() {
             let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
@@ -179,11 +193,20 @@ impl Rated {
                 plural(manifest.rejected, "record was", "records were")
             ));
         }
-        if manifest.conflicts > 0 {
+        if mistakes.conflicts > 0 {
             text.push_str(&format!(
                 "! {} an id with other content; the first counts\n",
-                plural(manifest.conflicts, "record repeats", "records repeat")
+                plural(mistakes.conflicts, "record repeats", "records repeat")
             ));
+        }
+        if mistakes.idle > 0 {
+            text.push_str(&format!(
+                "! {} nothing; `atcost doctor` says how to mend it\n",
+                plural(mistakes.idle, "correction corrects", "corrections correct")
+            ));
+            for mistake in mistakes.first_idle().take(IDLE_SHOWN) {
+                text.push_str(&format!("  {}\n", printable(&mistake.to_string())));
+            }
         }
         text
     }

@@ -8,8 +8,8 @@
 use super::line::CostLine;
 use crate::error::RatingError;
 use schemas::decimal::{Amount, DecimalError};
-use schemas::money::Money;
-use std::collections::BTreeSet;
+use schemas::money::{Currency, Money};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// # Errors
 /// The first promise that does not hold.
@@ -29,6 +29,41 @@ pub(super) fn check(cost_lines: &[CostLine]) -> Result<(), RatingError> {
         }
     }
     Ok(())
+}
+
+/// Looks whether the sums of a run can be written: of each currency, all amounts together as if none
+/// was negative, and all that settles.
+///
+/// # Errors
+/// [`RatingError::TooLarge`] of the largest line.
+pub(super) fn check_sums(cost_lines: &[CostLine]) -> Result<(), RatingError> {
+    let mut sums: BTreeMap<Currency, [Amount; 2]> = BTreeMap::new();
+    let mut largest: BTreeMap<Currency, &CostLine> = BTreeMap::new();
+    for line in cost_lines {
+        let too_large = |line: &CostLine, reason: &DecimalError| RatingError::TooLarge {
+            provider: line.key.provider.clone(),
+            sku: line.key.sku.clone(),
+            detail: format!("what this and other lines cost in {} is too large: {reason}", line.currency),
+            largest: None,
+        };
+        let settled = line.settled.to_amount().ok_or_else(|| too_large(line, &DecimalError::Overflow(38)))?;
+        let known = largest.entry(line.currency).or_insert(line);
+        if magnitude(line.amount) > magnitude(known.amount) {
+            *known = line;
+        }
+        let known = *known;
+        let sums = sums.entry(line.currency).or_insert([Amount::ZERO; 2]);
+        for (sum, amount) in sums.iter_mut().zip([line.amount, settled]) {
+            *sum = Amount::from_units(magnitude(amount))
+                .and_then(|amount| sum.checked_add(amount))
+                .map_err(|reason| too_large(known, &reason))?;
+        }
+    }
+    Ok(())
+}
+
+fn magnitude(amount: Amount) -> i128 {
+    amount.units().abs()
 }
 
 fn check_charges(line: &CostLine, name: &str) -> Result<(), RatingError> {

@@ -7,7 +7,7 @@
 
 use super::ids::{ChargeId, CostLineId, StatementLineId, digest_of};
 use super::resolve::PoolKey;
-use crate::allocation::{self, Because, Kind, Rule, Share, SubjectUsage};
+use crate::allocation::{self, AllocationError, Because, Kind, Rule, Share, SubjectUsage};
 use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
@@ -135,7 +135,7 @@ impl LineMaker<'_> {
         }
         let one = Exact::one();
         let steps = price::steps(&price.model, &Exact::zero(), &one, &one);
-        let quantity = rounding::quantity_total(&one).map_err(|error| self.money(&error))?;
+        let quantity = rounding::quantity_total(&one).map_err(|error| self.money(error))?;
         self.line(price, None, self.period, quantity, None, steps, &[], &one).map(Some)
     }
 
@@ -152,7 +152,7 @@ impl LineMaker<'_> {
         for (_, usage) in prices {
             let mut sum = QuantityTotal::ZERO;
             for usage in *usage {
-                sum = sum.checked_add(usage.quantity).map_err(|error| self.money(&error))?;
+                sum = sum.checked_add(usage.quantity).map_err(|error| self.money(error))?;
             }
             let quantity = exact(sum) * &metered.factor;
             period_total += &quantity;
@@ -167,7 +167,7 @@ impl LineMaker<'_> {
             let charge_period = price.within(self.period).ok_or_else(|| {
                 RatingError::Damaged(format!("{}: a price was used outside its dates", self.sku.id))
             })?;
-            let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(&error))?;
+            let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(error))?;
             lines.push(self.line(
                 price,
                 sub_account,
@@ -207,14 +207,14 @@ impl LineMaker<'_> {
             price_from: price.from,
         };
         let id = key.id();
-        let amount = rounding::amount(&price::total(&steps)).map_err(|error| self.money(&error))?;
+        let amount = rounding::amount(&price::total(&steps)).map_err(|error| self.money(error))?;
         let settled = rounding::settle(amount, provider.currency, provider.rounding)
-            .map_err(|error| self.money(&error))?;
+            .map_err(|error| self.money(error))?;
         let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer);
         let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal)
-            .map_err(|error| self.money(&error))?;
+            .map_err(|error| self.money(error))?;
         let statement_lines = allocation::statement(settled, &shares)
-            .map_err(|error| self.money(&error))?
+            .map_err(|error| self.money(error))?
             .into_iter()
             .map(|share| {
                 let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
@@ -247,7 +247,7 @@ impl LineMaker<'_> {
     fn charge(&self, cost_line: CostLineId, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
         let quantity = match share.because.used() {
             Some(quantity) => Some(
-                rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(&error))?,
+                rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(error))?,
             ),
             None => None,
         };
@@ -264,11 +264,12 @@ impl LineMaker<'_> {
         })
     }
 
-    fn money(&self, error: &impl ToString) -> RatingError {
-        RatingError::Money {
-            provider: self.provider.id.clone(),
-            sku: self.sku.id.clone(),
-            detail: error.to_string(),
+    fn money(&self, error: impl Into<AllocationError>) -> RatingError {
+        let error = error.into();
+        let (provider, sku, detail) = (self.provider.id.clone(), self.sku.id.clone(), error.to_string());
+        match error.is_overflow() {
+            true => RatingError::TooLarge { provider, sku, detail, largest: None },
+            false => RatingError::Money { provider, sku, detail },
         }
     }
 }

@@ -25,7 +25,7 @@ pub use resolve::{Unrated, UnratedKey, UnratedReason};
 use crate::allocation::SubjectUsage;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::usage::{CountedRows, LedgerCounts, UsageKey, UsageTotal};
+use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
 use ledger::Location;
 use line::LineMaker;
 use schemas::decimal::QuantityTotal;
@@ -55,7 +55,8 @@ pub async fn rate(
 ) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
-    let totals = usage.attributed(catalog, periods.cuts(catalog), inputs).await?.totals().await?;
+    let rows = usage.attributed(catalog, periods.cuts(catalog), inputs).await?;
+    let totals = rows.totals().await?;
     let (pools, unrated) = pool(totals, catalog, &periods)?;
     let mut cost_lines = Vec::new();
     for provider in catalog.providers.values() {
@@ -63,11 +64,60 @@ pub async fn rate(
         let bound = catalog.customers_bound_in(period);
         for (index, sku) in provider.skus.iter().enumerate() {
             let maker = LineMaker { catalog, provider, sku, period, bound: &bound };
-            cost_lines.append(&mut lines_of(&maker, index, &pools)?);
+            match lines_of(&maker, index, &pools) {
+                Ok(mut lines) => cost_lines.append(&mut lines),
+                Err(error) => return Err(name_largest(error, &rows, catalog, &periods).await),
+            }
         }
+    }
+    if let Err(error) = check::check_sums(&cost_lines) {
+        return Err(name_largest(error, &rows, catalog, &periods).await);
     }
     check::check(&cost_lines)?;
     Ok(Run { pins, counts, cost_lines, unrated })
+}
+
+/// Where a number of a SKU is too large, adds which of the SKU's events is the largest, and how it
+/// is taken out.
+async fn name_largest(
+    error: RatingError,
+    rows: &AttributedRows<'_>,
+    catalog: &Catalog,
+    periods: &Periods,
+) -> RatingError {
+    let RatingError::TooLarge { provider, sku, detail, largest: None } = error else { return error };
+    let of_sku = |key: &UsageKey| match resolve(key, catalog, periods) {
+        Resolved::Rated(pool) => {
+            let known = catalog.providers.get(&pool.provider).and_then(|found| found.skus.get(pool.sku));
+            pool.provider == provider && known.is_some_and(|known| known.id == sku)
+        }
+        Resolved::OutsideThePeriod | Resolved::Unrated(_) => false,
+    };
+    let of_provider = catalog.providers.get(&provider);
+    let meter = of_provider
+        .and_then(|found| found.skus.iter().find(|known| known.id == sku))
+        .and_then(|sku| sku.metered.as_ref())
+        .map(|metered| &metered.meter);
+    let largest = match meter {
+        Some(meter) => rows.largest(meter, of_sku).await,
+        None => Ok(None),
+    };
+    let largest = match largest {
+        Ok(largest) => largest,
+        Err(error) => return error,
+    };
+    let largest = largest.map(|LargestEvent { customer, quantity, at, event }| {
+        let customer = customer.map_or_else(|| "nobody".to_owned(), |customer| format!("customer {customer}"));
+        let void = event.void("its value is far too large");
+        format!(
+            "Its largest event says {quantity} for {subject} ({customer}): {source} {id} at {at}. If that is a mistake, take it out: send this event to the topic, or ingest it as a line of a .ndjson file, and rate again:\n{void}",
+            subject = event.subject,
+            source = event.source,
+            id = event.id,
+        )
+        .into_boxed_str()
+    });
+    RatingError::TooLarge { provider, sku, detail, largest }
 }
 
 type Pools = BTreeMap<PoolKey, Vec<SubjectUsage>>;

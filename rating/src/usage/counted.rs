@@ -27,7 +27,7 @@ fn ranked(order: &str) -> String {
 ranked AS (
   SELECT *, ROW_NUMBER() OVER by_id AS nth, FIRST_VALUE(content_digest) OVER by_id AS first_digest
   FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
-               provider, correction_action, correction_source, correction_id, content_digest
+               provider, location, resource, correction_action, correction_source, correction_id, content_digest
         FROM ledger WHERE kind = 'usage')
   WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 )"#

@@ -33,6 +33,11 @@ const MEMORY_LIMIT_BYTES: usize = 512 << 20;
 const ORDER_OF_ONE: &str = r#"batch, "row""#;
 const ORDER_OF_MANY: &str = r#"received_at, shard, batch, "row""#;
 
+/// SQL: the number of the shard of a row, under an order of the rows.
+pub(super) fn shard_column(order: &str) -> &'static str {
+    if order == ORDER_OF_ONE { "0" } else { "shard" }
+}
+
 /// A context with the settings that the plans rely on, and `dimension` registered.
 pub(super) fn context() -> Result<SessionContext, RatingError> {
     let mut config = SessionConfig::new().with_information_schema(false);

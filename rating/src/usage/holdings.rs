@@ -139,18 +139,6 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
         Ok(reasons)
     }
 
-    /// Ids that came again with other content, as `source id`, in byte order; at most `limit`.
-    ///
-    /// # Errors
-    /// When the rows cannot be read.
-    pub async fn conflicting_ids(&self, limit: usize) -> Result<Vec<String>, RatingError> {
-        let sql = format!(
-            "WITH {} SELECT DISTINCT source || ' ' || id AS name FROM ranked WHERE nth > 1 AND content_digest <> first_digest ORDER BY name LIMIT {limit}",
-            self.ranked
-        );
-        engine::texts(&self.context, &sql).await
-    }
-
     /// Where refused records were, in ledger order; at most `limit`.
     ///
     /// # Errors

@@ -21,13 +21,20 @@ mod dimension; // the SQL function
 mod engine; // the engine, and the files that it scans
 mod counted; // which record counts
 mod attributed; // whose it is
+mod reported; // an event with its place, and its corrections
 mod totals; // how much
 mod events; // one by one, behind a charge
 mod holdings; // how many, by kind and by stream
+mod refused; // refused records, a page of them or all
+mod mistakes; // conflicts and corrections that somebody has to look at
 
-pub(crate) use attributed::Cuts;
 pub use attributed::UsageKey;
+pub(crate) use attributed::{AttributedRows, Cuts};
 pub use counted::CountedRows;
 pub use events::EventRow;
+pub(crate) use events::LargestEvent;
 pub use holdings::{LedgerCounts, StreamCounts};
+pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
+pub use refused::{Cursor, RefusedBytes, RefusedRecord};
+pub use reported::{ReportedEvent, RowPlace};
 pub(crate) use totals::UsageTotal;
