@@ -6,6 +6,7 @@
 mod memory;
 
 use clap::{Args, Parser, Subcommand};
+use jobs::clock;
 use jobs::config::Config;
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, LogFormat};
@@ -49,7 +50,7 @@ enum Verb {
     /// Read usage events into the ledger: each record exactly once, as usage or as a refusal with
     /// its reason.
     Ingest(IngestArgs),
-    /// Check a catalog folder, or publish it as the version in force.
+    /// Check a catalog folder, compare it with the version in force, or publish it as that.
     #[command(subcommand)]
     Catalog(CatalogVerb),
     /// Rate a month: provider costs, customer charges, statement lines and what could not be rated.
@@ -112,10 +113,12 @@ struct IngestArgs {
 enum CatalogVerb {
     /// Read a catalog folder and say what would bill twice, never, or wrongly.
     Check { folder: PathBuf },
+    /// Say what publishing a catalog folder would change in what was billed until now.
+    Diff { folder: PathBuf },
     /// Put a catalog folder into the journal as the version in force.
     Publish {
         folder: PathBuf,
-        /// Change prices that were in force already, and record why.
+        /// Change what was billed until now, and record why.
         #[arg(long, value_name = "REASON")]
         allow_past_changes: Option<String>,
     },
@@ -265,9 +268,12 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     match &cli.verb {
         Verb::Init => show(&verbs::init::init(&cli.config).await?, cli.format),
         Verb::Catalog(CatalogVerb::Check { folder }) => show(&verbs::catalog::check(folder)?, cli.format),
+        Verb::Catalog(CatalogVerb::Diff { folder }) => {
+            show(&verbs::catalog::diff(&config()?, folder, clock::now()).await?, cli.format)
+        }
         Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => {
             let reason = allow_past_changes.as_deref();
-            show(&verbs::catalog::publish(&config()?, folder, reason).await?, cli.format)
+            show(&verbs::catalog::publish(&config()?, folder, reason, clock::now()).await?, cli.format)
         }
         Verb::Ingest(IngestArgs { files, brokers, topic, shard, until_caught_up, metrics }) => {
             let mut config = config()?;

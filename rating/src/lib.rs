@@ -18,6 +18,7 @@ pub mod allocation; // who bears a cost line
 pub mod catalog; // the price lists: read, checked, looked up
 pub mod usage; // ledger rows to usage totals, in SQL
 pub mod run; // usage totals to cost lines, charges and statement lines
+pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events
 

@@ -241,6 +241,57 @@ impl BillingMonth {
         Some(Self { year: date.year(), month: date.month() })
     }
 
+    /// The month of UTC that holds an instant.
+    ///
+    /// ```
+    /// # use schemas::time::{BillingMonth, Instant};
+    /// let instant = Instant::parse_rfc3339("2025-11-01T01:00:00+02:00").expect("an instant");
+    /// assert_eq!(BillingMonth::in_utc(instant).to_string(), "2025-10");
+    /// ```
+    pub fn in_utc(instant: Instant) -> Self {
+        let date = instant.to_timestamp().to_zoned(TimeZone::UTC).date();
+        Self { year: date.year(), month: date.month() }
+    }
+
+    /// The first and the last of the months that some zone may be in at an instant: no zone is a day
+    /// away from UTC.
+    ///
+    /// ```
+    /// # use schemas::time::{BillingMonth, Instant};
+    /// let instant = Instant::parse_rfc3339("2025-10-31T12:00:00Z").expect("an instant");
+    /// let (first, last) = BillingMonth::anywhere(instant);
+    /// assert_eq!((first.to_string().as_str(), last.to_string().as_str()), ("2025-10", "2025-11"));
+    /// ```
+    pub fn anywhere(instant: Instant) -> (Self, Self) {
+        const DAY: i64 = 86_400_000_000;
+        // At the edge of the calendar there is no other month.
+        let month = |micros: i64| Self::in_utc(Instant::from_micros(micros).unwrap_or(instant));
+        (month(instant.micros() - DAY), month(instant.micros() + DAY))
+    }
+
+    /// Its first day.
+    ///
+    /// ```
+    /// # use schemas::time::BillingMonth;
+    /// let month = BillingMonth::parse("2025-10").expect("a month");
+    /// assert_eq!(month.first_day().to_string(), "2025-10-01");
+    /// ```
+    pub fn first_day(self) -> Date {
+        Date::new(self.year, self.month, 1).expect("a month was checked when it was made")
+    }
+
+    /// The month before it; `None` where the calendar begins.
+    ///
+    /// ```
+    /// # use schemas::time::BillingMonth;
+    /// let month = BillingMonth::parse("2025-01").expect("a month");
+    /// assert_eq!(month.previous(), BillingMonth::parse("2024-12"));
+    /// ```
+    pub fn previous(self) -> Option<Self> {
+        let date = self.first_day().yesterday().ok()?;
+        Some(Self { year: date.year(), month: date.month() })
+    }
+
     /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks
     /// change.
     ///
@@ -256,7 +307,7 @@ impl BillingMonth {
     /// # Errors
     /// [`TimeError::OutOfRange`] at the edges of the calendar.
     pub fn period_in(self, zone: &TimeZone) -> Result<Period, TimeError> {
-        let first = Date::new(self.year, self.month, 1).map_err(|_| TimeError::OutOfRange)?;
+        let first = self.first_day();
         let next = first.last_of_month().tomorrow().map_err(|_| TimeError::OutOfRange)?;
         Period::new(start_of_day(first, zone)?, start_of_day(next, zone)?).ok_or(TimeError::OutOfRange)
     }

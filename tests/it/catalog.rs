@@ -2,10 +2,10 @@
 //! patch of the month's catalog, a line of `---` and what the check says. A patch names files,
 //! `@ FILE`, and below them lines with `-` that are replaced by those with `+`; lines with a blank
 //! stay and say where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes
-//! it. `now INSTANT` compares with the month's catalog, published before.
+//! it. `now INSTANT` compares with the price lists of the month's catalog, published before.
 
 use crate::cases;
-use rating::catalog::{Catalog, CatalogFiles, Problem, past_price_changes};
+use rating::catalog::{Catalog, CatalogFiles, Problem, compare_past};
 use schemas::id::{MeterType, ProviderId, Subject};
 use schemas::time::{BillingMonth, Instant};
 use std::collections::BTreeMap;
@@ -19,22 +19,18 @@ fn catalogs() {
 /// The case with what the check says in place of its answer.
 pub fn check(case: &str) -> String {
     let (question, _) = case.split_once("---\n").expect("a case has a patch and a line of ---");
-    let mut files = month();
     let mut now = None;
-    for hunk in question.split("\n@ ").skip(1) {
-        apply(&mut files, hunk);
-    }
     for line in question.lines() {
         now = line.strip_prefix("now ").or(now);
     }
-    let mut findings = match Catalog::load(&CatalogFiles::new(files)) {
+    let mut findings = match Catalog::load(&CatalogFiles::new(patched(question))) {
         Err(problems) => shown(&problems),
         Ok((catalog, warnings)) => {
             let mut findings: Vec<String> =
                 warnings.iter().map(|warning| format!("warning: {warning}")).collect();
             if let Some(now) = now {
                 let now = Instant::parse_rfc3339(now).expect("an instant");
-                findings.extend(shown(&past_price_changes(&load_month(), &catalog, now)));
+                findings.extend(shown(&compare_past(&load_month(), &catalog, now).problems));
             }
             findings
         }
@@ -43,6 +39,15 @@ pub fn check(case: &str) -> String {
         findings.push("fine".to_owned());
     }
     format!("{question}---\n{}\n", findings.join("\n"))
+}
+
+/// The month's catalog with the patches of a case.
+pub fn patched(question: &str) -> BTreeMap<String, String> {
+    let mut files = month();
+    for hunk in question.split("\n@ ").skip(1) {
+        apply(&mut files, hunk);
+    }
+    files
 }
 
 fn shown(problems: &[Problem]) -> Vec<String> {
@@ -111,7 +116,8 @@ fn an_event_finds_its_sku() {
         let provider = &catalog.providers[&ProviderId::new(provider).expect("an id")];
         let dimension =
             |name: &str| dimensions.iter().find(|(dimension, _)| *dimension == name).map(|(_, value)| *value);
-        let sku = provider.sku_for(&MeterType::new(meter).expect("a meter"), dimension);
+        let at = Instant::parse_rfc3339("2025-10-15T00:00:00Z").expect("an instant");
+        let sku = provider.sku_for(&MeterType::new(meter).expect("a meter"), at, dimension);
         assert_eq!(sku.map(|sku| sku.id.as_str()), expected, "{meter} {dimensions:?}");
     }
     let catalog = load_month();

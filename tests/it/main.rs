@@ -9,6 +9,7 @@ mod seal; // hashes, trees, proofs: vectors, a second implementation, tampering
 mod verify; // everything recomputed, bit flips, and a signer that signs one history
 mod properties; // what must not matter to a charge
 mod stories; // attribution, and the mistakes of other systems, event by event
+mod past; // what another catalog changes in what was billed
 mod month; // the month of tests/cases/month from files: the contract
 mod mistakes; // what whoever sends has done wrong, and how it is mended
 mod kafka; // the same month through a broker, and what goes wrong there

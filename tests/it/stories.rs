@@ -5,7 +5,7 @@
 //! time subject meter value [dimension=value] [provider=…]`, with `source=…` where it is not
 //! `//edge`; a line that begins with `{` is a record as it is. `rate` before more events rates the
 //! month in between. The catalog is the month's; lines `binding …` take the place of its bindings,
-//! and `catalog FILE: OLD => NEW` changes a line of it.
+//! and `catalog FILE: OLD => NEW` changes a line of it, with `\n` in NEW where another one begins.
 
 use crate::cases::for_each_file;
 use serde_json::{Map, Value, json};
@@ -42,7 +42,8 @@ fn tell(text: &str) -> String {
             let path = catalog.path().join(file);
             let before = fs::read_to_string(&path).expect("a file of the catalog");
             assert!(before.contains(old), "{file} has no {old:?}");
-            fs::write(&path, before.replace(old, new)).expect("the file can be written");
+            fs::write(&path, before.replace(old, &new.replace("\\n", "\n")))
+                .expect("the file can be written");
         } else if line == "rate" {
             steps.push(Vec::new());
         } else if line.starts_with('{') {
@@ -94,7 +95,7 @@ fn write(told: &mut String, summary: &Value) {
 }
 
 /// An event's line as a CloudEvent.
-fn event(line: &str) -> String {
+pub fn event(line: &str) -> String {
     let mut words = line.split_whitespace();
     let mut word = || words.next().unwrap_or_else(|| panic!("id time subject meter value: {line}"));
     let (id, time, subject, meter, value) = (word(), word(), word(), word(), word());
@@ -121,7 +122,7 @@ fn event(line: &str) -> String {
     json!({ "specversion": "1.0", "id": id, "source": source, "type": meter, "subject": subject, "time": time, "data": data }).to_string()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("the catalog") {
         let path = entry.expect("the catalog").path();

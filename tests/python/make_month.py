@@ -68,7 +68,7 @@ class Month:
 
     def make_customers(self):
         names = ["acme", "birch", "Zulu", "cedar-2", "cedar", "cedar-10", "dune", "ørsted", "ops", "lab"][: self.random.randint(5, 10)]
-        self.customers = [(name, self.random.choice(["", "", "", "partner", "internal"])) for name in names]
+        self.customers = [(name, self.make_kind()) for name in names]
         self.bindings, self.subjects = [], []
         for index in range(self.random.randint(len(names), 3 * len(names))):
             subject = self.random.choice(["projects/", "Projects/", "r/é", "r/\U0001f600", "r/\uffee"]) + str(index)
@@ -92,6 +92,13 @@ class Month:
             self.edges += [edge for since, until, _ in spans for edge in (since, until) if edge]
         self.random.shuffle(self.bindings)
         self.subjects += ["stranger", "projects/none", "É"]
+
+    def make_kind(self):
+        if self.chance(75):
+            return self.random.choice(["", "", "", "partner", "internal"])
+        before, after = self.random.sample(["customer", "partner", "internal"], 2)
+        date = self.random.choice([f"{self.period}-01", f"{self.period}-02", self.following, "2025-01-01"])
+        return [{"is": before, "until": date}, {"is": after, "from": date}]
 
     def bind_on_edges(self):
         """Customers who are bound in a billing period by a microsecond, or miss it by none."""
@@ -126,21 +133,39 @@ class Month:
                     matches.insert(self.random.randrange(len(matches) + 1), None)
             for match in matches:
                 provider["skus"].append(self.make_metered(provider, meter, unit, match))
+                if self.chance(20):
+                    self.follow(provider, meter, unit, match)
         for _ in range(self.random.randint(1, 4)):
             provider["skus"].append(self.make_flat(provider))
         return provider
+
+    def follow(self, provider, meter, unit, match):
+        """Ends the last SKU on a day, on which another one begins to take the same."""
+        date = f"{self.period}-{self.random.randint(2, self.days):02}"
+        ended, begun = provider["skus"][-1], self.make_metered(provider, meter, unit, match)
+        before = [price for price in ended["prices"] if price["from"] < date]
+        after = [price for price in begun["prices"] if price["until"] is None or price["until"] > date]
+        if before and after:
+            before[-1]["until"] = min(before[-1]["until"] or date, date)
+            after[0]["from"] = max(after[0]["from"], date)
+            ended["prices"], begun["prices"] = before, after
+            provider["skus"].append(begun)
+            self.edges.append(datetime.fromisoformat(date).replace(tzinfo=ZoneInfo(provider["zone"])).astimezone(timezone.utc))
 
     def make_dates(self, provider, gaps):
         """Dated spans, of which some may leave days without a price."""
         zone = ZoneInfo(provider["zone"])
         days = sorted(self.random.sample(range(1, self.days + 1), self.random.randint(0, 3)))
-        dates = ["2025-01-01"] + [f"{self.period}-{day:02}" for day in days if f"{self.period}-{day:02}" != "2025-01-01"]
+        # What begins within the month is not there before.
+        dates = ["2025-01-01"] if not days or self.chance(85) else []
+        dates += [f"{self.period}-{day:02}" for day in days if f"{self.period}-{day:02}" != "2025-01-01"]
         spans = list(zip(dates, dates[1:] + [None]))
         if gaps and len(spans) > 1 and self.chance(40):
             del spans[self.random.randrange(len(spans))]
         if len(spans) == len(dates) and self.chance(15):
-            spans[-1] = (spans[-1][0], self.following)
-        for date in dates[1:]:
+            last = f"{self.period}-{self.days:02}"
+            spans[-1] = (spans[-1][0], self.random.choice([self.following, last]) if spans[-1][0] < last else self.following)
+        for date in dates[dates[0] == "2025-01-01" :]:
             self.edges.append(datetime.fromisoformat(date).replace(tzinfo=zone).astimezone(timezone.utc))
         return spans
 

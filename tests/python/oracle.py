@@ -197,11 +197,19 @@ class Catalog:
                 until = instant(row["until"]) if row["until"] else datetime.max.replace(tzinfo=timezone.utc)
                 self.bindings[row["subject"]].append((instant(row["from"]), until, row["customer"]))
 
-    def sku(self, provider, meter, dimensions):
-        """The SKU that takes an event: one whose match holds, or else the one without."""
+    def takes_at(self, provider, sku, time):
+        """Whether a time lies between the beginning of the SKU's first price and the end of its last, in a gap between prices too."""
+        zone = self.providers[provider]["time_zone"]
+        # A date of ISO 8601 is later than another if its text is.
+        prices = sorted(sku["price"], key=lambda price: price["from"])
+        ended = "until" in prices[-1] and time >= midnight(prices[-1]["until"], zone)
+        return midnight(prices[0]["from"], zone) <= time and not ended
+
+    def sku(self, provider, meter, dimensions, time):
+        """The SKU that takes an event of that time: one whose match holds, or else the one without."""
         catch_all = None
         for sku in self.skus[provider]:
-            if sku.get("meter") == meter:
+            if sku.get("meter") == meter and self.takes_at(provider, sku, time):
                 if "match" not in sku:
                     catch_all = sku
                 elif all(dimensions.get(name) in ([values] if type(values) is str else values) for name, values in sku["match"].items()):
@@ -210,6 +218,14 @@ class Catalog:
 
     def customer(self, subject, time):
         return next((customer for start, end, customer in self.bindings[subject] if start <= time < end), None)
+
+    def is_internal(self, customer, period):
+        """Whether the operator itself is the customer at the first midnight of the period, in UTC."""
+        kind = self.customers[customer].get("kind", "customer")
+        if type(kind) is not str:
+            day = f"{period}-01"
+            kind = next(dated["is"] for dated in kind if dated.get("from", day) <= day and ("until" not in dated or day < dated["until"]))
+        return kind == "internal"
 
     def bound_within(self, start, end):
         return {customer for rows in self.bindings.values() for since, until, customer in rows if since < end and until > start}
@@ -298,7 +314,7 @@ def rate(catalog, usage, period):
         if meter not in catalog.meters:
             reason = "unknown-meter"
         elif provider is None:
-            candidates = [name for name in catalog.providers if catalog.sku(name, meter, dimensions)]
+            candidates = [name for name in catalog.providers if catalog.sku(name, meter, dimensions, time)]
             reason = {0: "no-sku", 1: None}.get(len(candidates), "ambiguous-provider")
             provider = candidates[0] if reason is None else None
         elif provider not in catalog.providers:
@@ -307,7 +323,7 @@ def rate(catalog, usage, period):
         if not start <= time < end:
             continue
         if reason is None:
-            sku = catalog.sku(provider, meter, dimensions)
+            sku = catalog.sku(provider, meter, dimensions, time)
             reason = None if sku else "no-sku"
         if reason is None:
             zone = zones[provider]
@@ -327,9 +343,9 @@ def rate(catalog, usage, period):
         for sku in catalog.skus[name]:
             if "meter" in sku:
                 own = {key[2:]: value for key, value in used.items() if key[:2] == (name, sku["id"])}
-                lines += metered(catalog, provider, sku, periods[name], own)
+                lines += metered(catalog, provider, sku, period, periods[name], own)
             else:
-                lines += flat(catalog, provider, sku, periods[name])
+                lines += flat(catalog, provider, sku, period, periods[name])
     return lines, unrated
 
 
@@ -347,7 +363,7 @@ def shared(catalog, sku, period):
     return None
 
 
-def metered(catalog, provider, sku, period, used):
+def metered(catalog, provider, sku, month, period, used):
     factor = worth(catalog.meters[sku["meter"]]["unit"], sku.get("month")) / worth(sku["unit"], sku.get("month"))
     direct = sku["allocation"] == "direct"
     zone = provider["time_zone"]
@@ -365,10 +381,10 @@ def metered(catalog, provider, sku, period, used):
             before += quantity
             weights = shared(catalog, sku, period)
             line = {**key_columns(provider, sku, (start, end), account), "quantity": quantity, "unit": sku["unit"], "amount": amount}
-            yield finish(catalog, provider, sku, line, weights or shares, shares if weights is None else {})
+            yield finish(catalog, provider, sku, month, line, weights or shares, shares if weights is None else {})
 
 
-def flat(catalog, provider, sku, period):
+def flat(catalog, provider, sku, month, period):
     for price in sku["price"]:
         start = midnight(price["from"], provider["time_zone"])
         end = midnight(price["until"], provider["time_zone"]) if "until" in price else None
@@ -376,10 +392,10 @@ def flat(catalog, provider, sku, period):
         once = price["every"] == "once" and period[0] <= start < period[1]
         if monthly or once:
             line = {**key_columns(provider, sku, period), "quantity": Fraction(1), "unit": None, "amount": Fraction(price["amount"])}
-            yield finish(catalog, provider, sku, line, shared(catalog, sku, period), {})
+            yield finish(catalog, provider, sku, month, line, shared(catalog, sku, period), {})
 
 
-def finish(catalog, provider, sku, line, weights, quantities):
+def finish(catalog, provider, sku, month, line, weights, quantities):
     """The cost line with its charges and statement lines."""
     line["settled"] = to_places(line["amount"], MINOR_DIGITS[provider["currency"]], provider["rounding"]["mode"])
     key = {name: line[name] for name in KEY}
@@ -387,17 +403,17 @@ def finish(catalog, provider, sku, line, weights, quantities):
     for (customer, subject), amount in sorted(allocate(line["amount"], 18, weights).items()):
         by_customer[customer] += amount
         charge = {"subject": subject or None, "rule": sku["allocation"], "quantity": quantities.get((customer, subject)), "amount": amount}
-        charges.append({**key, **bearer(catalog, customer), **charge})
+        charges.append({**key, **bearer(catalog, customer, month), **charge})
     settled = allocate(line["settled"], MINOR_DIGITS[provider["currency"]], {customer: abs(amount) for customer, amount in by_customer.items()})
-    statements = [{**key, **bearer(catalog, customer), "amount": amount} for customer, amount in sorted(settled.items())]
+    statements = [{**key, **bearer(catalog, customer, month), "amount": amount} for customer, amount in sorted(settled.items())]
     assert sum(charge["amount"] for charge in charges) == line["amount"] and sum(settled.values()) == line["settled"]
     return line, charges, statements
 
 
-def bearer(catalog, customer):
+def bearer(catalog, customer, month):
     if customer == LAST:
         return {"customer": None, "kind": "retained", "retained_reason": "unattributed"}
-    if catalog.customers[customer].get("kind") == "internal":
+    if catalog.is_internal(customer, month):
         return {"customer": customer, "kind": "retained", "retained_reason": "internal"}
     return {"customer": customer, "kind": "charge", "retained_reason": None}
 

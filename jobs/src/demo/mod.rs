@@ -12,6 +12,7 @@ mod files; // the records in files
 mod topic; // the records in Kafka
 mod report; // what is printed at the end
 
+use crate::clock;
 use crate::config::Config;
 use crate::show::Steps;
 use crate::verbs;
@@ -173,8 +174,11 @@ async fn publish(config: &Config, folder: &Path) -> anyhow::Result<()> {
         make_folder(path.parent().unwrap_or(folder))?;
         fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
-    match verbs::catalog::publish(config, folder, None).await? {
+    match verbs::catalog::publish(config, folder, None, clock::now()).await? {
         Published::New { .. } | Published::Unchanged { .. } => Ok(()),
+        Published::PastChanges(past) => {
+            bail!("the demo's own catalog would change what was billed:\n{}", past.text())
+        }
         Published::Refused(problems) => bail!(
             "the demo's own catalog is refused: {}",
             problems.first().map(ToString::to_string).unwrap_or_default()

@@ -325,7 +325,7 @@ impl Bearer {
         match self {
             Self::Retained(reason) => format!("retained: {reason}"),
             Self::Charged(customer) => match catalog.customers.get(customer) {
-                Some(known) => format!("{customer}: {}, {}", known.name, known.kind.as_str()),
+                Some(known) => format!("{customer}: {}, {}", known.name, known.kinds.first.as_str()),
                 None => customer.to_string(),
             },
         }

@@ -1,12 +1,13 @@
-//! `atcost catalog check` and `atcost catalog publish`.
+//! `atcost catalog check`, `atcost catalog diff` and `atcost catalog publish`.
 
-use crate::clock;
+use super::past::{Past, compare};
 use crate::config::Config;
 use crate::show::{Answer, Verdict, plural};
 use anyhow::{Context as _, bail};
 use ledger::journal::{EntryKind, Journal};
-use rating::catalog::{Catalog, CatalogFiles, Problem, Warning, past_price_changes};
+use rating::catalog::{Catalog, CatalogFiles, Problem, Warning};
 use schemas::digest::Sha256Digest;
+use schemas::time::Instant;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -31,25 +32,52 @@ pub enum Published {
     New {
         digest: Sha256Digest,
         entry: i64,
+        /// The changes of what was billed, which were allowed.
+        past: Past,
     },
     /// This very version is the latest one already.
-    Unchanged {
-        digest: Sha256Digest,
-        entry: i64,
-    },
-    /// The catalog has problems, or changes the past.
+    Unchanged { digest: Sha256Digest, entry: i64 },
+    /// The catalog has problems.
     Refused(Vec<Problem>),
+    /// It changes the past, and nobody said why.
+    PastChanges(Past),
 }
 
-/// Puts a catalog into the journal as the version in force, unless it has problems or changes
-/// prices that were already in force.
+/// The changes that a catalog would make in what was billed until now.
+pub enum Differences {
+    /// The catalog has problems.
+    Refused(Vec<Problem>),
+    Compared(Past),
+}
+
+/// Says what publishing a catalog at `now` would change in what was billed until then.
 ///
 /// # Errors
-/// When files or the journal cannot be read or written.
+/// When files, the journal or the ledger cannot be read.
+pub async fn diff(config: &Config, folder: &Path, now: Instant) -> anyhow::Result<Differences> {
+    let catalog = match check(folder)?.outcome {
+        Ok((catalog, _)) => catalog,
+        Err(problems) => return Ok(Differences::Refused(problems)),
+    };
+    let journal = Journal::open(&config.ledger).await?;
+    let past = match latest(&journal)? {
+        Some(latest) if latest.digest != catalog.digest => latest.compare(config, &catalog, now).await?,
+        Some(_) | None => Past::default(),
+    };
+    Ok(Differences::Compared(past))
+}
+
+/// Puts a catalog into the journal as the version in force, unless it has problems, or changes what
+/// was billed before `now` and no reason is given. A blank reason is none, and one that is not
+/// needed is not kept.
+///
+/// # Errors
+/// When files, the journal or the ledger cannot be read or written.
 pub async fn publish(
     config: &Config,
     folder: &Path,
     allow_past_changes: Option<&str>,
+    now: Instant,
 ) -> anyhow::Result<Published> {
     let checked = check(folder)?;
     let (catalog, _) = match checked.outcome {
@@ -57,29 +85,50 @@ pub async fn publish(
         Err(problems) => return Ok(Published::Refused(problems)),
     };
     let mut journal = Journal::open(&config.ledger).await?;
-    let now = clock::now();
-    if let Some((entry, previous)) = latest(&journal)? {
-        if previous.digest == catalog.digest {
-            return Ok(Published::Unchanged { digest: catalog.digest, entry });
-        }
-        let changes = past_price_changes(&previous, &catalog, now);
-        if !changes.is_empty() && allow_past_changes.is_none() {
-            return Ok(Published::Refused(changes));
-        }
-    }
     let digest = catalog.digest;
-    let note = allow_past_changes.map(str::to_owned);
+    let past = match latest(&journal)? {
+        Some(latest) if latest.digest == digest => {
+            return Ok(Published::Unchanged { digest, entry: latest.entry });
+        }
+        Some(latest) => latest.compare(config, &catalog, now).await?,
+        None => Past::default(),
+    };
+    let reason = allow_past_changes.map(str::trim).filter(|reason| !reason.is_empty());
+    let note = match (past.stays(), reason) {
+        (true, _) => None,
+        (false, Some(reason)) => Some(reason.to_owned()),
+        (false, None) => return Ok(Published::PastChanges(past)),
+    };
     let entry =
         journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
     tracing::info!(event = "catalog.published", %digest, entry, "a catalog is in force");
-    Ok(Published::New { digest, entry })
+    Ok(Published::New { digest, entry, past })
 }
 
 /// The version in force: the last one published.
-fn latest(journal: &Journal) -> anyhow::Result<Option<(i64, Catalog)>> {
+struct Latest {
+    entry: i64,
+    digest: Sha256Digest,
+    /// Or why this program does not read it, which a better one can mend.
+    catalog: Result<Catalog, String>,
+}
+
+impl Latest {
+    async fn compare(self, config: &Config, new: &Catalog, now: Instant) -> anyhow::Result<Past> {
+        match self.catalog {
+            Ok(previous) => compare(config, &previous, new, now).await,
+            Err(because) => Ok(Past { unreadable: Some(because), ..Past::default() }),
+        }
+    }
+}
+
+fn latest(journal: &Journal) -> anyhow::Result<Option<Latest>> {
     match journal.entries().iter().rev().find(|entry| entry.kind == EntryKind::CatalogPublished) {
         None => Ok(None),
-        Some(entry) => Ok(Some((entry.number, load(&entry.body, entry.digest)?))),
+        Some(entry) => {
+            let catalog = load(&entry.body, entry.digest)?;
+            Ok(Some(Latest { entry: entry.number, digest: entry.digest, catalog }))
+        }
     }
 }
 
@@ -90,9 +139,11 @@ fn latest(journal: &Journal) -> anyhow::Result<Option<(i64, Catalog)>> {
 pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<Catalog> {
     let journal = Journal::open(&config.ledger).await?;
     let Some(digest) = digest else {
-        return latest(&journal)?
-            .map(|(_, catalog)| catalog)
-            .context("no catalog was published yet; run `atcost catalog publish FOLDER`");
+        let latest = latest(&journal)?;
+        return latest
+            .context("no catalog was published yet; run `atcost catalog publish FOLDER`")?
+            .catalog
+            .map_err(anyhow::Error::msg);
     };
     let mut found = journal.entries().iter().filter(|entry| {
         entry.kind == EntryKind::CatalogPublished && entry.digest.to_string().starts_with(digest)
@@ -103,25 +154,21 @@ pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<
     if found.any(|other| other.digest != entry.digest) {
         bail!("more than one published catalog has a digest that begins with {digest:?}; give more of it");
     }
-    load(&entry.body, entry.digest)
+    load(&entry.body, entry.digest)?.map_err(anyhow::Error::msg)
 }
 
-fn load(body: &[u8], digest: Sha256Digest) -> anyhow::Result<Catalog> {
+/// The catalog of an entry, or why this version refuses it.
+fn load(body: &[u8], digest: Sha256Digest) -> anyhow::Result<Result<Catalog, String>> {
     let files = CatalogFiles::from_json(body)?;
     if files.digest() != digest {
         bail!(
             "the journal's catalog {digest} has other content; the journal is damaged, restore it from a copy"
         );
     }
-    match Catalog::load(&files) {
-        Ok((catalog, _)) => Ok(catalog),
-        Err(problems) => {
-            let first = problems.first().map(ToString::to_string).unwrap_or_default();
-            bail!(
-                "the published catalog {digest} is refused by this version: {first}; publish one that is not"
-            )
-        }
-    }
+    Ok(Catalog::load(&files).map(|(catalog, _)| catalog).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        format!("the published catalog {digest} is refused by this version: {first}; publish one that is not")
+    }))
 }
 
 impl Answer for Checked {
@@ -160,7 +207,14 @@ impl Answer for Published {
     fn json(&self) -> anyhow::Result<Value> {
         let entry = |new: bool, digest: &Sha256Digest, entry: i64| json!({ "ok": true, "new": new, "digest": digest.to_string(), "entry": entry });
         Ok(match self {
-            Self::New { digest, entry: number } => entry(true, digest, *number),
+            Self::New { digest, entry: number, past } => {
+                let mut members = past.json();
+                if let Value::Object(entry) = entry(true, digest, *number) {
+                    members.extend(entry);
+                }
+                members.into()
+            }
+            Self::PastChanges(past) => past_json(past),
             Self::Unchanged { digest, entry: number } => entry(false, digest, *number),
             Self::Refused(problems) => refusal(problems),
         })
@@ -168,9 +222,15 @@ impl Answer for Published {
 
     fn text(&self) -> String {
         match self {
-            Self::New { digest, entry } => {
-                format!("published catalog {} as journal entry {entry}; it is in force\n", digest.short())
-            }
+            Self::New { digest, entry, past } => format!(
+                "{}published catalog {} as journal entry {entry}; it is in force\n",
+                past.text(),
+                digest.short()
+            ),
+            Self::PastChanges(past) => format!(
+                "{}refused: it would change what was billed until now; nothing was published\n  help: {KEEP_THE_PAST}\n",
+                past.text()
+            ),
             Self::Unchanged { digest, entry } => format!(
                 "catalog {} is in force already, since journal entry {entry}; nothing to do\n",
                 digest.short()
@@ -182,7 +242,42 @@ impl Answer for Published {
     fn verdict(&self) -> Verdict {
         match self {
             Self::New { .. } | Self::Unchanged { .. } => Verdict::Fine,
-            Self::Refused(_) => Verdict::Discrepancy,
+            Self::Refused(_) | Self::PastChanges(_) => Verdict::Discrepancy,
+        }
+    }
+}
+
+const KEEP_THE_PAST: &str = "restore what was in force and let what is new begin in the future, or publish it with --allow-past-changes REASON";
+
+/// Whether publishing would be refused, and why.
+fn past_json(past: &Past) -> Value {
+    let mut members = past.json();
+    members.insert("ok".to_owned(), past.stays().into());
+    members.into()
+}
+
+impl Answer for Differences {
+    fn json(&self) -> anyhow::Result<Value> {
+        Ok(match self {
+            Self::Refused(problems) => refusal(problems),
+            Self::Compared(past) => past_json(past),
+        })
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Refused(problems) => refusal_text(problems),
+            Self::Compared(past) if past.stays() => {
+                format!("{}nothing that was billed until now would change\n", past.text())
+            }
+            Self::Compared(past) => format!("{}  help: {KEEP_THE_PAST}\n", past.text()),
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Compared(past) if past.stays() => Verdict::Fine,
+            Self::Compared(_) | Self::Refused(_) => Verdict::Discrepancy,
         }
     }
 }

@@ -4,12 +4,13 @@
 
 use crate::show::Answer;
 
-pub mod catalog; // check and publish
+pub mod catalog; // check, compare and publish
 pub mod compact; // few files out of many
 pub mod doctor; // is everything as it should be
 pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
+pub mod past; // what a catalog changes in what was billed
 pub mod rate; // a month's charges
 pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided

@@ -3,8 +3,8 @@
 //! They are looked up here and deliberately not read: `read` makes them, and refuses
 //! whatever would break what is promised here.
 //!
-//! Invariant: of the SKUs of a provider and meter at most one takes an event, and a SKU has at most
-//! one price at an instant.
+//! Invariant: of the SKUs of a provider and meter at most one takes an event of an instant, and a SKU
+//! has at most one price at an instant.
 
 use super::bindings::Bindings;
 use crate::allocation::Rule;
@@ -84,11 +84,20 @@ pub struct Sku {
     pub line: usize,
 }
 
+/// The time in which a SKU takes events: from the beginning of its first price until the end of its
+/// last, gaps between them included. Outside it is as if the SKU were not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    pub from: Instant,
+    pub until: Option<Instant>,
+}
+
 /// Which usage a SKU takes and how it is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metered {
     pub meter: MeterType,
-    /// Every dimension named must have one of its values; none named takes what no other SKU takes.
+    /// Every dimension named must have one of its values; none named takes what no other SKU takes at
+    /// the time.
     pub matches: BTreeMap<String, BTreeSet<String>>,
     /// The unit that is priced.
     pub unit: Unit,
@@ -124,8 +133,24 @@ pub struct Example {
 pub struct Customer {
     pub id: CustomerId,
     pub name: String,
-    pub kind: CustomerKind,
+    pub kinds: Kinds,
     pub currency: Currency,
+}
+
+/// A customer's kind at every date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kinds {
+    /// Until the first of `later` begins.
+    pub first: CustomerKind,
+    /// Each from its date until the next one's, by date.
+    pub later: Vec<(Date, CustomerKind)>,
+}
+
+impl Kinds {
+    pub fn on(&self, date: Date) -> CustomerKind {
+        let after = self.later.partition_point(|(from, _)| *from <= date);
+        self.later[..after].last().map_or(self.first, |(_, kind)| *kind)
+    }
 }
 
 words! {
@@ -154,9 +179,9 @@ impl Catalog {
             .collect()
     }
 
-    /// Whether the customer is the operator itself.
-    pub fn is_internal(&self, customer: &CustomerId) -> bool {
-        self.customers.get(customer).is_some_and(|customer| customer.kind == CustomerKind::Internal)
+    /// Whether the customer is the operator itself on that date. Of a billing month it is the first.
+    pub fn is_internal(&self, customer: &CustomerId, date: Date) -> bool {
+        self.customers.get(customer).is_some_and(|customer| customer.kinds.on(date) == CustomerKind::Internal)
     }
 }
 
@@ -169,15 +194,17 @@ impl Provider {
         month.period_in(&self.time_zone)
     }
 
-    /// The SKU that takes an event of that meter with those dimensions: one that names dimensions,
-    /// or else the one that names none.
+    /// The SKU that takes an event of that meter with those dimensions at that instant: one that
+    /// names dimensions, or else the one that names none.
     pub fn sku_for<'v>(
         &self,
         meter: &MeterType,
+        at: Instant,
         dimension: impl Fn(&str) -> Option<&'v str>,
     ) -> Option<&Sku> {
         let of_meter = || {
-            self.skus.iter().filter_map(|sku| {
+            let lives = |sku: &&Sku| sku.life().is_some_and(|life| life.contains(at));
+            self.skus.iter().filter(lives).filter_map(|sku| {
                 sku.metered.as_ref().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered))
             })
         };
@@ -191,10 +218,32 @@ impl Provider {
 }
 
 impl Sku {
+    /// The time in which it takes events; `None` for a SKU without a price, which none is.
+    pub fn life(&self) -> Option<Life> {
+        Life::of(&self.prices)
+    }
+
     /// The price in force at an instant.
     pub fn price_at(&self, instant: Instant) -> Option<&DatedPrice> {
         let after = self.prices.partition_point(|price| price.from <= instant);
         self.prices[..after].last().filter(|price| price.contains(instant))
+    }
+}
+
+impl Life {
+    /// Of prices by their beginning.
+    pub fn of(prices: &[DatedPrice]) -> Option<Self> {
+        Some(Self { from: prices.first()?.from, until: prices.last()?.until })
+    }
+
+    pub fn contains(self, instant: Instant) -> bool {
+        self.from <= instant && self.until.is_none_or(|until| instant < until)
+    }
+
+    /// Whether some instant is in both.
+    pub fn meets(self, other: Self) -> bool {
+        let begins_before = |one: Self, end: Option<Instant>| end.is_none_or(|end| one.from < end);
+        begins_before(self, other.until) && begins_before(other, self.until)
     }
 }
 

@@ -14,13 +14,16 @@
 mod bindings; // subject → customer, dated
 mod contents; // meters, providers, SKUs, prices, customers: looked up
 mod problem; // file, line, what is wrong, what to do
+mod spans; // stretches of the past
 mod past; // what was published before now cannot change
 mod read; // the folder's texts, read and checked
 
 pub use bindings::{Binding, Bindings};
 pub use contents::{
-    Aggregation, Catalog, Customer, CustomerKind, DatedPrice, Example, Meter, Metered, Provider, Sku,
+    Aggregation, Catalog, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered, Provider,
+    Sku,
 };
-pub use past::past_price_changes;
+pub use past::{ComparedPast, compare_past};
 pub use problem::{Problem, Warning};
 pub use read::{CatalogFiles, CatalogFilesError, TableKeys, keys};
+pub use spans::Spans;

@@ -1,129 +1,341 @@
-//! The published past stays: a price that has been in force is not changed afterwards.
+//! The published past stays: two versions of a catalog are compared for the time before `now`.
 //!
-//! Only the part before `now` is compared. A price that begins later, or where nothing was priced,
-//! is free to change; the clock is the caller's.
+//! What price lists, terms and rules say is compared here, by meaning and not by spelling. Whether
+//! anything was used where they differ, and what it comes to, is deliberately left to
+//! `crate::changes`, which looks only there. The clock is the caller's.
 //!
-//! Invariant: a run of a period before `now` costs the same with the new catalog as with the one
-//! before it, wherever that one had a price.
+//! Invariant: where the versions are not said to differ, they do the same with every event before
+//! `now`, whatever it is, and the same fees fall due.
 
-use super::contents::{Catalog, DatedPrice, Provider, Sku};
+use super::contents::{Catalog, CustomerKind, DatedPrice, Kinds, Metered, Provider, Sku};
 use super::problem::{Findings, Problem};
-use schemas::time::Instant;
+use super::spans::Spans;
+use crate::allocation::Rule;
+use crate::exact::{Exact, exact};
+use jiff::ToSpan as _;
+use jiff::civil::Date;
+use num_traits::Zero as _;
+use schemas::decimal::Quantity;
+use schemas::id::{CustomerId, Subject};
+use schemas::time::{BillingMonth, Instant};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Everything that `new` changes in prices that `previous` had in force before `now`.
-pub fn past_price_changes(previous: &Catalog, new: &Catalog, now: Instant) -> Vec<Problem> {
-    let findings = Findings::default();
-    for before in previous.providers.values() {
-        if before.skus.iter().any(|sku| was_in_force(sku, now)) {
-            compare_providers(before, new.providers.get(&before.id), now, &findings);
-        }
-    }
-    findings.into_result().err().unwrap_or_default()
+/// The differences of two versions before `now`.
+#[derive(Debug, Clone)]
+pub struct ComparedPast {
+    /// Everything that the previous version had in force and the new one takes back, used or not.
+    pub problems: Vec<Problem>,
+    /// Where the two may do something else with an event, or with a fee.
+    pub differing: Spans,
 }
 
-fn was_in_force(sku: &Sku, now: Instant) -> bool {
-    sku.prices.iter().any(|price| price.from < now)
+/// Compares everything that decides what is billed before `now`: terms, SKUs, prices, allocations,
+/// bindings and kinds.
+pub fn compare_past(previous: &Catalog, new: &Catalog, now: Instant) -> ComparedPast {
+    let mut compared = Compared { now, findings: Findings::default(), differing: Spans::before(now) };
+    for before in previous.providers.values() {
+        match new.providers.get(&before.id) {
+            Some(after) => compared.providers(before, after),
+            None => compared.provider_gone(before),
+        }
+    }
+    for after in new.providers.values().filter(|after| !previous.providers.contains_key(&after.id)) {
+        for sku in &after.skus {
+            compared.differ_while_alive(sku);
+        }
+    }
+    compared.kinds(previous, new);
+    compared.bindings(previous, new);
+    let Compared { findings, differing, .. } = compared;
+    ComparedPast { problems: findings.into_result().err().unwrap_or_default(), differing: differing.joined() }
 }
 
 const KEEP: &str = "restore it: what was in force until now cannot change";
 
-fn compare_providers(before: &Provider, after: Option<&Provider>, now: Instant, findings: &Findings) {
-    let file = format!("providers/{}/provider.toml", before.id);
-    let Some(after) = after else {
-        findings.problem(
-            &file,
-            None,
-            format!("the provider {} had prices in force and is gone", before.id),
-            KEEP,
-        );
-        return;
-    };
-    let changed = |what: &str, from: &str, to: &str| {
-        if from != to {
-            findings.problem(
-                &file,
-                None,
-                format!("the {what} of {} was {from} and is now {to}", before.id),
-                KEEP,
-            );
-        }
-    };
-    changed("currency", before.currency.code(), after.currency.code());
-    changed("time zone", &before.time_zone_name, &after.time_zone_name);
-    changed("rounding", before.rounding.as_str(), after.rounding.as_str());
-    for sku in before.skus.iter().filter(|sku| was_in_force(sku, now)) {
-        compare_skus(before, sku, after.sku(&sku.id), now, findings);
-    }
-}
-
-fn compare_skus(provider: &Provider, before: &Sku, after: Option<&Sku>, now: Instant, findings: &Findings) {
-    let file = format!("providers/{}/prices.toml", provider.id);
-    let Some(after) = after else {
-        findings.problem(
-            &file,
-            None,
-            format!("the SKU {} had a price in force and is gone", before.id),
-            KEEP,
-        );
-        return;
-    };
-    let changed = |what: &str| {
-        findings.problem(&file, after.line, format!("the {what} of the SKU {} has changed", before.id), KEEP)
-    };
-    match (&before.metered, &after.metered) {
-        (None, None) => {}
-        (Some(old), Some(new)) => {
-            if old.meter != new.meter {
-                changed("meter");
-            }
-            if old.matches != new.matches {
-                changed("match");
-            }
-            // The factor tells a changed meter or month apart from a unit that is only spelt
-            // differently.
-            if old.unit.as_str() != new.unit.as_str() || (old.meter == new.meter && old.factor != new.factor)
-            {
-                changed("unit, or what the meter's unit is worth in it,");
-            }
-        }
-        _ => changed("meter"),
-    }
-    if before.allocation != after.allocation {
-        changed("allocation");
-    }
-    for price in before.prices.iter().filter(|price| price.from < now) {
-        compare_price(&file, before, price, after, now, findings);
-    }
-}
-
-/// A price that has begun keeps its beginning and its model, and does not end in the past where it
-/// did not before. Compared by date, so that a changed time zone is one problem and not one more
-/// for every price.
-fn compare_price(
-    file: &str,
-    before: &Sku,
-    price: &DatedPrice,
-    after: &Sku,
+struct Compared {
     now: Instant,
-    findings: &Findings,
-) {
-    let in_force = |new: &&DatedPrice| {
-        new.from_date <= price.from_date && new.until_date.is_none_or(|until| price.from_date < until)
-    };
-    let past_end = price.until.map_or(now, |until| until.min(now));
-    let (line, what) = match after.prices.iter().find(in_force) {
-        None => (after.line, "is gone".to_owned()),
-        Some(new) if new.from_date != price.from_date => {
-            (new.line, format!("now begins on {}", new.from_date))
+    findings: Findings,
+    differing: Spans,
+}
+
+impl Compared {
+    fn was_in_force(&self, sku: &Sku) -> bool {
+        sku.prices.iter().any(|price| price.from < self.now)
+    }
+
+    fn differ_while_alive(&mut self, sku: &Sku) {
+        if let Some(life) = sku.life() {
+            self.differing.add(Some(life.from), life.until);
         }
-        Some(new) if new.model != price.model => (new.line, "has changed".to_owned()),
-        Some(new) => match new.until_date {
-            Some(until) if new.until_date != price.until_date && new.until < Some(past_end) => {
-                (new.line, format!("now ends on {until}, in the past"))
+    }
+
+    fn provider_gone(&mut self, before: &Provider) {
+        for sku in &before.skus {
+            self.differ_while_alive(sku);
+        }
+        if before.skus.iter().any(|sku| self.was_in_force(sku)) {
+            let message = format!("the provider {} had prices in force and is gone", before.id);
+            self.findings.problem(&terms_file(before), None, message, KEEP);
+        }
+    }
+
+    fn providers(&mut self, before: &Provider, after: &Provider) {
+        let zone = !self.same_zone(before, after);
+        let changes = [
+            (
+                "billing account",
+                before.billing_account != after.billing_account,
+                before.billing_account.as_str(),
+                after.billing_account.as_str(),
+            ),
+            ("currency", before.currency != after.currency, before.currency.code(), after.currency.code()),
+            ("time zone", zone, before.time_zone_name.as_str(), after.time_zone_name.as_str()),
+            (
+                "rounding",
+                before.rounding != after.rounding,
+                before.rounding.as_str(),
+                after.rounding.as_str(),
+            ),
+        ];
+        let was_in_force = before.skus.iter().any(|sku| self.was_in_force(sku));
+        for (what, _, from, to) in changes.into_iter().filter(|(_, changed, ..)| *changed) {
+            self.differing.add(None, None);
+            if was_in_force {
+                let message = format!("the {what} of {} was {from} and is now {to}", before.id);
+                self.findings.problem(&terms_file(before), None, message, KEEP);
             }
-            _ => return,
-        },
-    };
-    let message = format!("the price of {} that was in force from {} {what}", before.id, price.from_date);
-    findings.problem(file, line, message, "restore it; a new price begins in the future");
+        }
+        for sku in &before.skus {
+            match after.sku(&sku.id) {
+                Some(other) => self.skus(before, sku, other, zone),
+                None => {
+                    self.differ_while_alive(sku);
+                    if self.was_in_force(sku) {
+                        let message = format!("the SKU {} had a price in force and is gone", sku.id);
+                        self.findings.problem(&prices_file(before), None, message, KEEP);
+                    }
+                }
+            }
+        }
+        for sku in after.skus.iter().filter(|sku| before.sku(&sku.id).is_none()) {
+            self.differ_while_alive(sku);
+        }
+    }
+
+    /// Whether every month that has begun is the same instants in both zones, from the first one
+    /// with a price: two names of one zone are no change. The prices' own midnights are compared
+    /// with the prices.
+    fn same_zone(&self, before: &Provider, after: &Provider) -> bool {
+        if before.time_zone_name == after.time_zone_name {
+            return true;
+        }
+        let skus = before.skus.iter().chain(&after.skus);
+        let Some(first) = skus.flat_map(|sku| &sku.prices).map(|price| price.from).min() else { return true };
+        let periods = |month: BillingMonth| {
+            (month.period_in(&before.time_zone).ok(), month.period_in(&after.time_zone).ok())
+        };
+        let (_, last) = BillingMonth::anywhere(self.now);
+        let mut month = Some(last);
+        while let Some(current) = month {
+            let (one, other) = periods(current);
+            if one != other {
+                return false;
+            }
+            if one.is_none_or(|period| period.end() <= first) {
+                break;
+            }
+            month = current.previous();
+        }
+        true
+    }
+
+    /// `zone`: whether the provider's time zone has changed.
+    fn skus(&mut self, provider: &Provider, before: &Sku, after: &Sku, zone: bool) {
+        let mut changes = Vec::new();
+        match (&before.metered, &after.metered) {
+            (None, None) => {}
+            (Some(old), Some(new)) => changes.extend(changes_of_metered(old, new)),
+            _ => changes.push("meter"),
+        }
+        if !same_rule(&before.allocation, &after.allocation) {
+            changes.push("allocation");
+        }
+        if changes.is_empty() {
+            self.lives(before, after);
+        } else {
+            self.differ_while_alive(before);
+            self.differ_while_alive(after);
+        }
+        for (one, other) in [(before, after), (after, before)] {
+            for price in &one.prices {
+                let same = |other: &DatedPrice| {
+                    other.from == price.from
+                        && other.model == price.model
+                        && self.past_end(other) == self.past_end(price)
+                };
+                if !other.prices.iter().any(same) {
+                    self.differing.add(Some(price.from), price.until);
+                }
+            }
+        }
+        if !self.was_in_force(before) {
+            return;
+        }
+        let file = prices_file(provider);
+        for what in changes {
+            let message = format!("the {what} of the SKU {} has changed", before.id);
+            self.findings.problem(&file, after.line, message, KEEP);
+        }
+        for price in before.prices.iter().filter(|price| price.from < self.now) {
+            self.price(&file, before, price, after, zone);
+        }
+    }
+
+    /// The end of a price, or `now` where it has not ended.
+    fn past_end(&self, price: &DatedPrice) -> Instant {
+        price.until.map_or(self.now, |until| until.min(self.now))
+    }
+
+    /// Where a SKU takes events in one version and not in the other: it may begin and end elsewhere.
+    fn lives(&mut self, before: &Sku, after: &Sku) {
+        let (Some(one), Some(other)) = (before.life(), after.life()) else { return };
+        self.differing.add(Some(one.from.min(other.from)), Some(one.from.max(other.from)));
+        let end = |until: Option<Instant>| until.map_or(self.now, |until| until.min(self.now));
+        let (one, other) = (end(one.until), end(other.until));
+        self.differing.add(Some(one.min(other)), Some(one.max(other)));
+    }
+
+    /// A price that has begun keeps its beginning and its model, and does not end in the past where
+    /// it did not before. Where the zone has changed they are compared by date, so that it is one
+    /// problem and not one more for every price.
+    fn price(&self, file: &str, before: &Sku, price: &DatedPrice, after: &Sku, zone: bool) {
+        let in_force = |new: &&DatedPrice| match zone {
+            true => {
+                new.from_date <= price.from_date && new.until_date.is_none_or(|until| price.from_date < until)
+            }
+            false => new.contains(price.from),
+        };
+        let same = |one: bool, other: bool| if zone { one } else { other };
+        let (line, what) = match after.prices.iter().find(in_force) {
+            None => (after.line, "is gone".to_owned()),
+            Some(new) if !same(new.from_date == price.from_date, new.from == price.from) => {
+                (new.line, format!("now begins on {}", new.from_date))
+            }
+            Some(new) if new.model != price.model => (new.line, "has changed".to_owned()),
+            Some(new) => match new.until_date {
+                Some(until)
+                    if !same(new.until_date == price.until_date, new.until == price.until)
+                        && new.until < Some(self.past_end(price)) =>
+                {
+                    (new.line, format!("now ends on {until}, in the past"))
+                }
+                _ => return,
+            },
+        };
+        let message = format!("the price of {} that was in force from {} {what}", before.id, price.from_date);
+        self.findings.problem(file, line, message, "restore it; a new price begins in the future");
+    }
+
+    /// Where a customer of both versions is the operator itself in one and not in the other. A month
+    /// takes the kind of its first day, wherever it begins.
+    fn kinds(&mut self, previous: &Catalog, new: &Catalog) {
+        for before in previous.customers.values() {
+            let Some(after) = new.customers.get(&before.id) else { continue };
+            let later = before.kinds.later.iter().chain(&after.kinds.later);
+            let dates: BTreeSet<Date> = later.map(|(from, _)| *from).collect();
+            let is_internal = |kinds: &Kinds, from: Option<Date>| {
+                from.map_or(kinds.first, |from| kinds.on(from)) == CustomerKind::Internal
+            };
+            let begins = std::iter::once(None).chain(dates.iter().copied().map(Some));
+            let ends = dates.iter().copied().map(Some).chain([None]);
+            for (from, until) in begins.zip(ends) {
+                if is_internal(&before.kinds, from) != is_internal(&after.kinds, from) {
+                    // Every month that begins between the two dates, in any zone and to its end.
+                    let from = from.and_then(|from| midnight(from.checked_sub(2.days()).ok()?));
+                    let until = until.and_then(|until| midnight(until.checked_add(33.days()).ok()?));
+                    self.differing.add(from, until);
+                }
+            }
+        }
+    }
+
+    /// Where a subject's customer is another.
+    fn bindings(&mut self, previous: &Catalog, new: &Catalog) {
+        let (before, after) = (by_subject(previous), by_subject(new));
+        let subjects: BTreeSet<&Subject> = before.keys().chain(after.keys()).copied().collect();
+        for subject in subjects {
+            let (one, other) = (before.get(subject), after.get(subject));
+            if one == other {
+                continue;
+            }
+            let bounds =
+                one.into_iter().chain(other).flatten().flat_map(|(from, until, _)| [Some(*from), *until]);
+            let bounds: BTreeSet<Instant> = bounds.flatten().collect();
+            let ends = bounds.iter().skip(1).copied().map(Some).chain([None]);
+            for (from, until) in bounds.iter().zip(ends) {
+                if previous.customer_at(subject, *from) != new.customer_at(subject, *from) {
+                    self.differing.add(Some(*from), until);
+                }
+            }
+        }
+    }
+}
+
+/// A binding of a subject, wherever it stands.
+type Bound<'c> = (Instant, Option<Instant>, &'c CustomerId);
+
+fn by_subject(catalog: &Catalog) -> BTreeMap<&Subject, Vec<Bound<'_>>> {
+    let mut bindings: BTreeMap<&Subject, Vec<Bound<'_>>> = BTreeMap::new();
+    for binding in catalog.bindings.iter() {
+        let bound = (binding.from, binding.until, &binding.customer);
+        bindings.entry(&binding.subject).or_default().push(bound);
+    }
+    bindings
+}
+
+/// The midnight of UTC at which a day begins.
+fn midnight(date: Date) -> Option<Instant> {
+    schemas::time::start_of_day(date, &jiff::tz::TimeZone::UTC).ok()
+}
+
+fn terms_file(provider: &Provider) -> String {
+    format!("providers/{}/provider.toml", provider.id)
+}
+
+fn prices_file(provider: &Provider) -> String {
+    format!("providers/{}/prices.toml", provider.id)
+}
+
+fn changes_of_metered(old: &Metered, new: &Metered) -> Vec<&'static str> {
+    let mut changes = Vec::new();
+    if old.meter != new.meter {
+        changes.push("meter");
+    }
+    if old.matches != new.matches {
+        changes.push("match");
+    }
+    // Units are compared by what they mean. The factor tells a changed meter or month apart from a
+    // unit that is only spelt differently.
+    if old.unit != new.unit || (old.meter == new.meter && old.factor != new.factor) {
+        changes.push("unit, or what the meter's unit is worth in it,");
+    }
+    changes
+}
+
+/// Whether two rules share every cost alike: weights are parts of their sum.
+fn same_rule(one: &Rule, other: &Rule) -> bool {
+    match (one, other) {
+        (Rule::Fixed { shares: one }, Rule::Fixed { shares: other }) => {
+            let sum = |shares: &BTreeMap<CustomerId, Quantity>| {
+                shares.values().fold(Exact::zero(), |sum, share| sum + exact(*share))
+            };
+            let (sum_of_one, sum_of_other) = (sum(one), sum(other));
+            one.len() == other.len()
+                && one.iter().zip(other).all(|((customer, share), (other_customer, other_share))| {
+                    customer == other_customer
+                        && exact(*share) * &sum_of_other == exact(*other_share) * &sum_of_one
+                })
+        }
+        _ => one == other,
+    }
 }

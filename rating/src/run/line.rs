@@ -17,7 +17,7 @@ use num_traits::{One as _, Zero as _};
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::{BillingAccountId, CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::{Currency, Money};
-use schemas::time::{Instant, Period};
+use schemas::time::{BillingMonth, Instant, Period};
 use std::collections::BTreeSet;
 
 /// The name of a cost line within a run.
@@ -113,6 +113,7 @@ pub(super) struct LineMaker<'a> {
     pub catalog: &'a Catalog,
     pub provider: &'a Provider,
     pub sku: &'a Sku,
+    pub month: BillingMonth,
     pub period: Period,
     pub bound: &'a BTreeSet<CustomerId>,
 }
@@ -210,7 +211,8 @@ impl LineMaker<'_> {
         let amount = rounding::amount(&price::total(&steps)).map_err(|error| self.money(error))?;
         let settled = rounding::settle(amount, provider.currency, provider.rounding)
             .map_err(|error| self.money(error))?;
-        let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer);
+        let first_day = self.month.first_day();
+        let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer, first_day);
         let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal)
             .map_err(|error| self.money(error))?;
         let statement_lines = allocation::statement(settled, &shares)

@@ -30,6 +30,7 @@ use ledger::Location;
 use line::LineMaker;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, ProviderId};
+use schemas::time::BillingMonth;
 use std::collections::BTreeMap;
 
 /// A finished, checked run.
@@ -56,25 +57,32 @@ pub async fn rate(
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
     let rows = usage.attributed(catalog, periods.cuts(catalog), inputs).await?;
-    let totals = rows.totals().await?;
-    let (pools, unrated) = pool(totals, catalog, &periods)?;
+    match lines(rows.totals().await?, pins.month, catalog, &periods) {
+        Ok((cost_lines, unrated)) => Ok(Run { pins, counts, cost_lines, unrated }),
+        Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
+    }
+}
+
+/// The checked cost lines of a month and what is not in them, of totals within its periods.
+pub(crate) fn lines(
+    totals: Vec<UsageTotal>,
+    month: BillingMonth,
+    catalog: &Catalog,
+    periods: &Periods,
+) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
+    let (pools, unrated) = pool(totals, catalog, periods)?;
     let mut cost_lines = Vec::new();
     for provider in catalog.providers.values() {
-        let period = periods.of_provider(&provider.id);
+        let Some(period) = periods.of_provider(&provider.id) else { continue };
         let bound = catalog.customers_bound_in(period);
         for (index, sku) in provider.skus.iter().enumerate() {
-            let maker = LineMaker { catalog, provider, sku, period, bound: &bound };
-            match lines_of(&maker, index, &pools) {
-                Ok(mut lines) => cost_lines.append(&mut lines),
-                Err(error) => return Err(name_largest(error, &rows, catalog, &periods).await),
-            }
+            let maker = LineMaker { catalog, provider, sku, month, period, bound: &bound };
+            cost_lines.append(&mut lines_of(&maker, index, &pools)?);
         }
     }
-    if let Err(error) = check::check_sums(&cost_lines) {
-        return Err(name_largest(error, &rows, catalog, &periods).await);
-    }
+    check::check_sums(&cost_lines)?;
     check::check(&cost_lines)?;
-    Ok(Run { pins, counts, cost_lines, unrated })
+    Ok((cost_lines, unrated))
 }
 
 /// Where a number of a SKU is too large, adds which of the SKU's events is the largest, and how it

@@ -18,9 +18,9 @@ words! {
     pub enum UnratedReason {
         /// More than one provider could bill it, and it names none.
         AmbiguousProvider = "ambiguous-provider",
-        /// The SKU has no price at its time.
+        /// Its time is in a gap between the SKU's prices.
         NoPrice = "no-price",
-        /// No SKU takes it.
+        /// No SKU takes it at its time.
         NoSku = "no-sku",
         /// Its meter is not declared.
         UnknownMeter = "unknown-meter",
@@ -59,7 +59,7 @@ pub(crate) struct PoolKey {
 /// The month in each provider's time zone, and in UTC for usage that belongs to none.
 pub(crate) struct Periods {
     by_provider: BTreeMap<ProviderId, Period>,
-    utc: Period,
+    utc: Option<Period>,
 }
 
 impl Periods {
@@ -70,26 +70,34 @@ impl Periods {
             by_provider.insert(provider.id.clone(), provider.billing_period(month).map_err(out_of_range)?);
         }
         let utc = time_zone("UTC").expect("the tz database has UTC");
-        Ok(Self { by_provider, utc: month.period_in(&utc).map_err(out_of_range)? })
+        Ok(Self { by_provider, utc: Some(month.period_in(&utc).map_err(out_of_range)?) })
     }
 
-    /// # Panics
-    /// When the catalog has no such provider.
-    pub(crate) fn of_provider(&self, provider: &ProviderId) -> Period {
-        *self.by_provider.get(provider).expect("periods were made for every provider of the catalog")
+    /// The part of each that lies before an instant; `None` where none has begun.
+    pub(crate) fn before(&self, instant: Instant) -> Option<Self> {
+        let cut = |period: Period| Period::new(period.start(), period.end().min(instant));
+        let by_provider: BTreeMap<_, _> =
+            self.by_provider.iter().filter_map(|(id, period)| Some((id.clone(), cut(*period)?))).collect();
+        let utc = self.utc.and_then(cut);
+        (utc.is_some() || !by_provider.is_empty()).then_some(Self { by_provider, utc })
     }
 
-    /// Every instant where a period or a price begins or ends.
+    /// `None` where the provider's has not begun.
+    pub(crate) fn of_provider(&self, provider: &ProviderId) -> Option<Period> {
+        self.by_provider.get(provider).copied()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Period> {
+        self.by_provider.values().copied().chain(self.utc)
+    }
+
+    /// Every instant where a period or a price begins or ends. A price cuts beyond its provider's
+    /// period too: until then, or from then on, it may be that provider who would bill usage that
+    /// names none.
     pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
-        let of_provider = |provider: &Provider| {
-            let period = self.of_provider(&provider.id);
-            let prices = provider.skus.iter().flat_map(|sku| &sku.prices);
-            let bounds = prices.flat_map(|price| [Some(price.from), price.until]).flatten();
-            let mut cuts: Vec<Instant> = bounds.filter(|bound| period.contains(*bound)).collect();
-            cuts.extend([period.start(), period.end()]);
-            cuts
-        };
-        Cuts::of(self.utc, catalog.providers.values().flat_map(of_provider))
+        let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
+        let bounds = skus.flat_map(|sku| &sku.prices).flat_map(|price| [Some(price.from), price.until]);
+        Cuts::of(self.iter(), bounds.flatten())
     }
 }
 
@@ -103,9 +111,13 @@ pub(crate) enum Resolved {
 /// the SKU, the price.
 pub(crate) fn resolve(usage: &UsageKey, catalog: &Catalog, periods: &Periods) -> Resolved {
     let named = usage.provider.as_ref();
-    let period = named.and_then(|provider| periods.by_provider.get(provider)).copied().unwrap_or(periods.utc);
-    let unrated = |reason, provider: Option<&ProviderId>, period: Period| {
-        if !period.contains(usage.interval.start()) {
+    let at = usage.interval.start();
+    let period = match named.and_then(|provider| catalog.providers.get(provider)) {
+        Some(provider) => periods.of_provider(&provider.id),
+        None => periods.utc,
+    };
+    let unrated = |reason, provider: Option<&ProviderId>, period: Option<Period>| {
+        if !period.is_some_and(|period| period.contains(at)) {
             return Resolved::OutsideThePeriod;
         }
         Resolved::Unrated(UnratedKey {
@@ -135,11 +147,11 @@ pub(crate) fn resolve(usage: &UsageKey, catalog: &Catalog, periods: &Periods) ->
         _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
     };
     let period = periods.of_provider(&provider.id);
-    if !period.contains(usage.interval.start()) {
+    if !period.is_some_and(|period| period.contains(at)) {
         return Resolved::OutsideThePeriod;
     }
     let sku = &provider.skus[sku_index];
-    let Some(price) = sku.prices.iter().position(|price| price.contains(usage.interval.start())) else {
+    let Some(price) = sku.prices.iter().position(|price| price.contains(at)) else {
         return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
     };
     let sub_account = if sku.allocation.name().bills_each_customer() { usage.customer.clone() } else { None };
@@ -147,6 +159,7 @@ pub(crate) fn resolve(usage: &UsageKey, catalog: &Catalog, periods: &Periods) ->
 }
 
 fn sku_index(provider: &Provider, usage: &UsageKey) -> Option<usize> {
-    let sku = provider.sku_for(&usage.meter, |name| usage.dimensions.get(name).map(String::as_str))?;
+    let dimension = |name: &str| usage.dimensions.get(name).map(String::as_str);
+    let sku = provider.sku_for(&usage.meter, usage.interval.start(), dimension)?;
     provider.skus.iter().position(|other| other.id == sku.id)
 }

@@ -39,10 +39,13 @@ pub struct UsageKey {
 pub(crate) struct Cuts(Vec<Instant>);
 
 impl Cuts {
-    /// Both ends of a period, and others.
-    pub fn of(period: Period, others: impl IntoIterator<Item = Instant>) -> Self {
-        let mut cuts = BTreeSet::from([period.start(), period.end()]);
-        cuts.extend(others);
+    /// Both ends of every period, of which there is one at least, and those of the others that lie
+    /// between them.
+    pub fn of(periods: impl Iterator<Item = Period>, others: impl Iterator<Item = Instant>) -> Self {
+        let mut cuts: BTreeSet<Instant> = periods.flat_map(|period| [period.start(), period.end()]).collect();
+        if let (Some(first), Some(last)) = (cuts.first().copied(), cuts.last().copied()) {
+            cuts.extend(others.filter(|cut| first < *cut && *cut < last));
+        }
         Self(cuts.into_iter().collect())
     }
 

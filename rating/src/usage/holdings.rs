@@ -11,7 +11,8 @@ use crate::error::RatingError;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use schemas::position::{NextOffset, Stream};
-use std::collections::BTreeMap;
+use schemas::time::{BillingMonth, Instant};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of the ledger at a cut, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,6 +116,31 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
         );
         let [rows] = engine::counts(&self.context, &sql).await?;
         Ok(rows)
+    }
+
+    /// The months that have usage before an instant, in UTC or in any other zone, counted or not.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub(crate) async fn months_of_use(&self, before: Instant) -> Result<BTreeSet<BillingMonth>, RatingError> {
+        /// In microseconds.
+        const DAY: i64 = 86_400_000_000;
+        // Days are cut with a remainder, because SQL never divides here.
+        let sql = format!(
+            r#"SELECT DISTINCT micros - (micros % {DAY} + {DAY}) % {DAY} AS day
+FROM (SELECT CAST("time" AS BIGINT) AS micros FROM ledger WHERE kind = 'usage') WHERE micros < {}"#,
+            before.micros()
+        );
+        let mut months = BTreeSet::new();
+        for batch in self.context.sql(&sql).await?.collect().await? {
+            for day in batch.column(0).as_primitive::<Int64Type>().iter().flatten() {
+                let day = Instant::from_micros(day).map_err(RatingError::stored("time"))?;
+                // Those of its hours are between those of its first instant.
+                let (first, last) = BillingMonth::anywhere(day);
+                months.extend([first, last]);
+            }
+        }
+        Ok(months)
     }
 
     /// Refused records by reason.

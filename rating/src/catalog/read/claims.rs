@@ -3,10 +3,11 @@
 //! Only what the price list says is compared. Which SKU takes an event is deliberately decided
 //! elsewhere, by `Provider::sku_for`.
 //!
-//! Invariant: of the SKUs of one meter that pass, at most one takes an event, whatever its
-//! dimensions.
+//! Invariant: of the SKUs of one meter that pass, at most one takes an event, whatever its dimensions
+//! and its time.
 
 use super::toml::Table;
+use crate::catalog::contents::Life;
 use schemas::id::{MeterType, SkuId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ pub(super) struct Claim {
     pub sku: SkuId,
     pub meter: MeterType,
     pub matches: BTreeMap<String, BTreeSet<String>>,
+    /// When it takes them; `None` where its prices cannot be read, which might be at any time.
+    pub life: Option<Life>,
     pub line: usize,
 }
 
@@ -26,8 +29,10 @@ pub(super) fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
         for other in others.iter().filter(|other| other.sku != claim.sku) {
             let Some(message) = double_claim(claim, other) else { continue };
             let help = match claim.matches.is_empty() {
-                true => "give one of them a `match`",
-                false => "let the two differ in the values of a dimension that both match",
+                true => "give one of them a `match`, or end one where the other begins",
+                false => {
+                    "let the two differ in the values of a dimension that both match, or end one where the other begins"
+                }
             };
             root.problem(
                 claim.line,
@@ -40,6 +45,11 @@ pub(super) fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
 }
 
 fn double_claim(claim: &Claim, other: &Claim) -> Option<String> {
+    if let (Some(one), Some(two)) = (claim.life, other.life)
+        && !one.meets(two)
+    {
+        return None;
+    }
     match (claim.matches.is_empty(), other.matches.is_empty()) {
         (true, true) => {
             return Some(format!("both have no `match`, so both would take the rest of {}", claim.meter));
@@ -64,6 +74,7 @@ fn double_claim(claim: &Claim, other: &Claim) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::time::Instant;
 
     fn claim(sku: &str, matches: &[(&str, &[&str])]) -> Claim {
         let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
@@ -71,7 +82,23 @@ mod tests {
             sku: SkuId::new(sku).expect("an id"),
             meter: MeterType::new("m").expect("a meter"),
             matches: matches.iter().map(|(name, list)| ((*name).to_owned(), values(list))).collect(),
+            life: None,
             line: 1,
+        }
+    }
+
+    #[test]
+    fn one_sku_may_follow_another() {
+        let instant = |micros| Instant::from_micros(micros).expect("an instant");
+        let lives = |from, until: Option<i64>| Claim {
+            life: Some(Life { from: instant(from), until: until.map(instant) }),
+            ..claim("A", &[])
+        };
+        for (other, meets) in [(lives(20, None), false), (lives(19, None), true), (lives(0, Some(10)), false)]
+        {
+            let one = lives(10, Some(20));
+            assert_eq!(double_claim(&one, &other).is_some(), meets, "{:?}", other.life);
+            assert_eq!(double_claim(&other, &one).is_some(), meets, "{:?}", other.life);
         }
     }
 

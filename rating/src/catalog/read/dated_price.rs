@@ -8,7 +8,7 @@
 use super::definitions::Context;
 use super::format::PRICE_KEYS;
 use super::price_model::read_model;
-use super::toml::Table;
+use super::toml::{Table, day};
 use crate::catalog::contents::DatedPrice;
 use jiff::civil::Date;
 use schemas::time::{Instant, start_of_day};
@@ -115,15 +115,8 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
 /// A date and the instant of its midnight in the provider's time zone.
 pub(super) fn read_date(table: &Table<'_>, key: &str, context: &Context<'_>) -> Option<(Date, Instant)> {
     table.parsed(key, "a date", |text| {
-        let shape = text.len() == 10
-            && text.bytes().enumerate().all(|(index, byte)| {
-                if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
-            });
-        if !shape {
-            return Err("it must be a year, a month and a day".to_owned());
-        }
-        let date: Date = text.parse().map_err(|_| "there is no such day".to_owned())?;
+        let date = day(text)?;
         let midnight = start_of_day(date, context.time_zone).map_err(|error| error.to_string())?;
-        Ok((date, midnight))
+        Ok::<_, String>((date, midnight))
     })
 }

@@ -7,13 +7,14 @@
 
 use super::files::CatalogFiles;
 use super::format::{
-    CATALOG, CUSTOMER_KEYS, CUSTOMER_LIST, METER_KEYS, METER_LIST, OPERATOR_KEYS, TableKeys,
+    CATALOG, CUSTOMER_KEYS, CUSTOMER_LIST, KIND_KEYS, METER_KEYS, METER_LIST, OPERATOR_KEYS, TableKeys,
 };
 use super::toml::{Table, TomlFile, name};
-use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Meter};
+use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Kinds, Meter};
 use crate::catalog::problem::Findings;
 use crate::units::Unit;
 use crate::words::either;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
@@ -159,17 +160,91 @@ pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Decla
         let id = table.parsed("id", "a customer's id", name(CustomerId::new));
         let label = table.label("name");
         let currency = read_currency(table);
-        let kind = if table.has("kind") {
-            table.parsed("kind", "a kind of customer", |text| {
-                let kinds = || format!("it must be {}", either(CustomerKind::ALL.map(CustomerKind::as_str)));
-                CustomerKind::parse(text).ok_or_else(kinds)
-            })
-        } else {
-            Some(CustomerKind::Customer)
+        let kinds = match table.has("kind") {
+            false => Some(Kinds { first: CustomerKind::Customer, later: Vec::new() }),
+            true if table.is_list("kind") => read_dated_kinds(table),
+            true => read_kind(table, "kind").map(|first| Kinds { first, later: Vec::new() }),
         };
-        let read = || Some(Customer { id: id.clone()?, name: label?, kind: kind?, currency: currency? });
+        let read = || Some(Customer { id: id.clone()?, name: label?, kinds: kinds?, currency: currency? });
         (id.clone(), read())
     })
+}
+
+fn read_kind(table: &Table<'_>, key: &str) -> Option<CustomerKind> {
+    table.parsed(key, "a kind of customer", |text| {
+        let kinds = || format!("it must be {}", either(CustomerKind::ALL.map(CustomerKind::as_str)));
+        CustomerKind::parse(text).ok_or_else(kinds)
+    })
+}
+
+/// A kind and the dates at which it begins and ends, where they are written.
+struct DatedKind {
+    kind: CustomerKind,
+    from: Option<Date>,
+    until: Option<Date>,
+    line: usize,
+}
+
+/// The kinds of a customer must follow one another without a gap: a customer of no kind could
+/// neither be charged nor be left out.
+fn read_dated_kinds(customer: &Table<'_>) -> Option<Kinds> {
+    let tables = customer.tables("kind", "this kind")?;
+    let read: Vec<Option<DatedKind>> = tables.iter().map(read_dated_kind).collect();
+    let mut kinds = read.into_iter().collect::<Option<Vec<_>>>()?;
+    kinds.sort_by_key(|kind| (kind.from, kind.line));
+    let problem = |line: usize, message: String, help: &str| customer.problem(line, message, help);
+    let (Some(first), Some(last)) = (kinds.first(), kinds.last()) else {
+        problem(
+            customer.line_of("kind"),
+            "`kind` is an empty list".to_owned(),
+            "write it like `kind = \"partner\"`",
+        );
+        return None;
+    };
+    let mut fine = true;
+    if let Some(from) = first.from {
+        problem(first.line, format!("there is no kind before {from}"), "remove the `from` of the first kind");
+        fine = false;
+    }
+    if let Some(until) = last.until {
+        problem(
+            last.line,
+            format!("there is no kind from {until} on"),
+            "remove the `until` of the last kind",
+        );
+        fine = false;
+    }
+    for (one, next) in kinds.iter().zip(kinds.iter().skip(1)) {
+        if one.until.is_none() || one.until != next.from {
+            let date = |date: Option<Date>| date.map_or_else(|| "no day".to_owned(), |date| date.to_string());
+            let message = format!(
+                "one kind ends on {} (line {}) and the next one begins on {}",
+                date(one.until),
+                one.line,
+                date(next.from)
+            );
+            problem(next.line, message, "let each kind begin on the day on which the one before it ends");
+            fine = false;
+        }
+    }
+    let later = kinds.iter().filter_map(|kind| Some((kind.from?, kind.kind))).collect();
+    fine.then_some(Kinds { first: first.kind, later })
+}
+
+fn read_dated_kind(table: &Table<'_>) -> Option<DatedKind> {
+    table.only(KIND_KEYS.keys);
+    let kind = read_kind(table, "is");
+    let date = |key: &str| if table.has(key) { table.day(key).map(Some) } else { Some(None) };
+    let (from, until) = (date("from"), date("until"));
+    let (kind, from, until) = (kind?, from?, until?);
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        let message = format!("the kind ends on {until}, before or when it begins on {from}");
+        table.problem(table.line_of("until"), message, "make `until` later than `from`, or remove the kind");
+        return None;
+    }
+    Some(DatedKind { kind, from, until, line: table.line })
 }
 
 /// A currency is never assumed.

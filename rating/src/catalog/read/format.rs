@@ -43,6 +43,7 @@ tables! {
     METER_KEYS: "meters.toml" "[[meter]]" ["type", "unit", "aggregation", "dimensions"];
     CUSTOMER_LIST: "customers.toml" "" ["customer"];
     CUSTOMER_KEYS: "customers.toml" "[[customer]]" ["id", "name", "kind", "currency"];
+    KIND_KEYS: "customers.toml" "[[customer.kind]]" ["is", "from", "until"];
     BINDING_COLUMNS: "bindings.csv" "" ["subject", "customer", "from", "until"];
     PROVIDER_KEYS: "providers/ID/provider.toml" ""
         ["id", "name", "billing_account", "currency", "time_zone", "rounding"];

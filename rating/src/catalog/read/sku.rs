@@ -11,7 +11,7 @@ use super::definitions::Context;
 use super::examples::read_examples;
 use super::format::{METERS, SKU_KEYS, SKU_LIST};
 use super::toml::{Table, name};
-use crate::catalog::contents::{Meter, Metered, Sku};
+use crate::catalog::contents::{Life, Meter, Metered, Sku};
 use crate::exact::Exact;
 use crate::units::{Unit, UnitError, conversion, duration};
 use schemas::id::{MeterType, SkuId};
@@ -48,10 +48,14 @@ fn read_sku(table: &Table<'_>, id: SkuId, context: &Context<'_>, claims: &mut Ve
     table.refuse_others();
     let label = table.label("name");
     let is_metered = table.has("meter");
-    let metered =
-        if is_metered { read_metered(table, &id, context, claims).map(Some) } else { read_unmetered(table) };
-    let allocation = read_allocation(table, is_metered, context);
     let prices = read_prices(table, is_metered, context);
+    let life = prices.as_deref().and_then(Life::of);
+    let metered = if is_metered {
+        read_metered(table, (&id, life), context, claims).map(Some)
+    } else {
+        read_unmetered(table)
+    };
+    let allocation = read_allocation(table, is_metered, context);
     let unit =
         metered.as_ref().and_then(|metered| metered.as_ref()).map_or("", |metered| metered.unit.as_str());
     let examples = read_examples(table, is_metered, unit, prices.as_deref(), context);
@@ -84,7 +88,7 @@ fn read_unmetered(table: &Table<'_>) -> Option<Option<Metered>> {
 
 fn read_metered(
     table: &Table<'_>,
-    id: &SkuId,
+    (id, life): (&SkuId, Option<Life>),
     context: &Context<'_>,
     claims: &mut Vec<Claim>,
 ) -> Option<Metered> {
@@ -105,6 +109,7 @@ fn read_metered(
             sku: id.clone(),
             meter: meter.clone(),
             matches: matches.clone(),
+            life,
             line: table.line,
         });
     }

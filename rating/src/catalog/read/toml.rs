@@ -8,6 +8,7 @@
 //! Invariant: a key is read only where it is declared, and refused where it is not.
 
 use crate::catalog::problem::Findings;
+use jiff::civil::Date;
 use schemas::decimal::{Decimal, Sign};
 use schemas::name::{NameError, check_text};
 use std::cell::RefCell;
@@ -139,6 +140,11 @@ impl<'t> Table<'t> {
         self.table.contains_key(key)
     }
 
+    /// Whether a key that may hold a text holds a list.
+    pub fn is_list(&self, key: &str) -> bool {
+        matches!(self.value(key), Some((DeValue::Array(_), _)))
+    }
+
     /// The line of a key, or of the table where the key is absent.
     pub fn line_of(&self, key: &str) -> usize {
         self.table.get_key_value(key).map_or(self.line, |(key, _)| self.place.line(key.span()))
@@ -189,6 +195,11 @@ impl<'t> Table<'t> {
         sign: Sign,
     ) -> Option<Decimal<PRECISION, SCALE>> {
         self.parsed(key, what, |text| Decimal::parse(text, sign))
+    }
+
+    /// A day, as `2025-10-01`.
+    pub fn day(&self, key: &str) -> Option<Date> {
+        self.parsed(key, "a date", day)
     }
 
     /// A name for people: not empty, printable.
@@ -310,6 +321,19 @@ impl<'t> Table<'t> {
     }
 }
 
+/// Reads a day.
+pub(super) fn day(text: &str) -> Result<Date, String> {
+    let shape = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(index, byte)| if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() });
+    if !shape {
+        return Err("it must be a year, a month and a day".to_owned());
+    }
+    text.parse().map_err(|_| "there is no such day".to_owned())
+}
+
 /// Reads a name of one of our kinds.
 pub(super) fn name<T>(
     new: impl Fn(Box<str>) -> Result<T, NameError>,
@@ -352,7 +376,7 @@ fn example(key: &str) -> &'static str {
         "billing_account" => "NB-4711",
         "rounding" => "{ mode = \"half-up\" }",
         "mode" => "half-up",
-        "kind" => "partner",
+        "kind" | "is" => "partner",
         "allocation" => "proportional",
         "match" => "{ region = \"eu\" }",
         "shares" => "{ acme = \"1\", cedar = \"2\" }",
