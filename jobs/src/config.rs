@@ -506,9 +506,9 @@ mod tests {
             );
         }
         let (_folder, loaded) = load("[ledger]\npath = \"runs/ledger\"");
-        assert!(loaded.err().expect("it is refused").contains("a folder of its own"));
+        assert!(loaded.expect_err("it is refused").contains("a folder of its own"));
         let (_folder, loaded) = load("[ingest]\nbatch_second = 5");
-        assert!(loaded.err().expect("it is refused").contains("batch_second"));
+        assert!(loaded.expect_err("it is refused").contains("batch_second"));
     }
 
     #[test]

@@ -476,7 +476,7 @@ async fn a_newer_format_is_refused_with_the_version_that_reads_it_in_any_shard()
             let before = entry.read().await.expect("storage answers");
             write(&entry, text).await;
             for refused in [
-                PinnedFiles::of_ledger(at, None).await.err().expect("it is refused"),
+                PinnedFiles::of_ledger(at, None).await.expect_err("it is refused"),
                 ShardWriter::open_shard(at, "1/2".parse().expect("a shard"))
                     .await
                     .err()
