@@ -192,6 +192,8 @@ impl CountedRows {
     /// megabyte.
     fn few_at_a_time(&self) -> SessionContext {
         let config = self.context.copied_config().with_batch_size(64).with_target_partitions(1);
+        // The one with the tables is there; another would take its place.
+        let config = config.with_create_default_catalog_and_schema(false);
         let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
         SessionContext::new_with_state(state.build())
     }
