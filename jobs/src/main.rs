@@ -119,7 +119,7 @@ enum CatalogVerb {
     Publish {
         folder: PathBuf,
         /// Change what was billed until now, and record why.
-        #[arg(long, value_name = "REASON")]
+        #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
         allow_past_changes: Option<String>,
     },
 }

@@ -143,3 +143,8 @@ pub fn run(runs: &Location, period_name: &str, run: &str) -> Location {
 pub fn unfinished_run(runs: &Location, period_name: &str, run: &str, process: u32) -> Location {
     period(runs, period_name).join(&format!(".run={run}.{process}"))
 }
+
+/// A folder for what a process makes that leaves no run: hidden, and its own.
+pub fn scratch(runs: &Location, process: u32) -> Location {
+    runs.join(&format!(".scratch.{process}"))
+}

@@ -15,9 +15,12 @@ pub mod rounding; // the only rounding and the only sharing of money
 pub mod units; // UCUM units and exact conversion
 pub mod price; // every price model, one match
 pub mod allocation; // who bears a cost line
+mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
 pub mod usage; // ledger rows to usage totals, in SQL
+pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines
+pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events

@@ -102,6 +102,25 @@ impl Unit {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// A symbol in it that is a unit and can hardly be meant, in words: a part of a byte, a million
+    /// seconds.
+    pub fn doubt(&self) -> Option<String> {
+        let mut rest = self.text.strip_prefix('/').unwrap_or(&self.text);
+        while let Some((component, after)) = split_component(rest) {
+            let symbol = component.split('{').next().unwrap_or_default();
+            if let Some((symbol, exponent)) = split_exponent(symbol)
+                && let Some(doubt) = doubt(symbol, exponent)
+            {
+                return Some(doubt);
+            }
+            match after.get(1..) {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        None
+    }
 }
 
 impl PartialEq for Unit {
@@ -242,6 +261,41 @@ fn simple_unit(symbol: &str) -> Option<(Exact, Dimension)> {
         metric.then(|| (factor * Exact::from_integer(BigInt::from(*base)).pow(*exponent), dimension))
     })
 }
+
+/// The reason why a symbol can hardly be meant.
+fn doubt(symbol: &str, exponent: i32) -> Option<String> {
+    if atom(symbol).is_some_and(|(_, dimension, _)| dimension.data == 0) {
+        return None;
+    }
+    let (prefix, atom, name) = NAMES.iter().find_map(|(atom, name)| {
+        let prefix = symbol.strip_suffix(atom)?;
+        let known = prefix.is_empty() || PREFIXES.iter().any(|(known, ..)| *known == prefix);
+        known.then_some((prefix, *atom, *name))
+    })?;
+    let meant = |other: &str, word: &str| {
+        format!("`{symbol}` is {word} {name}; `{other}{atom}` would be meant more often")
+    };
+    match prefix {
+        "m" | "u" | "n" if atom == "s" => None,
+        "m" => Some(meant("M", "thousandths of")),
+        "u" => Some(meant("M", "millionths of")),
+        "n" => Some(meant("G", "billionths of")),
+        "M" if atom == "s" => Some(meant("m", "millions of")),
+        "G" | "T" | "P" | "E" if atom == "s" => Some(meant("n", "billions, or more, of")),
+        binary if binary.ends_with('i') && !matches!(atom, "By" | "bit") => {
+            let decimal = if binary == "Ki" { "k" } else { &binary[..1] };
+            Some(meant(decimal, "a power of 1024 of"))
+        }
+        _ if exponent.abs() > 1 && matches!(atom, "By" | "bit") => {
+            Some(format!("`{symbol}{exponent}` is a power of {name}; `{symbol}` would be meant more often"))
+        }
+        _ => None,
+    }
+}
+
+/// The atoms that take prefixes, for people; an atom that ends like another stands before it.
+const NAMES: [(&str, &str); 6] =
+    [("bit", "bits"), ("By", "bytes"), ("Hz", "hertz"), ("J", "joules"), ("W", "watts"), ("s", "seconds")];
 
 /// Longest first: `Mi` before `M`.
 const PREFIXES: [(&str, u32, i32); 15] = [
@@ -437,6 +491,48 @@ mod tests {
             assert!(message.contains("malformed") || message.contains("not a unit"), "{text}: {message}");
         }
         assert_eq!(refused(""), "the unit is empty");
+    }
+
+    #[test]
+    fn a_unit_that_can_hardly_be_meant_is_doubted() {
+        let doubt = |text: &str| Unit::parse(text).expect("a unit").doubt().unwrap_or_default();
+        assert_eq!(doubt("mBy"), "`mBy` is thousandths of bytes; `MBy` would be meant more often");
+        for (text, symbol) in [
+            ("mBy.s", "mBy"),
+            ("h.mBy", "mBy"),
+            ("mbit/s", "mbit"),
+            ("/nBy", "nBy"),
+            ("uBy{raw}", "uBy"),
+            ("mW.h", "mW"),
+            ("mHz", "mHz"),
+            ("Ms", "Ms"),
+            ("KiHz", "KiHz"),
+            ("By2", "By2"),
+        ] {
+            assert!(doubt(text).starts_with(&format!("`{symbol}` is ")), "{text}: {}", doubt(text));
+        }
+        for text in [
+            "1",
+            "h",
+            "ms",
+            "us",
+            "ns",
+            "ks",
+            "min",
+            "mo",
+            "MBy",
+            "MiBy",
+            "Kibit",
+            "GiBy.mo",
+            "By/s",
+            "kW.h",
+            "MHz",
+            "10*3{request}",
+            "%",
+            "s-1",
+        ] {
+            assert_eq!(doubt(text), "", "{text}");
+        }
     }
 
     #[test]

@@ -73,6 +73,21 @@ pub fn check_text(text: &str) -> Result<(), NameError> {
     forbid(text, |character| !is_plain(character))
 }
 
+/// Checks the rules that every reason obeys: it is a text and says something.
+///
+/// ```
+/// # use schemas::name::{NameError, check_reason};
+/// assert_eq!(check_reason("a misprint"), Ok(()));
+/// assert_eq!(check_reason("  "), Err(NameError::Empty));
+/// ```
+///
+/// # Errors
+/// The first rule that `text` breaks.
+pub fn check_reason(text: &str) -> Result<(), NameError> {
+    check_text(text)?;
+    if text.trim().is_empty() { Err(NameError::Empty) } else { Ok(()) }
+}
+
 /// Checks the rules that every name obeys.
 ///
 /// ```

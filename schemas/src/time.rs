@@ -292,6 +292,20 @@ impl BillingMonth {
         Some(Self { year: date.year(), month: date.month() })
     }
 
+    /// The month that an instant is in, in a time zone; `None` beyond the years that a month may have.
+    ///
+    /// ```
+    /// # use schemas::time::{BillingMonth, Instant, time_zone};
+    /// let last_hour = Instant::parse_rfc3339("2025-10-31T23:00:00Z").expect("an instant");
+    /// let month = |zone| BillingMonth::containing(last_hour, &time_zone(zone).expect("a zone"));
+    /// assert_eq!(month("UTC"), BillingMonth::parse("2025-10"));
+    /// assert_eq!(month("Europe/Berlin"), BillingMonth::parse("2025-11"));
+    /// ```
+    pub fn containing(instant: Instant, zone: &TimeZone) -> Option<Self> {
+        let date = instant.to_timestamp().to_zoned(zone.clone()).date();
+        (0..=9999).contains(&date.year()).then_some(Self { year: date.year(), month: date.month() })
+    }
+
     /// The month in that zone: 28 to 31 days, up to an hour or so longer or shorter where clocks
     /// change.
     ///

@@ -169,6 +169,22 @@ fn dates_begin_and_end_where_the_contract_says() {
     assert_eq!(bound("2024-12"), "");
 }
 
+/// An editor's lines, whatever ends them and whatever the file begins with.
+#[test]
+fn lines_of_bindings_are_an_editors() {
+    let text = "subject,customer,from,until\n\nprojects/a1,acme,2025-01-01T00:00:00Z,\n\n\n\"projects/\na2\",acme,2025-01-01T00:00:00Z,\nprojects/a3,nobody,2025-01-01T00:00:00Z,\nprojects/a1,birch,2025-02-01T00:00:00Z,\n";
+    for (begin, end) in [("", "\n"), ("", "\r\n"), ("", "\r"), ("\u{feff}", "\r\n"), ("\r\n\r\n", "\r\n")] {
+        let mut files = month();
+        files.insert("bindings.csv".to_owned(), format!("{begin}{}", text.replace('\n', end)));
+        let problems = Catalog::load(&CatalogFiles::new(files)).expect_err("problems");
+        let skipped = if begin == "\r\n\r\n" { 2 } else { 0 };
+        let lines: Vec<usize> = problems.iter().filter_map(|problem| Some(problem.line? - skipped)).collect();
+        assert_eq!(lines, [6, 8, 9], "{begin:?} {end:?}: {:?}", shown(&problems));
+        let earlier = format!("(line {})", 3 + skipped);
+        assert!(problems[2].message.ends_with(&earlier), "{}", problems[2].message);
+    }
+}
+
 #[test]
 fn the_digest_is_of_the_texts() {
     let files = CatalogFiles::new(month());

@@ -12,6 +12,7 @@ mod stories; // attribution, and the mistakes of other systems, event by event
 mod past; // what another catalog changes in what was billed
 mod month; // the month of tests/cases/month from files: the contract
 mod mistakes; // what whoever sends has done wrong, and how it is mended
+mod nobody; // whose money it is, in which currency, and what is nobody's
 mod kafka; // the same month through a broker, and what goes wrong there
 mod truncation; // a partition that lost what was read from it, and what the doctor sees of a topic
 mod metrics; // what a running ingest tells Prometheus

@@ -11,7 +11,7 @@ use bumpalo::Bump;
 use schemas::canonical::{Pair, push_map};
 use schemas::decimal::{DecimalError, Quantity, Sign};
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef, MapRef, ProducerRef};
-use schemas::name::{MAX_BYTES, NameError, check_name, check_printable_name, check_text};
+use schemas::name::{MAX_BYTES, NameError, check_name, check_printable_name, check_reason};
 use schemas::outcome::OutcomeRef;
 use schemas::rejection::{Reason, Rejection};
 use schemas::time::Instant;
@@ -372,7 +372,7 @@ fn correction<'a>(
         .ok_or("data.correction.action is neither \"void\" nor \"replace\"")?;
     let source = required_text("data.correction.source", source, check_name)?;
     let id = required_text("data.correction.id", id, check_name)?;
-    let reason = required_text("data.correction.reason", reason, check_text)?;
+    let reason = required_text("data.correction.reason", reason, check_reason)?;
     if (source, id) == (own_source, own_id) {
         return Err("data.correction names the event itself".to_owned());
     }

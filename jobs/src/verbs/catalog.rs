@@ -2,10 +2,13 @@
 
 use super::past::{Past, compare};
 use crate::config::Config;
-use crate::show::{Answer, Verdict, plural};
+use crate::show::{Answer, Busy, Verdict, plural};
 use anyhow::{Context as _, bail};
 use ledger::journal::{EntryKind, Journal};
-use rating::catalog::{Catalog, CatalogFiles, Problem, Warning};
+use ledger::pinned::PinnedFiles;
+use rating::catalog::{Catalog, CatalogFiles, Counted as _, Problem, Warning};
+use rating::unseen::unseen_values;
+use rating::usage::CountedRows;
 use schemas::digest::Sha256Digest;
 use schemas::time::Instant;
 use serde_json::{Value, json};
@@ -34,9 +37,11 @@ pub enum Published {
         entry: i64,
         /// The changes of what was billed, which were allowed.
         past: Past,
+        /// As `check` has them, and what only the ledger shows.
+        warnings: Vec<String>,
     },
     /// This very version is the latest one already.
-    Unchanged { digest: Sha256Digest, entry: i64 },
+    Unchanged { digest: Sha256Digest, entry: i64, warnings: Vec<String> },
     /// The catalog has problems.
     Refused(Vec<Problem>),
     /// It changes the past, and nobody said why.
@@ -80,15 +85,17 @@ pub async fn publish(
     now: Instant,
 ) -> anyhow::Result<Published> {
     let checked = check(folder)?;
-    let (catalog, _) = match checked.outcome {
-        Ok(catalog) => catalog,
+    let (catalog, warnings) = match checked.outcome {
+        Ok(fine) => fine,
         Err(problems) => return Ok(Published::Refused(problems)),
     };
+    let mut warnings = lines(&warnings);
     let mut journal = Journal::open(&config.ledger).await?;
     let digest = catalog.digest;
     let past = match latest(&journal)? {
         Some(latest) if latest.digest == digest => {
-            return Ok(Published::Unchanged { digest, entry: latest.entry });
+            warnings.extend(of_ledger(config, &catalog).await);
+            return Ok(Published::Unchanged { digest, entry: latest.entry, warnings });
         }
         Some(latest) => latest.compare(config, &catalog, now).await?,
         None => Past::default(),
@@ -102,7 +109,24 @@ pub async fn publish(
     let entry =
         journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
     tracing::info!(event = "catalog.published", %digest, entry, "a catalog is in force");
-    Ok(Published::New { digest, entry, past })
+    warnings.extend(of_ledger(config, &catalog).await);
+    Ok(Published::New { digest, entry, past, warnings })
+}
+
+/// What the ledger's events say of a catalog. A ledger that cannot be read keeps nobody from
+/// publishing.
+async fn of_ledger(config: &Config, catalog: &Catalog) -> Vec<String> {
+    let _busy = Busy::with("comparing the catalog with the ledger");
+    let compare = async {
+        let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
+        anyhow::Ok(unseen_values(&CountedRows::open(&files).await?, catalog).await?)
+    };
+    match compare.await {
+        Ok(warnings) => lines(&warnings),
+        Err(error) => vec![format!(
+            "the values of `match` were not compared with the ledger's events: {error:#}; run `atcost doctor`"
+        )],
+    }
 }
 
 /// The version in force: the last one published.
@@ -187,7 +211,7 @@ impl Answer for Checked {
             Err(problems) => return refusal_text(problems),
         };
         let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
-        let mut text: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let mut text = warning_text(&lines(warnings));
         text.push_str(&format!(
             "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
             catalog.meters.len(),
@@ -205,25 +229,26 @@ impl Answer for Checked {
 
 impl Answer for Published {
     fn json(&self) -> anyhow::Result<Value> {
-        let entry = |new: bool, digest: &Sha256Digest, entry: i64| json!({ "ok": true, "new": new, "digest": digest.to_string(), "entry": entry });
+        let entry = |new: bool, digest: &Sha256Digest, entry: i64, warnings: &[String]| json!({ "ok": true, "new": new, "digest": digest.to_string(), "entry": entry, "warnings": warnings });
         Ok(match self {
-            Self::New { digest, entry: number, past } => {
+            Self::New { digest, entry: number, past, warnings } => {
                 let mut members = past.json();
-                if let Value::Object(entry) = entry(true, digest, *number) {
+                if let Value::Object(entry) = entry(true, digest, *number, warnings) {
                     members.extend(entry);
                 }
                 members.into()
             }
             Self::PastChanges(past) => past_json(past),
-            Self::Unchanged { digest, entry: number } => entry(false, digest, *number),
+            Self::Unchanged { digest, entry: number, warnings } => entry(false, digest, *number, warnings),
             Self::Refused(problems) => refusal(problems),
         })
     }
 
     fn text(&self) -> String {
         match self {
-            Self::New { digest, entry, past } => format!(
-                "{}published catalog {} as journal entry {entry}; it is in force\n",
+            Self::New { digest, entry, past, warnings } => format!(
+                "{}{}published catalog {} as journal entry {entry}; it is in force\n",
+                warning_text(warnings),
                 past.text(),
                 digest.short()
             ),
@@ -231,8 +256,9 @@ impl Answer for Published {
                 "{}refused: it would change what was billed until now; nothing was published\n  help: {KEEP_THE_PAST}\n",
                 past.text()
             ),
-            Self::Unchanged { digest, entry } => format!(
-                "catalog {} is in force already, since journal entry {entry}; nothing to do\n",
+            Self::Unchanged { digest, entry, warnings } => format!(
+                "{}catalog {} is in force already, since journal entry {entry}; nothing to do\n",
+                warning_text(warnings),
                 digest.short()
             ),
             Self::Refused(problems) => refusal_text(problems),
@@ -283,16 +309,20 @@ impl Answer for Differences {
 }
 
 fn refusal(problems: &[Problem]) -> Value {
-    json!({ "ok": false, "problems": lines(problems) })
+    json!({ "ok": false, "count": Problem::count_all(problems), "problems": lines(problems) })
 }
 
 fn refusal_text(problems: &[Problem]) -> String {
     let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
     text.push_str(&format!(
         "refused: {}; nothing was published\n",
-        plural(problems.len() as u64, "problem", "problems")
+        plural(Problem::count_all(problems) as u64, "problem", "problems")
     ));
     text
+}
+
+fn warning_text(warnings: &[String]) -> String {
+    warnings.iter().map(|warning| format!("warning: {warning}\n")).collect()
 }
 
 fn lines(items: &[impl ToString]) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! `atcost doctor`: recounts the ledger from storage and says what is wrong, and what to do about
 //! it.
 
+use super::catalog::published;
+use super::nobody::{self, SUBJECTS_LISTED};
 use super::rate::REFUSED_LISTED;
 use super::rejected::shortened;
 use crate::config::Config;
@@ -9,6 +11,11 @@ use ingest::IngestError;
 use ingest::kafka::{KafkaConfig, Seen, SeenPartition, cleanup_policy, look};
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
+use rating::catalog::Catalog;
+use rating::run::Pins;
+use rating::tables::Workspace;
+use rating::unattributed::{self, Unattributed, unattributed};
+use rating::unseen::unseen_values;
 use rating::usage::{CountedRows, LedgerCounts, Mistake, MistakeKind, Mistakes, RefusedRecord, StreamCounts};
 use schemas::position::{NextOffset, Origin, Stream};
 use serde::Serialize;
@@ -45,6 +52,11 @@ pub struct Report {
     pub conflicting: Vec<String>,
     /// The first mistakes of each kind, with the events that mend them.
     pub mistakes: Vec<MistakeReport>,
+    /// What the operator bears because nobody is bound to it, in the last months that have such
+    /// usage.
+    pub unattributed: Vec<NobodysMonth>,
+    /// Things that are allowed and still worth a look.
+    pub warnings: Vec<String>,
     pub findings: Vec<Finding>,
 }
 
@@ -81,6 +93,18 @@ pub struct MistakeReport {
     pub replace: Option<Value>,
     pub replace_with_first: Option<Value>,
 }
+
+/// Nobody's usage of a month, by currency.
+#[derive(Debug, Serialize)]
+pub struct NobodysMonth {
+    pub period: String,
+    pub by_currency: serde_json::Value,
+    #[serde(skip)]
+    text: String,
+}
+
+/// The months that are rated for nobody's usage, the last ones.
+const MONTHS_RATED: usize = 3;
 
 /// One stream: a Kafka partition or a file.
 #[derive(Debug, Serialize)]
@@ -141,6 +165,21 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         let first = usage.refused_page(Some(reason), None, REFUSED_FIRST).await?;
         refused_first.extend(first.into_iter().map(RefusedReport::from));
     }
+    let (mut unattributed, mut warnings) = (Vec::new(), Vec::new());
+    if catalogs > 0
+        && let Err(error) = ask_catalog(config, &files, &usage, &mut unattributed, &mut warnings).await
+    {
+        findings.push(Finding {
+            what: format!("the catalog in force was not compared with the ledger: {error:#}"),
+            help: "mend what it says, then run `atcost doctor` again".to_owned(),
+        });
+    }
+    if !unattributed.is_empty() {
+        findings.push(Finding {
+            what: "the operator bears usage that nobody is bound to; it is listed above".to_owned(),
+            help: "bind it in bindings.csv, publish, and rate the months again".to_owned(),
+        });
+    }
     if brokers.is_some() || config.kafka.brokers.is_some() {
         ask_broker(config, brokers, topic, &files, &mut partitions, &mut findings).await;
     }
@@ -163,8 +202,66 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         idle_corrections: mistakes.idle,
         conflicting: conflicting(&mistakes),
         mistakes: mistakes.first.iter().map(mistake_report).collect::<anyhow::Result<_>>()?,
+        unattributed,
+        warnings,
         findings,
     })
+}
+
+/// Compares the ledger's usage with the catalog in force: values that no event has, and usage that
+/// nobody is bound to.
+async fn ask_catalog(
+    config: &Config,
+    files: &PinnedFiles,
+    usage: &CountedRows,
+    unattributed: &mut Vec<NobodysMonth>,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let catalog = published(config, None).await?;
+    warnings.extend(unseen_values(usage, &catalog).await?.iter().map(ToString::to_string));
+    let pins = |month| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
+    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+    let months = unattributed::months(usage, &catalog, &workspace.inputs()).await;
+    let mut left = Vec::new();
+    let mut found: anyhow::Result<()> = Ok(());
+    match months {
+        Err(error) => found = Err(error.into()),
+        Ok(months) => {
+            for (number, month) in months.into_iter().rev().enumerate() {
+                if number >= MONTHS_RATED {
+                    left.push(month.to_string());
+                    continue;
+                }
+                match nobodys(pins(month), usage, &catalog, &workspace).await {
+                    Ok(parts) if parts.is_empty() => {}
+                    Ok(parts) => unattributed.push(NobodysMonth {
+                        period: month.to_string(),
+                        by_currency: nobody::json(&parts),
+                        text: nobody::text(&parts),
+                    }),
+                    Err(error) => found = Err(error.context(format!("rating {month}"))),
+                }
+            }
+        }
+    }
+    workspace.close().await?;
+    if let Some(last) = left.first() {
+        warnings.push(format!(
+            "{} up to {last} may have usage that nobody is bound to; `atcost rate` says how much",
+            plural(left.len() as u64, "earlier month", "earlier months")
+        ));
+    }
+    found
+}
+
+async fn nobodys(
+    pins: Pins,
+    usage: &CountedRows,
+    catalog: &Catalog,
+    workspace: &Workspace,
+) -> anyhow::Result<Vec<Unattributed>> {
+    let run = rating::run::rate(pins, usage, catalog, &workspace.inputs()).await?;
+    Ok(unattributed(&run, catalog, SUBJECTS_LISTED)?)
 }
 
 /// Findings that lie with whoever sends, and not with the ledger.
@@ -491,7 +588,13 @@ impl Answer for Report {
         text.push_str(&self.refusals());
         let properties = self.properties.iter().map(|(name, value)| (name, value.clone()));
         text.push_str(&pairs(properties, ("table property", Align::Left), ("value", Align::Left)));
+        for NobodysMonth { period, text: of_month, .. } in &self.unattributed {
+            text.push_str(&format!("\n{period}\n{of_month}"));
+        }
         text.push('\n');
+        for warning in &self.warnings {
+            writeln!(text, "warning: {}", printable_lines(warning)).expect("writing to a string cannot fail");
+        }
         if self.findings.is_empty() {
             text.push_str("nothing is wrong\n");
         }

@@ -172,18 +172,19 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             (None, _) => String::new(),
         };
         say(format!(
-            "    {}{span}: {} × {} = {}",
+            "    {}{span}: {} × {} = {} {}",
             step.label,
             number(&step.quantity),
             step.unit_price,
-            number(&step.amount)
+            number(&step.amount),
+            line.currency
         ));
     }
     say(format!(
-        "  {quantity} cost {} {}; the invoice line settles at {}",
+        "  {quantity} cost {} {currency}; the invoice line settles at {} {currency}",
         line.amount,
-        line.currency,
-        line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string())
+        line.settled.to_amount().map_or_else(String::new, |amount| amount.to_string()),
+        currency = line.currency
     ));
     say(String::new());
     let meter_unit = meter.map_or("", |meter| meter.unit.as_str());

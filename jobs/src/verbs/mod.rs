@@ -3,6 +3,7 @@
 //! No verb prints; `show` does, in one place.
 
 use crate::show::Answer;
+use schemas::name::check_reason;
 
 pub mod catalog; // check, compare and publish
 pub mod compact; // few files out of many
@@ -10,6 +11,7 @@ pub mod doctor; // is everything as it should be
 pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
+mod nobody; // what is nobody's, in words and in JSON
 pub mod past; // what a catalog changes in what was billed
 pub mod rate; // a month's charges
 pub mod rejected; // refused records, for whoever sent them
@@ -17,6 +19,14 @@ pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
 pub mod truncation; // reading on where a partition lost what was read
 pub mod verify; // everything recomputed from storage
+
+/// A reason, wherever one is asked for.
+///
+/// # Errors
+/// A sentence, where it says nothing.
+pub fn reason(text: &str) -> Result<String, String> {
+    check_reason(text).map(|()| text.to_owned()).map_err(|error| format!("{error}; say why, in a few words"))
+}
 
 impl Answer for explain::Explained {
     fn json(&self) -> anyhow::Result<serde_json::Value> {

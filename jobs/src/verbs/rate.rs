@@ -1,6 +1,8 @@
 //! `atcost rate`: pin, rate, check, write.
 
 use super::catalog::published;
+use super::nobody::{self, SUBJECTS_LISTED};
+use crate::clock;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable, table};
 use anyhow::Context as _;
@@ -9,9 +11,11 @@ use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::run::{CostLine, Pins, Run};
 use rating::tables::{self, Manifest, Workspace};
+use rating::unattributed::{Unattributed, unattributed};
 use rating::usage::{CountedRows, Mistakes};
-use schemas::time::BillingMonth;
+use schemas::time::{BillingMonth, Instant, TimeError};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A finished run and where it is.
 pub struct Rated {
@@ -24,6 +28,21 @@ pub struct Rated {
     pub refused: Vec<String>,
     /// Mistakes of whoever sends that nobody has mended.
     pub mistakes: Mistakes,
+    /// What the operator bears because nobody is bound to it, by currency.
+    pub unattributed: Vec<Unattributed>,
+    /// The zones in which the month goes on; none where it is over.
+    pub not_over: Vec<NotOver>,
+}
+
+/// A time zone in which a month is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotOver {
+    pub time_zone: String,
+    pub has_begun: bool,
+    /// In RFC 3339.
+    pub ends: String,
+    /// The providers whose zone it is.
+    pub providers: Vec<String>,
 }
 
 /// The corrections that correct nothing which are named one by one.
@@ -51,6 +70,10 @@ struct Summary<'a> {
     /// How many corrections correct nothing, and where the first are.
     idle_corrections: u64,
     idle: Vec<String>,
+    unattributed: serde_json::Value,
+    /// Whether the month is over for every provider.
+    over: bool,
+    not_over: &'a [NotOver],
     #[serde(flatten)]
     manifest: &'a Manifest,
 }
@@ -93,8 +116,28 @@ async fn rate_into(
     let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
+    let unattributed = unattributed(&run, &catalog, SUBJECTS_LISTED)?;
+    let not_over = not_over(run.pins.month, &catalog, clock::now())?;
     let (folder, manifest) = tables::write(&run, &catalog, &config.runs, workspace).await?;
-    Ok(Rated { run, folder, manifest, catalog, refused, mistakes })
+    Ok(Rated { run, folder, manifest, catalog, refused, mistakes, unattributed, not_over })
+}
+
+/// The zones in which the month ends after `now`, by name.
+fn not_over(month: BillingMonth, catalog: &Catalog, now: Instant) -> Result<Vec<NotOver>, TimeError> {
+    let mut zones: BTreeMap<&str, NotOver> = BTreeMap::new();
+    for provider in catalog.providers.values() {
+        let period = provider.billing_period(month)?;
+        if period.end() > now {
+            let zone = zones.entry(&provider.time_zone_name).or_insert_with(|| NotOver {
+                time_zone: provider.time_zone_name.clone(),
+                has_begun: period.start() <= now,
+                ends: period.end().to_string(),
+                providers: Vec::new(),
+            });
+            zone.providers.push(provider.id.to_string());
+        }
+    }
+    Ok(zones.into_values().collect())
 }
 
 impl Answer for Rated {
@@ -105,6 +148,9 @@ impl Answer for Rated {
             open_conflicts: self.mistakes.conflicts,
             idle_corrections: self.mistakes.idle,
             idle: self.mistakes.first_idle().map(|mistake| mistake.to_string()).collect(),
+            unattributed: nobody::json(&self.unattributed),
+            over: self.not_over.is_empty(),
+            not_over: &self.not_over,
             manifest: &self.manifest,
         })?)
     }
@@ -132,6 +178,10 @@ impl Answer for Rated {
 
 /// The cost lines that a terminal has room for.
 const SHOWN: usize = 40;
+
+/// The time zones, and the providers of each, that a terminal has room for.
+const ZONES_SHOWN: usize = 5;
+const PROVIDERS_SHOWN: usize = 5;
 
 fn cost_lines(lines: &[CostLine]) -> String {
     let row = |line: &CostLine| {
@@ -166,17 +216,37 @@ fn customers(manifest: &Manifest) -> String {
     let rows: Vec<Vec<String>> = manifest
         .customer_total
         .iter()
-        .map(|(customer, total)| vec![customer.clone(), total.to_string()])
+        .map(|(customer, total)| vec![customer.clone(), manifest.currencies.of_customer(customer, total)])
         .collect();
     let table = table(&[("customer", Align::Left), ("charged", Align::Right)], &rows);
-    format!("{table}  retained by the operator: {}\n", manifest.retained_total)
+    let retained = manifest.currencies.of_retained(&manifest.retained_total);
+    format!("{table}  retained by the operator: {retained}\n")
 }
 
 impl Rated {
     /// Everything that a month without mistakes would not have.
     fn reservations(&self) -> String {
-        let Self { run, manifest, refused, mistakes, .. } = self;
+        let Self { run, manifest, refused, mistakes, unattributed, not_over, .. } = self;
         let mut text = String::new();
+        for zone in not_over.iter().take(ZONES_SHOWN) {
+            let state = if zone.has_begun { "is not over" } else { "has not begun" };
+            let listed = zone.providers.len().min(PROVIDERS_SHOWN);
+            let mut providers = zone.providers[..listed].join(", ");
+            if zone.providers.len() > listed {
+                providers.push_str(&format!(" and {} more", zone.providers.len() - listed));
+            }
+            text.push_str(&format!(
+                "! {} {state}: in {}, the time zone of {providers}, it ends at {}; rate it again then\n",
+                manifest.period, zone.time_zone, zone.ends
+            ));
+        }
+        if not_over.len() > ZONES_SHOWN {
+            text.push_str(&format!(
+                "! … nor is it over in {} more time zones; --format json has them all\n",
+                not_over.len() - ZONES_SHOWN
+            ));
+        }
+        text.push_str(&nobody::text(unattributed));
         if !run.unrated.is_empty() {
             let events: u64 = run.unrated.iter().map(|unrated| unrated.events).sum();
             let reasons: Vec<String> =

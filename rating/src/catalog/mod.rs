@@ -24,6 +24,7 @@ pub use contents::{
     Sku,
 };
 pub use past::{ComparedPast, compare_past};
-pub use problem::{Problem, Warning};
+pub(crate) use problem::Findings;
+pub use problem::{Counted, Problem, Warning};
 pub use read::{CatalogFiles, CatalogFilesError, TableKeys, keys};
 pub use spans::Spans;

@@ -79,8 +79,8 @@ fn check_charges(line: &CostLine, name: &str) -> Result<(), RatingError> {
     Err(RatingError::Unbalanced {
         whole: name.to_owned(),
         parts: "charges",
-        sum: sum.to_string(),
-        expected: format!("the amount of the cost line, {}", line.amount),
+        sum: format!("{sum} {}", line.currency),
+        expected: format!("the amount of the cost line, {} {}", line.amount, line.currency),
     })
 }
 
@@ -103,7 +103,7 @@ fn check_statement_lines(line: &CostLine, name: &str) -> Result<(), RatingError>
     Err(RatingError::Unbalanced {
         whole: name.to_owned(),
         parts: "statement lines",
-        sum: format!("{} minor units", sum.minor_units),
+        sum: format!("{} minor units of {}", sum.minor_units, line.currency),
         expected: format!("what the cost line settles at, {}", line.settled.minor_units),
     })
 }

@@ -15,8 +15,7 @@ use schemas::digest::Sha256Digest;
 use schemas::id::{CustomerId, ProviderId};
 use schemas::money::Currency;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The inputs of a run, its contents and its sums: `manifest.json` in the run's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +42,35 @@ pub struct Manifest {
     pub customer_total: BTreeMap<String, Total>,
     /// Σ statement lines that the operator retains.
     pub retained_total: Total,
+    /// The currencies of the sums above.
+    #[serde(default)]
+    pub currencies: Currencies,
     pub tables: BTreeMap<String, TableEntry>,
+}
+
+/// The currencies that the sums of a manifest are in, beside them. A run that was written without
+/// them has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Currencies {
+    /// By provider: of `cost_total` and `settled_total`.
+    pub provider: BTreeMap<String, String>,
+    /// By customer: of `customer_total`. More than one where it is charged in several; none where it
+    /// is charged nothing and there are several.
+    pub customer: BTreeMap<String, Vec<String>>,
+    /// Of `retained_total`.
+    pub retained: Vec<String>,
+}
+
+impl Currencies {
+    /// A customer's sum with its currency.
+    pub fn of_customer(&self, customer: &str, total: &Total) -> String {
+        total.with(self.customer.get(customer).map_or(&[], Vec::as_slice))
+    }
+
+    /// What is retained, with its currency.
+    pub fn of_retained(&self, total: &Total) -> String {
+        total.with(&self.retained)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,16 +100,17 @@ impl Total {
             ),
         }
     }
-}
 
-impl fmt::Display for Total {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The sum for a person, with the currency that stands beside it. Nothing has none.
+    fn with(&self, currencies: &[String]) -> String {
         match self {
-            Self::One(amount) => formatter.write_str(amount),
+            Self::One(amount) => {
+                currencies.first().map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}"))
+            }
             Self::ByCurrency(amounts) => {
                 let amounts: Vec<String> =
                     amounts.iter().map(|(currency, amount)| format!("{amount} {currency}")).collect();
-                formatter.write_str(&amounts.join(", "))
+                amounts.join(", ")
             }
         }
     }
@@ -117,6 +145,24 @@ pub(super) fn manifest(
     let by_provider = |totals: BTreeMap<ProviderId, (Currency, Amount)>| {
         totals.into_iter().map(|(provider, (_, amount))| (provider.to_string(), amount.to_string())).collect()
     };
+    let retained = retained_totals(run)?;
+    let billed: BTreeSet<Currency> = catalog.providers.values().map(|provider| provider.currency).collect();
+    let codes = |amounts: &BTreeMap<Currency, Amount>| -> Vec<String> {
+        if !amounts.is_empty() {
+            return amounts.keys().map(ToString::to_string).collect();
+        }
+        // Nothing is in the one currency there is; among several it is in none.
+        billed.iter().filter(|_| billed.len() == 1).map(ToString::to_string).collect()
+    };
+    let currencies = Currencies {
+        provider: run
+            .cost_lines
+            .iter()
+            .map(|line| (line.key.provider.to_string(), line.currency.to_string()))
+            .collect(),
+        customer: by_customer.iter().map(|(id, amounts)| (id.to_string(), codes(amounts))).collect(),
+        retained: codes(&retained),
+    };
     Ok(Manifest {
         format: 1,
         run: run.pins.run_id(),
@@ -138,7 +184,8 @@ pub(super) fn manifest(
             .iter()
             .map(|(customer, amounts)| (customer.to_string(), Total::of(amounts)))
             .collect(),
-        retained_total: Total::of(&retained_totals(run)?),
+        retained_total: Total::of(&retained),
+        currencies,
         tables,
     })
 }

@@ -16,7 +16,7 @@ mod unrated;
 mod manifest; // what the run depended on, and what it adds up to
 
 pub use columns::{ColumnDescription, TableDescription};
-pub use manifest::{Manifest, TableEntry, Total};
+pub use manifest::{Currencies, Manifest, TableEntry, Total};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
@@ -51,6 +51,16 @@ impl Workspace {
     pub async fn create(runs: &Location, pins: &Pins, process: u32) -> Result<Self, RatingError> {
         let folder =
             places::unfinished_run(runs, &pins.month.to_string(), &pins.run_id().to_string(), process);
+        folder.remove_folder().await?;
+        Ok(Self { folder })
+    }
+
+    /// Makes `runs/.scratch.PROCESS`, for rating that leaves no run.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub async fn scratch(runs: &Location, process: u32) -> Result<Self, RatingError> {
+        let folder = places::scratch(runs, process);
         folder.remove_folder().await?;
         Ok(Self { folder })
     }

@@ -27,6 +27,7 @@ mod events; // one by one, behind a charge
 mod holdings; // how many, by kind and by stream
 mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
+mod observed; // for hints: values of dimensions, and when nobody was bound
 
 pub use attributed::UsageKey;
 pub(crate) use attributed::{AttributedRows, Cuts};
@@ -35,6 +36,7 @@ pub use events::EventRow;
 pub(crate) use events::LargestEvent;
 pub use holdings::{LedgerCounts, StreamCounts};
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
+pub(crate) use observed::Observed;
 pub use refused::{Cursor, RefusedBytes, RefusedRecord};
 pub use reported::{ReportedEvent, RowPlace};
 pub(crate) use totals::UsageTotal;

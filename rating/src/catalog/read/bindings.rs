@@ -2,11 +2,15 @@
 //!
 //! A line with a problem is reported and left out; reading goes on.
 //!
-//! Invariant: the bindings of a subject that are returned without a problem do not overlap.
+//! Invariants:
+//! - The bindings of a subject that are returned without a problem do not overlap.
+//! - A line is counted as an editor counts it, whatever ends the lines before it.
 
 use super::definitions::Declared;
+use super::ending::means_for_ever;
 use super::files::CatalogFiles;
 use super::format::{BINDING_COLUMNS, BINDINGS, CUSTOMERS};
+use crate::alike::folded;
 use crate::catalog::bindings::{Binding, Bindings};
 use crate::catalog::contents::Customer;
 use crate::catalog::problem::Findings;
@@ -25,12 +29,13 @@ pub(super) fn read_bindings(
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
     let mut header_seen = false;
+    let mut lines = Lines::of(text);
     loop {
         match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => break,
             Err(error) => {
-                let line = error.position().map(line_of);
+                let line = error.position().map(|position| lines.at(position));
                 findings.problem(
                     BINDINGS,
                     line,
@@ -40,7 +45,7 @@ pub(super) fn read_bindings(
                 break;
             }
         }
-        let line = record.position().map_or(1, line_of);
+        let line = record.position().map_or(1, |position| lines.at(position));
         if !header_seen {
             header_seen = true;
             if record.iter().ne(BINDING_COLUMNS.keys.iter().copied()) {
@@ -70,11 +75,36 @@ pub(super) fn read_bindings(
         bindings.sort_by_key(|binding| (binding.from, binding.line));
         refuse_overlaps(bindings, findings);
     }
+    warn_of_look_alikes(&bindings, findings);
     Bindings::new(bindings)
 }
 
-fn line_of(position: &csv::Position) -> usize {
-    usize::try_from(position.line()).expect("a text in memory has fewer lines than bytes")
+/// The lines of a text, from its beginning on. The reader of CSV counts neither what it skips nor
+/// what ends with `\r\n` as an editor does, so only its bytes are asked for.
+struct Lines<'t> {
+    rest: std::iter::Peekable<std::iter::Enumerate<std::str::Bytes<'t>>>,
+    line: usize,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str) -> Self {
+        Self { rest: text.bytes().enumerate().peekable(), line: 1 }
+    }
+
+    /// The line of a record that begins at a position or, where lines were skipped, after it.
+    /// Positions are asked for in their order.
+    fn at(&mut self, position: &csv::Position) -> usize {
+        let is_before = |at: usize, byte: u8| (at as u64) < position.byte() || matches!(byte, b'\r' | b'\n');
+        while let Some((_, byte)) = self.rest.next_if(|(at, byte)| is_before(*at, *byte)) {
+            let ends = match byte {
+                b'\n' => true,
+                b'\r' => self.rest.peek().is_none_or(|(_, next)| *next != b'\n'),
+                _ => false,
+            };
+            self.line += usize::from(ends);
+        }
+        self.line
+    }
 }
 
 fn read_binding(
@@ -83,41 +113,105 @@ fn read_binding(
     customers: &Declared<CustomerId, Customer>,
     findings: &Findings,
 ) -> Option<Binding> {
-    let problem = |message: String, help: &str| findings.problem(BINDINGS, line, message, help);
     if record.len() != BINDING_COLUMNS.keys.len() {
-        problem(
+        findings.problem(
+            BINDINGS,
+            line,
             format!("the line does not have 4 fields, but {}", record.len()),
             "write subject,customer,from,until; end with a comma where there is no `until`",
         );
         return None;
     }
-    let subject = Subject::new(&record[0]).map_err(|error| {
-        problem(format!("the subject {:?} is not a name: {error}", &record[0]), "correct it")
-    });
-    let customer = CustomerId::new(&record[1]).map_err(|error| {
-        problem(format!("the customer {:?} is not a name: {error}", &record[1]), "correct it")
-    });
-    let instant = |column: &str, text: &str| {
-        Instant::parse_rfc3339(text).map_err(|error| {
-            problem(format!("`{column}` is {text:?}: {error}"), "write it like 2025-10-01T00:00:00Z")
+    let subject = read_subject(&record[0], line, findings);
+    let customer = CustomerId::new(&record[1])
+        .map_err(|error| {
+            let message = format!("the customer {:?} is not a name: {error}", &record[1]);
+            findings.problem(BINDINGS, line, message, "correct it");
         })
+        .ok();
+    let from = read_instant("from", &record[2], line, findings);
+    let until = if record[3].is_empty() {
+        Some(None)
+    } else {
+        read_instant("until", &record[3], line, findings).map(Some)
     };
-    let from = instant("from", &record[2]);
-    let until = if record[3].is_empty() { Ok(None) } else { instant("until", &record[3]).map(Some) };
-    if let Ok(customer) = &customer
+    if let Some(customer) = &customer
         && !customers.knows(customer)
     {
-        problem(format!("the customer {customer} is not declared"), &customers.help(CUSTOMERS));
+        let message = format!("the customer {customer} is not declared");
+        findings.problem(BINDINGS, line, message, customers.help(CUSTOMERS));
     }
-    let (subject, customer, from, until) = (subject.ok()?, customer.ok()?, from.ok()?, until.ok()?);
+    let (subject, customer, from, until) = (subject?, customer?, from?, until?);
     if until.is_some_and(|until| until <= from) {
-        problem(
+        findings.problem(
+            BINDINGS,
+            line,
             format!("the binding of {subject} ends before or when it begins"),
             "make `until` later than `from`, or remove the line",
         );
         return None;
     }
     Some(Binding { subject, customer, from, until, line })
+}
+
+/// A name is compared whole, so a pattern would bind nothing but a subject that is called so.
+fn read_subject(text: &str, line: usize, findings: &Findings) -> Option<Subject> {
+    if text.contains(['*', '?']) {
+        findings.problem(
+            BINDINGS,
+            line,
+            format!("the subject {text:?} looks like a pattern, and a binding is of one subject"),
+            "write a line for each subject",
+        );
+        return None;
+    }
+    Subject::new(text)
+        .map_err(|error| {
+            findings.problem(
+                BINDINGS,
+                line,
+                format!("the subject {text:?} is not a name: {error}"),
+                "correct it",
+            );
+        })
+        .ok()
+}
+
+fn read_instant(column: &str, text: &str, line: usize, findings: &Findings) -> Option<Instant> {
+    let for_ever = column == "until" && means_for_ever(text);
+    match Instant::parse_rfc3339(text) {
+        Ok(instant) => {
+            if for_ever {
+                let message = format!(
+                    "`until` is {text:?}; where no end is known, leave it out: end the line with a comma"
+                );
+                findings.warning(BINDINGS, line, message);
+            }
+            Some(instant)
+        }
+        Err(error) => {
+            let help = match for_ever {
+                true => "leave it out where no end is known: end the line with a comma",
+                false => "write it like 2025-10-01T00:00:00Z",
+            };
+            findings.problem(BINDINGS, line, format!("`{column}` is {text:?}: {error}"), help);
+            None
+        }
+    }
+}
+
+/// Subjects that differ in case or in the sign between words are usually one, misspelt once.
+fn warn_of_look_alikes(bindings: &BTreeMap<Subject, Vec<Binding>>, findings: &Findings) {
+    let mut seen: BTreeMap<String, &Binding> = BTreeMap::new();
+    for binding in bindings.values().filter_map(|of_subject| of_subject.first()) {
+        if let Some(other) = seen.insert(folded(binding.subject.as_str()), binding) {
+            let message = format!(
+                "the subject {} looks like {} (line {}); events name one of them exactly",
+                binding.subject, other.subject, other.line
+            );
+            findings.warning(BINDINGS, binding.line, message);
+        }
+    }
 }
 
 /// `bindings` are one subject's, by their beginning.

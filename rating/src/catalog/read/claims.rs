@@ -3,8 +3,10 @@
 //! Only what the price list says is compared. Which SKU takes an event is deliberately decided
 //! elsewhere, by `Provider::sku_for`.
 //!
-//! Invariant: of the SKUs of one meter that pass, at most one takes an event, whatever its dimensions
-//! and its time.
+//! Invariants:
+//! - Of the SKUs of one meter that pass, at most one takes an event, whatever its dimensions and its
+//!   time.
+//! - Neither time nor memory grows with the pairs of SKUs, but with those that could meet.
 
 use super::toml::Table;
 use crate::catalog::contents::Life;
@@ -21,13 +23,15 @@ pub(super) struct Claim {
     pub line: usize,
 }
 
+/// The earlier SKUs that are named with one that meets them.
+const MOST_OTHERS: usize = 4;
+
 /// Of the SKUs of one meter at most one may take an event.
 pub(super) fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
-    let mut by_meter: BTreeMap<&MeterType, Vec<&Claim>> = BTreeMap::new();
+    let mut by_meter: BTreeMap<&MeterType, Earlier<'_>> = BTreeMap::new();
     for claim in claims {
-        let others = by_meter.entry(&claim.meter).or_default();
-        for other in others.iter().filter(|other| other.sku != claim.sku) {
-            let Some(message) = double_claim(claim, other) else { continue };
+        let earlier = by_meter.entry(&claim.meter).or_default();
+        for (other, message) in earlier.meeting(claim) {
             let help = match claim.matches.is_empty() {
                 true => "give one of them a `match`, or end one where the other begins",
                 false => {
@@ -40,7 +44,79 @@ pub(super) fn refuse_double_claims(root: &Table<'_>, claims: &[Claim]) {
                 help,
             );
         }
-        others.push(claim);
+        earlier.add(claim);
+    }
+}
+
+/// The claims of one meter so far, by the dimensions that they name.
+#[derive(Default)]
+struct Earlier<'c>(BTreeMap<Vec<&'c str>, Alike<'c>>);
+
+/// Claims that name the same dimensions, in their order, and where each value of one stands.
+#[derive(Default)]
+struct Alike<'c> {
+    claims: Vec<&'c Claim>,
+    places: BTreeMap<(&'c str, &'c str), Vec<usize>>,
+}
+
+impl<'c> Earlier<'c> {
+    fn add(&mut self, claim: &'c Claim) {
+        let alike = self.0.entry(claim.matches.keys().map(String::as_str).collect()).or_default();
+        for (dimension, values) in &claim.matches {
+            for value in values {
+                alike
+                    .places
+                    .entry((dimension.as_str(), value.as_str()))
+                    .or_default()
+                    .push(alike.claims.len());
+            }
+        }
+        alike.claims.push(claim);
+    }
+
+    /// Some of the claims that take an event which this one takes too, and why.
+    fn meeting(&self, claim: &Claim) -> Vec<(&'c Claim, String)> {
+        let mut meeting = Vec::new();
+        for (dimensions, alike) in &self.0 {
+            // One without `match` takes what no other takes.
+            if dimensions.is_empty() == claim.matches.is_empty() {
+                meeting.extend(alike.meeting(claim).into_values());
+            }
+        }
+        meeting
+    }
+}
+
+impl<'c> Alike<'c> {
+    /// The first that meet a claim, by their places.
+    fn meeting(&self, claim: &Claim) -> BTreeMap<usize, (&'c Claim, String)> {
+        let mut meeting = BTreeMap::new();
+        let mut meets = |place: usize| {
+            let other = self.claims[place];
+            if other.sku != claim.sku
+                && let Some(message) = double_claim(claim, other)
+            {
+                meeting.insert(place, (other, message));
+            }
+            meeting.len() == MOST_OTHERS
+        };
+        match self.fewest(claim) {
+            None => _ = (0..self.claims.len()).any(&mut meets),
+            Some(lists) => _ = lists.into_iter().flatten().copied().any(&mut meets),
+        }
+        meeting
+    }
+
+    /// Where those stand that share a value with a claim, in the dimension in which the fewest do;
+    /// `None` where they name no dimension that it names.
+    fn fewest(&self, claim: &Claim) -> Option<Vec<&Vec<usize>>> {
+        let first = self.claims.first()?;
+        let in_both = claim.matches.iter().filter(|(dimension, _)| first.matches.contains_key(*dimension));
+        let lists = in_both.map(|(dimension, values)| {
+            let places = values.iter().map(|value| self.places.get(&(dimension.as_str(), value.as_str())));
+            places.flatten().collect::<Vec<_>>()
+        });
+        lists.min_by_key(|lists| lists.iter().map(|places| places.len()).sum::<usize>())
     }
 }
 
@@ -110,6 +186,31 @@ mod tests {
                 expected,
                 "{one:?} {two:?}"
             );
+        }
+    }
+
+    /// Each pair that meets is found among the candidates, whatever dimensions are named.
+    #[test]
+    fn no_claim_that_meets_another_is_overlooked() {
+        let mut claims = Vec::new();
+        for number in 0..81usize {
+            let value = |digit: usize| ["", "x", "y"][number / digit % 3];
+            let named: Vec<(&str, Vec<&str>)> = [("a", 1), ("b", 3), ("c", 9), ("d", 27)]
+                .into_iter()
+                .filter(|(_, digit)| !value(*digit).is_empty())
+                .map(|(name, digit)| {
+                    (name, if number % 5 == 0 { vec!["x", "y"] } else { vec![value(digit)] })
+                })
+                .collect();
+            let matches: Vec<(&str, &[&str])> =
+                named.iter().map(|(name, values)| (*name, values.as_slice())).collect();
+            claims.push(claim(&number.to_string(), &matches));
+        }
+        let mut earlier = Earlier::default();
+        for (place, claim) in claims.iter().enumerate() {
+            let meets = claims[..place].iter().any(|other| double_claim(claim, other).is_some());
+            assert_eq!(!earlier.meeting(claim).is_empty(), meets, "{place}");
+            earlier.add(claim);
         }
     }
 

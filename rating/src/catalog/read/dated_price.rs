@@ -6,10 +6,12 @@
 //! at an instant.
 
 use super::definitions::Context;
+use super::ending::means_for_ever;
 use super::format::PRICE_KEYS;
 use super::price_model::read_model;
 use super::toml::{Table, day};
 use crate::catalog::contents::DatedPrice;
+use crate::price::{PriceModel, Recurrence};
 use jiff::civil::Date;
 use schemas::time::{Instant, start_of_day};
 
@@ -84,7 +86,7 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
 fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<DatedPrice> {
     table.declare(PRICE_KEYS.keys);
     let from = read_date(table, "from", context);
-    let until = if table.has("until") { read_date(table, "until", context).map(Some) } else { Some(None) };
+    let until = if table.has("until") { read_until(table, context).map(Some) } else { Some(None) };
     let model = read_model(table);
     if let Some(model) = &model {
         if model.needs_usage() && !is_metered {
@@ -109,14 +111,53 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
         return None;
     }
     let (until_date, until) = until.unzip();
+    if let Some(PriceModel::Flat { every: Recurrence::Month, .. }) = &model
+        && never_begins_a_month(from_date, until_date)
+    {
+        let message = format!(
+            "{} is in force on no first day of a month, so it never bills; a monthly amount is due in the \
+             months at whose beginning its price is in force",
+            table.name()
+        );
+        table.warning(table.line, message);
+    }
     Some(DatedPrice { from, until, from_date, until_date, model: model?, line: table.line })
 }
 
+/// Whether no month begins within `[from, until)`.
+fn never_begins_a_month(from: Date, until: Option<Date>) -> bool {
+    let first = if from.day() == 1 { Some(from) } else { from.last_of_month().tomorrow().ok() };
+    first.is_none_or(|first| until.is_some_and(|until| until <= first))
+}
+
+/// The end of a price. One that stands for no end is better left out, and may be none of the
+/// calendar.
+fn read_until(table: &Table<'_>, context: &Context<'_>) -> Option<(Date, Instant)> {
+    let text = table.text("until")?;
+    if !means_for_ever(text.value) {
+        return read_date(table, "until", context);
+    }
+    const LEAVE_OUT: &str = "leave it out where no end is known";
+    match parse_date(text.value, context) {
+        Ok(date) => {
+            table.warning(text.line, format!("`until = {:?}`; {LEAVE_OUT}", text.value));
+            Some(date)
+        }
+        Err(error) => {
+            table.problem(text.line, format!("`until = {:?}` is not a date: {error}", text.value), LEAVE_OUT);
+            None
+        }
+    }
+}
+
 /// A date and the instant of its midnight in the provider's time zone.
+#[track_caller]
 pub(super) fn read_date(table: &Table<'_>, key: &str, context: &Context<'_>) -> Option<(Date, Instant)> {
-    table.parsed(key, "a date", |text| {
-        let date = day(text)?;
-        let midnight = start_of_day(date, context.time_zone).map_err(|error| error.to_string())?;
-        Ok::<_, String>((date, midnight))
-    })
+    table.parsed(key, "a date", |text| parse_date(text, context))
+}
+
+fn parse_date(text: &str, context: &Context<'_>) -> Result<(Date, Instant), String> {
+    let date = day(text)?;
+    let midnight = start_of_day(date, context.time_zone).map_err(|error| error.to_string())?;
+    Ok((date, midnight))
 }

@@ -94,6 +94,8 @@ pub(super) struct Context<'c> {
     pub customers: &'c Declared<CustomerId, Customer>,
     /// Where the provider's dates begin.
     pub time_zone: &'c TimeZone,
+    /// The provider's, where it could be read.
+    pub currency: Option<Currency>,
 }
 
 /// The operator's id and the catalog's name.
@@ -110,6 +112,7 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
     Declared::read((METER_LIST, "meter"), METER_KEYS, files, findings, |table| {
         let meter = table.parsed("type", "a meter's name", name(MeterType::new));
         let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
+        warn_of_unit(table, unit.as_ref());
         let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| {
             Aggregation::parse(text).ok_or_else(|| not_supported(text))
         });
@@ -124,6 +127,13 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
         };
         (meter.clone(), read())
     })
+}
+
+/// A unit that converts and can hardly be meant makes a bill wrong by a factor.
+pub(super) fn warn_of_unit(table: &Table<'_>, unit: Option<&Unit>) {
+    if let Some(doubt) = unit.and_then(Unit::doubt) {
+        table.warning(table.line_of("unit"), doubt);
+    }
 }
 
 /// Aggregations that other systems have and this one does not.

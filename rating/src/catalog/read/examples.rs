@@ -15,6 +15,7 @@ use crate::rounding;
 use jiff::civil::Date;
 use num_traits::Zero;
 use schemas::decimal::{Amount, QuantityTotal, Sign};
+use schemas::money::Currency;
 
 /// The worked examples. They are evaluated only when all of the SKU's prices could be read.
 pub(super) fn read_examples(
@@ -54,7 +55,8 @@ pub(super) fn read_examples(
                 );
                 return None;
             };
-            check_example(example, &price.model, quantity, unit, on, amount)?;
+            let money = |amount: Amount| in_currency(amount, context.currency);
+            check_example(example, &price.model, quantity, unit, on, amount, money)?;
         }
         Some(Example { on, quantity, amount, line: example.line })
     };
@@ -68,6 +70,7 @@ fn check_example(
     unit: &str,
     on: Date,
     amount: Amount,
+    money: impl Fn(Amount) -> String,
 ) -> Option<()> {
     let count = quantity.map_or_else(Exact::zero, exact);
     let steps = price::steps(model, &Exact::zero(), &count, &count);
@@ -77,7 +80,8 @@ fn check_example(
         Ok(total) => {
             let what =
                 quantity.map_or_else(|| "it costs".to_owned(), |quantity| format!("{quantity} {unit} cost"));
-            let message = format!("{what} {total} on {on}, not {amount}: {}", arithmetic(&steps));
+            let message =
+                format!("{what} {} on {on}, not {}: {}", money(total), money(amount), arithmetic(&steps));
             example.problem(line, message, "correct the example, or the price if the example is right");
             None
         }
@@ -90,6 +94,11 @@ fn check_example(
             None
         }
     }
+}
+
+/// `47 EUR`; the amount alone where the provider's file does not say which currency it is.
+fn in_currency(amount: Amount, currency: Option<Currency>) -> String {
+    currency.map_or_else(|| amount.to_string(), |currency| format!("{amount} {currency}"))
 }
 
 /// `100 × 0.1 + 400 × 0.08`.

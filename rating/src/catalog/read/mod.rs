@@ -9,6 +9,7 @@
 mod files; // the texts and their digest
 mod format; // the files, the tables and their keys
 mod toml; // strict reading of TOML
+mod ending; // ends that mean none
 mod definitions; // catalog.toml, meters.toml, customers.toml
 mod bindings; // bindings.csv
 mod price_model; // what a price says
@@ -22,8 +23,9 @@ mod provider; // the folders under providers/
 pub use files::{CatalogFiles, CatalogFilesError};
 pub use format::TableKeys;
 
-use super::contents::Catalog;
+use super::contents::{Catalog, Metered};
 use super::problem::{Findings, Problem, Warning};
+use crate::alike::look;
 use crate::allocation::RuleName;
 use crate::price::PriceModelName;
 use bindings::read_bindings;
@@ -31,6 +33,7 @@ use definitions::{read_customers, read_meters, read_operator};
 use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, METERS, PRICES, PROVIDER};
 use provider::read_provider;
 use schemas::id::{CustomerId, MeterType};
+use schemas::money::Currency;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Catalog {
@@ -79,6 +82,8 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
         bindings,
     };
     warn_of_the_unused(&catalog, &meters.lines, &customers.lines, findings);
+    warn_of_currencies(&catalog, &customers.lines, findings);
+    warn_of_values_that_look_alike(&catalog, findings);
     Some(catalog)
 }
 
@@ -158,5 +163,52 @@ fn warn_of_the_unused(
             *line,
             format!("no subject is bound to the customer {customer}, so it will never be charged"),
         );
+    }
+}
+
+/// Charges are in the providers' currencies, and nothing is converted.
+fn warn_of_currencies(catalog: &Catalog, customers: &BTreeMap<CustomerId, usize>, findings: &Findings) {
+    let billed: BTreeSet<Currency> = catalog.providers.values().map(|provider| provider.currency).collect();
+    if billed.is_empty() {
+        return;
+    }
+    let codes: Vec<&str> = billed.iter().map(|currency| currency.code()).collect();
+    for (id, line) in customers {
+        let Some(customer) = catalog.customers.get(id) else { continue };
+        if !billed.contains(&customer.currency) {
+            let message = format!(
+                "no provider bills in {}, the currency of the customer {id}; its charges will be in {}",
+                customer.currency,
+                codes.join(", ")
+            );
+            findings.warning(CUSTOMERS, *line, message);
+        }
+    }
+}
+
+/// Two values of one dimension that only the eye takes for one: an event has one of them.
+fn warn_of_values_that_look_alike(catalog: &Catalog, findings: &Findings) {
+    let mut seen: BTreeMap<(&MeterType, &str, String), (&str, String)> = BTreeMap::new();
+    for provider in catalog.providers.values() {
+        let file = format!("providers/{}/{PRICES}", provider.id);
+        let metered = provider.skus.iter().filter_map(|sku| Some((sku, sku.metered.as_ref()?)));
+        for (sku, Metered { meter, matches, .. }) in metered {
+            let pairs = matches
+                .iter()
+                .flat_map(|(name, values)| values.iter().map(move |value| (name.as_str(), value.as_str())));
+            for (dimension, value) in pairs {
+                let place = format!("{file}:{}", sku.line);
+                let (other, at) =
+                    seen.entry((meter, dimension, look(value))).or_insert_with(|| (value, place));
+                if *other != value {
+                    let message = format!(
+                        "the SKU {} matches {dimension} = {value:?}, which looks like {other:?} ({at}); an \
+                         event has one of them exactly",
+                        sku.id
+                    );
+                    findings.warning(&file, sku.line, message);
+                }
+            }
+        }
     }
 }

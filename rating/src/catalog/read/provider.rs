@@ -25,9 +25,10 @@ pub(super) fn read_provider(
     // Without a zone the dates still show overlaps, and nothing that is computed from it here is
     // kept.
     let zone = provider.as_ref().map_or(TimeZone::UTC, |provider| provider.time_zone.clone());
+    let currency = provider.as_ref().map(|provider| provider.currency);
     let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
     let file = TomlFile::parse(path, text, findings)?;
-    let skus = read_skus(&file.root(), &Context { meters, customers, time_zone: &zone });
+    let skus = read_skus(&file.root(), &Context { meters, customers, time_zone: &zone, currency });
     provider.map(|provider| Provider { skus, ..provider })
 }
 

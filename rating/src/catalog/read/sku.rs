@@ -7,7 +7,7 @@
 use super::allocation_rule::{declare_rules, read_allocation};
 use super::claims::{Claim, refuse_double_claims};
 use super::dated_price::read_prices;
-use super::definitions::Context;
+use super::definitions::{Context, warn_of_unit};
 use super::examples::read_examples;
 use super::format::{METERS, SKU_KEYS, SKU_LIST};
 use super::toml::{Table, name};
@@ -15,6 +15,7 @@ use crate::catalog::contents::{Life, Meter, Metered, Sku};
 use crate::exact::Exact;
 use crate::units::{Unit, UnitError, conversion, duration};
 use schemas::id::{MeterType, SkuId};
+use schemas::name::check_name;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The SKUs without a problem of their own.
@@ -124,11 +125,21 @@ fn read_metered(
             })
             .ok()
     });
+    warn_of_unit(table, unit.as_ref());
     let month =
         if table.has("month") { Some(table.parsed("month", "a length of time", duration)?) } else { None };
+    if month.as_ref().is_some_and(|seconds| !is_about_a_month(seconds)) {
+        let line = table.line_of("month");
+        table.warning(line, format!("the month of {} is not of 28 to 31 days", table.name()));
+    }
     let (meter, matches, unit) = (meter?, matches?, unit?);
     let factor = read_factor(table, &meter.unit, &unit, month.as_ref())?;
     Some(Metered { meter: meter.meter.clone(), matches, unit, factor })
+}
+
+fn is_about_a_month(seconds: &Exact) -> bool {
+    let days = |days: u32| Exact::from_integer((days * 86_400).into());
+    (days(28)..=days(31)).contains(seconds)
 }
 
 fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Exact>) -> Option<Exact> {
@@ -202,6 +213,13 @@ fn read_match(table: &Table<'_>, meter: Option<&Meter>) -> Option<BTreeMap<Strin
         }
         let mut values = BTreeSet::new();
         for text in texts {
+            if let Err(error) = check_name(text.value)
+                && !text.value.is_empty()
+            {
+                let message =
+                    format!("the value {:?} of `{}` is no name: {error}", text.value, dimension.value);
+                table.warning(text.line, message);
+            }
             if !values.insert(text.value.to_owned()) {
                 table.problem(
                     text.line,

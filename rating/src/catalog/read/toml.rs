@@ -93,10 +93,12 @@ impl<'t> Table<'t> {
         &self.name
     }
 
+    #[track_caller]
     pub fn problem(&self, line: usize, message: impl Into<String>, help: impl Into<String>) {
         self.place.findings.problem(self.place.path, line, message, help);
     }
 
+    #[track_caller]
     pub fn warning(&self, line: usize, message: impl Into<String>) {
         self.place.findings.warning(self.place.path, line, message);
     }
@@ -151,6 +153,7 @@ impl<'t> Table<'t> {
     }
 
     /// A text that must be there.
+    #[track_caller]
     pub fn text(&self, key: &str) -> Option<Text<'t>> {
         if !self.has(key) {
             self.missing(key, &format!("\"{}\"", example(key)));
@@ -158,6 +161,7 @@ impl<'t> Table<'t> {
         self.optional_text(key)
     }
 
+    #[track_caller]
     pub fn optional_text(&self, key: &str) -> Option<Text<'t>> {
         let (value, line) = self.value(key)?;
         match value {
@@ -170,6 +174,7 @@ impl<'t> Table<'t> {
     }
 
     /// A text that must be there and is read by `parse`; `what` it must be is part of the message.
+    #[track_caller]
     pub fn parsed<T, E: fmt::Display>(
         &self,
         key: &str,
@@ -188,6 +193,7 @@ impl<'t> Table<'t> {
     }
 
     /// A number in quotes.
+    #[track_caller]
     pub fn decimal<const PRECISION: u32, const SCALE: u32>(
         &self,
         key: &str,
@@ -203,6 +209,7 @@ impl<'t> Table<'t> {
     }
 
     /// A name for people: not empty, printable.
+    #[track_caller]
     pub fn label(&self, key: &str) -> Option<String> {
         self.parsed(key, "a name", |text| check_text(text).map(|()| text.to_owned()))
     }
@@ -241,6 +248,7 @@ impl<'t> Table<'t> {
     }
 
     /// A table below this one that must be there.
+    #[track_caller]
     pub fn table(&self, key: &str, name: String) -> Option<Table<'t>> {
         if !self.has(key) {
             self.missing(key, example(key));
@@ -248,6 +256,7 @@ impl<'t> Table<'t> {
         self.optional_table(key, name)
     }
 
+    #[track_caller]
     pub fn optional_table(&self, key: &str, name: String) -> Option<Table<'t>> {
         let (value, line) = self.value(key)?;
         match value {
@@ -306,10 +315,12 @@ impl<'t> Table<'t> {
         self.table.get(key).map(|value| (value.get_ref(), self.place.line(value.span())))
     }
 
+    #[track_caller]
     fn missing(&self, key: &str, example: &str) {
         self.problem(self.line, format!("{} has no `{key}`", self.name), format!("add `{key} = {example}`"));
     }
 
+    #[track_caller]
     fn not_a_string(&self, key: &str, value: &DeValue<'_>, line: usize) {
         let help = match value {
             DeValue::Integer(number) => format!("put the number in quotes: \"{number}\""),
