@@ -76,7 +76,7 @@ impl<'n> Names<'n> {
             if let Some(edits) = edits(&own, &other, most)
                 && edits > 0
             {
-                nearest = Some((edits, name));
+                nearest = Some((edits, *name));
             }
         }
         nearest.map(|(_, name)| name)

@@ -190,11 +190,14 @@ fn read_instant(column: &str, text: &str, line: usize, findings: &Findings) -> O
             Some(instant)
         }
         Err(error) => {
-            let help = match for_ever {
-                true => "leave it out where no end is known: end the line with a comma",
-                false => "write it like 2025-10-01T00:00:00Z",
+            let (what, help) = match for_ever {
+                true => (
+                    "there is no such instant".to_owned(),
+                    "leave it out where no end is known: end the line with a comma",
+                ),
+                false => (error.to_string(), "write it like 2025-10-01T00:00:00Z"),
             };
-            findings.problem(BINDINGS, line, format!("`{column}` is {text:?}: {error}"), help);
+            findings.problem(BINDINGS, line, format!("`{column}` is {text:?}: {what}"), help);
             None
         }
     }

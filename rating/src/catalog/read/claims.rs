@@ -109,7 +109,7 @@ impl<'c> Alike<'c> {
 
     /// Where those stand that share a value with a claim, in the dimension in which the fewest do;
     /// `None` where they name no dimension that it names.
-    fn fewest(&self, claim: &Claim) -> Option<Vec<&Vec<usize>>> {
+    fn fewest<'a>(&'a self, claim: &'a Claim) -> Option<Vec<&'a Vec<usize>>> {
         let first = self.claims.first()?;
         let in_both = claim.matches.iter().filter(|(dimension, _)| first.matches.contains_key(*dimension));
         let lists = in_both.map(|(dimension, values)| {
