@@ -14,6 +14,7 @@
 mod error; // what stops ingestion
 mod near; // names that are nearly ours
 pub mod stop; // a clean end, asked for
+mod foreign; // a panic of a reader refuses what it read
 pub mod schema; // what a writer's schema means, and where schemas are asked for
 pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod decode; // one record, in whatever encoding, to usage or rejection

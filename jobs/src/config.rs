@@ -11,6 +11,7 @@ use ingest::source::BatchPolicy;
 use ledger::Location;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,11 +62,21 @@ pub struct SignerSettings {
 }
 
 /// The file's part of the settings for Kafka; the command line may say the rest.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct KafkaSettings {
     pub brokers: Option<String>,
     pub topic: Option<String>,
     pub properties: BTreeMap<String, String>,
+}
+
+/// Without the values of properties, any of which may be a secret.
+impl fmt::Debug for KafkaSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaSettings")
+            .field("properties", &self.properties.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl KafkaSettings {
@@ -171,12 +182,15 @@ impl Config {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("{} cannot be read; `atcost init` makes one, or say --config FILE", path.display())
         })?;
-        let file: File = toml::from_str(&text)
-            .with_context(|| format!("{} is not a valid configuration", path.display()))?;
+        // Some editors begin every file with a byte order mark.
+        let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
+        let file: File = toml::from_str(text).map_err(|error| {
+            anyhow!("{} is not a valid configuration: {}", path.display(), fault(text, &error))
+        })?;
         let absolute =
             std::path::absolute(path).with_context(|| format!("{} cannot be resolved", path.display()))?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
-        Source { path, text: &text, folder }.config(file)
+        Source { path, text, folder }.config(file)
     }
 }
 
@@ -261,8 +275,8 @@ impl Source<'_> {
             && !brokers.get_ref().split(',').all(is_broker)
         {
             let what = format!(
-                "kafka.brokers is {:?}; it must be HOST:PORT, several with commas between them",
-                brokers.get_ref()
+                "kafka.brokers is {}; it must be HOST:PORT, several with commas between them",
+                shown(brokers.get_ref())
             );
             return Err(self.refuse(&brokers.span(), &what));
         }
@@ -304,8 +318,8 @@ impl Source<'_> {
             (Some(url), ..) if !is_web_address(url.get_ref()) => Err(self.refuse(
                 &url.span(),
                 &format!(
-                    "registry.url is {:?}; it must begin with http:// or https://, and a host must follow",
-                    url.get_ref()
+                    "registry.url is {}; it must begin with http:// or https://, and a host must follow",
+                    shown(url.get_ref())
                 ),
             )),
             _ => {
@@ -434,9 +448,51 @@ fn is_web_address(url: &str) -> bool {
     rest.is_some_and(|rest| !rest.trim_start_matches('/').is_empty() && !rest.contains(char::is_whitespace))
 }
 
+/// An address for a message; one that may have a password in it is not shown.
+fn shown(address: &str) -> String {
+    if address.contains('@') { "not shown, because of its `@`".to_owned() } else { format!("{address:?}") }
+}
+
+/// The place and the fault, without the line itself and without any value of it, which may be a
+/// secret.
+fn fault(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let message = error.message();
+    let wrong_value =
+        ["invalid type: ", "invalid value: ", "invalid length "].iter().any(|kind| message.starts_with(kind));
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if wrong_value => format!("{place}the value is not {expected}"),
+        _ => format!("{place}{message}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_fault(text: &str, expected: &str) {
+        let error = toml::from_str::<File>(text).map(drop).expect_err("a fault");
+        assert_eq!(fault(text, &error), expected);
+    }
+
+    #[test]
+    fn a_fault_is_told_without_the_line_it_is_in() {
+        check_fault(
+            "[registry]\npasswort = \"hunter2\"\n",
+            "line 2, column 1: unknown field `passwort`, expected one of `url`, `username`, `password`",
+        );
+        check_fault(
+            "[registry]\nurl = \"http://r\"\npassword = 4711\n",
+            "line 3, column 12: the value is not a string",
+        );
+        check_fault("[ingest]\nbatch_records = \"hunter2\"\n", "line 2, column 17: the value is not i64");
+    }
 
     #[test]
     fn the_template_is_a_valid_configuration() {

@@ -6,6 +6,7 @@
 mod memory;
 
 use clap::{Args, Parser, Subcommand};
+use ingest::files::Reading;
 use jobs::clock;
 use jobs::config::Config;
 use jobs::demo::DemoOptions;
@@ -92,6 +93,10 @@ struct IngestArgs {
     /// it, Kafka is read.
     #[arg(long, group = "where", value_name = "PATH")]
     files: Option<PathBuf>,
+    /// Read the files so manieth: 2 reads those again that were read once. Their refused records get
+    /// another chance, and usage that is in the ledger becomes a duplicate.
+    #[arg(long, value_name = "N", requires = "files", value_parser = clap::value_parser!(u32).range(1..))]
+    reading: Option<u32>,
     /// Kafka brokers, HOST:PORT separated by commas.
     #[arg(long, group = "where")]
     brokers: Option<String>,
@@ -275,11 +280,13 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let reason = allow_past_changes.as_deref();
             show(&verbs::catalog::publish(&config()?, folder, reason, clock::now()).await?, cli.format)
         }
-        Verb::Ingest(IngestArgs { files, brokers, topic, shard, until_caught_up, metrics }) => {
+        Verb::Ingest(IngestArgs { files, reading, brokers, topic, shard, until_caught_up, metrics }) => {
             let mut config = config()?;
             config.metrics = metrics.clone().or(config.metrics);
             let (brokers, topic) = (brokers.as_deref(), topic.as_deref());
-            let from = Input::given(files.as_deref(), brokers, topic, &config, &cli.config)?;
+            let reading = reading.and_then(Reading::number).unwrap_or(Reading::FIRST);
+            let files = files.as_deref().map(|path| (path, reading));
+            let from = Input::given(files, brokers, topic, &config, &cli.config)?;
             show(&verbs::ingest::ingest(&config, &from, *shard, *until_caught_up, alarms).await?, cli.format)
         }
         Verb::Rate(RateArgs { period, ledger_version, catalog }) => {

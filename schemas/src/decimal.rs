@@ -3,7 +3,8 @@
 //! They add, compare, read and print. They deliberately do not multiply, divide or round: price
 //! arithmetic belongs to the `rating` crate, rounding to its `rounding` module. Reading is strict:
 //! digits, optionally a point and more digits, with a leading minus only where the caller allows
-//! it. An exponent, a plus sign, a space or a digit too many is an error.
+//! it. An exponent, a plus sign, a space or a digit too many is an error. A JSON number is read as
+//! its value.
 //!
 //! Invariant: `|units| < 10^PRECISION`, checked whenever a value is made.
 
@@ -155,76 +156,82 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
         if negative && sign == Sign::NonNegative {
             return Err(DecimalError::Negative);
         }
-        Self::from_digits(negative, whole, fraction, 0)
+        Self::from_digits(negative, whole, fraction)
     }
 
-    /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. An
-    /// exponent moves the point; the digits that then stand after it count as written.
+    /// Reads a JSON number (RFC 8259, section 6) from its literal digits, never through a float. A
+    /// number is its value, however it is written: an exponent moves the point, zeros at the end
+    /// say nothing, and a zero has no sign.
     ///
     /// ```
     /// # use schemas::decimal::{DecimalError, Quantity, Sign};
     /// let quantity = |text| Quantity::parse_json_number(text, Sign::NonNegative);
     /// assert_eq!(quantity("1.5E+3").expect("a quantity").to_string(), "1500");
+    /// assert_eq!(quantity("1.0000000000").expect("a quantity").to_string(), "1");
+    /// assert_eq!(quantity("-0").expect("a quantity"), Quantity::ZERO);
     /// assert_eq!(quantity("1e-10"), Err(DecimalError::TooPrecise(9)));
     /// ```
     ///
     /// # Errors
-    /// A negative number where `sign` forbids it (also `-0`), and a digit more than the type holds.
+    /// A number below zero where `sign` forbids it, and a value that the type does not hold exactly.
     pub fn parse_json_number(literal: &str, sign: Sign) -> Result<Self, DecimalError> {
         let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent),
-            None => return Self::parse(literal, sign),
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (literal, None),
         };
-        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(DecimalError::Malformed);
+        if mantissa.is_empty() {
+            return Err(DecimalError::Empty);
         }
-        // Anything beyond four digits of exponent is out of range for every mantissa a record may
-        // carry.
-        let magnitude: i32 = match digits.trim_start_matches('0') {
-            "" => 0,
-            digits if digits.len() <= 4 => digits.parse().map_err(|_| DecimalError::Malformed)?,
-            _ if exponent.starts_with('-') => return Err(DecimalError::TooPrecise(SCALE)),
-            _ => return Err(DecimalError::TooLarge(Self::INTEGER_DIGITS)),
-        };
-        let shift = if exponent.starts_with('-') { -magnitude } else { magnitude };
         let (negative, unsigned) = match mantissa.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, mantissa),
         };
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+        let exponent = exponent.map_or(Some(0), exponent_of).ok_or(DecimalError::Malformed)?;
+        if [whole, fraction]
+            .iter()
+            .any(|part| part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()))
+        {
             return Err(DecimalError::Malformed);
+        }
+        // Without the zeros before them and after them, these are the digits that count.
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        let digits = || whole.bytes().chain(fraction.bytes()).skip_while(|digit| *digit == b'0');
+        if digits().next().is_none() {
+            return Ok(Self::ZERO);
         }
         if negative && sign == Sign::NonNegative {
             return Err(DecimalError::Negative);
         }
-        Self::from_digits(negative, whole, fraction, shift)
-    }
-
-    /// `whole.fraction × 10^shift`; both parts are ASCII digits.
-    fn from_digits(negative: bool, whole: &str, fraction: &str, shift: i32) -> Result<Self, DecimalError> {
-        let too_large = DecimalError::TooLarge(Self::INTEGER_DIGITS);
-        let decimals =
-            i64::try_from(fraction.len()).map_err(|_| DecimalError::TooPrecise(SCALE))? - i64::from(shift);
+        let zeros = if fraction.is_empty() { whole.len() - whole.trim_end_matches('0').len() } else { 0 };
+        let length = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX / 2);
+        let decimals = length(fraction.len()) - length(zeros) - exponent;
+        let significant = digits().count() - zeros;
         if decimals > i64::from(SCALE) {
             return Err(DecimalError::TooPrecise(SCALE));
         }
-        if shift == 0 && whole.len() > Self::INTEGER_DIGITS as usize {
+        let too_large = DecimalError::TooLarge(Self::INTEGER_DIGITS);
+        if length(significant) - decimals > i64::from(Self::INTEGER_DIGITS) {
             return Err(too_large);
         }
-        let mut units: i128 = 0;
-        for digit in whole.bytes().chain(fraction.bytes()) {
-            units = units
-                .checked_mul(10)
-                .and_then(|units| units.checked_add(i128::from(digit - b'0')))
-                .ok_or(too_large)?;
-        }
         let missing = u32::try_from(i64::from(SCALE) - decimals).map_err(|_| too_large)?;
-        if units != 0 {
-            let factor = 10i128.checked_pow(missing).ok_or(too_large)?;
-            units = units.checked_mul(factor).ok_or(too_large)?;
+        let units = units_of(digits().take(significant))
+            .and_then(|units| units.checked_mul(10i128.checked_pow(missing)?))
+            .ok_or(too_large)?;
+        Self::from_units(if negative { -units } else { units }).map_err(|_| too_large)
+    }
+
+    /// `whole.fraction`; both parts are ASCII digits.
+    fn from_digits(negative: bool, whole: &str, fraction: &str) -> Result<Self, DecimalError> {
+        let too_large = DecimalError::TooLarge(Self::INTEGER_DIGITS);
+        let decimals = u32::try_from(fraction.len()).map_err(|_| DecimalError::TooPrecise(SCALE))?;
+        let missing = SCALE.checked_sub(decimals).ok_or(DecimalError::TooPrecise(SCALE))?;
+        if whole.len() > Self::INTEGER_DIGITS as usize {
+            return Err(too_large);
         }
+        let units = units_of(whole.bytes().chain(fraction.bytes()))
+            .and_then(|units| units.checked_mul(10i128.checked_pow(missing)?))
+            .ok_or(too_large)?;
         Self::from_units(if negative { -units } else { units }).map_err(|_| too_large)
     }
 
@@ -242,6 +249,25 @@ impl<const PRECISION: u32, const SCALE: u32> Decimal<PRECISION, SCALE> {
     pub fn checked_add(self, other: Self) -> Result<Self, DecimalError> {
         self.0.checked_add(other.0).ok_or(DecimalError::Overflow(PRECISION)).and_then(Self::from_units)
     }
+}
+
+/// The number that ASCII digits are.
+fn units_of(mut digits: impl Iterator<Item = u8>) -> Option<i128> {
+    digits.try_fold(0i128, |units, digit| {
+        units.checked_mul(10)?.checked_add(i128::from(digit.checked_sub(b'0')?))
+    })
+}
+
+/// The number after the `e` of a literal. One beyond what any literal in memory could make up for
+/// stands for all that are larger.
+fn exponent_of(text: &str) -> Option<i64> {
+    const BEYOND: i64 = 1 << 60;
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let magnitude = digits.parse().unwrap_or(BEYOND).min(BEYOND);
+    Some(if text.starts_with('-') { -magnitude } else { magnitude })
 }
 
 /// Plain digits without trailing zeros: `0`, `-1.5`, `47`.
@@ -324,8 +350,25 @@ mod tests {
         check_number("1e400", Err(DecimalError::TooLarge(19)));
         check_number("1e99999999999999", Err(DecimalError::TooLarge(19)));
         check_number("1e-99999999999999", Err(DecimalError::TooPrecise(9)));
+        check_number("0e99999999999999999999", Ok("0"));
+        check_number("0E-10", Ok("0"));
+        check_number("-0", Ok("0"));
+        check_number("-0.000E5", Ok("0"));
+        check_number("1.0000000000", Ok("1"));
+        check_number("100000000000000000000e-2", Ok("1000000000000000000"));
+        check_number("0.00000000000000000001e20", Ok("1"));
+        check_number("12340000000000000000000e-13", Ok("1234000000"));
+        check_number("9999999999999999999.9999999990", Ok("9999999999999999999.999999999"));
+        check_number("9999999999999999999.9999999991", Err(DecimalError::TooPrecise(9)));
+        check_number("10000000000000000000.0", Err(DecimalError::TooLarge(19)));
+        check_number(&format!("1{}e-400", "0".repeat(400)), Ok("1"));
+        check_number(&format!("0.{}1e401", "0".repeat(400)), Ok("1"));
         check_number("-5", Err(DecimalError::Negative));
         check_number("-5e1", Err(DecimalError::Negative));
+        check_number("-1e-99999", Err(DecimalError::Negative));
+        for malformed in ["1.", ".5", "1.e5", "+1", "1e", "1e+", "e5", "-", "1e5e5", "1.2.3", "0x1"] {
+            assert!(Quantity::parse_json_number(malformed, Sign::Any).is_err(), "{malformed}");
+        }
     }
 
     #[test]

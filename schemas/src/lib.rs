@@ -8,6 +8,7 @@
 //! private.
 
 // Modules in reading order.
+pub mod boundary; // where a panic of a reader ends
 pub mod decimal; // Quantity, UnitPrice, Amount: exact, ranged, no float
 mod decimal96; // quantities and prices to and from rust_decimal
 pub mod digest; // Sha256Digest

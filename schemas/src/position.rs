@@ -65,7 +65,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An ordered sequence of records: one Kafka partition, or one file (partition 0).
+/// An ordered sequence of records: one Kafka partition, or one file (partition
+/// 0; its second reading is partition 1, and so on).
 ///
 /// ```
 /// # use schemas::position::{Origin, Stream};

@@ -45,6 +45,8 @@ reasons! {
     Empty = "empty",
     /// The record is larger than one may be.
     TooLarge = "too-large",
+    /// A reader of this program panicked on the record: a defect of the program.
+    ReaderFailed = "reader-failed",
     /// The bytes are in no encoding this program reads.
     EncodingUnknown = "encoding-unknown",
     /// Confluent framing names a schema id that the registry does not know.

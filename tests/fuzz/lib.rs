@@ -85,6 +85,7 @@ pub fn decode(decoder: &mut Decoder, raw: &RawRef<'_>, content: Content<'_>) -> 
             } else {
                 assert!(value.is_none_or(|value| value.len() <= KEPT_BYTES));
             }
+            assert_ne!(*reason, Reason::ReaderFailed, "a panic is found, also where it is caught: {detail}");
             Some(*reason)
         }
         OutcomeRef::Gap { .. } => panic!("a record is no gap"),

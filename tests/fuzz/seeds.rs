@@ -47,6 +47,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             seeds.entry("json").or_default().push(line.as_bytes().to_vec());
         }
     }
+    seeds.entry("schemas").or_default().push(schemas::USAGE_EVENT_V1_AVSC.as_bytes().to_vec());
+    for path in files(&cases.join("schemas"))? {
+        let text = fs::read_to_string(&path)?;
+        let (question, answers) = text.split_once("---\n").unwrap_or((&text, ""));
+        let template = question.split_once("\n\n").map_or("", |(_, template)| template);
+        for line in answers.lines().filter(|line| !line.starts_with("  ") && !line.contains('«')) {
+            seeds.entry("schemas").or_default().push(template.replace('$', line).into_bytes());
+        }
+    }
     let events: Vec<Vec<u8>> = seeds["json"].iter().filter(|event| event.starts_with(b"{")).cloned().collect();
     // Batches of several records, as the target `rows` reads them.
     let batches = events.chunks(10).map(|events| events.join(b"\x1E\n".as_slice()));

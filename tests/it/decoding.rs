@@ -181,7 +181,7 @@ fn shown(event: &EventRef<'_>) -> String {
 }
 
 /// `«3×ab»` as `ababab`.
-fn repeated(text: &str) -> String {
+pub fn repeated(text: &str) -> String {
     let Some((before, rest)) = text.split_once('«') else { return text.to_owned() };
     let (inside, after) = rest.split_once('»').expect("a repetition ends");
     let (count, unit) = inside.split_once('×').expect("a repetition says how often");

@@ -404,7 +404,13 @@ fn hostile_records() {
     // Schema 8 has no subject, 9 is no record, 10 is no schema at all, 11 contains itself, 12 has a
     // decimal of another scale.
     let looped = r#"{"type":"record","name":"UsageEvent","namespace":"atcost.v1","fields":[{"name":"again","type":"UsageEvent"}]}"#;
-    let schemas: [(u32, String); 6] = [
+    // The names of 13 and 14 are none, and 15 has a fixed that no memory holds.
+    let named = |name: &str| schemas::USAGE_EVENT_V1_AVSC.replace("\"UsageEvent\"", name);
+    let huge = r#""fields": [{"name":"f","type":{"type":"fixed","name":"F","size":9223372036854775808}},"#;
+    let schemas: [(u32, String); 9] = [
+        (13, named("\"usage-event\"")),
+        (14, named("\"UsageEvent\", \"aliases\": [\"\"]")),
+        (15, schemas::USAGE_EVENT_V1_AVSC.replacen("\"fields\": [", huge, 1)),
         (SCHEMA_ID, schemas::USAGE_EVENT_V1_AVSC.to_owned()),
         (8, r#"{"type":"record","name":"UsageEvent","namespace":"atcost.v1","fields":[{"name":"source","type":"string"}]}"#.to_owned()),
         (9, r#""int""#.to_owned()),
@@ -604,6 +610,37 @@ fn hostile_files() {
     comparison.finish();
     let again = atcost.json(&["ingest", "--files", utf8(&folder), "--until-caught-up"]);
     assert_eq!(again["received"], 0, "what was read once adds nothing");
+}
+
+/// A record from the future, as far as this machine knew, is refused once and not for ever.
+#[test]
+fn a_file_is_read_again_when_the_clock_is_right() {
+    let atcost = Atcost::initialised();
+    let folder = atcost.folder().join("events");
+    fs::create_dir(&folder).expect("a folder");
+    // As far ahead as a clock that is a quarter of a minute slow makes an event of five minutes.
+    let ahead = Command::new("date").args(["-u", "-d", "+315 seconds", "+%Y-%m-%dT%H:%M:%SZ"]).output();
+    let ahead = String::from_utf8(ahead.expect("date is a command").stdout).expect("a date");
+    let early = sound("early").to_string().replace("2025-10-01T08:00:00Z", ahead.trim());
+    fs::write(folder.join("a.ndjson"), format!("{}\n{early}\n", sound("sound"))).expect("a file");
+    let read = |more: &[&str]| {
+        let summary =
+            atcost.json(&[&["ingest", "--files", utf8(&folder), "--until-caught-up"], more].concat());
+        [&summary["usage"], &summary["rejected"]].map(|count| count.as_u64().expect("a count"))
+    };
+    assert_eq!(read(&[]), [1, 1]);
+    let detail = atcost.ledger("SELECT detail FROM ledger WHERE kind = 'rejected'").lines();
+    assert!(detail[0].contains("--reading 2"), "{detail:?}");
+    assert_eq!(read(&[]), [0, 0], "the first reading is over");
+    let number = (2..100).find(|number: &u32| {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        read(&["--reading", &number.to_string()]) == [2, 0]
+    });
+    let number = number.expect("the time comes").to_string();
+    assert_eq!(read(&["--reading", &number]), [0, 0], "so is this one");
+    let doctor = atcost.doctor();
+    assert_eq!(doctor["conflicts"], 0, "{doctor}");
+    assert_eq!(doctor["findings"], json!([]), "{doctor}");
 }
 
 /// A folder may hold what is no file, or leads to what was read already, or nowhere.

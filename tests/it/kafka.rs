@@ -6,7 +6,9 @@ use std::thread::sleep;
 use std::time::Duration;
 use tests::atcost::{Atcost, Output};
 use tests::broker::Broker;
-use tests::encode::{Encoding, Record, confluent, push_bytes, push_long, push_text, record, single_object};
+use tests::encode::{
+    self, Encoding, Record, confluent, push_bytes, push_long, push_text, record, single_object,
+};
 use tests::machine::{free_port, wait_for};
 use tests::month;
 use tests::registry::Registry;
@@ -549,4 +551,33 @@ fn what_cannot_be_read_is_named() {
         assert_eq!(output.code, Some(2), "{}", output.text());
         assert!(output.stderr.contains(named), "it does not name {named}: {}", output.text());
     }
+}
+
+/// What a schema refers to is what it was when the schema was registered, deleted since or not.
+/// Where even that is gone, the records of the one schema are refused, and the others go on.
+#[test]
+fn a_deleted_reference_does_not_stop_a_topic() {
+    let refers = schemas::USAGE_EVENT_V1_AVSC.replacen(
+        r#""fields": ["#,
+        r#""fields": [{"name": "note", "type": "other.Note"},"#,
+        1,
+    );
+    let registry = Registry::start(&[(10, r#"{"type":"record","name":"usage-event","fields":[]}"#)]);
+    let note = r#"{"type":"fixed","name":"Note","namespace":"other","size":2}"#;
+    registry.register("notes", 1, note, true);
+    registry.refer(SCHEMA_ID, &refers, "notes", 1);
+    registry.refer(8, &refers, "notes", 2);
+    let (broker, atcost) = (Broker::shared(), ledger(&registry));
+    let topic = broker.topic(1);
+    let datum = |id: &str| [b"ab".to_vec(), encode::datum(&event(id))].concat();
+    let records = [
+        Record::bare(0, confluent(8, &datum("gone"))),
+        Record::bare(0, confluent(SCHEMA_ID, &datum("deleted"))),
+        Record::bare(0, confluent(10, b"a name that is none")),
+        Record::bare(0, confluent(SCHEMA_ID, &datum("deleted too"))),
+    ];
+    broker.produce(&topic, &records);
+    let summary = ingest(&atcost, broker, &topic);
+    assert_eq!([&summary["usage"], &summary["rejected"]], [2, 2]);
+    assert_eq!(reasons(&atcost), ["schema-unknown", "schema-incompatible"]);
 }

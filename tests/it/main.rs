@@ -27,8 +27,10 @@ mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
 mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
+mod secrets; // nothing that a run leaves has a secret in it
 mod terminal; // what is printed cannot steer a terminal
 mod decoding; // which records are refused, and why
+mod avro_schemas; // which schemas can be read, and why others cannot
 mod cases; // the files under tests/cases that the ones above read
 mod edges; // which crate may use what
 mod files; // which file may use which

@@ -158,6 +158,14 @@ impl<'a> Parser<'a> {
                 self.at = start;
                 self.number().map(|literal| Some(Json::Number(literal)))
             }
+            Some(b'+') => {
+                self.at = start;
+                Err("a number with a plus sign")
+            }
+            Some(b'.') => {
+                self.at = start;
+                Err("a number without digits before its point")
+            }
             Some(b't') => self.word(start, "true", Json::Boolean),
             Some(b'f') => self.word(start, "false", Json::Boolean),
             Some(b'n') => self.word(start, "null", Json::Null),

@@ -129,7 +129,9 @@ pub fn judge<'a>(
     if time.micros() > received_at.micros().saturating_add(CLOCK_SKEW_MICROS) {
         return refuse(
             Reason::TimeInFuture,
-            format!("time is {time}, more than five minutes after the record was received at {received_at}"),
+            format!(
+                "time is {time}, more than five minutes after the record was received at {received_at}; if the clock here was wrong, have the record sent again, or read its file again with --reading 2"
+            ),
         );
     }
 
@@ -223,8 +225,6 @@ fn checked<'a>(found: &Text<'a>) -> &'a str {
 fn quantity(value: &Value<'_>) -> Result<Quantity, DecimalError> {
     match value {
         Value::Text(text) => Quantity::parse(text, Sign::NonNegative),
-        // The sign comes before the size, and an exponent out of all range would hide it.
-        Value::Number(literal) if literal.starts_with('-') => Err(DecimalError::Negative),
         Value::Number(literal) => Quantity::parse_json_number(literal, Sign::NonNegative),
         Value::Units(bytes) => units(bytes),
     }

@@ -21,6 +21,7 @@ mod cloudevents; // CloudEvents in JSON and in Kafka headers
 pub(crate) mod avro; // Avro data
 
 use crate::IngestError;
+use crate::foreign;
 use crate::schema::WriterSchema;
 use crate::schema::registry::SchemaLookup;
 use crate::source::{Content, Header, RawRef, header_size};
@@ -114,16 +115,23 @@ impl Decoder {
             Content::Refused(rejection) => return Ok(refused(rejection, raw, take)),
             Content::Message | Content::Json | Content::Avro(_) => {}
         }
-        // Taken apart where it is: `?` would copy a refusal for every event that is none.
-        match self.schemas.find(raw, content, &self.arena, &self.maps, &mut candidate, stop) {
-            Ok(Ok(())) => {}
-            Ok(Err(rejection)) => return Ok(refused(&rejection, raw, take)),
-            Err(error) => return Err(error),
-        }
-        let judged = judge::judge(&candidate, received_at, &self.arena);
-        let outcome = match &judged {
-            Ok(outcome) => outcome,
-            Err(rejection) => return Ok(refused(rejection, raw, take)),
+        // Written where it stays: handing it out of the closure would copy every event.
+        let mut judged = None;
+        let (schemas, maps, arena) = (&mut self.schemas, &self.maps, &self.arena);
+        let read = foreign::read("a record", || {
+            match schemas.find(raw, content, arena, maps, &mut candidate, stop) {
+                Ok(Ok(())) => judged = Some(judge::judge(&candidate, received_at, arena)),
+                Ok(Err(rejection)) => judged = Some(Err(rejection)),
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        });
+        let outcome = match (read, &judged) {
+            (Ok(Ok(())), Some(Ok(outcome))) => outcome,
+            (Ok(Ok(())), Some(Err(rejection))) => return Ok(refused(rejection, raw, take)),
+            (Ok(Ok(())), None) => unreachable!("what was read without an error was judged"),
+            (Ok(Err(error)), _) => return Err(error),
+            (Err(rejection), _) => return Ok(refused(&rejection, raw, take)),
         };
         let taken = take(outcome);
         let Data { dimensions, resource, .. } = &candidate.data;
@@ -197,7 +205,7 @@ impl Schemas {
         }
         Ok(self.last.as_ref().map(|(_, schema)| &**schema).ok_or_else(|| {
             let detail = match name {
-                SchemaName::Id(id) => format!("schema id {id} is not known to {}", self.by_id.name()),
+                SchemaName::Id(id) => self.by_id.why_unknown(id),
                 SchemaName::Fingerprint(fingerprint) => {
                     format!(
                         "no schema has the fingerprint {} (CRC-64-AVRO, little-endian)",

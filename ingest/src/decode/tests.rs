@@ -1,11 +1,16 @@
 //! Avro's own rules: what another encoder writes is read, and an evolved writer's schema is
 //! resolved to ours.
 
+use super::Decoder;
 use super::avro::{self, Failure};
 use super::candidate::Candidate;
 use super::judge::judge;
 use super::map_cache::MapCache;
+use crate::IngestError;
 use crate::schema::WriterSchema;
+use crate::schema::registry::SchemaLookup;
+use crate::source::{Content, RawRef};
+use crate::stop::Stop;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_avro_datum};
 use bumpalo::Bump;
@@ -13,6 +18,7 @@ use schemas::event::EventRef;
 use schemas::outcome::OutcomeRef;
 use schemas::time::Instant;
 use serde_json::json;
+use std::sync::Arc;
 
 /// The fields of ours that have no default, and then `more`.
 fn schema(more: &[serde_json::Value]) -> String {
@@ -337,4 +343,104 @@ fn event_value() -> Value {
     let null = || Value::Union(0, Box::new(Value::Null));
     let optional = ["provider", "location", "resource", "producer", "correction"].map(|name| (name, null()));
     fields([("dimensions", Value::Map([].into()))].into_iter().chain(optional).collect())
+}
+
+/// A default is for a reader of another schema; the writer's data have a value for the field.
+#[test]
+fn data_of_a_schema_with_any_default_are_read() {
+    let decimal = json!({"type": "bytes", "logicalType": "decimal", "precision": 28, "scale": 9});
+    let fixed = json!({"type": "fixed", "name": "V", "size": 12, "logicalType": "decimal", "precision": 28, "scale": 9});
+    let plain = schema(&[]);
+    let bytes =
+        to_avro_datum(&Schema::parse_str(&plain).expect("a schema"), fields(Vec::new())).expect("a datum");
+    let defaulted = schema(&[json!({"name": "value", "type": decimal, "default": "\u{0}"})]);
+    assert_eq!(read(&defaulted, &bytes), Ok(()));
+    // The same with a field of each kind behind it, whose bytes are known.
+    for (kind, default, value) in [
+        (decimal.clone(), json!("\u{ff}"), vec![2, 0]),
+        (fixed, json!("\u{0}".repeat(12)), vec![0; 12]),
+        (json!([decimal, "null"]), json!("\u{0}"), vec![2]),
+        (
+            json!({"type": "fixed", "name": "D", "size": 12, "logicalType": "duration"}),
+            json!("x"),
+            vec![0; 12],
+        ),
+        (json!({"type": "fixed", "name": "U", "size": 16, "logicalType": "uuid"}), json!(null), vec![0; 16]),
+        (json!(["null", "string"]), json!("a later branch"), vec![2, 2, b'a']),
+    ] {
+        let writer = schema(&[json!({"name": "more", "type": kind, "default": default})]);
+        assert_eq!(read(&writer, &[bytes.clone(), value].concat()), Ok(()), "{writer}");
+    }
+}
+
+/// Fingerprints as another library computes them, of schemas with all that changes a canonical
+/// form.
+#[test]
+fn fingerprints_are_those_of_the_specification_and_of_the_field() {
+    use apache_avro::rabin::Rabin;
+    let theirs = |text: &str| {
+        let schema = Schema::parse_str(text).expect("a schema");
+        u64::from_le_bytes(schema.fingerprint::<Rabin>().bytes.try_into().expect("eight bytes"))
+    };
+    let fingerprints = |text: &str| WriterSchema::parse(text, &[]).fingerprints().to_vec();
+    for text in [
+        r#""int""#,
+        r#"{"type":"string"}"#,
+        r#"{"type":"fixed","name":"F","namespace":"a.b","size":7,"doc":"x","aliases":["G"]}"#,
+        r#"{"type":"enum","symbols":["A","B"],"name":"a.E","default":"A"}"#,
+        r#"{"type":"array","items":{"type":"map","values":["null","long"]}}"#,
+        r#"{"fields":[{"default":7,"type":{"type":"int"},"name":"a","order":"ignore"},{"name":"r","type":["null","R"]},
+            {"name":"i","type":{"type":"record","name":"I","namespace":"q","fields":[{"name":"x","type":"p.R"}]}}],"name":"R","namespace":"p","type":"record"}"#,
+    ] {
+        assert_eq!(fingerprints(text), [theirs(text)], "{text}");
+    }
+    for text in [
+        r#"{"type":"long","logicalType":"timestamp-micros"}"#,
+        r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#,
+        r#"{"type":"fixed","name":"F","size":12,"logicalType":"decimal","precision":28,"scale":9}"#,
+        &schema(&[]),
+    ] {
+        assert_eq!(fingerprints(text)[1..], [theirs(text)], "{text}");
+    }
+    // Of the specification's own examples: CRC-64-AVRO of "null" and of "int".
+    assert_eq!(fingerprints(r#""null""#), [0x63DD_24E7_CC25_8F8A]);
+    assert_eq!(fingerprints(r#"{"type":"int"}"#), [0x7275_D51A_3F39_5C8F]);
+}
+
+/// Asks nobody; fails on id 1 like a library on bytes that its authors did not think of.
+struct Failing;
+
+impl SchemaLookup for Failing {
+    fn by_id(&mut self, id: u32, _: &Stop) -> Result<Option<Arc<WriterSchema>>, IngestError> {
+        assert!(id != 1, "a secret of the record");
+        Ok(Some(Arc::new(WriterSchema::usage_event_v1())))
+    }
+
+    fn name(&self) -> String {
+        "nobody".to_owned()
+    }
+}
+
+#[test]
+fn a_reader_that_panics_costs_one_record() {
+    let mut decoder = Decoder::new(Box::new(Failing), []);
+    let received_at = Instant::parse_rfc3339("2025-11-03T00:00:00Z").expect("an instant");
+    let mut decode = |value: &[u8]| {
+        let raw = RawRef { value: Some(value), ..RawRef::default() };
+        let shown = |outcome: &OutcomeRef<'_>| match outcome {
+            OutcomeRef::Usage(event) => event.id.to_owned(),
+            OutcomeRef::Rejected { reason, detail, value: kept, .. } => {
+                assert_eq!(*kept, raw.value);
+                assert!(detail.contains("tests.rs:") && !detail.contains("secret"), "{detail}");
+                reason.to_string()
+            }
+            OutcomeRef::Gap { .. } => "a gap".to_owned(),
+        };
+        decoder.decode(&raw, Content::Message, received_at, &Stop::default(), shown).expect("an outcome")
+    };
+    let event = br#"{"specversion":"1.0","id":"e","source":"//node","type":"m","subject":"s","time":"2025-10-01T00:00:00Z","data":{"value":"1"}}"#;
+    for _ in 0..3 {
+        assert_eq!(decode(&[0, 0, 0, 0, 1, 9]), "reader-failed");
+        assert_eq!(decode(event), "e");
+    }
 }

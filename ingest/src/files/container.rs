@@ -6,6 +6,7 @@
 
 use super::record::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, avro, too_large};
+use crate::foreign;
 use crate::schema::WriterSchema;
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
@@ -113,8 +114,9 @@ impl Container {
         }
         let mut sync = [0; 16];
         bytes.read_exact(&mut sync)?;
-        let Some(Ok(text)) = schema.map(String::from_utf8) else {
-            return broken("the file's header has no schema");
+        let Some(text) = schema else { return broken("the file's header has no schema") };
+        let Ok(text) = String::from_utf8(text) else {
+            return broken("the schema in the file's header is not UTF-8");
         };
         let schema = WriterSchema::parse(&text, &[]);
         match schema.problem() {
@@ -158,13 +160,23 @@ impl Container {
                 self.index = end;
                 continue;
             }
-            return Ok(Some(match header.codec.unpack(&packed) {
+            let unpacked =
+                match foreign::read("a block of an Avro container", || header.codec.unpack(&packed)) {
+                    Ok(unpacked) => unpacked,
+                    Err(rejection) => {
+                        return Ok(Some(Err(self.lost(end, packed, rejection.reason, &rejection.detail))));
+                    }
+                };
+            let damage = Reason::AvroInvalid;
+            return Ok(Some(match unpacked {
                 // Every record takes a byte at least; a larger count would be an endless file.
                 Ok(data) if usize::try_from(count).is_ok_and(|count| count <= data.len()) => {
                     Ok(Block { data, at: 0, end })
                 }
-                Ok(data) => Err(self.lost(end, data, "a block has fewer bytes than records")),
-                Err(detail) => Err(self.lost(end, packed, &format!("a block cannot be unpacked: {detail}"))),
+                Ok(data) => Err(self.lost(end, data, damage, "a block has fewer bytes than records")),
+                Err(detail) => {
+                    Err(self.lost(end, packed, damage, &format!("a block cannot be unpacked: {detail}")))
+                }
             }));
         }
         Ok(None)
@@ -172,7 +184,7 @@ impl Container {
 
     /// One refusal for the records from here to `end`. The block's end is certain, so the next
     /// block is read again.
-    fn lost(&mut self, end: i64, mut bytes: Vec<u8>, detail: &str) -> Item {
+    fn lost(&mut self, end: i64, mut bytes: Vec<u8>, reason: Reason, detail: &str) -> Item {
         let offset = self.index;
         self.index = end;
         bytes.truncate(KEPT_BYTES);
@@ -180,7 +192,7 @@ impl Container {
             1 => detail.to_owned(),
             lost => format!("{detail}; {lost} records, {offset} to {}, cannot be read", end - 1),
         };
-        Item { next: end, ..Item::broken(offset, bytes, Reason::AvroInvalid, detail) }
+        Item { next: end, ..Item::broken(offset, bytes, reason, detail) }
     }
 
     fn record(&mut self, header: &Header, block: &mut Block) -> Item {
@@ -200,7 +212,7 @@ impl Container {
             Err(detail) => {
                 let kept = rest[..rest.len().min(KEPT_BYTES)].to_vec();
                 block.at = block.data.len();
-                self.lost(block.end, kept, &detail)
+                self.lost(block.end, kept, Reason::AvroInvalid, &detail)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! optionally gzip or zstd.
 //!
 //! A file is named by the digest of its bytes as stored, so moving or renaming it changes nothing,
-//! reading it twice adds nothing, and two copies are one. A file must be complete when it appears
+//! reading it twice adds nothing (unless a second reading is asked for), and two copies are one. A file must be complete when it appears
 //! under its name: hidden files and `*.tmp` and `*.part` are skipped, so write there and rename. A
 //! file that grows later is another file, whose events are then duplicates of the first's.
 //!
@@ -17,10 +17,11 @@ mod text; // NDJSON lines and JSON values
 mod container; // Avro object container files
 
 use crate::IngestError;
+use crate::foreign;
 use crate::source::{self, Batch, BatchPolicy, RawRef, Record, Sink, Source, SourceEvent};
 use crate::stop::Stop;
 use disk::Disk;
-use record::{Content, Item, Records};
+use record::{Content, Item, Last, Records};
 use schemas::digest::Sha256Digest;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
 use schemas::shard::Shard;
@@ -49,15 +50,32 @@ struct Opened {
     planned: Planned,
     disk: Disk,
     records: Box<dyn Records>,
+    /// The offset after the last record that was read, also of those that are only stepped over.
+    next: i64,
 }
 
 /// Device, inode, length, and when it was written: compared, before the bytes are, to see whether a
 /// path still has the same file.
 type Identity = (u64, u64, u64, i64, i64);
 
+/// Which reading of a file it is, counted from 0 as the partition of its stream. Each goes on from
+/// where it ended, and knows nothing of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading(u32);
+
+impl Reading {
+    pub const FIRST: Self = Self(0);
+
+    /// Counted from 1, as people count.
+    pub fn number(number: u32) -> Option<Self> {
+        number.checked_sub(1).map(Self)
+    }
+}
+
 pub struct FilesSource {
     root: PathBuf,
     shard: Shard,
+    reading: Reading,
     /// The file at each path when it was last digested.
     seen: HashMap<PathBuf, Identity>,
     by_digest: HashMap<Sha256Digest, Arc<str>>,
@@ -75,12 +93,20 @@ impl FilesSource {
         Ok(Self {
             root,
             shard: Shard::WHOLE,
+            reading: Reading::FIRST,
             seen: HashMap::new(),
             by_digest: HashMap::new(),
             discovered: Vec::new(),
             queue: VecDeque::new(),
             open: None,
         })
+    }
+
+    /// Reads the files so manieth: what was refused when they were read before may be right now, and
+    /// what was not is a duplicate.
+    #[must_use]
+    pub fn again(self, reading: Reading) -> Self {
+        Self { reading, ..self }
     }
 
     /// Leaves the files of other shards alone.
@@ -127,7 +153,7 @@ impl Source for FilesSource {
                 continue;
             }
             self.by_digest.insert(digest, file.name.clone());
-            let stream = Stream { origin: Origin::File { digest }, partition: 0 };
+            let stream = Stream { origin: Origin::File { digest }, partition: self.reading.0 };
             if !self.shard.takes(&stream) {
                 continue;
             }
@@ -165,7 +191,7 @@ impl Source for FilesSource {
                 self.open = Some(Opened::new(planned)?);
                 continue;
             };
-            let item = opened.records.next();
+            let item = opened.next();
             let path = &opened.planned.file.path;
             // A disk that fails looks like a damaged file to the readers; it must not become a
             // rejected record.
@@ -229,11 +255,46 @@ impl Opened {
             }
         };
         let records: Box<dyn Records> = match planned.file.format {
-            Format::Lines => Box::new(text::Lines::new(bytes)),
-            Format::Json => Box::new(text::Values::new(bytes)),
+            Format::Lines => of_text(&planned, bytes, |bytes| Box::new(text::Lines::new(bytes))),
+            Format::Json => of_text(&planned, bytes, |bytes| Box::new(text::Values::new(bytes))),
             Format::Avro => Box::new(container::Container::new(bytes, planned.position)),
         };
-        Ok(Self { planned, disk, records })
+        Ok(Self { planned, disk, records, next: 0 })
+    }
+
+    /// The next record of the file. One that a reader fails on is the last of it.
+    fn next(&mut self) -> Option<Item> {
+        let (records, name) = (&mut self.records, &self.planned.file.name);
+        let item = foreign::read(name, || records.next()).unwrap_or_else(|rejection| {
+            self.records = Box::new(Last(None));
+            let detail = format!("{}; the rest of the file is not read", rejection.detail);
+            Some(Item::broken(self.next, Vec::new(), rejection.reason, detail))
+        });
+        self.next = item.as_ref().map_or(self.next, |item| item.next);
+        item
+    }
+}
+
+/// The records of a text, after what it begins with.
+fn of_text(
+    planned: &Planned,
+    bytes: Box<dyn BufRead + Send>,
+    records: impl FnOnce(Box<dyn BufRead + Send>) -> Box<dyn Records>,
+) -> Box<dyn Records> {
+    let path = planned.file.path.display();
+    let begun = foreign::read(&planned.file.name, || text::begin(bytes))
+        .unwrap_or_else(|rejection| Err(Item::broken(0, Vec::new(), rejection.reason, rejection.detail)));
+    match begun {
+        Ok(text::Begun { bytes, marked }) => {
+            if marked && planned.position == 0 {
+                tracing::warn!(
+                    event = "files.marked",
+                    "{path}: it begins with a byte order mark, which was skipped"
+                );
+            }
+            records(bytes)
+        }
+        Err(item) => Box::new(Last(Some(item))),
     }
 }
 

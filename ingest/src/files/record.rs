@@ -35,6 +35,15 @@ impl Item {
     }
 }
 
+/// The news that a file cannot be read, or nothing more.
+pub struct Last(pub Option<Item>);
+
+impl Records for Last {
+    fn next(&mut self) -> Option<Item> {
+        self.0.take()
+    }
+}
+
 /// Reads the records of one file. After `None` there is nothing more.
 pub trait Records: Send {
     fn next(&mut self) -> Option<Item>;

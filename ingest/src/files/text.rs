@@ -2,13 +2,16 @@
 //!
 //! These only find where a record begins and ends; what it says is decoded later, strictly. Both
 //! hold at most one record in memory, and of one that is too large only its beginning.
+//!
+//! A byte order mark at the beginning of a file belongs to the file and not to its first record; it
+//! is stepped over. Anywhere else it is a byte like any other.
 
 use super::record::{Content, Item, Records};
 use crate::decode::{KEPT_BYTES, MAX_RECORD_BYTES, too_large};
 use schemas::digest::Sha256Digest;
 use schemas::rejection::Reason;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
 
 /// A record's bytes while they are found. Those beyond the limit are only counted and
 /// digested.
@@ -58,6 +61,36 @@ fn unreadable(offset: i64, collected: Collected, error: &io::Error) -> Item {
         Reason::EncodingUnknown,
         format!("the rest of the file cannot be decompressed: {error}"),
     )
+}
+
+/// A text without the mark that it may begin with, and whether it did.
+pub struct Begun {
+    pub bytes: Box<dyn BufRead + Send>,
+    pub marked: bool,
+}
+
+/// Steps over a byte order mark.
+///
+/// # Errors
+/// The only record of a file whose beginning cannot be read, or is not UTF-8.
+pub fn begin(mut bytes: Box<dyn BufRead + Send>) -> Result<Begun, Item> {
+    let mut first = Vec::new();
+    if let Err(error) = (&mut bytes).take(3).read_to_end(&mut first) {
+        return Err(unreadable(0, Collected { kept: first, beyond: None }, &error));
+    }
+    match first.as_slice() {
+        [0xEF, 0xBB, 0xBF] => return Ok(Begun { bytes, marked: true }),
+        // Marks of UTF-16 and UTF-32, and what either begins with where it has none: a text of
+        // JSON begins with ASCII.
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0x09..=0x7D, 0, ..] | [0, 0x09..=0x7D, ..] => {
+            // As much as is kept; that the rest cannot be read is no news.
+            drop((&mut bytes).take(KEPT_BYTES as u64).read_to_end(&mut first));
+            let detail = "the file is UTF-16 or UTF-32, and UTF-8 is read; convert it. None of it was read";
+            return Err(Item::broken(0, first, Reason::Utf8Invalid, detail.to_owned()));
+        }
+        _ => {}
+    }
+    Ok(Begun { bytes: Box::new(io::Cursor::new(first).chain(bytes)), marked: false })
 }
 
 /// NDJSON. The offset is the number of the line, from 0; blank lines count but are no records.

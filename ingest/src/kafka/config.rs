@@ -2,8 +2,10 @@
 //!
 //! It asks the broker nothing, and knows properties, not topics.
 //!
-//! Invariant: what must not be different is set here last, and a configuration that names it is
-//! refused.
+//! Invariants
+//! - A property that must not be different is set here last, and a configuration that names it is
+//!   refused.
+//! - No word of librdkafka is passed on with a secret in it.
 
 use crate::IngestError;
 use rdkafka::admin::AdminClient;
@@ -12,6 +14,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// Properties that this program sets itself, because another value would lose, repeat or corrupt
@@ -36,7 +39,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "5000"),
 ];
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Parts of the names of properties whose values are secrets, or hold one.
+const SECRET: &[&str] =
+    &["password", "secret", "token", "jaas", "key.pem", "oauthbearer.config", "credential"];
+
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaConfig {
     /// `HOST:PORT`, several with commas.
     pub brokers: String,
@@ -45,13 +52,25 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, String>,
 }
 
+/// Without the values of properties, any of which may be a secret.
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
 /// A consumer that is configured so.
 ///
 /// # Errors
-/// No broker or no topic, a property that librdkafka does not know, or one that this program sets
-/// itself.
+/// No broker or no topic, an address with a user name in it, a property that librdkafka does not
+/// know, or one that this program sets itself.
 pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
-    create(&client(config)?)
+    create(config, &client(config)?)
 }
 
 /// A consumer that looks at single records, those of open and aborted transactions too, and at the
@@ -62,7 +81,7 @@ pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestErr
 pub fn prober(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
     let mut client = client(config)?;
     client.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
-    create(&client)
+    create(config, &client)
 }
 
 /// A client that asks for the settings of a topic.
@@ -70,12 +89,18 @@ pub fn prober(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError
 /// # Errors
 /// As [`consumer`].
 pub fn administrator(config: &KafkaConfig) -> Result<AdminClient<DefaultClientContext>, IngestError> {
-    client(config)?.create().map_err(refused)
+    client(config)?.create().map_err(|error| refused(config, error))
 }
 
 fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
     if config.brokers.is_empty() || config.topic.is_empty() {
         return Err(IngestError::Invalid("kafka: brokers and topic must both be given".to_owned()));
+    }
+    // Brokers are named in messages, which are logged and shown.
+    if config.brokers.contains('@') {
+        return Err(IngestError::Invalid(
+            "kafka.brokers has a user name or password in it; write HOST:PORT, and give them as sasl.username and sasl.password in [kafka.properties] (`env:NAME` takes one from the environment)".to_owned(),
+        ));
     }
     let mut client = ClientConfig::new();
     for (name, value) in DEFAULTS {
@@ -92,6 +117,11 @@ fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
                 "kafka property {name}: it is always {ours}, because another value could lose or repeat records; remove it from the configuration"
             )));
         }
+        if has_user_information(value) {
+            return Err(IngestError::Invalid(format!(
+                "kafka property {name}: the address has a user name or password in it; take them out, and give them as properties of their own"
+            )));
+        }
         client.set(name, value);
     }
     for (name, value) in OWNED {
@@ -101,22 +131,46 @@ fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
     Ok(client)
 }
 
-fn create(client: &ClientConfig) -> Result<BaseConsumer<Context>, IngestError> {
-    client.create_with_context(Context::default()).map_err(refused)
+fn create(config: &KafkaConfig, client: &ClientConfig) -> Result<BaseConsumer<Context>, IngestError> {
+    let context = Context { secrets: secrets(&config.properties), ..Context::default() };
+    client.create_with_context(context).map_err(|error| refused(config, error))
 }
 
-fn refused(error: KafkaError) -> IngestError {
-    match error {
-        KafkaError::ClientConfig(_, reason, name, _) => {
-            IngestError::Invalid(format!("kafka property {name}: {reason}"))
-        }
-        other => IngestError::Invalid(format!("kafka: {other}")),
-    }
+fn refused(config: &KafkaConfig, error: KafkaError) -> IngestError {
+    let hide = |text: String| hidden(&secrets(&config.properties), text);
+    IngestError::Invalid(match error {
+        KafkaError::ClientConfig(_, reason, name, _) => format!("kafka property {name}: {}", hide(reason)),
+        other => format!("kafka: {}", hide(other.to_string())),
+    })
+}
+
+/// Whether a value is an address that also says who asks, and perhaps with which password.
+fn has_user_information(value: &str) -> bool {
+    value.split_once("://").is_some_and(|(_, rest)| {
+        rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+    })
+}
+
+/// Values that must not be shown; the longest first, because one may be part of another.
+fn secrets(properties: &BTreeMap<String, String>) -> Vec<String> {
+    let is_secret = |name: &str| SECRET.iter().any(|part| name.contains(part));
+    let mut secrets: Vec<String> = properties
+        .iter()
+        .filter(|(name, value)| is_secret(name) && !value.is_empty())
+        .map(|(_, value)| value.clone())
+        .collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}
+
+fn hidden(secrets: &[String], text: String) -> String {
+    secrets.iter().fold(text, |text, secret| text.replace(secret, "(hidden)"))
 }
 
 /// Passes on what librdkafka reports, and remembers the last reason for an error message.
 #[derive(Default)]
 pub struct Context {
+    secrets: Vec<String>,
     reason: Mutex<Option<String>>,
 }
 
@@ -128,6 +182,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let message = hidden(&self.secrets, message.to_owned());
         tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
     }
 
@@ -136,8 +191,9 @@ impl ClientContext for Context {
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
             return;
         }
+        let reason = hidden(&self.secrets, reason.to_owned());
         tracing::warn!(event = "kafka.error", "Kafka: {reason}");
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 }
 
@@ -163,5 +219,39 @@ mod tests {
         check(("bootstrap.servers", "elsewhere:9092"), "give the brokers as kafka.brokers");
         check(("no.such.property", "1"), "no.such.property");
         check(("security.protocol", "morse"), "security.protocol");
+    }
+
+    #[test]
+    fn an_address_holds_no_user_and_no_message_a_secret() {
+        let config = |brokers: &str, properties: &[(&str, &str)]| KafkaConfig {
+            brokers: brokers.to_owned(),
+            topic: "usage".to_owned(),
+            properties: properties
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        for (config, expected) in [
+            (config("user:hunter2@broker:9092", &[]), "sasl.username and sasl.password"),
+            (
+                config(
+                    "broker:9092",
+                    &[("sasl.oauthbearer.token.endpoint.url", "https://user:hunter2@idp/token")],
+                ),
+                "sasl.oauthbearer.token.endpoint.url: the address has",
+            ),
+            (
+                config("broker:9092", &[("ssl.key.pem", "hunter2"), ("security.protocol", "ssl")]),
+                "ssl.key.pem",
+            ),
+            (config("broker:9092", &[("sasl.jaas.config", "password=hunter2")]), "sasl.jaas.config"),
+        ] {
+            let shown = consumer(&config).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(shown.contains(expected) && !shown.contains("hunter2"), "{shown}");
+            assert!(!format!("{:?}", KafkaConfig { brokers: String::new(), ..config }).contains("hunter2"));
+        }
+        let secrets =
+            secrets(&config("b:1", &[("sasl.password", "abc"), ("ssl.key.password", "abcd")]).properties);
+        assert_eq!(hidden(&secrets, "abcd and abc".to_owned()), "(hidden) and (hidden)");
     }
 }

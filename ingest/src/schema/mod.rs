@@ -8,12 +8,12 @@
 //! refused for that reason.
 
 // Modules in reading order.
+mod text; // a schema's text, by Avro's rules
+mod fingerprint; // the numbers that stand for a schema before its data
 pub(crate) mod plan; // the tree that data are read by
 pub(crate) mod resolve; // whether its data can be events of ours
 pub mod registry; // schema ids: a Confluent-compatible registry, or a table
 
-use apache_avro::Schema;
-use apache_avro::rabin::Rabin;
 use plan::Plan;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,11 +38,12 @@ impl WriterSchema {
     /// Reads a schema; `references` are schemas of the named types it uses. A schema that cannot be
     /// read or resolved is kept with the reason, which every datum of it then gets.
     pub fn parse(json: &str, references: &[String]) -> Self {
-        let parsed = parse(json, references);
-        let fingerprints = parsed.as_ref().map_or_else(|_| Vec::new(), |_| fingerprints(json, references));
-        let plan = parsed
-            .and_then(|(schema, others)| Plan::new(&schema, &others))
+        let read = read(json, references)
             .map_err(|detail| format!("the writer's schema is not an Avro schema: {detail}"));
+        let (plan, fingerprints) = match read {
+            Ok((plan, fingerprints)) => (Ok(plan), fingerprints),
+            Err(detail) => (Err(detail), Vec::new()),
+        };
         let incompatible = match &plan {
             Ok(plan) => resolve::event(plan).err(),
             Err(detail) => Some(detail.clone()),
@@ -60,12 +61,7 @@ impl WriterSchema {
         }
     }
 
-    /// The numbers that producers put before their data in single-object encoding: CRC-64-AVRO of
-    /// the schema's parsing canonical form.
-    ///
-    /// There may be two. The specification's form has neither logical types nor precision and
-    /// scale; that of Rust's apache-avro keeps the latter, and producers that use it are in the
-    /// field.
+    /// The numbers that producers put before their data in single-object encoding.
     pub fn fingerprints(&self) -> &[u64] {
         &self.fingerprints
     }
@@ -94,54 +90,15 @@ fn next_number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Logical types that only annotate are dropped first: apache-avro forgets for some of them what
-/// lies beneath.
-fn parse(json: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), String> {
-    parse_without(json, references, &|name, value| {
-        name == "logicalType" && matches!(value.as_str(), Some("uuid" | "duration" | "big-decimal"))
-    })
-}
-
-fn fingerprints(json: &str, references: &[String]) -> Vec<u64> {
-    let plain =
-        parse_without(json, references, &|name, _| matches!(name, "logicalType" | "precision" | "scale"));
-    let kept = parse_without(json, references, &|_, _| false);
-    let mut fingerprints: Vec<u64> =
-        [plain, kept].into_iter().flatten().map(|(schema, _)| fingerprint(&schema)).collect();
-    fingerprints.dedup();
-    fingerprints
-}
-
-fn fingerprint(schema: &Schema) -> u64 {
-    let bytes: [u8; 8] = schema.fingerprint::<Rabin>().bytes.try_into().expect("CRC-64 has eight bytes");
-    u64::from_le_bytes(bytes)
-}
-
-type Annotation<'a> = &'a dyn Fn(&str, &serde_json::Value) -> bool;
-
-fn parse_without(
-    json: &str,
-    references: &[String],
-    annotation: Annotation<'_>,
-) -> Result<(Schema, Vec<Schema>), String> {
-    let plain = |text: &str| -> Result<String, String> {
-        let mut value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        drop_annotations(&mut value, annotation);
-        Ok(value.to_string())
-    };
-    let references = references.iter().map(|text| plain(text)).collect::<Result<Vec<_>, _>>()?;
-    Schema::parse_str_with_list(&plain(json)?, references).map_err(|error| error.to_string())
-}
-
-fn drop_annotations(value: &mut serde_json::Value, annotation: Annotation<'_>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            members.retain(|name, value| !annotation(name, value));
-            members.values_mut().for_each(|value| drop_annotations(value, annotation));
-        }
-        serde_json::Value::Array(values) => {
-            values.iter_mut().for_each(|value| drop_annotations(value, annotation))
-        }
-        _ => {}
+fn read(json: &str, references: &[String]) -> Result<(Plan, Vec<u64>), String> {
+    let size = json.len() + references.iter().map(String::len).sum::<usize>();
+    if size > text::MAX_BYTES {
+        return Err(format!(
+            "with the schemas that it refers to it has {size} bytes, and at most {} are read",
+            text::MAX_BYTES
+        ));
     }
+    let schema = text::read(json)?;
+    let others = references.iter().map(|text| text::read(text)).collect::<Result<Vec<_>, _>>()?;
+    Ok((Plan::new(&schema, &others)?, fingerprint::fingerprints(&schema)))
 }

@@ -9,12 +9,11 @@
 //!
 //! Invariant: every index in a tree is that of one of its nodes.
 
-use apache_avro::Schema;
-use apache_avro::schema::Name;
+use super::text::{Logical, Primitive, Type};
 use std::collections::HashMap;
 
-const PRECISION: usize = 28;
-const SCALE: usize = 9;
+const PRECISION: u64 = 28;
+const SCALE: u64 = 9;
 
 #[derive(Debug)]
 pub struct Plan {
@@ -157,11 +156,12 @@ impl Plan {
     /// Compiles a schema; `others` are those of the named types it uses.
     ///
     /// # Errors
-    /// A type that is used and not defined.
-    pub fn new(schema: &Schema, others: &[Schema]) -> Result<Self, String> {
-        let mut compiler = Compiler { named: HashMap::new(), done: HashMap::new(), nodes: Vec::new() };
-        for schema in others.iter().chain([schema]) {
-            compiler.find_names(schema);
+    /// A type that is used and not defined, or defined twice.
+    pub fn new(schema: &Type, others: &[Type]) -> Result<Self, String> {
+        let mut compiler = Compiler { places: HashMap::new(), nodes: Vec::new() };
+        others.iter().chain([schema]).try_for_each(|schema| compiler.find_names(schema))?;
+        for other in others {
+            compiler.compile(other)?;
         }
         let root = compiler.compile(schema)?;
         Ok(Self { nodes: compiler.nodes, root })
@@ -169,100 +169,84 @@ impl Plan {
 }
 
 struct Compiler<'a> {
-    named: HashMap<&'a Name, &'a Schema>,
-    done: HashMap<Name, usize>,
+    /// Each named type has its node before any is compiled, so that it may contain itself.
+    places: HashMap<&'a str, usize>,
     nodes: Vec<Node>,
 }
 
 impl<'a> Compiler<'a> {
-    fn find_names(&mut self, schema: &'a Schema) {
+    fn find_names(&mut self, schema: &'a Type) -> Result<(), String> {
         match schema {
-            Schema::Record(record) => {
-                self.named.insert(&record.name, schema);
-                record.fields.iter().for_each(|field| self.find_names(&field.schema));
+            Type::Record { name, .. } | Type::Enum { name, .. } | Type::Fixed { name, .. } => {
+                if self.places.insert(name, self.nodes.len()).is_some() {
+                    return Err(format!("the type {name} is defined twice"));
+                }
+                self.nodes.push(Node::Null);
             }
-            Schema::Enum(one) => {
-                self.named.insert(&one.name, schema);
-            }
-            Schema::Fixed(fixed) => {
-                self.named.insert(&fixed.name, schema);
-            }
-            Schema::Decimal(decimal) => self.find_names(&decimal.inner),
-            Schema::Array(array) => self.find_names(&array.items),
-            Schema::Map(map) => self.find_names(&map.types),
-            Schema::Union(union) => union.variants().iter().for_each(|schema| self.find_names(schema)),
             _ => {}
+        }
+        match schema {
+            Type::Record { fields, .. } => fields.iter().try_for_each(|(_, kind)| self.find_names(kind)),
+            Type::Array(inner) | Type::Map(inner) => self.find_names(inner),
+            Type::Union(branches) => branches.iter().try_for_each(|branch| self.find_names(branch)),
+            _ => Ok(()),
         }
     }
 
-    fn compile(&mut self, schema: &Schema) -> Result<usize, String> {
-        // A named type gets its place before its fields are compiled, so that it may contain
-        // itself.
-        let name = schema.name().cloned();
-        if let Some(index) = name.as_ref().and_then(|name| self.done.get(name)) {
-            return Ok(*index);
-        }
-        if let (Schema::Ref { name }, Some(target)) =
-            (schema, name.as_ref().and_then(|name| self.named.get(name)))
-        {
-            return if matches!(target, Schema::Ref { .. }) {
-                Err(format!("the type {name} is not defined"))
-            } else {
-                self.compile(target)
-            };
-        }
-        let index = self.nodes.len();
-        self.nodes.push(Node::Null);
-        if let Some(name) = name {
-            self.done.insert(name, index);
-        }
-        let node = match schema {
-            Schema::Null => Node::Null,
-            Schema::Boolean => Node::Boolean,
-            Schema::Int => Node::Int,
-            Schema::Long => Node::Long,
-            Schema::TimestampMicros => Node::TimestampMicros,
-            Schema::Date
-            | Schema::TimeMillis
-            | Schema::TimeMicros
-            | Schema::TimestampMillis
-            | Schema::TimestampNanos
-            | Schema::LocalTimestampMillis
-            | Schema::LocalTimestampMicros
-            | Schema::LocalTimestampNanos => Node::OtherTime,
-            Schema::Float => Node::Float,
-            Schema::Double => Node::Double,
-            Schema::Bytes => Node::Bytes,
-            Schema::String => Node::String,
-            Schema::Fixed(fixed) => Node::Fixed(fixed.size),
-            Schema::Decimal(decimal) => {
-                let ours = decimal.precision == PRECISION && decimal.scale == SCALE;
-                match (&*decimal.inner, ours) {
-                    (Schema::Fixed(fixed), true) => Node::Decimal { fixed: Some(fixed.size) },
-                    (Schema::Fixed(fixed), false) => Node::Fixed(fixed.size),
-                    (_, true) => Node::Decimal { fixed: None },
-                    (_, false) => Node::Bytes,
-                }
+    fn compile(&mut self, schema: &Type) -> Result<usize, String> {
+        let place = |name: &str| self.places.get(name).copied();
+        let (place, node) = match schema {
+            Type::Named { name, outside } => {
+                return place(name)
+                    .or_else(|| outside.as_deref().and_then(place))
+                    .ok_or_else(|| format!("the type {name} is not defined"));
             }
-            Schema::Enum(one) => Node::Enum(one.symbols.clone()),
-            Schema::Array(array) => Node::Array(self.compile(&array.items)?),
-            Schema::Map(map) => Node::Map(self.compile(&map.types)?),
-            Schema::Union(union) => Node::Union(
-                union.variants().iter().map(|schema| self.compile(schema)).collect::<Result<_, _>>()?,
-            ),
-            Schema::Record(record) => {
-                let fields = record
-                    .fields
-                    .iter()
-                    .map(|field| Ok(Field::new(&field.name, self.compile(&field.schema)?)));
-                Node::Record(fields.collect::<Result<_, String>>()?)
+            Type::Primitive(primitive, logical) => (None, primitive_node(*primitive, *logical)),
+            Type::Fixed { name, size, logical } if is_ours(*logical) => {
+                (place(name), Node::Decimal { fixed: Some(*size) })
             }
-            Schema::Ref { name } => return Err(format!("the type {name} is not defined")),
-            Schema::BigDecimal | Schema::Uuid | Schema::Duration => {
-                unreachable!("these logical types were dropped before the schema was parsed")
+            Type::Fixed { name, size, .. } => (place(name), Node::Fixed(*size)),
+            Type::Enum { name, symbols } => (place(name), Node::Enum(symbols.clone())),
+            Type::Array(items) => (None, Node::Array(self.compile(items)?)),
+            Type::Map(values) => (None, Node::Map(self.compile(values)?)),
+            Type::Union(branches) => {
+                (None, Node::Union(branches.iter().map(|one| self.compile(one)).collect::<Result<_, _>>()?))
+            }
+            Type::Record { name, fields } => {
+                let place = place(name);
+                let fields = fields.iter().map(|(name, kind)| Ok(Field::new(name, self.compile(kind)?)));
+                (place, Node::Record(fields.collect::<Result<_, String>>()?))
             }
         };
-        self.nodes[index] = node;
-        Ok(index)
+        Ok(match place {
+            Some(place) => {
+                self.nodes[place] = node;
+                place
+            }
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            }
+        })
     }
+}
+
+fn primitive_node(primitive: Primitive, logical: Option<Logical>) -> Node {
+    match (primitive, logical) {
+        (Primitive::Bytes, logical) if is_ours(logical) => Node::Decimal { fixed: None },
+        (Primitive::Long, Some(Logical::TimestampMicros)) => Node::TimestampMicros,
+        (Primitive::Int | Primitive::Long, Some(Logical::OtherTime)) => Node::OtherTime,
+        (Primitive::Null, _) => Node::Null,
+        (Primitive::Boolean, _) => Node::Boolean,
+        (Primitive::Int, _) => Node::Int,
+        (Primitive::Long, _) => Node::Long,
+        (Primitive::Float, _) => Node::Float,
+        (Primitive::Double, _) => Node::Double,
+        (Primitive::Bytes, _) => Node::Bytes,
+        (Primitive::String, _) => Node::String,
+    }
+}
+
+fn is_ours(logical: Option<Logical>) -> bool {
+    logical == Some(Logical::Decimal { precision: PRECISION, scale: SCALE })
 }

@@ -5,16 +5,20 @@
 //! address from a record. An id never changes its meaning, so a schema is kept for the life of the
 //! process; that an id is unknown is believed for a minute.
 //!
-//! Invariant: a record is refused only when the registry itself says that it does not know the id.
-//! A registry that does not answer, or answers nonsense, is waited for.
+//! Invariant: a record is refused only when the registry itself says that it does not know the id,
+//! or a schema that this one refers to, or gives what can never be used. A registry that does not
+//! answer, or answers nonsense, is waited for.
 
 use super::WriterSchema;
 use crate::IngestError;
+use crate::foreign;
 use crate::stop::Stop;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +30,9 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
 /// A schema may name others that name others; more than this is no schema of a usage event.
 const MAX_REFERENCES: usize = 64;
-/// The registry's own code for "schema not found".
-const SCHEMA_NOT_FOUND: u32 = 40403;
+/// The registry's own codes for what it does not have: a subject, a version or a schema, one that
+/// was deleted among them. A wrong path has another code.
+const NOT_FOUND: RangeInclusive<u32> = 40401..=40499;
 
 pub trait SchemaLookup: Send {
     /// The schema of that id; `None` when there is certainly none.
@@ -38,6 +43,11 @@ pub trait SchemaLookup: Send {
 
     /// The one that was asked, for a sentence.
     fn name(&self) -> String;
+
+    /// Why there is no schema of an id that was asked for.
+    fn why_unknown(&self, id: u32) -> String {
+        format!("schema id {id} is not known to {}", self.name())
+    }
 }
 
 /// Schema ids and the schemas they stand for, known beforehand.
@@ -59,7 +69,10 @@ impl SchemaTable {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 IngestError::Invalid(format!("schema {id}: cannot read {shown}: {error}"))
             })?;
-            let schema = WriterSchema::parse(&text, &[]);
+            // Some editors begin every file with a byte order mark.
+            let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
+            let schema = foreign::read("a schema", || WriterSchema::parse(text, &[]))
+                .map_err(|fault| IngestError::Invalid(format!("schema {id}: {shown}: {fault}")))?;
             if let Some(problem) = schema.problem() {
                 return Err(IngestError::Invalid(format!("schema {id}: {shown}: {problem}")));
             }
@@ -87,11 +100,18 @@ impl SchemaLookup for SchemaTable {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RegistryConfig {
+    /// Without a user name, a password or a token in it: it is shown and stored.
     pub url: String,
     pub username: Option<String>,
     pub password: Option<String>,
+}
+
+impl fmt::Debug for RegistryConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RegistryConfig").finish_non_exhaustive()
+    }
 }
 
 /// A Confluent-compatible schema registry.
@@ -100,7 +120,8 @@ pub struct Registry {
     url: String,
     authorization: Option<String>,
     known: HashMap<u32, Arc<WriterSchema>>,
-    unknown: HashMap<u32, Instant>,
+    /// Since when, and why.
+    unknown: HashMap<u32, (Instant, String)>,
 }
 
 #[derive(Deserialize)]
@@ -108,14 +129,14 @@ struct SchemaAnswer {
     schema: String,
     #[serde(rename = "schemaType")]
     schema_type: Option<String>,
-    #[serde(default)]
-    references: Vec<Reference>,
+    /// Some registries say null where there are none.
+    references: Option<Vec<Reference>>,
 }
 
 #[derive(Deserialize)]
 struct Reference {
     subject: String,
-    version: u32,
+    version: i64,
 }
 
 #[derive(Deserialize)]
@@ -123,21 +144,25 @@ struct ErrorAnswer {
     error_code: u32,
 }
 
-/// Why there is no answer yet, as a sentence.
-struct NoAnswer(String);
+/// Why there is no schema, as a sentence.
+enum NoSchema {
+    /// There is no answer yet.
+    Yet(String),
+    /// The registry has no such thing.
+    Unknown(String),
+    /// The registry has it, and it can never be used.
+    Unusable(String),
+}
 
 impl Registry {
     /// Checks the address; asks nothing yet.
     ///
     /// # Errors
-    /// An address that is not `http://` or `https://`, or a password without a user name.
+    /// An address that is not `http://` or `https://` and a host, one that holds more than an
+    /// address, or a password without a user name.
     pub fn new(config: &RegistryConfig) -> Result<Self, IngestError> {
         let url = config.url.trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(IngestError::Invalid(format!(
-                "registry.url is {url:?}; it must begin with http:// or https://"
-            )));
-        }
+        check_address(&url).map_err(|detail| IngestError::Invalid(format!("registry.url {detail}")))?;
         let authorization = match (&config.username, &config.password) {
             (None, None) => None,
             (Some(username), password) => Some(format!(
@@ -162,73 +187,81 @@ impl Registry {
         Ok(Self { agent, url, authorization, known: HashMap::new(), unknown: HashMap::new() })
     }
 
-    /// One question, one answer: `Ok(None)` is the registry saying that it does not know the id.
-    fn ask(&self, id: u32) -> Result<Option<WriterSchema>, NoAnswer> {
-        let Some(answer) = self.get(&format!("/schemas/ids/{id}"))? else { return Ok(None) };
+    /// One question, one answer.
+    fn ask(&self, id: u32) -> Result<WriterSchema, NoSchema> {
+        let answer = self.get(&format!("/schemas/ids/{id}"), &|| {
+            format!("schema id {id} is not known to {}", self.name())
+        })?;
         if let Some(kind) = answer.schema_type.as_deref().filter(|kind| *kind != "AVRO") {
-            return Ok(Some(WriterSchema::unusable(format!(
-                "schema id {id} is a {kind} schema, not an Avro schema"
-            ))));
+            return Err(NoSchema::Unusable(format!("schema id {id} is a {kind} schema, not an Avro schema")));
         }
         let mut references = Vec::new();
         let mut asked = Vec::new();
-        let mut to_ask = answer.references;
+        let mut to_ask = answer.references.unwrap_or_default();
         while let Some(Reference { subject, version }) = to_ask.pop() {
-            let path = format!("/subjects/{}/versions/{version}", path_segment(&subject));
+            // A version that was deleted since is still what the schema means by it.
+            let path = format!("/subjects/{}/versions/{version}?deleted=true", path_segment(&subject));
             if asked.contains(&path) {
                 continue;
             }
             if asked.len() == MAX_REFERENCES {
-                return Ok(Some(WriterSchema::unusable(format!(
+                return Err(NoSchema::Unusable(format!(
                     "schema id {id} refers to more than {MAX_REFERENCES} others"
-                ))));
-            }
-            let Some(answer) = self.get(&path)? else {
-                return Err(NoAnswer(format!(
-                    "schema id {id} refers to {subject} version {version}, which the registry does not know"
                 )));
-            };
+            }
+            let answer = self.get(&path, &|| {
+                format!(
+                    "schema id {id} refers to version {version} of {subject:?}, which is not known to {}",
+                    self.name()
+                )
+            })?;
             references.push(answer.schema);
-            to_ask.extend(answer.references);
+            to_ask.extend(answer.references.unwrap_or_default());
             asked.push(path);
         }
-        Ok(Some(WriterSchema::parse(&answer.schema, &references)))
+        foreign::read("a schema", || WriterSchema::parse(&answer.schema, &references))
+            .map_err(|fault| NoSchema::Unusable(fault.detail))
     }
 
-    fn get(&self, path: &str) -> Result<Option<SchemaAnswer>, NoAnswer> {
+    /// `unknown` says what it means if the registry does not have it.
+    fn get(&self, path: &str, unknown: &dyn Fn() -> String) -> Result<SchemaAnswer, NoSchema> {
         let url = format!("{}{path}", self.url);
         let mut request =
             self.agent.get(&url).header("accept", "application/vnd.schemaregistry.v1+json, application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let mut response = request.call().map_err(|error| NoAnswer(format!("{url}: {error}")))?;
+        let not_yet = |why: String| NoSchema::Yet(format!("{url}: {why}"));
+        let mut response = request.call().map_err(|error| not_yet(error.to_string()))?;
         let status = response.status().as_u16();
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER_BYTES)
-            .read_to_vec()
-            .map_err(|error| NoAnswer(format!("{url}: {error}")))?;
+        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let body = body.map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(_) if status == 200 => NoSchema::Unusable(format!(
+                "the answer to {path} has more than {MAX_ANSWER_BYTES} bytes, which is no schema that is read"
+            )),
+            error => not_yet(error.to_string()),
+        })?;
         match status {
             200 => serde_json::from_slice(&body)
-                .map(Some)
-                .map_err(|error| NoAnswer(format!("{url}: the answer is not a schema: {error}"))),
+                .map_err(|error| not_yet(format!("the answer is not a schema: {error}"))),
             // Any server says 404 for a wrong path. Only the registry's own code, or no body at
-            // all, is taken for "no such schema".
+            // all, is taken for "there is no such thing".
             404 if body.is_empty()
                 || serde_json::from_slice(&body)
-                    .is_ok_and(|answer: ErrorAnswer| answer.error_code == SCHEMA_NOT_FOUND) =>
+                    .is_ok_and(|answer: ErrorAnswer| NOT_FOUND.contains(&answer.error_code)) =>
             {
-                Ok(None)
+                Err(NoSchema::Unknown(unknown()))
             }
-            404 => Err(NoAnswer(format!(
-                "{url}: status 404 without the registry's error_code {SCHEMA_NOT_FOUND}; is registry.url right?"
-            ))),
+            404 => Err(not_yet(
+                "status 404 without the registry's error_code, 404 and two digits; is registry.url right?"
+                    .to_owned(),
+            )),
+            // The registry understood the question and will never answer it.
+            422 => Err(NoSchema::Unknown(format!("{}: status 422", unknown()))),
             401 | 403 => {
-                Err(NoAnswer(format!("{url}: status {status}: set registry.username and registry.password")))
+                Err(not_yet(format!("status {status}: set registry.username and registry.password")))
             }
-            _ => Err(NoAnswer(format!("{url}: status {status}"))),
+            _ => Err(not_yet(format!("status {status}"))),
         }
     }
 }
@@ -238,19 +271,20 @@ impl SchemaLookup for Registry {
         if let Some(known) = self.known.get(&id) {
             return Ok(Some(known.clone()));
         }
-        self.unknown.retain(|_, asked_at| asked_at.elapsed() < UNKNOWN_FOR);
+        self.unknown.retain(|_, (asked_at, _)| asked_at.elapsed() < UNKNOWN_FOR);
         if self.unknown.contains_key(&id) {
             return Ok(None);
         }
         let mut wait = FIRST_WAIT;
         let schema = loop {
             match self.ask(id) {
-                Ok(Some(schema)) => break Arc::new(schema),
-                Ok(None) => {
-                    self.unknown.insert(id, Instant::now());
+                Ok(schema) => break Arc::new(schema),
+                Err(NoSchema::Unusable(detail)) => break Arc::new(WriterSchema::unusable(detail)),
+                Err(NoSchema::Unknown(why)) => {
+                    self.unknown.insert(id, (Instant::now(), why));
                     return Ok(None);
                 }
-                Err(NoAnswer(why)) => {
+                Err(NoSchema::Yet(why)) => {
                     tracing::warn!(
                         event = "registry.waiting",
                         "waiting for the schema registry, asking again in {wait:?}: {why}"
@@ -273,6 +307,33 @@ impl SchemaLookup for Registry {
 
     fn name(&self) -> String {
         format!("the schema registry at {}", self.url)
+    }
+
+    fn why_unknown(&self, id: u32) -> String {
+        let why = self.unknown.get(&id).map(|(_, why)| why.clone());
+        why.unwrap_or_else(|| format!("schema id {id} is not known to {}", self.name()))
+    }
+}
+
+/// An address is shown in messages and stored with what is refused, so there can be no secret in
+/// it. What is wrong is said without it.
+fn check_address(url: &str) -> Result<(), &'static str> {
+    let Some((scheme @ ("http" | "https"), rest)) = url.split_once("://") else {
+        return Err("must begin with http:// or https://");
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(
+            "has a user name or password in it; take them out, and give them as registry.username and registry.password (`env:NAME` takes one from the environment)",
+        );
+    }
+    if rest.contains(['?', '#']) {
+        return Err("has a ? or # in it; give the address up to there, nothing else is sent");
+    }
+    let uri = url.parse::<ureq::http::Uri>().ok();
+    match uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?))) {
+        Some((read, host)) if read == scheme && !host.is_empty() => Ok(()),
+        _ => Err("is not an address; write it like http://127.0.0.1:8081"),
     }
 }
 
@@ -404,7 +465,70 @@ mod tests {
         let (url, asked) = server(vec![(200, answer.to_string()), (200, note.to_string())]);
         let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");
         assert_eq!(schema.problem(), None);
-        assert!(asked.join().expect("the server ends")[1].starts_with("GET /subjects/notes%2F1/versions/3 "));
+        assert!(
+            asked.join().expect("the server ends")[1]
+                .starts_with("GET /subjects/notes%2F1/versions/3?deleted=true ")
+        );
+    }
+
+    #[test]
+    fn an_answer_that_will_never_come_is_not_waited_for() {
+        let refers = serde_json::json!({"schema": schemas::USAGE_EVENT_V1_AVSC, "references": [{"name": "n", "subject": "notes", "version": 3}]});
+        let refers = || (200, refers.to_string());
+        let error = |code: u32| serde_json::json!({"error_code": code, "message": "no"}).to_string();
+        for (answers, expected) in [
+            (vec![(404, error(40403))], "schema id 7 is not known to the schema registry at http://"),
+            (vec![(422, error(42201))], "schema id 7 is not known to"),
+            (
+                vec![refers(), (404, error(40401))],
+                "schema id 7 refers to version 3 of \"notes\", which is not",
+            ),
+            (vec![refers(), (404, error(40402))], "version 3 of \"notes\""),
+            (vec![refers(), (422, error(42202))], "version 3 of \"notes\""),
+        ] {
+            let (url, asked) = server(answers);
+            let mut registry = registry(url);
+            // Once more within a minute, without another question.
+            for _ in 0..2 {
+                assert!(registry.by_id(7, &Stop::default()).expect("an answer").is_none());
+                assert!(registry.why_unknown(7).contains(expected), "{}", registry.why_unknown(7));
+            }
+            asked.join().expect("the server ends");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_no_schema() {
+        let (url, _asked) = server(vec![(200, " ".repeat(5 << 20))]);
+        let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");
+        assert!(schema.problem().is_some_and(|problem| problem.contains("more than 4194304 bytes")));
+    }
+
+    #[test]
+    fn an_address_holds_nothing_else() {
+        let problem = |url: &str| {
+            let config = RegistryConfig { url: url.to_owned(), username: None, password: None };
+            Registry::new(&config).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        for fine in
+            ["http://127.0.0.1:8081", "https://registry.example/a/b/", "http://[::1]:8081", "http://r/@"]
+        {
+            assert_eq!(problem(fine), "", "{fine}");
+        }
+        for (url, expected) in [
+            ("http://user:hunter2@registry", "registry.username and registry.password"),
+            ("https://hunter2@registry:8081/", "registry.username and registry.password"),
+            ("http://registry?token=hunter2", "has a ? or #"),
+            ("http://registry/#hunter2", "has a ? or #"),
+            ("user:hunter2@registry", "must begin with"),
+            ("ftp://user:hunter2@registry", "must begin with"),
+            ("http://", "must begin with"),
+            ("http://hunter2 ", "is not an address"),
+            ("http://:8081", "is not an address"),
+        ] {
+            let problem = problem(url);
+            assert!(problem.contains(expected) && !problem.contains("hunter2"), "{url}: {problem}");
+        }
     }
 
     #[test]
@@ -424,7 +548,9 @@ mod tests {
             path
         };
         let good = path("good.avsc", schemas::USAGE_EVENT_V1_AVSC);
-        let mut table = SchemaTable::read(&BTreeMap::from([(7, good)])).expect("a table");
+        let marked = path("marked.avsc", &format!("\u{FEFF}{}", schemas::USAGE_EVENT_V1_AVSC));
+        let mut table = SchemaTable::read(&BTreeMap::from([(7, good), (6, marked)])).expect("a table");
+        assert!(table.by_id(6, &Stop::default()).expect("an answer").is_some());
         assert!(table.by_id(7, &Stop::default()).expect("an answer").is_some());
         assert!(table.by_id(8, &Stop::default()).expect("an answer").is_none());
         let error = SchemaTable::read(&BTreeMap::from([(9, path("bad.avsc", "\"int\""))]))

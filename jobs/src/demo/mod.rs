@@ -20,6 +20,7 @@ use crate::verbs::catalog::Published;
 use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
+use ingest::files::Reading;
 use report::{Origin, Outcome};
 use schemas::shard::Shard;
 use schemas::time::BillingMonth;
@@ -88,7 +89,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
             let expected = files::write(&events)
                 .with_context(|| format!("the events cannot be written to {}", events.display()))?;
             steps.done(&format!("{} records in {} files", expected.records, records::FILES.len()));
-            (expected, Input::Files(events.clone()), Origin::Files(events))
+            (expected, Input::Files(events.clone(), Reading::FIRST), Origin::Files(events))
         }
         Some((brokers, topic)) => {
             let expected = tokio::task::block_in_place(|| topic::produce(&brokers, &topic))?;

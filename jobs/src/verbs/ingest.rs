@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use derived::classifier::Classifier;
 use ingest::IngestError;
 use ingest::decode::Decoder;
-use ingest::files::FilesSource;
+use ingest::files::{FilesSource, Reading};
 use ingest::kafka::KafkaSource;
 use ingest::metrics::Metrics;
 use ingest::pipeline::{self, Progress, Settings, Summary};
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 /// Where events come from.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Files(PathBuf),
+    Files(PathBuf, Reading),
     Kafka { brokers: Option<String>, topic: Option<String> },
 }
 
@@ -39,14 +39,14 @@ impl Input {
     /// # Errors
     /// When neither says any.
     pub fn given(
-        files: Option<&Path>,
+        files: Option<(&Path, Reading)>,
         brokers: Option<&str>,
         topic: Option<&str>,
         config: &Config,
         config_path: &Path,
     ) -> anyhow::Result<Self> {
         match files {
-            Some(path) => Ok(Self::Files(path.to_owned())),
+            Some((path, reading)) => Ok(Self::Files(path.to_owned(), reading)),
             None if brokers.is_none() && config.kafka.brokers.is_none() => bail!(
                 "nothing to read: give --files PATH, or --brokers HOST:PORT and --topic TOPIC, or set kafka.brokers in {}",
                 config_path.display()
@@ -59,7 +59,7 @@ impl Input {
 impl fmt::Display for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Files(path) => write!(formatter, "files at {}", path.display()),
+            Self::Files(path, _) => write!(formatter, "files at {}", path.display()),
             Self::Kafka { topic: Some(topic), .. } => write!(formatter, "Kafka topic {topic}"),
             Self::Kafka { topic: None, .. } => formatter.write_str("the configured Kafka topic"),
         }
@@ -87,7 +87,7 @@ pub async fn ingest(
         ledger.classify_with(Box::new(Classifier::default())).await?;
     }
     let mut source: Box<dyn Source> = match from {
-        Input::Files(path) => Box::new(FilesSource::new(path)?.sharded(shard)),
+        Input::Files(path, reading) => Box::new(FilesSource::new(path)?.again(*reading).sharded(shard)),
         Input::Kafka { brokers, topic } => Box::new(
             KafkaSource::new(&config.kafka.with(brokers.as_deref(), topic.as_deref())?)?.sharded(shard),
         ),

@@ -96,7 +96,12 @@ pub const COLUMNS: &[Column] = {
         required("kind", Text, Dictionary, "`usage`, `rejected` or `gap`"),
         required("origin", Text, Dictionary, "the source: `kafka/CLUSTER/TOPIC`, or `file/SHA256`"),
         required("origin_name", Text, Dictionary, "the topic, or the file's path below the ingested folder"),
-        required("partition", Integer, Deltas, "the Kafka partition; 0 for a file"),
+        required(
+            "partition",
+            Integer,
+            Deltas,
+            "the Kafka partition; 0 for a file, 1 for its second reading, and so on",
+        ),
         required("offset", Long, Deltas, "the Kafka offset, or the record's index in the file, from 0"),
         optional("produced_at", Instant, EVERY, Deltas, "the time stamp of the Kafka record"),
         required("received_at", Instant, Deltas, "when ingest read the record"),

@@ -10,10 +10,12 @@ use super::definitions::Declared;
 use super::ending::means_for_ever;
 use super::files::CatalogFiles;
 use super::format::{BINDING_COLUMNS, BINDINGS, CUSTOMERS};
+use super::toml::without_mark;
 use crate::alike::folded;
 use crate::catalog::bindings::{Binding, Bindings};
 use crate::catalog::contents::Customer;
 use crate::catalog::problem::Findings;
+use schemas::boundary::guarded;
 use schemas::id::{CustomerId, Subject};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -25,16 +27,27 @@ pub(super) fn read_bindings(
 ) -> Bindings {
     let mut bindings: BTreeMap<Subject, Vec<Binding>> = BTreeMap::new();
     let Some(text) = files.get(BINDINGS) else { return Bindings::default() };
+    let text = without_mark(BINDINGS, text, findings);
     // A record of the wrong length is a problem of its own line, not the end of the file.
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();
     let mut header_seen = false;
     let mut lines = Lines::of(text);
     loop {
-        match reader.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
+        match guarded(|| reader.read_record(&mut record)) {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => break,
+            Err(fault) => {
+                let line = lines.at(reader.position());
+                findings.problem(
+                    BINDINGS,
+                    Some(line),
+                    fault.to_string(),
+                    "write the line otherwise until it is mended",
+                );
+                break;
+            }
+            Ok(Err(error)) => {
                 let line = error.position().map(|position| lines.at(position));
                 findings.problem(
                     BINDINGS,

@@ -9,6 +9,7 @@
 
 use crate::catalog::problem::Findings;
 use jiff::civil::Date;
+use schemas::boundary::guarded;
 use schemas::decimal::{Decimal, Sign};
 use schemas::name::{NameError, check_text};
 use std::cell::RefCell;
@@ -47,11 +48,34 @@ impl<'t> Place<'t> {
     }
 }
 
+/// A text without the byte order mark that some editors begin every file with.
+pub(super) fn without_mark<'t>(path: &str, text: &'t str, findings: &Findings) -> &'t str {
+    let Some(rest) = text.strip_prefix('\u{FEFF}') else { return text };
+    findings.warning(
+        path,
+        1,
+        "the file begins with a byte order mark, which is skipped; save it without one",
+    );
+    rest
+}
+
 impl<'t> TomlFile<'t> {
     /// `None` when the text is not TOML, which is then reported, every place of it.
     pub fn parse(path: &'t str, text: &'t str, findings: &'t Findings) -> Option<Self> {
+        let text = without_mark(path, text, findings);
         let place = Place::new(path, text, findings);
-        let (root, errors) = DeTable::parse_recoverable(text);
+        let (root, errors) = match guarded(|| DeTable::parse_recoverable(text)) {
+            Ok(read) => read,
+            Err(fault) => {
+                findings.problem(
+                    path,
+                    None,
+                    fault.to_string(),
+                    "write the file otherwise until it is mended",
+                );
+                return None;
+            }
+        };
         for error in &errors {
             let line = error.span().map(|span| place.line(span));
             findings.problem(
