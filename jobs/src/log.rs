@@ -5,7 +5,10 @@
 //! a terminal or begin a line of its own; in JSON they are JSON strings, with the same characters
 //! escaped.
 //!
-//! Invariant: warnings and errors are counted whatever the filter shows.
+//! Invariant: warnings and errors are counted whatever the filter shows, and no line depends on the
+//! one before it. So a single layer decides for itself: filters of single layers, as
+//! tracing-subscriber has them, remember the answer to a question that a library asks without a line
+//! to follow, and give it for the next line.
 
 use crate::show::{above, printable, printable_json};
 use std::collections::BTreeMap;
@@ -16,9 +19,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -45,8 +51,10 @@ pub const ALARMS: &[&str] = &[
     "index.damaged",
     "index.off",
     "index.unsaved",
+    "kafka.damaged",
     "kafka.error",
     "kafka.gap",
+    "kafka.held",
     "kafka.waiting",
     "metrics.failed",
     "reader.failed",
@@ -92,11 +100,15 @@ impl Alarms {
     }
 }
 
+/// The target of what ends a command. It is shown whatever `ATCOST_LOG` says.
+pub const ENDING: &str = "atcost::ending";
+
 /// Sends log lines to stderr from now on. `ATCOST_LOG` says which, as `tracing`'s filters are
 /// written.
 pub fn start(format: LogFormat) -> Arc<Alarms> {
     let alarms = Arc::new(Alarms::new());
-    let shown = || EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
+    let shown = EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
+    let shown = shown.add_directive(format!("{ENDING}=error").parse().expect("it is a directive"));
     let lines = match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
@@ -105,23 +117,90 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
                 .with_ansi(ansi)
                 .with_target(false)
                 .fmt_fields(debug_fn(show_field))
-                .with_filter(shown())
                 .boxed()
         }
         LogFormat::Json => {
             let writer = || PrintableJson(Stderr);
-            fmt::layer()
-                .with_writer(writer)
-                .json()
-                .flatten_event(true)
-                .with_target(false)
-                .with_filter(shown())
-                .boxed()
+            fmt::layer().with_writer(writer).json().flatten_event(true).with_target(false).boxed()
         }
     };
-    let counter = Counter(alarms.clone()).with_filter(LevelFilter::WARN);
-    tracing_subscriber::registry().with(lines).with(counter).init();
+    tracing_subscriber::registry().with(Shown { shown, lines, alarms: alarms.clone() }).init();
     alarms
+}
+
+/// Counts every warning and error, and passes on the lines that the filter asks for.
+struct Shown<L> {
+    shown: EnvFilter,
+    lines: L,
+    alarms: Arc<Alarms>,
+}
+
+/// Whether an event is counted.
+fn is_counted(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && *metadata.level() <= Level::WARN
+}
+
+impl<S, L> Layer<S> for Shown<L>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    L: Layer<S>,
+{
+    fn on_layer(&mut self, subscriber: &mut S) {
+        self.lines.on_layer(subscriber);
+    }
+
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_counted(metadata) {
+            Interest::always()
+        } else {
+            Layer::<S>::register_callsite(&self.shown, metadata)
+        }
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Without a hint everything is asked about.
+        self.shown.max_level_hint().map(|level| level.max(LevelFilter::WARN))
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        is_counted(metadata) || self.shown.enabled(metadata, context)
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if is_counted(event.metadata()) {
+            event.record(&mut EventName(&self.alarms));
+        }
+        if self.shown.enabled(event.metadata(), context.clone()) {
+            self.lines.on_event(event, context);
+        }
+    }
+
+    // Only other libraries have spans, and the filter may ask for what happens within one.
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.shown.on_new_span(attributes, id, context.clone());
+        self.lines.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.shown.on_record(id, values, context.clone());
+        self.lines.on_record(id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.shown.on_enter(id, context.clone());
+        self.lines.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.shown.on_exit(id, context.clone());
+        self.lines.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.shown.on_close(id.clone(), context.clone());
+        self.lines.on_close(id, context);
+    }
 }
 
 /// Stderr, to which whole lines are written.
@@ -162,15 +241,7 @@ impl<W: io::Write> io::Write for PrintableJson<W> {
     }
 }
 
-/// Counts events by name.
-struct Counter(Arc<Alarms>);
-
-impl<S: Subscriber> Layer<S> for Counter {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        event.record(&mut EventName(&self.0));
-    }
-}
-
+/// Counts an event by its name.
 struct EventName<'a>(&'a Alarms);
 
 impl Visit for EventName<'_> {
@@ -244,19 +315,77 @@ mod tests {
         );
     }
 
+    /// A log as `start` makes it, except that it is kept, and what it counts.
+    fn log(shown: &'static str) -> (impl Subscriber + Send + Sync, Shared, Arc<Alarms>) {
+        let (written, alarms) = (Shared::default(), Arc::new(Alarms::new()));
+        let writer = written.clone();
+        let lines = fmt::layer()
+            .with_writer(move || PrintableJson(writer.clone()))
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .without_time();
+        let layer = Shown { shown: EnvFilter::new(shown), lines, alarms: alarms.clone() };
+        (tracing_subscriber::registry().with(layer), written, alarms)
+    }
+
+    #[test]
+    fn a_line_that_was_asked_about_and_is_not_shown_takes_no_other_with_it() {
+        let (log, written, alarms) = log(DEFAULT);
+        tracing::subscriber::with_default(log, || {
+            // Libraries that log by the crate `log` ask so, before each of their lines.
+            let unwanted = tracing::metadata! {
+                name: "unwanted",
+                target: "rdkafka::client",
+                level: Level::TRACE,
+                fields: &[],
+                callsite: &UNWANTED,
+                kind: tracing::metadata::Kind::EVENT
+            };
+            let asked = || tracing::dispatcher::get_default(|log| log.enabled(&unwanted));
+            assert!(!asked());
+            tracing::warn!(event = "kafka.gap", "first");
+            assert!(!asked());
+            tracing::warn!(event = "kafka.gap", "second");
+        });
+        let text = String::from_utf8(written.0.lock().expect("no holder panics").clone()).expect("text");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert_eq!(alarms.counts().find(|(name, _)| *name == "kafka.gap"), Some(("kafka.gap", 2)));
+    }
+
+    static UNWANTED: Unwanted = Unwanted;
+
+    struct Unwanted;
+
+    impl tracing::callsite::Callsite for Unwanted {
+        fn set_interest(&self, _: Interest) {}
+
+        fn metadata(&self) -> &Metadata<'_> {
+            panic!("nobody asks where this comes from")
+        }
+    }
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        let (log, written, alarms) = log("off");
+        tracing::subscriber::with_default(log, || {
+            tracing::warn!(event = "kafka.gap", "a gap");
+            tracing::info!(event = "kafka.gap", "no warning");
+        });
+        assert!(written.0.lock().expect("no holder panics").is_empty());
+        assert_eq!(alarms.counts().find(|(name, _)| *name == "kafka.gap"), Some(("kafka.gap", 1)));
+    }
+
     #[test]
     fn alarms_are_counted_by_name() {
-        let alarms = Arc::new(Alarms::new());
+        let (log, _, alarms) = log(DEFAULT);
         assert_eq!(alarms.last(), None);
-        tracing::subscriber::with_default(
-            tracing_subscriber::registry().with(Counter(alarms.clone())),
-            || {
-                for _ in 0..3 {
-                    tracing::warn!(event = "kafka.waiting", other = "commit.unknown", "waiting");
-                }
-                tracing::warn!(event = "no.such.event", "not ours");
-            },
-        );
+        tracing::subscriber::with_default(log, || {
+            for _ in 0..3 {
+                tracing::warn!(event = "kafka.waiting", other = "commit.unknown", "waiting");
+            }
+            tracing::warn!(event = "no.such.event", "not ours");
+        });
         let counted: Vec<_> = alarms.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [("kafka.waiting", 3)]);
         assert_eq!(alarms.last().map(|(name, _)| name), Some("kafka.waiting"));

@@ -10,7 +10,7 @@ use ingest::files::Reading;
 use jobs::clock;
 use jobs::config::Config;
 use jobs::demo::DemoOptions;
-use jobs::log::{Alarms, LogFormat};
+use jobs::log::{Alarms, ENDING, LogFormat};
 use jobs::show::{Format, Verdict, printable_lines, show};
 use jobs::verbs;
 use jobs::verbs::ingest::Input;
@@ -240,12 +240,15 @@ fn main() -> ExitCode {
     // Failpoints exist only in builds that tests use; FAILPOINTS says what they do.
     #[cfg(debug_assertions)]
     let _failpoints = fail::FailScenario::setup();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if matches!(cli.verb, Verb::Ingest(_)) {
         memory::keep_freed();
     }
-    let alarms = jobs::log::start(cli.log_format);
+    let alarms = start_log(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&cli, &error.into()),
@@ -263,9 +266,45 @@ fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
             let chain: Vec<String> = error.chain().map(|cause| printable_lines(&cause.to_string())).collect();
             eprintln!("atcost: {}", chain.join(": "));
         }
-        LogFormat::Json => tracing::error!(event = "command.failed", "{error:#}"),
+        LogFormat::Json => tracing::error!(target: ENDING, event = "command.failed", "{error:#}"),
     }
     ExitCode::from(2)
+}
+
+/// Sends log lines to stderr from now on. Where a program reads them, nothing else goes there.
+fn start_log(format: LogFormat) -> Arc<Alarms> {
+    let alarms = jobs::log::start(format);
+    if matches!(format, LogFormat::Json) {
+        std::panic::set_hook(Box::new(|panic| {
+            tracing::error!(target: ENDING, event = "command.failed", "a defect of atcost: {panic}; report it");
+        }));
+    }
+    alarms
+}
+
+/// Shows what is wrong with the arguments, or the help that they ask for.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && asks_for_json() {
+        start_log(LogFormat::Json);
+        let text = error.render().to_string();
+        // How the command is used is for people.
+        let reason = text.split("\n\nUsage:").next().unwrap_or_default();
+        let reason: Vec<&str> = reason.split_whitespace().collect();
+        let reason = reason.join(" ");
+        let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
+        tracing::error!(target: ENDING, event = "command.failed", "{reason}; `atcost --help` says what there is");
+    } else if error.print().is_err() {
+        // Nobody is left to be told.
+        return ExitCode::from(2);
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Whether the arguments, of which something is wrong, ask for log lines in JSON.
+fn asks_for_json() -> bool {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    arguments.iter().any(|argument| argument == "--log-format=json")
+        || arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
 }
 
 async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
