@@ -1,5 +1,5 @@
-//! A source has lost what was read from it, and somebody decided to read on: the stream goes back to
-//! where the source has other records.
+//! A source has lost what was read from it, and somebody decided to read on: the stream goes back
+//! to where the source has other records.
 //!
 //! The rows of what was lost stay: they are usage that happened. So offsets from there on are in
 //! the ledger twice, and the commit that takes the stream back is what allows it. Whether a source
@@ -47,8 +47,8 @@ pub async fn last_records(ledger: &Location, stream: &Stream) -> Result<Vec<Last
 /// Takes a stream back to `to`. Whoever writes to its shard meanwhile is fenced.
 ///
 /// # Errors
-/// `Invalid` when the ledger has not read beyond `to`, or a division of it was interrupted; `Fenced`
-/// when a writer was faster; and as [`crate::ShardWriter::open_shard`].
+/// `Invalid` when the ledger has not read beyond `to`, or a division of it was interrupted;
+/// `Fenced` when a writer was faster; and as [`crate::ShardWriter::open_shard`].
 pub async fn accept_truncation(
     ledger: &Location,
     stream: &Stream,
@@ -133,8 +133,8 @@ mod tests {
         text.parse().expect("a shard")
     }
 
-    /// A former division has left the stream in shard 1, the present one reads it in shard 2, and the
-    /// next in shard 1 again.
+    /// A former division has left the stream in shard 1, the present one reads it in shard 2, and
+    /// the next in shard 1 again.
     #[tokio::test]
     async fn a_stream_goes_back_in_every_shard_that_had_it() {
         let folder = tempfile::tempdir().expect("a folder");

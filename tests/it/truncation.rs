@@ -142,8 +142,8 @@ fn a_cut_that_ends_in_a_marker_is_seen() {
     broker.stop();
 }
 
-/// Where the broker keeps its epoch, the digest of the last record tells, and the commits before say
-/// what is still there.
+/// Where the broker keeps its epoch, the digest of the last record tells, and the commits before
+/// say what is still there.
 #[test]
 fn another_record_of_the_same_epoch_is_told_by_its_digest() {
     let (mut broker, atcost) = (Broker::start(), Atcost::initialised());

@@ -255,8 +255,8 @@ impl Broker {
         records.iter().for_each(|record| send(&producer, topic, std::slice::from_ref(record)));
     }
 
-    /// Cuts the log of a partition before `offset`, as a power cut does to what was not flushed. The
-    /// broker must have been killed.
+    /// Cuts the log of a partition before `offset`, as a power cut does to what was not flushed.
+    /// The broker must have been killed.
     pub fn cut(&self, topic: &str, partition: i32, offset: i64) {
         let (path, log) = self.segment(topic, partition);
         let kept = batches(&log).take_while(|(_, first)| *first < offset).map(|(at, _)| at).last();

@@ -70,7 +70,8 @@ impl Messages {
         let mut partitions: SmallVec<[i32; 16]> = SmallVec::new();
         for message in self.taken.iter().take(self.next).skip(self.seen).rev() {
             #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
-            // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids meanwhile.
+            // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids
+            // meanwhile.
             let message = Message(unsafe { &**message });
             if message.error().is_none() && !partitions.contains(&message.partition()) {
                 partitions.push(message.partition());

@@ -380,7 +380,8 @@ fn partition_report(
 ) -> PartitionReport {
     let name = format!("{}/{}", counts.origin, counts.partition);
     let next = stream_of(counts).and_then(|stream| files.position(&stream)).map(|position| position.next.0);
-    // Where a stream was taken back, rows from there on may be beyond its position, and there twice.
+    // Where a stream was taken back, rows from there on may be beyond its position, and be there
+    // twice.
     let back: Vec<_> = files.truncations.iter().filter(|back| back.stream == name).collect();
     let reached = back.iter().map(|back| back.from.0).chain(next).max();
     let twice: u64 = back.iter().map(|back| back.from.0.abs_diff(back.to.0)).sum();

@@ -121,8 +121,8 @@ pub async fn accept(
     Ok(Accepted { decision, reason: reason.to_owned(), entry, next })
 }
 
-/// Where the partition is read on: from where its log was cut or, where its epochs do not tell, from
-/// after the last record that is proved to be there, or else from its first. A record that is
+/// Where the partition is read on: from where its log was cut or, where its epochs do not tell,
+/// from after the last record that is proved to be there, or else from its first. A record that is
 /// read twice then is a duplicate; nothing is left out.
 async fn read_on(
     config: &Config,

@@ -101,8 +101,8 @@ const FIRST: &[u8; 4] = b"rec1";
 const SECOND: &[u8; 4] = b"rec2";
 
 impl BatchRecord {
-    /// Whether it says what the first version of the format cannot. Everything else is
-    /// written in the first, so that there is one encoding of a record.
+    /// Whether it says what the first version of the format cannot. Everything else is written in
+    /// the first, so that there is one encoding of a record.
     fn is_second(&self) -> bool {
         self.kind == RecordKind::Truncation || self.streams.iter().any(|moved| moved.last.is_some())
     }
