@@ -55,10 +55,13 @@ fn assert_says(text: &str, sentence: &str) {
 
 #[test]
 fn every_sum_has_its_currency() {
-    let yen = catalog(&[("providers/lynx/provider.toml", "\"EUR\"", "\"JPY\"")]);
+    let yen = catalog(&[
+        ("providers/lynx/provider.toml", "\"EUR\"", "\"JPY\""),
+        ("providers/lynx/prices.toml", "cedar = \"2\"", "ops = \"2\""),
+    ]);
     let atcost = ledger(yen.path(), &[("projects/a1", "10", "standard"), ("projects/x9", "20", "standard")]);
     let text = atcost.ok(&["rate", "--period", "2025-10"]);
-    // The operator's own fifth of the cross-connect and of the support fee, and what is nobody's.
+    // The operator's own parts of the cross-connect and of the support fee, and what is nobody's.
     let retained = text.lines().find(|line| line.contains("retained by the operator")).expect("a line");
     assert_says(retained, " EUR, ");
     assert_says(retained, " JPY");
