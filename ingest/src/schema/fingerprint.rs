@@ -6,11 +6,10 @@
 //! producers that use it are in the field.
 
 use super::text::{Logical, Primitive, Type};
+use apache_avro::rabin::Rabin;
+use sha2::Digest as _;
 use std::collections::HashSet;
 use std::fmt::Write as _;
-
-/// The fingerprint of nothing, and the polynomial.
-const EMPTY: u64 = 0xC15D_213A_A4D7_A795;
 
 /// By the specification, and then, where it differs, by apache-avro.
 pub fn fingerprints(schema: &Type) -> Vec<u64> {
@@ -26,14 +25,9 @@ pub fn fingerprints(schema: &Type) -> Vec<u64> {
     fingerprints
 }
 
-/// Bit by bit: it is computed once for a schema.
 fn crc_64_avro(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(EMPTY, |fingerprint, byte| {
-        let low = (0..8).fold((fingerprint ^ u64::from(*byte)) & 0xFF, |rest, _| {
-            (rest >> 1) ^ (EMPTY & (rest & 1).wrapping_neg())
-        });
-        (fingerprint >> 8) ^ low
-    })
+    let bytes: [u8; 8] = Rabin::digest(bytes).into();
+    u64::from_le_bytes(bytes)
 }
 
 fn find_names<'a>(schema: &'a Type, names: &mut HashSet<&'a str>) {
