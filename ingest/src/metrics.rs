@@ -77,16 +77,32 @@ impl Histogram {
 pub struct PartitionReading {
     /// The next offset to read, as the ledger has it; none before the first commit of a partition.
     pub position: Option<NextOffset>,
-    /// The first offset that the broker has, and the next it will have.
-    pub watermarks: Option<(NextOffset, NextOffset)>,
+    /// The offsets that the broker has, once it was asked.
+    pub broker: Option<BrokerReading>,
+}
+
+/// The offsets that the broker has of a partition, as [`Watermarks`] says them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerReading {
+    pub low: NextOffset,
+    pub stable: NextOffset,
+    pub high: NextOffset,
+    pub is_readable: bool,
 }
 
 impl PartitionReading {
-    /// Records that the broker has and the ledger has not, once the broker was asked.
+    /// Records that can be read and are not in the ledger, once the broker was asked: at most so
+    /// many, because an offset may have none.
     pub fn lag(&self) -> Option<u64> {
-        let (low, high) = self.watermarks?;
+        let BrokerReading { low, stable, .. } = self.broker?;
         let from = self.position.map_or(low, |position| position.max(low));
-        Some((high.0 - from.0).max(0).unsigned_abs())
+        Some((stable.0 - from.0).max(0).unsigned_abs())
+    }
+
+    /// Offsets that open transactions hold back, once the broker was asked.
+    pub fn held(&self) -> Option<u64> {
+        let BrokerReading { stable, high, .. } = self.broker?;
+        Some((high.0 - stable.0).max(0).unsigned_abs())
     }
 }
 
@@ -209,8 +225,9 @@ impl Metrics {
     /// The offsets that the broker has of its partitions.
     pub fn watermarks(&self, watermarks: Vec<Watermarks>) {
         let mut partitions = self.partitions();
-        for Watermarks { stream, low, high } in watermarks {
-            partitions.entry(stream).or_default().watermarks = Some((low, high));
+        for Watermarks { stream, low, stable, high, is_readable } in watermarks {
+            let broker = BrokerReading { low, stable, high, is_readable };
+            partitions.entry(stream).or_default().broker = Some(broker);
         }
     }
 
@@ -299,18 +316,21 @@ mod tests {
 
     #[test]
     fn lag_counts_what_the_broker_still_has() {
-        let reading = |position: Option<i64>, low, high| {
-            PartitionReading {
-                position: position.map(NextOffset),
-                watermarks: Some((NextOffset(low), NextOffset(high))),
-            }
-            .lag()
+        let broker = |low, stable, high| {
+            let [low, stable, high] = [low, stable, high].map(NextOffset);
+            Some(BrokerReading { low, stable, high, is_readable: true })
+        };
+        let reading = |position: Option<i64>, low, stable| {
+            let position = position.map(NextOffset);
+            PartitionReading { position, broker: broker(low, stable, stable + 7) }.lag()
         };
         assert_eq!(reading(Some(40), 10, 50), Some(10));
         assert_eq!(reading(None, 10, 50), Some(40));
         assert_eq!(reading(Some(5), 10, 50), Some(40), "what retention took cannot be read any more");
         assert_eq!(reading(Some(60), 10, 50), Some(0), "the broker was asked before the last commit");
         assert_eq!(PartitionReading::default().lag(), None);
+        let reading = PartitionReading { position: Some(NextOffset(50)), broker: broker(10, 50, 57) };
+        assert_eq!((reading.lag(), reading.held()), (Some(0), Some(7)), "an open transaction is no lag");
     }
 
     #[test]
@@ -360,11 +380,18 @@ mod tests {
         metrics.watermarks(vec![Watermarks {
             stream: partition.clone(),
             low: NextOffset(1),
+            stable: NextOffset(8),
             high: NextOffset(9),
+            is_readable: false,
         }]);
         let expected = PartitionReading {
             position: Some(NextOffset(4)),
-            watermarks: Some((NextOffset(1), NextOffset(9))),
+            broker: Some(BrokerReading {
+                low: NextOffset(1),
+                stable: NextOffset(8),
+                high: NextOffset(9),
+                is_readable: false,
+            }),
         };
         assert_eq!(metrics.partition_readings(), [(partition, expected)]);
     }

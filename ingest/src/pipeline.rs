@@ -12,7 +12,7 @@ use crate::stop::{PATIENCE, Stop};
 use ledger::row::BatchBuilder;
 use ledger::{Committed, Repeats, ShardWriter};
 use schemas::outcome::{OutcomeRef, Tally};
-use schemas::position::{LastRecord, Stream};
+use schemas::position::{Advance, LastRecord, Stream};
 use schemas::rejection::Reason;
 use schemas::time::Instant;
 use std::cell::Cell;
@@ -137,7 +137,10 @@ impl Run<'_> {
         }
         match self.read()? {
             (SourceEvent::Batch, batch) => self.commit(batch).await?,
-            (SourceEvent::CaughtUp, _) if self.settings.until_caught_up => return Ok(ControlFlow::Break(())),
+            (SourceEvent::CaughtUp, _) if self.settings.until_caught_up => {
+                block_in_place(|| self.source.complete())?;
+                return Ok(ControlFlow::Break(()));
+            }
             (SourceEvent::CaughtUp, _) => tokio::time::sleep(PATIENCE).await,
             (SourceEvent::Idle, _) => {}
         }
@@ -272,6 +275,13 @@ impl Sink for Decoding<'_> {
         let stream = self.batch.rows.stream(stream, origin_name);
         self.batch.rows.last(stream, last);
     }
+
+    fn pass(&mut self, stream: &Arc<Stream>, origin_name: &str, advance: Advance) -> Result<(), IngestError> {
+        let rows = &mut self.batch.rows;
+        let stream = rows.stream(stream, origin_name);
+        rows.advance(stream, advance);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -280,7 +290,7 @@ mod tests {
     use crate::schema::registry::SchemaTable;
     use crate::source::{Content, RawRef};
     use schemas::digest::Sha256Digest;
-    use schemas::position::{Advance, NextOffset, Offset, Origin, Position, Positions, Stream};
+    use schemas::position::{NextOffset, Offset, Origin, Position, Positions, Stream};
     use std::time::Duration;
 
     const EVENT: &[u8] = br#"{"specversion":"1.0","id":"e","source":"//node","type":"m","subject":"s","time":"2025-10-01T00:00:00Z","data":{"value":"1"}}"#;

@@ -52,7 +52,17 @@ pub trait Source: Send {
     /// it here.
     fn committed(&mut self, _positions: &Positions) {}
 
-    /// How many records are known to be waiting, where the source can tell.
+    /// Whether all that was there when the streams were assigned could be handed out; asked when
+    /// the source has said that it has caught up, and nobody waits for more.
+    ///
+    /// # Errors
+    /// When a stream could not be read to its end, though the others were.
+    fn complete(&mut self) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    /// How many records are known to be waiting, where the source can tell; at most, where it
+    /// cannot tell records from offsets without one.
     fn lag(&mut self) -> Option<u64>;
 
     /// The offsets that the broker has of each assigned partition, as last asked; nothing for a
@@ -68,8 +78,13 @@ pub struct Watermarks {
     pub stream: Stream,
     /// The first offset there is.
     pub low: NextOffset,
+    /// The first offset that cannot be read yet: the next there will be, or the first of the
+    /// transactions that are open.
+    pub stable: NextOffset,
     /// The next offset there will be.
     pub high: NextOffset,
+    /// False where a damaged record is in the way.
+    pub is_readable: bool,
 }
 
 /// When a batch is full.
@@ -91,7 +106,8 @@ impl Default for BatchPolicy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceEvent {
-    /// The sink has got a batch of at least one record.
+    /// The sink has got a batch: a record at least, or a stream that was read on past offsets that
+    /// have none.
     Batch,
     /// Nothing arrived for a moment.
     Idle,
@@ -111,6 +127,13 @@ pub trait Sink {
     /// another: once for each such stream, after all records. A sink that keeps no positions has no
     /// use for it.
     fn last(&mut self, _stream: &Arc<Stream>, _origin_name: &str, _last: LastRecord) {}
+
+    /// A stream was read on and no record was there. The advance starts where the one before it
+    /// ended, as that of a record does.
+    ///
+    /// # Errors
+    /// As [`Sink::record`].
+    fn pass(&mut self, stream: &Arc<Stream>, origin_name: &str, advance: Advance) -> Result<(), IngestError>;
 }
 
 /// A record as a source has it.
@@ -177,11 +200,13 @@ pub struct Batch<'s> {
     sink: &'s mut dyn Sink,
     records: usize,
     bytes: usize,
+    /// Whether a stream moves without a record.
+    moves: bool,
 }
 
 impl<'s> Batch<'s> {
     pub fn new(sink: &'s mut dyn Sink) -> Self {
-        Self { sink, records: 0, bytes: 0 }
+        Self { sink, records: 0, bytes: 0, moves: false }
     }
 
     /// # Errors
@@ -197,8 +222,21 @@ impl<'s> Batch<'s> {
         self.sink.last(stream, origin_name, last);
     }
 
+    /// # Errors
+    /// As [`Sink::pass`].
+    pub fn pass(
+        &mut self,
+        stream: &Arc<Stream>,
+        origin_name: &str,
+        advance: Advance,
+    ) -> Result<(), IngestError> {
+        self.moves = true;
+        self.sink.pass(stream, origin_name, advance)
+    }
+
+    /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.records == 0
+        self.records == 0 && !self.moves
     }
 
     /// Whether the next record belongs to the next batch.

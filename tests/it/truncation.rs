@@ -215,12 +215,12 @@ fn the_doctor_sees_a_transaction_that_stays_open() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
     let topic = broker.topic(1);
     broker.produce(&topic, &events("first", 4, 1));
-    let open = broker.produce_in_open_transaction(&topic, &events("open", 2, 1));
+    let open = broker.begin_transaction(&topic, &events("open", 2, 1));
     broker.produce(&topic, &events("behind", 3, 1));
     assert_eq!(ingest(&atcost, broker, &topic)["received"], 4);
     let (code, findings) = doctor(&atcost, broker, &topic);
     assert_eq!((code, findings.len()), (Some(1), 1), "{findings:?}");
-    let words = ["5 offsets from 4 on cannot be read", "a transaction is open", "find-hanging"];
+    let words = ["offsets 4 to 8 are held back", "a transaction is open", "find-hanging"];
     assert!(words.iter().all(|words| findings[0].contains(words)), "{findings:?}");
     drop(open);
 }

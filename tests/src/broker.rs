@@ -56,6 +56,15 @@ pub struct Partition {
     pub records: BTreeMap<i64, Vec<u8>>,
 }
 
+/// A transaction that was begun and not ended.
+pub struct OpenTransaction(FutureProducer);
+
+impl OpenTransaction {
+    pub fn commit(self) {
+        self.0.commit_transaction(REQUEST_LIMIT).expect("the transaction ends");
+    }
+}
+
 /// A running or stopped broker.
 #[derive(Debug)]
 pub struct Broker {
@@ -224,11 +233,7 @@ impl Broker {
     /// Sends records in a transaction that is committed or aborted. Either ends with a marker that
     /// takes an offset of each partition.
     pub fn produce_in_transaction(&self, topic: &str, records: &[Record], commit: bool) {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let id = format!("transaction-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let producer = self.producer(&[("transactional.id", &id)]);
-        producer.init_transactions(REQUEST_LIMIT).expect("the broker coordinates transactions");
-        producer.begin_transaction().expect("no transaction is open");
+        let producer = self.transactional();
         send(&producer, topic, records);
         let ended = if commit {
             producer.commit_transaction(REQUEST_LIMIT)
@@ -238,13 +243,20 @@ impl Broker {
         ended.expect("the transaction ends");
     }
 
-    /// Sends records in a transaction that stays open as long as what is given back lives, or until
-    /// the broker aborts it after a minute.
-    pub fn produce_in_open_transaction(&self, topic: &str, records: &[Record]) -> FutureProducer {
-        let producer = self.producer(&[("transactional.id", "open")]);
+    /// Sends records in a transaction that stays open.
+    pub fn begin_transaction(&self, topic: &str, records: &[Record]) -> OpenTransaction {
+        let producer = self.transactional();
+        send(&producer, topic, records);
+        OpenTransaction(producer)
+    }
+
+    /// A producer with a transaction that it has begun.
+    fn transactional(&self) -> FutureProducer {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("transaction-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let producer = self.producer(&[("transactional.id", &id)]);
         producer.init_transactions(REQUEST_LIMIT).expect("the broker coordinates transactions");
         producer.begin_transaction().expect("no transaction is open");
-        send(&producer, topic, records);
         producer
     }
 
@@ -276,6 +288,15 @@ impl Broker {
         places.into_iter().for_each(|at| log[at + 12..at + 16].fill(0));
         fs::write(&path, log).expect("the log can be written");
         fs::write(path.with_file_name("leader-epoch-checkpoint"), "0\n1\n0 0\n").expect("it can be written");
+    }
+
+    /// Flips a bit of a batch of a partition, counted from 0, on the disk of the broker, which does
+    /// not run: the bit of `mask` in the byte that lies so far from the batch's first.
+    pub fn flip_on_disk(&self, topic: &str, partition: i32, batch: usize, byte: usize, mask: u8) {
+        let (path, mut log) = self.segment(topic, partition);
+        let (at, _) = batches(&log).nth(batch).expect("the log has such a batch");
+        log[at + byte] ^= mask;
+        fs::write(&path, log).expect("the log can be written");
     }
 
     /// The only segment of a partition's log.

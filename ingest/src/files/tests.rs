@@ -59,6 +59,11 @@ impl Sink for Shown {
         self.lines.push(format!("{} {} {outcome}", record.origin_name, record.offset));
         Ok(())
     }
+
+    fn pass(&mut self, stream: &Arc<Stream>, _: &str, advance: Advance) -> Result<(), IngestError> {
+        self.positions.apply(stream, advance, None).expect("advances follow each other");
+        Ok(())
+    }
 }
 
 /// Reads everything from `positions` on and moves the positions.
@@ -371,6 +376,10 @@ struct Ignored;
 
 impl Sink for Ignored {
     fn record(&mut self, _: &Record<'_>) -> Result<(), IngestError> {
+        Ok(())
+    }
+
+    fn pass(&mut self, _: &Arc<Stream>, _: &str, _: Advance) -> Result<(), IngestError> {
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //!   refused.
 //! - No word of librdkafka is passed on with a secret in it.
 
+use super::cause::{Cause, Causes};
 use crate::IngestError;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -15,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Properties that this program sets itself, because another value would lose, repeat or corrupt
 /// records.
@@ -167,33 +168,40 @@ fn hidden(secrets: &[String], text: String) -> String {
     secrets.iter().fold(text, |text, secret| text.replace(secret, "(hidden)"))
 }
 
-/// Passes on what librdkafka reports, and remembers the last reason for an error message.
+/// Passes on what librdkafka says of itself, and remembers what it reports as trouble until somebody
+/// tells it.
 #[derive(Default)]
 pub struct Context {
     secrets: Vec<String>,
-    reason: Mutex<Option<String>>,
+    causes: Mutex<Causes>,
 }
 
 impl Context {
-    pub fn last_reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn causes(&self) -> MutexGuard<'_, Causes> {
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a cause of trouble, in librdkafka's words.
+    pub fn hear(&self, code: Option<Code>, reason: &str) {
+        if let Some(cause) = Cause::of(code, &self.hide(reason)) {
+            self.causes().hear(cause);
+        }
+    }
+
+    /// The words of librdkafka as they may be shown.
+    pub fn hide(&self, words: &str) -> String {
+        hidden(&self.secrets, words.to_owned())
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let message = hidden(&self.secrets, message.to_owned());
+        let message = self.hide(message);
         tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is no error.
-        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
-            return;
-        }
-        let reason = hidden(&self.secrets, reason.to_owned());
-        tracing::warn!(event = "kafka.error", "Kafka: {reason}");
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.hear(error.rdkafka_error_code(), reason);
     }
 }
 

@@ -4,9 +4,21 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+/// An error in the place of a message, or one that belongs to the client as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub code: Code,
+    /// The partition and the offset that it stands at.
+    pub place: Option<(i32, i64)>,
+    /// librdkafka's words.
+    pub text: String,
+}
+
 /// The outcome of a question to the broker, if not an answer.
 pub enum Answer {
     Wait(String),
+    /// As `Wait`, and nothing that anybody must hear of yet.
+    Soon(String),
     Refused(Code),
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Polling for one message costs more than decoding it: a clock, a queue's lock and an allocation
 //! each. So what has arrived is taken in one call, and a message is only looked at where it lies.
-//! Waiting, and hearing of errors that belong to no partition, stays with `BaseConsumer::poll`;
-//! such an error that arrives amid messages is only logged, and told again when they end, for
-//! librdkafka tries again and fails again.
+//! Waiting, and hearing of errors that belong to no partition, is another room's; such an error that
+//! arrives amid messages is only logged, and told again when they end, for librdkafka tries again
+//! and fails again.
 //!
 //! Invariant: a message is destroyed once, after the last look at it and before its consumer.
 
+use super::errors::Fault;
 use crate::source::Header;
 use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use schemas::canonical::{push_bytes, push_count, push_option};
 use schemas::digest::Sha256Digest;
 use schemas::position::{LastRecord, LeaderEpoch, Offset};
@@ -64,18 +64,18 @@ impl Messages {
         self.next == self.taken.len()
     }
 
-    /// The last message of each partition among those that were handed out since this was called
-    /// before, so that not every record is hashed. They must not have gone yet.
-    pub fn last_ones(&mut self, mut see: impl FnMut(&Message<'_>)) {
+    /// Shows the last messages of each partition among those that were handed out since this was
+    /// called before, the newest first and until `see` takes one, so that not every record is
+    /// hashed. They must not have gone yet.
+    pub fn last_ones(&mut self, mut see: impl FnMut(&Message<'_>) -> bool) {
         let mut partitions: SmallVec<[i32; 16]> = SmallVec::new();
         for message in self.taken.iter().take(self.next).skip(self.seen).rev() {
             #[expect(unsafe_code, reason = "the message lies in librdkafka's memory")]
             // SAFETY: it is destroyed by `clear` alone, which the borrow of `self` forbids
             // meanwhile.
             let message = Message(unsafe { &**message });
-            if message.error().is_none() && !partitions.contains(&message.partition()) {
+            if !message.is_error() && !partitions.contains(&message.partition()) && see(&message) {
                 partitions.push(message.partition());
-                see(&message);
             }
         }
         self.seen = self.next;
@@ -108,6 +108,11 @@ impl Messages {
         Some(Message(message))
     }
 
+    /// The queue that they come by.
+    pub fn queue(&self) -> NonNull<native::rd_kafka_queue_t> {
+        self.queue
+    }
+
     /// Drops what was taken and not handed out: an assignment makes it come again.
     pub fn clear(&mut self) {
         (self.next, self.seen) = (0, 0);
@@ -134,26 +139,23 @@ impl Drop for Messages {
 }
 
 impl<'m> Message<'m> {
-    /// A message that was polled for.
-    pub fn polled(message: &'m BorrowedMessage<'_>) -> Self {
-        #[expect(
-            unsafe_code,
-            reason = "a header's name that is no UTF-8 panics in rdkafka, so both kinds of message are read here"
-        )]
-        // SAFETY: the pointer is valid as long as the borrowed message.
-        let message = unsafe { &*message.ptr() };
+    /// A message that somebody else keeps alive and has not yet destroyed.
+    pub fn lent(message: &'m native::rd_kafka_message_t) -> Self {
         Self(message)
     }
 
-    /// The error that stands in a message's place.
-    pub fn error(&self) -> Option<KafkaError> {
-        match self.0.err {
-            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
-            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                Some(KafkaError::PartitionEOF(self.0.partition))
-            }
-            error => Some(KafkaError::MessageConsumption(error.into())),
+    fn is_error(&self) -> bool {
+        self.0.err != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    /// The error that stands in the message's place.
+    pub fn fault(&self) -> Option<Fault> {
+        if !self.is_error() {
+            return None;
         }
+        // Its words are where a message has its value.
+        let text = String::from_utf8_lossy(self.value().unwrap_or_default()).into_owned();
+        Some(Fault { code: self.0.err.into(), place: Some((self.partition(), self.offset())), text })
     }
 
     pub fn partition(&self) -> i32 {

@@ -7,11 +7,16 @@
 //! Invariant: an offset that the broker no longer has becomes a gap record; an offset that it
 //! cannot have had stops the run. So does a partition that has other records than those that were
 //! read from it, and a topic that is not the one the position belongs to: no record of it is handed
-//! out.
+//! out. A partition that cannot be read on stands still: nothing of it is stepped over, and the
+//! others are read.
 
+mod cause; // why a broker cannot be talked to, told once
 mod config; // what may be configured, and the consumer that is made of it
 mod errors; // whether trying again can help
 mod messages; // what librdkafka has fetched, many messages at a time
+mod arrival; // one thing that arrives, waited for
+mod high; // how far a partition reaches, open transactions included
+mod standstill; // partitions that cannot be read on
 mod topic; // which topic it is, by its id
 mod truncation; // whether a partition still has what was read from it
 
@@ -21,8 +26,10 @@ pub use truncation::Truncation;
 use crate::IngestError;
 use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, SourceEvent, Watermarks};
 use crate::stop::{PATIENCE, Stop};
+use arrival::Arrival;
+use cause::Cause;
 use config::Context;
-use errors::{Answer, Severity, severity};
+use errors::{Answer, Fault, Severity, severity};
 use messages::{Message, Messages};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -35,6 +42,7 @@ use schemas::position::{
 use schemas::rejection::{Reason, Rejection};
 use schemas::shard::Shard;
 use smallvec::SmallVec;
+use standstill::{Held, Trouble};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +63,11 @@ const LAG_EVERY: Duration = Duration::from_secs(5);
 const LISTED_EVERY: Duration = Duration::from_secs(60);
 /// Messages between two looks at the clock.
 const MESSAGES_AT_A_TIME: usize = 1000;
+/// When nothing has arrived for so long, a partition that has something to read cannot be read: of
+/// a batch that says a wrong length librdkafka only asks for more, for ever.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+/// A turn of the loop that took longer, because the process slept, counts as no longer.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Partition {
@@ -71,12 +84,31 @@ struct Partition {
     doubted: Option<ReadTo>,
     /// The low watermark as last seen.
     low: i64,
-    /// The high watermark as last seen.
+    /// The end of what can be read, as last seen: the last stable offset.
     high: i64,
-    /// The high watermark when it was assigned.
+    /// The end of all that is there, as last seen: records from `high` on are of transactions that
+    /// are open.
+    newest: i64,
+    /// The last stable offset when it was assigned.
     goal: i64,
     /// Whether everything that was there when it was assigned has been handed out.
     at_end: bool,
+    trouble: Option<Trouble>,
+    held: Held,
+}
+
+impl Partition {
+    /// Whether it cannot be read, and is not being tried.
+    fn stands_still(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| !trouble.is_trying)
+    }
+
+    /// Something came of it: what was in the way is not there any more.
+    fn is_readable(&mut self) {
+        if self.trouble.take().is_some() {
+            tracing::info!(event = "kafka.mended", stream = %self.stream, "{}: it can be read again", self.stream);
+        }
+    }
 }
 
 pub struct KafkaSource {
@@ -93,6 +125,10 @@ pub struct KafkaSource {
     gaps: VecDeque<(i32, i64, i64)>,
     caught_up_told: bool,
     lag_asked_at: Option<Instant>,
+    /// How long nothing has arrived.
+    idle: Duration,
+    /// Ends the run once what was read before it is in the ledger.
+    ending: Option<IngestError>,
     reach_within: Duration,
 }
 
@@ -213,6 +249,8 @@ impl KafkaSource {
             gaps: VecDeque::new(),
             caught_up_told: false,
             lag_asked_at: None,
+            idle: Duration::ZERO,
+            ending: None,
             reach_within: REACH_WITHIN,
         })
     }
@@ -248,7 +286,7 @@ impl KafkaSource {
                 None => {}
                 Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) if unknown < UNKNOWN_TOPIC_TRIES => {
                     unknown += 1;
-                    return Err(Answer::Wait("the topic is unknown".to_owned()));
+                    return Err(Answer::Soon("the topic is unknown".to_owned()));
                 }
                 Some(code) => return Err(Answer::from(KafkaError::MetadataFetch(code))),
             }
@@ -284,7 +322,8 @@ impl KafkaSource {
         ))
     }
 
-    /// The first offset the broker has of a partition, and the next it will have.
+    /// The first offset the broker has of a partition, and the last stable one: the next that can
+    /// be read once everything before it was.
     fn fetch_watermarks(&self, partition: i32, stop: &Stop) -> Result<(i64, i64), IngestError> {
         self.ask(stop, || {
             self.consumer.fetch_watermarks(&self.config.topic, partition, ANSWER_WITHIN).map_err(Answer::from)
@@ -296,11 +335,20 @@ impl KafkaSource {
     fn ask<T>(&self, stop: &Stop, mut question: impl FnMut() -> Result<T, Answer>) -> Result<T, IngestError> {
         let mut wait = FIRST_WAIT;
         let begun = Instant::now();
+        let causes = || self.consumer.context().causes();
         loop {
-            let why = match question() {
-                Ok(answer) => return Ok(answer),
+            let (why, is_told) = match question() {
+                Ok(answer) => {
+                    if wait > FIRST_WAIT {
+                        causes().over()
+                    } else {
+                        causes().answered()
+                    }
+                    return Ok(answer);
+                }
                 Err(Answer::Refused(code)) => return Err(self.refused(code)),
-                Err(Answer::Wait(why)) => why,
+                Err(Answer::Wait(why)) => (self.consumer.context().hide(&why), true),
+                Err(Answer::Soon(why)) => (why, false),
             };
             // Refused credentials are reported as events beside an answer that merely failed. Once
             // partitions are assigned, events are records too, and only `next` may take them.
@@ -314,27 +362,54 @@ impl KafkaSource {
                 }
             }
             if self.cluster.is_none() && begun.elapsed() >= self.reach_within {
-                let reason = self.consumer.context().last_reason().unwrap_or(why);
+                let cause = causes().sentence().unwrap_or(why);
                 return Err(IngestError::Retry(format!(
-                    "{} did not answer within {:?}: {reason}; check the address and that the broker runs",
+                    "{cause}; {} did not answer within {:?}: check the address and that the broker runs",
                     self.config.brokers, self.reach_within
                 )));
             }
-            tracing::warn!(
-                event = "kafka.waiting",
-                "waiting for Kafka at {}, asking again in {wait:?}: {why}",
-                self.config.brokers
-            );
+            if is_told {
+                self.tell_waiting(&why);
+            }
             stop.sleep(wait)?;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
+    /// Says what is waited for and why, unless it was said lately.
+    fn tell_waiting(&self, why: &str) {
+        let mut causes = self.consumer.context().causes();
+        if causes.sentence().is_none() {
+            causes.hear(Cause::other(why));
+        }
+        let news = causes.news(Instant::now());
+        drop(causes);
+        if let Some(cause) = cause::sentence(&news) {
+            tracing::warn!(
+                event = "kafka.waiting",
+                "{cause}; waiting for Kafka at {}, which is asked again until it answers",
+                self.config.brokers
+            );
+        }
+    }
+
+    /// Says what librdkafka has told of since the last time, while it tries again by itself.
+    fn tell_errors(&self) {
+        let news = self.consumer.context().causes().news(Instant::now());
+        for cause in news {
+            tracing::warn!(event = "kafka.error", "{cause}; Kafka is tried again");
+        }
+    }
+
     fn refused(&self, code: Code) -> IngestError {
         let KafkaConfig { brokers, topic, .. } = &self.config;
-        let reason =
-            self.consumer.context().last_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let cause = self.consumer.context().causes().sentence();
         IngestError::Invalid(match code {
+            Code::InvalidTopic => {
+                format!(
+                    "topic {topic:?}: {brokers} takes it for no name of a topic, which has up to 249 letters, digits, dots, underscores and hyphens; correct it"
+                )
+            }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 format!("topic {topic:?} does not exist at {brokers}; create it, or correct the name")
             }
@@ -343,10 +418,14 @@ impl KafkaSource {
             }
             Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
                 format!(
-                    "{brokers} cannot be talked to{reason}; correct the security.*, sasl.* and ssl.* properties of kafka in the configuration"
+                    "{}; {brokers} cannot be talked to: correct the security.*, sasl.* and ssl.* properties of kafka in the configuration",
+                    cause.unwrap_or_else(|| code.to_string())
                 )
             }
-            code => format!("{brokers} refuses topic {topic:?}: {code}{reason}"),
+            code => {
+                let reason = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                format!("{brokers} refuses topic {topic:?}: {code}{reason}")
+            }
         })
     }
 
@@ -382,8 +461,11 @@ impl KafkaSource {
             doubted: None,
             low,
             high,
+            newest: high,
             goal: high,
             at_end: next >= high,
+            trouble: None,
+            held: Held::default(),
         };
         self.partitions.insert(partition, state);
         Ok(())
@@ -426,6 +508,15 @@ impl KafkaSource {
         ))
     }
 
+    /// Refuses those of these partitions that no longer have what was handed out of them.
+    fn check_still_read(&self, partitions: &[i32], stop: &Stop) -> Result<(), IngestError> {
+        let read = |partition: &i32| {
+            let Partition { next, last, .. } = *self.partitions.get(partition)?;
+            Some((*partition, ReadTo { next, last }))
+        };
+        self.check_read(&partitions.iter().filter_map(read).collect(), stop)
+    }
+
     /// Remembers the last records, before they go.
     fn note_last(&mut self) {
         let partitions = &mut self.partitions;
@@ -457,7 +548,7 @@ impl KafkaSource {
                 self.config.topic
             ))
         };
-        for (partition, state) in &self.partitions {
+        for (partition, state) in self.partitions.iter().filter(|(_, state)| !state.stands_still()) {
             list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
                 .map_err(refused)?;
             // A gap between the last record and the position may be of later epochs.
@@ -475,20 +566,99 @@ impl KafkaSource {
     /// find the partition, refuse one that was cut, record the gap, read on.
     fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
         self.note_last();
-        let read = |state: &Partition| ReadTo { next: state.next, last: state.last };
-        let read = self.partitions.iter().map(|(partition, state)| (*partition, read(state)));
-        self.check_read(&read.collect(), stop)?;
-        for (partition, before) in self.partitions.clone() {
-            self.place(partition, before.stream, Some(before.next), stop)?;
-            if let Some(state) = self.partitions.get_mut(&partition) {
-                state.at_end |= before.at_end;
-                (state.last, state.untold) = (before.last, before.untold);
-                (state.committed, state.doubted) = (before.committed, before.doubted);
-            }
+        let partitions: Vec<i32> = self.partitions.keys().copied().collect();
+        self.check_still_read(&partitions, stop)?;
+        for partition in partitions {
+            self.place_one_again(partition, stop)?;
         }
         // An epoch may have ended before the position with nothing that could be read in between;
         // librdkafka would ask about it for ever.
         self.assign_all(false)
+    }
+
+    /// Compares a partition with the broker anew. What is in its way stays in its way, unless it is
+    /// gone from the broker.
+    fn place_one_again(&mut self, partition: i32, stop: &Stop) -> Result<(), IngestError> {
+        let Some(before) = self.partitions.get(&partition).cloned() else { return Ok(()) };
+        self.place(partition, before.stream, Some(before.next), stop)?;
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.at_end |= before.at_end;
+            (state.last, state.untold) = (before.last, before.untold);
+            (state.committed, state.doubted) = (before.committed, before.doubted);
+            state.trouble = before.trouble.filter(|_| state.next == before.next);
+        }
+        Ok(())
+    }
+
+    /// Reads no more of a partition, until it is tried again.
+    fn stand_still(&mut self, partition: i32, why: &str) -> Result<(), IngestError> {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.trouble = Some(Trouble::tell(&state.stream, state.next, why));
+        }
+        self.note_last();
+        self.assign_all(true)
+    }
+
+    /// Tries those again that could not be read, now and then.
+    fn try_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
+        let is_due = |state: &Partition| state.trouble.as_ref().is_some_and(Trouble::is_due);
+        let due: Vec<i32> = self
+            .partitions
+            .iter()
+            .filter(|(_, state)| is_due(state))
+            .map(|(partition, _)| *partition)
+            .collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.note_last();
+        self.check_still_read(&due, stop)?;
+        for partition in &due {
+            self.place_one_again(*partition, stop)?;
+            if let Some(state) = self.partitions.get_mut(partition) {
+                state.trouble = state.trouble.take().map(Trouble::try_again);
+            }
+        }
+        self.assign_all(true)
+    }
+
+    /// Nothing has arrived for long: partitions that have something to read cannot be read.
+    fn stop_the_stalled(&mut self) -> Result<(), IngestError> {
+        self.idle = Duration::ZERO;
+        let stalled: Vec<(i32, String)> = self
+            .partitions
+            .iter()
+            .filter(|(_, state)| !state.stands_still() && state.high > state.next)
+            .map(|(partition, state)| {
+                let why = format!(
+                    "nothing of it has arrived for {} s, although the broker has it up to offset {}",
+                    STALLED_AFTER.as_secs(),
+                    state.high - 1
+                );
+                (*partition, why)
+            })
+            .collect();
+        stalled.into_iter().try_for_each(|(partition, why)| self.stand_still(partition, &why))
+    }
+
+    /// Everything that can be read of a partition was handed out: what lies between the last record
+    /// and its end is no record, but a marker of a transaction, say, or a record of one that was
+    /// aborted.
+    fn end_reached(&mut self, partition: i32, end: i64, batch: &mut Batch<'_>) -> Result<(), IngestError> {
+        // The last record is known by its offset, which is the one before the position.
+        self.note_last();
+        let Some(state) = self.partitions.get_mut(&partition).filter(|state| !state.stands_still()) else {
+            return Ok(());
+        };
+        state.is_readable();
+        state.at_end = true;
+        if end > state.next {
+            let advance =
+                Advance { from: NextOffset(state.next), to: NextOffset(end), identity: self.identity };
+            batch.pass(&state.stream, &self.config.topic, advance)?;
+            state.next = end;
+        }
+        Ok(())
     }
 
     /// Hands out messages that have arrived, or waits for one, no longer than `patience`. Gives back
@@ -498,7 +668,7 @@ impl KafkaSource {
         policy: &BatchPolicy,
         patience: Duration,
         batch: &mut Batch<'_>,
-    ) -> Result<Option<KafkaError>, IngestError> {
+    ) -> Result<Option<Fault>, IngestError> {
         let mut arrived = 0;
         while arrived < MESSAGES_AT_A_TIME && !batch.is_full(policy) {
             if self.messages.are_used_up() {
@@ -506,53 +676,90 @@ impl KafkaSource {
             }
             let Some(message) = self.messages.next() else { break };
             arrived += 1;
-            let topic = &self.config.topic;
-            let error = hand_out(&message, &mut self.partitions, self.identity, topic, batch)?;
-            if error.is_some() {
-                return Ok(error);
+            self.idle = Duration::ZERO;
+            let (partitions, topic) = (&mut self.partitions, &self.config.topic);
+            let fault = hand_out(&message, partitions, &self.consumer, self.identity, topic, batch)?;
+            if fault.is_some() {
+                return Ok(fault);
             }
         }
         if arrived > 0 {
             return Ok(None);
         }
-        let (partitions, topic) = (&mut self.partitions, &self.config.topic);
-        match self.consumer.poll(patience) {
-            None => Ok(None),
-            Some(Ok(message)) => {
-                let message = Message::polled(&message);
-                let error = hand_out(&message, partitions, self.identity, topic, batch)?;
+        let Some(mut arrival) = Arrival::wait(self.messages.queue(), patience) else { return Ok(None) };
+        if let Some(message) = arrival.message() {
+            self.idle = Duration::ZERO;
+            let (partitions, topic) = (&mut self.partitions, &self.config.topic);
+            let fault = hand_out(&message, partitions, &self.consumer, self.identity, topic, batch)?;
+            if fault.is_none() {
                 note(&message, partitions);
-                Ok(error)
             }
-            Some(Err(error)) => Ok(Some(error)),
+            return Ok(fault);
         }
+        let fault = arrival.fault(&**self.consumer.context());
+        self.tell_errors();
+        Ok(fault)
     }
 
     /// Does what an error in the place of a message asks for, or ends the run.
-    fn meet(&mut self, error: &KafkaError, stop: &Stop) -> Result<(), IngestError> {
-        if let KafkaError::PartitionEOF(partition) = error {
-            if let Some(state) = self.partitions.get_mut(partition) {
-                state.at_end = true;
-            }
-            return Ok(());
-        }
-        match error.rdkafka_error_code().map(|code| (code, severity(code))) {
-            Some((Code::AutoOffsetReset | Code::OffsetOutOfRange, _)) => self.place_again(stop),
+    fn meet(&mut self, fault: &Fault, stop: &Stop, batch: &mut Batch<'_>) -> Result<(), IngestError> {
+        let Fault { code, place, text } = fault;
+        match (*code, severity(*code), *place) {
+            (Code::PartitionEOF, _, Some((partition, end))) => self.end_reached(partition, end, batch),
+            (Code::PartitionEOF, _, None) => Ok(()),
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, ..) => self.place_again(stop),
             // A handshake that once worked and now fails is most often a broker that is being
             // restarted.
-            Some((Code::SSL, _)) => Ok(()),
-            Some((code, Severity::Refused)) => Err(self.refused(code)),
-            // librdkafka tries again by itself; the context has logged it.
-            Some((_, Severity::Passing)) => {
+            (Code::SSL, ..) => Ok(()),
+            (code, Severity::Refused, _) => Err(self.refused(code)),
+            // librdkafka tries again by itself.
+            (code, Severity::Passing, place) => {
+                if place.is_some() {
+                    self.consumer.context().hear(Some(code), text);
+                }
+                self.tell_errors();
                 self.doubt();
                 Ok(())
             }
-            // A damaged batch, for one, would be stepped over if this went on.
-            _ => Err(IngestError::Retry(format!(
-                "kafka topic {}: {error}; what was committed stays, run again",
-                self.config.topic
-            ))),
+            // A damaged batch, for one, would be stepped over if it went on.
+            (_, Severity::Other, Some((partition, _))) => {
+                let why = self.consumer.context().hide(text);
+                self.stand_still(partition, &why)
+            }
+            // Records that were read before are as good as ever.
+            (code, Severity::Other, None) => {
+                let why = self.consumer.context().hide(text);
+                self.ending = Some(IngestError::Retry(format!(
+                    "kafka topic {}: {code}: {why}; what was committed stays, run again",
+                    self.config.topic
+                )));
+                Ok(())
+            }
         }
+    }
+
+    /// Asks how far the partitions reach, and tells what open transactions hold back of them:
+    /// `at_once` all of it, otherwise what has been for long. Says whether the broker answered.
+    fn look_at_ends(&mut self, at_once: bool) -> bool {
+        let within = if at_once { ANSWER_WITHIN } else { PATIENCE };
+        let mut prober = None;
+        for (partition, state) in &mut self.partitions {
+            // Known before the rest is asked, so that what is beyond it is held back for certain.
+            let mut newest = high::last_heard(self.consumer.client(), &self.config.topic, *partition);
+            if newest.is_none() && at_once {
+                // Nothing was ever asked for where there was nothing to read.
+                prober = prober.or_else(|| Prober::new(&self.config, within).ok());
+                let asked = prober.as_ref().and_then(|prober| prober.watermarks(*partition).ok());
+                let Some((_, high)) = asked else { return false };
+                newest = Some(high);
+            }
+            let asked = self.consumer.fetch_watermarks(&self.config.topic, *partition, within);
+            let Ok((low, high)) = asked else { return false };
+            (state.low, state.high) = (low, high);
+            state.newest = newest.unwrap_or(high).max(high);
+            state.held.look(&state.stream, high, state.newest, at_once);
+        }
+        true
     }
 
     fn push_gaps(&mut self, batch: &mut Batch<'_>) -> Result<(), IngestError> {
@@ -632,6 +839,10 @@ impl Source for KafkaSource {
         stop: &Stop,
         sink: &mut dyn Sink,
     ) -> Result<SourceEvent, IngestError> {
+        if let Some(error) = self.ending.take() {
+            return Err(error);
+        }
+        self.try_again(stop)?;
         let mut batch = Batch::new(sink);
         let mut begun = Instant::now();
         loop {
@@ -641,7 +852,9 @@ impl Source for KafkaSource {
             if batch.is_full(policy) || stop.is_requested() || age >= patience {
                 break;
             }
-            if !self.caught_up_told && self.partitions.values().all(|partition| partition.at_end) {
+            if !self.caught_up_told
+                && self.partitions.values().all(|state| state.at_end || state.stands_still())
+            {
                 if batch.is_empty() {
                     self.caught_up_told = true;
                     return Ok(SourceEvent::CaughtUp);
@@ -649,15 +862,25 @@ impl Source for KafkaSource {
                 break;
             }
             let was_empty = batch.is_empty();
-            let error = self.hand_out_some(policy, (patience - age).min(PATIENCE), &mut batch)?;
+            let fault = self.hand_out_some(policy, (patience - age).min(PATIENCE), &mut batch)?;
+            if let Some(fault) = fault {
+                self.meet(&fault, stop, &mut batch)?;
+            }
+            if self.ending.is_some() {
+                break;
+            }
             if was_empty && !batch.is_empty() {
                 begun = Instant::now();
             }
-            if let Some(error) = error {
-                self.meet(&error, stop)?;
-            }
         }
         if batch.is_empty() {
+            if let Some(error) = self.ending.take() {
+                return Err(error);
+            }
+            self.idle += begun.elapsed().min(LONGEST_TURN);
+            if self.idle >= STALLED_AFTER {
+                self.stop_the_stalled()?;
+            }
             return Ok(SourceEvent::Idle);
         }
         self.note_last();
@@ -684,15 +907,27 @@ impl Source for KafkaSource {
         }
     }
 
+    fn complete(&mut self) -> Result<(), IngestError> {
+        let in_the_way: Vec<&str> =
+            self.partitions.values().filter_map(|state| Some(state.trouble.as_ref()?.sentence())).collect();
+        if let Some(first) = in_the_way.first() {
+            let others = match in_the_way.len() - 1 {
+                0 => String::new(),
+                count => format!("; and so it is with {count} more, which the log names"),
+            };
+            return Err(IngestError::Retry(format!(
+                "{first}{others}; everything else that was there is in the ledger"
+            )));
+        }
+        self.look_at_ends(true);
+        Ok(())
+    }
+
     fn lag(&mut self) -> Option<u64> {
         if self.lag_asked_at.is_none_or(|at| at.elapsed() >= LAG_EVERY) {
-            for (partition, state) in &mut self.partitions {
-                let Ok((low, high)) =
-                    self.consumer.fetch_watermarks(&self.config.topic, *partition, PATIENCE)
-                else {
-                    break;
-                };
-                (state.low, state.high) = (low, high);
+            if !self.look_at_ends(false) {
+                // Nothing arrives from a broker that is away.
+                self.idle = Duration::ZERO;
             }
             self.lag_asked_at = Some(Instant::now());
         }
@@ -703,36 +938,44 @@ impl Source for KafkaSource {
         let watermarks = |state: &Partition| Watermarks {
             stream: (*state.stream).clone(),
             low: NextOffset(state.low),
-            high: NextOffset(state.high),
+            stable: NextOffset(state.high),
+            high: NextOffset(state.newest),
+            is_readable: state.trouble.is_none(),
         };
         self.partitions.values().map(watermarks).collect()
     }
 }
 
-/// Remembers a message that was handed out, if it is the last one of its partition.
-fn note(message: &Message<'_>, partitions: &mut BTreeMap<i32, Partition>) {
+/// Remembers a message that was handed out, if it is the last one of its partition, and says whether
+/// it is.
+fn note(message: &Message<'_>, partitions: &mut BTreeMap<i32, Partition>) -> bool {
     let state = partitions.get_mut(&message.partition());
-    if let Some(state) = state.filter(|state| state.next == message.offset() + 1) {
-        (state.last, state.untold) = (Some(message.as_last()), true);
-    }
+    let Some(state) = state.filter(|state| state.next == message.offset() + 1) else { return false };
+    (state.last, state.untold) = (Some(message.as_last()), true);
+    true
 }
 
 /// Hands a message to the batch, or gives back the error that stands in its place.
 fn hand_out(
     message: &Message<'_>,
     partitions: &mut BTreeMap<i32, Partition>,
+    consumer: &BaseConsumer<Context>,
     identity: Option<StreamIdentity>,
     topic: &str,
     batch: &mut Batch<'_>,
-) -> Result<Option<KafkaError>, IngestError> {
-    if let Some(error) = message.error() {
-        return Ok(Some(error));
+) -> Result<Option<Fault>, IngestError> {
+    if let Some(fault) = message.fault() {
+        return Ok(Some(fault));
     }
     let Some(state) = partitions.get_mut(&message.partition()) else { return Ok(None) };
     // A message that was fetched before a new assignment may still arrive.
-    if message.offset() < state.next {
+    if message.offset() < state.next || state.stands_still() {
         return Ok(None);
     }
+    if let Some(fault) = beyond_the_end(message, state, consumer, topic) {
+        return Ok(Some(fault));
+    }
+    state.is_readable();
     let offset = Offset(message.offset());
     let advance = Advance { from: NextOffset(state.next), to: offset.next(), identity };
     state.next = advance.to.0;
@@ -762,6 +1005,33 @@ fn hand_out(
         content,
     })?;
     Ok(None)
+}
+
+/// The error of a message that claims an offset which the partition does not have yet. No checksum
+/// covers the offset of a batch.
+fn beyond_the_end(
+    message: &Message<'_>,
+    state: &mut Partition,
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+) -> Option<Fault> {
+    let (partition, offset) = (message.partition(), message.offset());
+    if offset < state.newest {
+        return None;
+    }
+    state.newest = high::last_heard(consumer.client(), topic, partition)?.max(state.newest);
+    if offset < state.newest {
+        return None;
+    }
+    // A replica that lags behind may have been the last to say how far it reaches.
+    let (_, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).ok()?;
+    (offset >= end).then(|| Fault {
+        code: Code::BadMessage,
+        place: Some((partition, offset)),
+        text: format!(
+            "the next record says that it has offset {offset}, but the partition ends before {end}"
+        ),
+    })
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@
 //!
 //! This does not decide what is done about it.
 //!
-//! Invariant: a record that is not there proves nothing; retention, compaction and markers of
-//! transactions leave such places. A record that is there and is another one does.
+//! Invariant: a record that is not there, or cannot be read, proves nothing; retention, compaction,
+//! markers of transactions and damage leave such places. A record that is there and is another one
+//! does.
 
+use super::arrival::Arrival;
 use super::config::{self, Context, KafkaConfig};
-use super::errors::{Severity, severity};
-use super::messages::Message;
+use super::errors::{Fault, Severity, severity};
+use super::messages::Messages;
 use crate::IngestError;
 use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -98,6 +100,8 @@ pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: 
 
 /// Reads single records of a topic.
 pub struct Prober {
+    /// Before the consumer, because fields are dropped in their order.
+    messages: Messages,
     consumer: BaseConsumer<Context>,
     topic: String,
     within: Duration,
@@ -117,7 +121,8 @@ impl Prober {
     /// # Errors
     /// As [`config::prober`].
     pub fn new(config: &KafkaConfig, within: Duration) -> Result<Self, IngestError> {
-        Ok(Self { consumer: config::prober(config)?, topic: config.topic.clone(), within })
+        let consumer = config::prober(config)?;
+        Ok(Self { messages: Messages::of(&consumer), consumer, topic: config.topic.clone(), within })
     }
 
     /// The first offset of a partition, and the next, whether it can be read yet or not.
@@ -251,7 +256,8 @@ impl Prober {
         Ok(found.get(&partition).copied().flatten())
     }
 
-    /// The first record of each partition at or after an offset that it has; none at its end.
+    /// The first record of each partition at or after an offset that it has; none at its end, or
+    /// where a damaged one is in the way.
     fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Option<LastRecord>>> {
         let mut found = BTreeMap::new();
         if wanted.is_empty() {
@@ -268,24 +274,32 @@ impl Prober {
             if left.is_zero() {
                 return Err(KafkaError::MetadataFetch(Code::OperationTimedOut));
             }
-            match self.consumer.poll(left) {
-                None => {}
-                Some(Ok(message)) => {
-                    let message = Message::polled(&message);
-                    if wanted.get(&message.partition()).is_some_and(|offset| *offset <= message.offset()) {
+            let Some(mut arrival) = Arrival::wait(self.messages.queue(), left) else { continue };
+            let fault = match arrival.message() {
+                None => None,
+                Some(message) => {
+                    let fault = message.fault();
+                    let asked = wanted.get(&message.partition());
+                    if fault.is_none() && asked.is_some_and(|offset| *offset <= message.offset()) {
                         found.entry(message.partition()).or_insert_with(|| Some(message.as_last()));
                     }
+                    fault
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+            };
+            let fault = fault.or_else(|| arrival.fault(&**self.consumer.context()));
+            let Some(Fault { code, place, .. }) = fault else { continue };
+            match (code, severity(code), place) {
+                (Code::PartitionEOF, _, Some((partition, _))) => {
                     found.entry(partition).or_insert(None);
                 }
-                Some(Err(error)) => {
-                    let passing =
-                        error.rdkafka_error_code().is_some_and(|code| severity(code) == Severity::Passing);
-                    if !passing {
-                        return Err(error);
-                    }
+                (_, Severity::Passing, _) => {}
+                (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => {
+                    return Err(KafkaError::MessageConsumption(code));
                 }
+                (_, Severity::Other, Some((partition, _))) => {
+                    found.entry(partition).or_insert(None);
+                }
+                (code, ..) => return Err(KafkaError::MessageConsumption(code)),
             }
         }
         self.consumer.unassign()?;

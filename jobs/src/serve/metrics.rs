@@ -233,15 +233,26 @@ fn partitions(families: &mut Families<'_>, readings: &[(Stream, PartitionReading
         &|reading| Some(reading.position?.0),
     )?;
     family("atcost_partition_low_offset", "The first offset that the broker still has.", &|reading| {
-        Some(reading.watermarks?.0.0)
+        Some(reading.broker?.low.0)
     })?;
     family("atcost_partition_high_offset", "The next offset that the broker will have.", &|reading| {
-        Some(reading.watermarks?.1.0)
+        Some(reading.broker?.high.0)
     })?;
+    let count = |count| i64::try_from(count).expect("it is a difference of offsets");
     family(
         "atcost_partition_lag_records",
-        "Offsets that the broker has and the ledger has not.",
-        &|reading| Some(i64::try_from(reading.lag()?).expect("a lag is a difference of offsets")),
+        "Records that can be read and are not in the ledger, or as many as there can be.",
+        &|reading| Some(count(reading.lag()?)),
+    )?;
+    family(
+        "atcost_partition_held_records",
+        "Offsets that transactions which are not ended hold back.",
+        &|reading| Some(count(reading.held()?)),
+    )?;
+    family(
+        "atcost_partition_unreadable",
+        "1 where the partition cannot be read on because of what the broker has of it, 0 elsewhere.",
+        &|reading| Some(i64::from(!reading.broker?.is_readable)),
     )
 }
 
@@ -403,7 +414,8 @@ mod tests {
         watched.metrics.opened(1, Some(watched.started));
         watched.metrics.classified(Repeats::default());
         watched.metrics.position(&stream, NextOffset(1));
-        watched.metrics.watermarks(vec![Watermarks { stream, low: NextOffset(0), high: NextOffset(2) }]);
+        let [low, stable, high] = [0, 1, 2].map(NextOffset);
+        watched.metrics.watermarks(vec![Watermarks { stream, low, stable, high, is_readable: true }]);
         watched.exposition()
     }
 

@@ -534,7 +534,7 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
             ),
         ),
         (None, None) if stable > low => {
-            find(format!("{stream}: {} records wait and none was ever read", stable.0 - low.0), ingest)
+            find(format!("{stream}: up to {} records wait and none was ever read", stable.0 - low.0), ingest)
         }
         (None, Some(next)) if next < *low => find(
             format!(
@@ -544,19 +544,19 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
             format!("{ingest}, which records the gap; have the producer send the records again"),
         ),
         (None, Some(next)) if *stable > next => find(
-            format!("{stream}: {} records wait", stable.0 - next.0),
-            format!("{ingest}, or wait if it is running"),
+            format!("{stream}: up to {} records wait", stable.0 - next.0),
+            format!("{ingest}, or wait if it is running; those that hold no record are passed then"),
         ),
         (None, None | Some(_)) => {}
     }
     if high > stable {
         find(
             format!(
-                "{stream}: {} offsets from {stable} on cannot be read, because a transaction is open there",
-                high.0 - stable.0
+                "{stream}: offsets {stable} to {} are held back, because a transaction is open there",
+                high.0 - 1
             ),
             format!(
-                "if that stays, run `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --topic {topic} --partition {}`, and its command `abort` for what it finds",
+                "its producer must commit or abort it, and nobody can read them before; if that stays, run `kafka-transactions.sh --bootstrap-server {brokers} find-hanging --topic {topic} --partition {}`, and its command `abort` for what it finds",
                 stream.partition
             ),
         );

@@ -8,9 +8,9 @@ use ingest::files::FilesSource;
 use ingest::source::{BatchPolicy, Record, Sink, Source as _, SourceEvent};
 use ingest::stop::Stop;
 use libfuzzer_sys::fuzz_target;
-use schemas::position::Positions;
+use schemas::position::{Advance, Positions, Stream};
 use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 
 const NAMES: [&str; 9] = ["a.ndjson", "a.ndjson.gz", "a.ndjson.zst", "a.json", "a.json.gz", "a.json.zst", "a.avro", "a.avro.gz", "a.avro.zst"];
@@ -36,6 +36,11 @@ impl Sink for Seen<'_> {
         self.positions.apply(record.stream, record.advance, None).expect("records follow each other");
         assert!(self.records.last().is_none_or(|(before, _)| *before < record.offset.0), "offsets grow");
         self.records.push((record.offset.0, fuzz::decode(self.decoder, &record.raw, record.content)));
+        Ok(())
+    }
+
+    fn pass(&mut self, stream: &Arc<Stream>, _: &str, advance: Advance) -> Result<(), IngestError> {
+        self.positions.apply(stream, advance).expect("advances follow each other");
         Ok(())
     }
 }

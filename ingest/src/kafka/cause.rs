@@ -1,0 +1,189 @@
+//! Causes of trouble with a broker, told once each and in words that begin with the cause.
+//!
+//! librdkafka tells of each attempt to connect, and of what follows from its failing. A log wants
+//! neither: it wants to know whether the connection was refused, the name is not known, or TLS or
+//! SASL does not agree.
+//!
+//! Invariant: memory and lines are bounded, however long the trouble lasts and whatever it says.
+
+use rdkafka::error::RDKafkaErrorCode as Code;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// A cause that lasts is told again after this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// So many causes are told apart.
+const CAUSES: usize = 16;
+/// So many are named in one sentence.
+const NAMED: usize = 3;
+
+/// A cause, shown with its kind first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause(String);
+
+impl Cause {
+    /// A cause as librdkafka reports it; nothing for what only follows from another.
+    pub fn of(code: Option<Code>, reason: &str) -> Option<Self> {
+        if matches!(code, Some(Code::PartitionEOF | Code::AllBrokersDown)) {
+            return None;
+        }
+        // How long it took, and how often it was not told, differ where the cause is the same.
+        let reason = match reason.rsplit_once(" (after ") {
+            Some((reason, rest)) if rest.ends_with(')') => reason,
+            _ => reason,
+        };
+        let kind = match code {
+            _ if reason.contains("Connection refused") => "connection refused",
+            Some(Code::Resolve) => "the name cannot be resolved",
+            Some(Code::Authentication | Code::SaslAuthenticationFailed) => "SASL",
+            Some(Code::SSL) => "TLS",
+            _ if reason.contains("SSL listener") => "TLS",
+            _ if reason.contains("SASL") => "SASL",
+            _ => return Some(Self(reason.to_owned())),
+        };
+        Some(Self(format!("{kind}: {reason}")))
+    }
+
+    pub fn other(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The causes of the present trouble, and those that were told lately.
+#[derive(Debug, Default)]
+pub struct Causes {
+    /// Since the broker last answered, each once and in the order they were heard of.
+    present: Vec<Cause>,
+    /// Heard of since the last look at the news.
+    heard: Vec<Cause>,
+    told: Vec<(Cause, Instant)>,
+}
+
+impl Causes {
+    pub fn hear(&mut self, cause: Cause) {
+        for causes in [&mut self.present, &mut self.heard] {
+            if causes.len() < CAUSES && !causes.contains(&cause) {
+                causes.push(cause.clone());
+            }
+        }
+    }
+
+    /// The broker answers, though it may be for a moment only.
+    pub fn answered(&mut self) {
+        self.present.clear();
+    }
+
+    /// The broker answers and had not before: whatever is heard from now on is another trouble.
+    pub fn over(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Causes that were heard of and not told lately. From now on they were.
+    pub fn news(&mut self, now: Instant) -> Vec<Cause> {
+        self.told.retain(|(_, at)| now.duration_since(*at) < AGAIN_AFTER);
+        let mut news = std::mem::take(&mut self.heard);
+        news.retain(|cause| self.told.iter().all(|(told, _)| told != cause));
+        news.truncate(CAUSES.saturating_sub(self.told.len()));
+        self.told.extend(news.iter().map(|cause| (cause.clone(), now)));
+        news
+    }
+
+    /// The first causes of the present trouble, in one sentence.
+    pub fn sentence(&self) -> Option<String> {
+        sentence(&self.present)
+    }
+}
+
+/// The first of some causes in one sentence; nothing where there is none.
+pub fn sentence(causes: &[Cause]) -> Option<String> {
+    let named: Vec<&str> = causes.iter().take(NAMED).map(|cause| cause.0.as_str()).collect();
+    (!named.is_empty()).then(|| named.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: Code, reason: &str, expected: Option<&str>) {
+        assert_eq!(Cause::of(Some(code), reason).map(|cause| cause.0).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_cause_begins_with_its_kind_and_is_the_same_each_time() {
+        check(
+            Code::BrokerTransportFailure,
+            "127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT, 7 identical error(s) suppressed)",
+            Some(
+                "connection refused: 127.0.0.1:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused",
+            ),
+        );
+        check(
+            Code::Resolve,
+            "nowhere.invalid:9/bootstrap: Failed to resolve 'nowhere.invalid:9': Name or service not known (after 3ms in state CONNECT)",
+            Some(
+                "the name cannot be resolved: nowhere.invalid:9/bootstrap: Failed to resolve 'nowhere.invalid:9': Name or service not known",
+            ),
+        );
+        check(
+            Code::SSL,
+            "ssl://h:1/bootstrap: SSL handshake failed: bad",
+            Some("TLS: ssl://h:1/bootstrap: SSL handshake failed: bad"),
+        );
+        check(
+            Code::BrokerTransportFailure,
+            "h:1/bootstrap: Disconnected: requesting ApiVersion: (connecting to a SSL listener?)",
+            Some("TLS: h:1/bootstrap: Disconnected: requesting ApiVersion: (connecting to a SSL listener?)"),
+        );
+        check(Code::Authentication, "h:1: refused", Some("SASL: h:1: refused"));
+        check(Code::OperationTimedOut, "h:1: timed out", Some("h:1: timed out"));
+        check(Code::AllBrokersDown, "1/1 brokers are down", None);
+        check(Code::PartitionEOF, "", None);
+    }
+
+    #[test]
+    fn a_cause_is_told_once_and_again_when_it_lasts() {
+        let (mut causes, begun) = (Causes::default(), Instant::now());
+        let [first, second] = ["first", "second"].map(Cause::other);
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        for (seconds, heard, news) in [
+            (0, &first, vec![first.clone()]),
+            (1, &first, vec![]),
+            (2, &second, vec![second.clone()]),
+            (299, &first, vec![]),
+            (300, &first, vec![first.clone()]),
+            (301, &second, vec![]),
+        ] {
+            causes.hear(heard.clone());
+            assert_eq!(causes.news(after(seconds)), news, "after {seconds} s");
+        }
+        assert_eq!(causes.sentence().as_deref(), Some("first; second"));
+        causes.answered();
+        assert_eq!(causes.sentence(), None);
+        causes.hear(second.clone());
+        assert_eq!(causes.news(after(302)), [], "it was told lately");
+        causes.over();
+        assert_eq!(causes.sentence(), None);
+        causes.hear(first.clone());
+        assert_eq!(causes.news(after(303)), [first], "it is another trouble");
+        assert_eq!(causes.news(after(900)), [], "nothing was heard of");
+    }
+
+    #[test]
+    fn whatever_is_heard_memory_and_lines_are_bounded() {
+        let (mut causes, now) = (Causes::default(), Instant::now());
+        let mut told = 0;
+        for number in 0..1000 {
+            causes.hear(Cause::other(&number.to_string()));
+            told += causes.news(now).len();
+        }
+        assert_eq!(told, CAUSES);
+        assert_eq!(causes.sentence().as_deref(), Some("0; 1; 2"));
+    }
+}
