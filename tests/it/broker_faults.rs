@@ -111,18 +111,16 @@ fn a_damaged_batch_stops_its_partition_and_no_other() {
         ("the codec", 22, 1),
         ("how many records there are", 60, 2),
     ];
-    let mut broker = Broker::start();
+    let broker = Broker::shared();
     let topics: Vec<String> = flips.iter().map(|_| broker.topic(2)).collect();
     for topic in &topics {
         broker.produce(topic, &[events("good", 0, 5), events("good", 1, 5)].concat());
         broker.produce(topic, &events("bad", 0, 4));
         broker.produce(topic, &[events("more", 0, 3), events("more", 1, 5)].concat());
     }
-    broker.stop();
     for (topic, (_, byte, mask)) in topics.iter().zip(flips) {
         broker.flip_on_disk(topic, 0, 1, byte, mask);
     }
-    broker.start_again();
     let ledgers: Vec<Atcost> = topics.iter().map(|_| ledger()).collect();
     // The second run finds what the first one found, and adds nothing.
     for _ in 0..2 {

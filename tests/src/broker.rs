@@ -18,6 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -290,13 +291,23 @@ impl Broker {
         fs::write(path.with_file_name("leader-epoch-checkpoint"), "0\n1\n0 0\n").expect("it can be written");
     }
 
-    /// Flips a bit of a batch of a partition, counted from 0, on the disk of the broker, which does
-    /// not run: the bit of `mask` in the byte that lies so far from the batch's first.
+    /// Flips a bit of a batch of a partition, counted from 0, on the disk of the broker: the bit of
+    /// `mask` in the byte that lies so far from the batch's first.
     pub fn flip_on_disk(&self, topic: &str, partition: i32, batch: usize, byte: usize, mask: u8) {
-        let (path, mut log) = self.segment(topic, partition);
-        let (at, _) = batches(&log).nth(batch).expect("the log has such a batch");
-        log[at + byte] ^= mask;
-        fs::write(&path, log).expect("the log can be written");
+        let folder = self.folder.join("data").join(format!("{topic}-{partition}"));
+        let path = folder.join("00000000000000000000.log");
+        let segment = fs::read(&path).expect("the partition has a segment");
+        let mut at = byte;
+        for _ in 0..batch {
+            // The first offset, then the length of what comes after both.
+            let begin = at - byte;
+            let length = segment[begin + 8..begin + 12].try_into().expect("four bytes");
+            at += 12 + usize::try_from(u32::from_be_bytes(length)).expect("a batch fits into memory");
+        }
+        // The broker may be running: it keeps the file, and only this byte of it changes.
+        let file = fs::OpenOptions::new().write(true).open(&path).expect("the segment can be written");
+        let offset = u64::try_from(at).expect("a segment has fewer than 2^64 bytes");
+        file.write_all_at(&[segment[at] ^ mask], offset).expect("the segment can be written");
     }
 
     /// The only segment of a partition's log.

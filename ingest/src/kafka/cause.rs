@@ -37,7 +37,7 @@ impl Cause {
             Some(Code::Resolve) => "the name cannot be resolved",
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => "SASL",
             Some(Code::SSL) => "TLS",
-            _ if reason.contains("SSL listener") => "TLS",
+            _ if reason.contains("SSL ") => "TLS",
             _ if reason.contains("SASL") => "SASL",
             _ => return Some(Self(reason.to_owned())),
         };
@@ -71,6 +71,13 @@ impl Causes {
             if causes.len() < CAUSES && !causes.contains(&cause) {
                 causes.push(cause.clone());
             }
+        }
+    }
+
+    /// As [`Self::hear`], of what is only a consequence: it is no cause where one is known.
+    pub fn suppose(&mut self, cause: Cause) {
+        if self.present.is_empty() && self.heard.is_empty() {
+            self.heard.push(cause);
         }
     }
 
@@ -164,10 +171,15 @@ mod tests {
             assert_eq!(causes.news(after(seconds)), news, "after {seconds} s");
         }
         assert_eq!(causes.sentence().as_deref(), Some("first; second"));
+        causes.suppose(Cause::other("a consequence"));
+        assert_eq!(causes.news(after(301)), [], "its causes are known");
         causes.answered();
         assert_eq!(causes.sentence(), None);
+        causes.suppose(Cause::other("a consequence"));
+        assert_eq!(causes.news(after(301)), [Cause::other("a consequence")]);
+        assert_eq!(causes.sentence(), None, "it is told and no cause");
         causes.hear(second.clone());
-        assert_eq!(causes.news(after(302)), [], "it was told lately");
+        assert_eq!(causes.news(after(301)), [], "it was told lately");
         causes.over();
         assert_eq!(causes.sentence(), None);
         causes.hear(first.clone());

@@ -350,16 +350,8 @@ impl KafkaSource {
                 Err(Answer::Wait(why)) => (self.consumer.context().hide(&why), true),
                 Err(Answer::Soon(why)) => (why, false),
             };
-            // Refused credentials are reported as events beside an answer that merely failed. Once
-            // partitions are assigned, events are records too, and only `next` may take them.
-            while self.partitions.is_empty()
-                && let Some(event) = self.consumer.poll(Duration::ZERO)
-            {
-                if let Some(code) = event.err().and_then(|error| error.rdkafka_error_code())
-                    && severity(code) == Severity::Refused
-                {
-                    return Err(self.refused(code));
-                }
+            if let Some(code) = self.listen() {
+                return Err(self.refused(code));
             }
             if self.cluster.is_none() && begun.elapsed() >= self.reach_within {
                 let cause = causes().sentence().unwrap_or(why);
@@ -376,12 +368,29 @@ impl KafkaSource {
         }
     }
 
+    /// Hears why there was no answer: librdkafka tells it beside the answer, and a moment later.
+    /// Gives back what trying again does not help against, refused credentials, say.
+    fn listen(&self) -> Option<Code> {
+        let until = Instant::now() + PATIENCE;
+        // Once partitions are assigned, events are records too, and only `next` may take them.
+        while self.partitions.is_empty() {
+            let is_known = self.consumer.context().causes().sentence().is_some();
+            let left =
+                if is_known { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
+            let fault = Arrival::wait(self.messages.queue(), left)?.fault(&**self.consumer.context());
+            if let Some(Fault { code, .. }) = fault
+                && severity(code) == Severity::Refused
+            {
+                return Some(code);
+            }
+        }
+        None
+    }
+
     /// Says what is waited for and why, unless it was said lately.
     fn tell_waiting(&self, why: &str) {
         let mut causes = self.consumer.context().causes();
-        if causes.sentence().is_none() {
-            causes.hear(Cause::other(why));
-        }
+        causes.suppose(Cause::other(why));
         let news = causes.news(Instant::now());
         drop(causes);
         if let Some(cause) = cause::sentence(&news) {
