@@ -272,11 +272,12 @@ impl Source<'_> {
 
     fn kafka(&self, kafka: KafkaSection) -> anyhow::Result<KafkaSettings> {
         if let Some(brokers) = &kafka.brokers
+            && !brokers.get_ref().contains('@')
             && !brokers.get_ref().split(',').all(is_broker)
         {
             let what = format!(
-                "kafka.brokers is {}; it must be HOST:PORT, several with commas between them",
-                shown(brokers.get_ref())
+                "kafka.brokers is {:?}; it must be HOST:PORT, several with commas between them",
+                brokers.get_ref()
             );
             return Err(self.refuse(&brokers.span(), &what));
         }
@@ -315,11 +316,12 @@ impl Source<'_> {
             (Some(_), None, Some(password)) => {
                 Err(self.refuse(&password.span(), "registry.password is set, but registry.username is not"))
             }
-            (Some(url), ..) if !is_web_address(url.get_ref()) => Err(self.refuse(
+            // One with a user name in it is refused where it is used, without being shown.
+            (Some(url), ..) if !url.get_ref().contains('@') && !is_web_address(url.get_ref()) => Err(self.refuse(
                 &url.span(),
                 &format!(
-                    "registry.url is {}; it must begin with http:// or https://, and a host must follow",
-                    shown(url.get_ref())
+                    "registry.url is {:?}; it must begin with http:// or https://, and a host must follow",
+                    url.get_ref()
                 ),
             )),
             _ => {
@@ -446,11 +448,6 @@ fn is_topic(name: &str) -> bool {
 fn is_web_address(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     rest.is_some_and(|rest| !rest.trim_start_matches('/').is_empty() && !rest.contains(char::is_whitespace))
-}
-
-/// An address for a message; one that may have a password in it is not shown.
-fn shown(address: &str) -> String {
-    if address.contains('@') { "not shown, because of its `@`".to_owned() } else { format!("{address:?}") }
 }
 
 /// The place and the fault, without the line itself and without any value of it, which may be a

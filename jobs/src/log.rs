@@ -108,7 +108,11 @@ pub const ENDING: &str = "atcost::ending";
 pub fn start(format: LogFormat) -> Arc<Alarms> {
     let alarms = Arc::new(Alarms::new());
     let shown = EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
-    let shown = shown.add_directive(format!("{ENDING}=error").parse().expect("it is a directive"));
+    // The HTTP client's finer lines show passwords as they are sent, so they are never shown.
+    let fixed = [format!("{ENDING}=error"), "ureq=info".to_owned(), "ureq_proto=info".to_owned()];
+    let shown = fixed
+        .iter()
+        .fold(shown, |shown, directive| shown.add_directive(directive.parse().expect("it is a directive")));
     let lines = match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();

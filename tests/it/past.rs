@@ -78,8 +78,12 @@ fn a_past_is_not_changed_without_a_reason() {
         let mut arguments = vec!["catalog", "publish", utf8(folder.path())];
         arguments.extend(reason.into_iter().flat_map(|reason| ["--allow-past-changes", reason]));
         let output = atcost.run(&arguments);
-        assert_eq!(output.code, Some(1), "{reason:?}: {}", output.text());
-        assert!(output.stdout.contains("--allow-past-changes REASON"), "{}", output.text());
+        let (code, said) = match reason {
+            None => (1, "--allow-past-changes REASON"),
+            Some(_) => (2, "say why, in a few words"),
+        };
+        assert_eq!(output.code, Some(code), "{reason:?}: {}", output.text());
+        assert!(output.text().contains(said), "{}", output.text());
         assert_eq!(rate()["run"], before["run"], "something was published");
     }
     let output = atcost.run(&["catalog", "diff", utf8(folder.path()), "--format", "json"]);

@@ -249,10 +249,7 @@ fn a_json_file_is_an_event_a_batch_or_a_sequence() {
         &[("a.json", format!("[{a},]").as_bytes())],
         &["a.json 0 e-1", "a.json 1 json-invalid (1 bytes kept)"],
     );
-    check(
-        &[("a.json", format!("\u{FEFF}{a}").as_bytes())],
-        &[&format!("a.json 0 json-invalid ({} bytes kept)", a.len() + 3)],
-    );
+    check(&[("a.json", format!("\u{FEFF}{a}").as_bytes())], &["a.json 0 e-1"]);
     let large = format!("[{{\"x\":\"{}\"}},{a}]", "y".repeat(3_000_000));
     check(&[("a.json", large.as_bytes())], &["a.json 0 too-large (65536 bytes kept)", "a.json 1 e-1"]);
 }

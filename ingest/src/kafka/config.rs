@@ -17,6 +17,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long one question to the broker may take.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Properties that this program sets itself, because another value would lose, repeat or corrupt
 /// records.

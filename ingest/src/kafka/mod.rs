@@ -19,6 +19,7 @@ mod high; // how far a partition reaches, open transactions included
 mod standstill; // partitions that cannot be read on
 mod topic; // which topic it is, by its id
 mod truncation; // whether a partition still has what was read from it
+mod partition; // how far one was handed out, and the message that comes next
 
 pub use config::KafkaConfig;
 pub use truncation::Truncation;
@@ -28,29 +29,25 @@ use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, S
 use crate::stop::{PATIENCE, Stop};
 use arrival::Arrival;
 use cause::Cause;
-use config::Context;
+use config::{ANSWER_WITHIN, Context};
 use errors::{Answer, Fault, Severity, severity};
-use messages::{Message, Messages};
+use messages::Messages;
+use partition::{Partition, hand_out, note};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use schemas::digest::Sha256Digest;
 use schemas::position::{
     Advance, LastRecord, NextOffset, Offset, Origin, Position, Positions, Stream, StreamIdentity,
 };
-use schemas::rejection::{Reason, Rejection};
 use schemas::shard::Shard;
-use smallvec::SmallVec;
 use standstill::{Held, Trouble};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::topic_id;
-use truncation::{Prober, ReadTo, set_epoch};
+use truncation::{Prober, ReadTo};
 
-/// How long one question to the broker may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// How long to look for a broker that never answered: a wrong address should be told, a broker that
@@ -68,48 +65,6 @@ const MESSAGES_AT_A_TIME: usize = 1000;
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// A turn of the loop that took longer, because the process slept, counts as no longer.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
-
-#[derive(Clone)]
-struct Partition {
-    stream: Arc<Stream>,
-    next: i64,
-    /// The last record that was handed out, or the ledger's.
-    last: Option<LastRecord>,
-    /// Whether the sink has yet to hear of it.
-    untold: bool,
-    /// How far the ledger has it.
-    committed: i64,
-    /// How far it had been read when a connection failed: the broker that comes back may have lost
-    /// some of it.
-    doubted: Option<ReadTo>,
-    /// The low watermark as last seen.
-    low: i64,
-    /// The end of what can be read, as last seen: the last stable offset.
-    high: i64,
-    /// The end of all that is there, as last seen: records from `high` on are of transactions that
-    /// are open.
-    newest: i64,
-    /// The last stable offset when it was assigned.
-    goal: i64,
-    /// Whether everything that was there when it was assigned has been handed out.
-    at_end: bool,
-    trouble: Option<Trouble>,
-    held: Held,
-}
-
-impl Partition {
-    /// Whether it cannot be read, and is not being tried.
-    fn stands_still(&self) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| !trouble.is_trying)
-    }
-
-    /// Something came of it: what was in the way is not there any more.
-    fn is_readable(&mut self) {
-        if self.trouble.take().is_some() {
-            tracing::info!(event = "kafka.mended", stream = %self.stream, "{}: it can be read again", self.stream);
-        }
-    }
-}
 
 pub struct KafkaSource {
     config: KafkaConfig,
@@ -548,8 +503,9 @@ impl KafkaSource {
     }
 
     /// Tells librdkafka where to read on, all partitions at once: an assignment replaces the one
-    /// before. With `epochs`, librdkafka asks on its own whether what was read is still there.
-    fn assign_all(&mut self, epochs: bool) -> Result<(), IngestError> {
+    /// before. The epochs are not told: an assignment that is replaced while librdkafka asks about
+    /// one ends the process, and whether what was read is still there was asked here.
+    fn assign_all(&mut self) -> Result<(), IngestError> {
         let mut list = TopicPartitionList::new();
         let refused = |error| {
             IngestError::Invalid(format!(
@@ -560,11 +516,6 @@ impl KafkaSource {
         for (partition, state) in self.partitions.iter().filter(|(_, state)| !state.stands_still()) {
             list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
                 .map_err(refused)?;
-            // A gap between the last record and the position may be of later epochs.
-            let last = state.last.filter(|last| epochs && last.offset.next().0 == state.next);
-            if let Some(epoch) = last.and_then(|last| last.epoch) {
-                set_epoch(&list, &self.config.topic, *partition, epoch);
-            }
         }
         self.consumer.assign(&list).map_err(refused)?;
         self.messages.clear();
@@ -580,9 +531,7 @@ impl KafkaSource {
         for partition in partitions {
             self.place_one_again(partition, stop)?;
         }
-        // An epoch may have ended before the position with nothing that could be read in between;
-        // librdkafka would ask about it for ever.
-        self.assign_all(false)
+        self.assign_all()
     }
 
     /// Compares a partition with the broker anew. What is in its way stays in its way, unless it is
@@ -605,7 +554,7 @@ impl KafkaSource {
             state.trouble = Some(Trouble::tell(&state.stream, state.next, why));
         }
         self.note_last();
-        self.assign_all(true)
+        self.assign_all()
     }
 
     /// Tries those again that could not be read, now and then.
@@ -628,7 +577,7 @@ impl KafkaSource {
                 state.trouble = state.trouble.take().map(Trouble::try_again);
             }
         }
-        self.assign_all(true)
+        self.assign_all()
     }
 
     /// Nothing has arrived for long: partitions that have something to read cannot be read.
@@ -839,7 +788,7 @@ impl Source for KafkaSource {
             }
         }
         self.caught_up_told = false;
-        self.assign_all(true)
+        self.assign_all()
     }
 
     fn next(
@@ -953,94 +902,6 @@ impl Source for KafkaSource {
         };
         self.partitions.values().map(watermarks).collect()
     }
-}
-
-/// Remembers a message that was handed out, if it is the last one of its partition, and says whether
-/// it is.
-fn note(message: &Message<'_>, partitions: &mut BTreeMap<i32, Partition>) -> bool {
-    let state = partitions.get_mut(&message.partition());
-    let Some(state) = state.filter(|state| state.next == message.offset() + 1) else { return false };
-    (state.last, state.untold) = (Some(message.as_last()), true);
-    true
-}
-
-/// Hands a message to the batch, or gives back the error that stands in its place.
-fn hand_out(
-    message: &Message<'_>,
-    partitions: &mut BTreeMap<i32, Partition>,
-    consumer: &BaseConsumer<Context>,
-    identity: Option<StreamIdentity>,
-    topic: &str,
-    batch: &mut Batch<'_>,
-) -> Result<Option<Fault>, IngestError> {
-    if let Some(fault) = message.fault() {
-        return Ok(Some(fault));
-    }
-    let Some(state) = partitions.get_mut(&message.partition()) else { return Ok(None) };
-    // A message that was fetched before a new assignment may still arrive.
-    if message.offset() < state.next || state.stands_still() {
-        return Ok(None);
-    }
-    if let Some(fault) = beyond_the_end(message, state, consumer, topic) {
-        return Ok(Some(fault));
-    }
-    state.is_readable();
-    let offset = Offset(message.offset());
-    let advance = Advance { from: NextOffset(state.next), to: offset.next(), identity };
-    state.next = advance.to.0;
-    state.at_end |= state.next >= state.goal;
-    let micros = message.timestamp().and_then(|millis| millis.checked_mul(1000));
-    let mut headers = SmallVec::new();
-    let unreadable;
-    let content = match message.read_headers(&mut headers) {
-        Ok(()) => Content::Message,
-        Err(code) => {
-            // A header may change what a record means.
-            let digest = Sha256Digest::of(message.value().unwrap_or_default());
-            let detail = format!(
-                "the record's headers cannot be read ({code}): at most 100,000 are; none of them is kept, the SHA-256 of the whole value is {digest}"
-            );
-            unreadable = Rejection::new(Reason::TooLarge, detail);
-            Content::Refused(&unreadable)
-        }
-    };
-    batch.push(&Record {
-        stream: &state.stream,
-        origin_name: topic,
-        offset,
-        advance,
-        produced_at: micros.and_then(|micros| schemas::time::Instant::from_micros(micros).ok()),
-        raw: RawRef { key: message.key(), headers: &headers, value: message.value() },
-        content,
-    })?;
-    Ok(None)
-}
-
-/// The error of a message that claims an offset which the partition does not have yet. No checksum
-/// covers the offset of a batch.
-fn beyond_the_end(
-    message: &Message<'_>,
-    state: &mut Partition,
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-) -> Option<Fault> {
-    let (partition, offset) = (message.partition(), message.offset());
-    if offset < state.newest {
-        return None;
-    }
-    state.newest = high::last_heard(consumer.client(), topic, partition)?.max(state.newest);
-    if offset < state.newest {
-        return None;
-    }
-    // A replica that lags behind may have been the last to say how far it reaches.
-    let (_, end) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).ok()?;
-    (offset >= end).then(|| Fault {
-        code: Code::BadMessage,
-        place: Some((partition, offset)),
-        text: format!(
-            "the next record says that it has offset {offset}, but the partition ends before {end}"
-        ),
-    })
 }
 
 #[cfg(test)]

@@ -18,13 +18,11 @@ use super::config::{self, Context, KafkaConfig};
 use super::errors::{Fault, Severity, severity};
 use super::messages::Messages;
 use crate::IngestError;
-use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use schemas::position::{LastRecord, LeaderEpoch, NextOffset, Offset};
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -79,21 +77,6 @@ impl fmt::Display for Truncation {
             Some(_) => write!(formatter, "other records were written in their place{}", epoch(now)),
             None if high < next => write!(formatter, "its next offset is {high}"),
             None => formatter.write_str("another record was written in its place"),
-        }
-    }
-}
-
-/// Says at which epoch a position of a list was read, so that librdkafka asks the broker, whenever
-/// the partition's leader changes, whether it still has what was read up to there.
-pub fn set_epoch(list: &TopicPartitionList, topic: &str, partition: i32, epoch: LeaderEpoch) {
-    let Ok(topic) = CString::new(topic) else { return };
-    #[expect(unsafe_code, reason = "rdkafka has no call for the epoch of a position")]
-    // SAFETY: the list and the name outlive the calls; the element belongs to the list and is only
-    // looked at if there is one.
-    unsafe {
-        let element = native::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), partition);
-        if !element.is_null() {
-            native::rd_kafka_topic_partition_set_leader_epoch(element, epoch.0);
         }
     }
 }
