@@ -149,6 +149,12 @@ fn a_damaged_batch_stops_its_partition_and_no_other() {
     for ((atcost, topic), (name, ..)) in ledgers.iter().zip(&topics).zip(flips) {
         broker.delete_before(topic, 0, 9);
         let output = atcost.run(&to_the_end(broker.address(), topic));
+        // A broker finds records by the first offset of their batch, so it goes on handing out the
+        // one that says a wrong one: only a replica helps.
+        if name == "the first offset" {
+            assert_eq!(output.code, Some(2), "{name}: {}", output.text());
+            continue;
+        }
         let [received, gaps, _] = summary(&output);
         assert_eq!([received, gaps], [3, 1], "{name}: {}", output.text());
         let gap = atcost.ledger("SELECT \"offset\", gap_until FROM ledger WHERE kind = 'gap'");

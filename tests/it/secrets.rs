@@ -102,10 +102,7 @@ fn a_run_leaves_no_secret_anywhere() {
     assert_eq!(output.code, Some(0), "{}", output.text());
     assert_none("stdout", output.stdout.as_bytes());
     assert_none("stderr", output.stderr.as_bytes());
-    assert!(
-        output.stderr.contains("registry.waiting") && output.stderr.contains("kafka.client"),
-        "it is told much"
-    );
+    assert!(output.stderr.contains("registry.waiting"), "it is told much: {}", output.stderr);
     let doctor = atcost.run(&["doctor", "--format", "json"]);
     assert_none("what the doctor says", doctor.text().as_bytes());
     let ledger = atcost.folder().join("ledger");
