@@ -307,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = &Location::on_disk(folder.path()).expect("a place");
         alone(create_ledger(path)).expect("an empty ledger");
-        let stop = AtomicBool::new(false);
+        let (begun, stop) = (AtomicBool::new(false), AtomicBool::new(false));
         let write = async || {
             let mut acknowledged = 0;
             let mut shards = 0;
@@ -320,6 +320,7 @@ mod tests {
                     && ledger.commit(batch(0, acknowledged, acknowledged + 1), now()).await.is_ok()
                 {
                     acknowledged += 1;
+                    begun.store(true, Ordering::Relaxed);
                     // A writer that never rests is not overtaken by who reads its whole log first.
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
@@ -328,6 +329,9 @@ mod tests {
         };
         let acknowledged = std::thread::scope(|scope| {
             let writer = scope.spawn(|| alone(write()));
+            while !begun.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
             for shards in [2, 3, 1].into_iter().cycle().take(30) {
                 let divided = alone(divide_ledger(path, shards, now()));
                 stop.fetch_or(divided.is_err(), Ordering::Relaxed);

@@ -507,12 +507,7 @@ impl KafkaSource {
     /// one ends the process, and whether what was read is still there was asked here.
     fn assign_all(&mut self) -> Result<(), IngestError> {
         let mut list = TopicPartitionList::new();
-        let refused = |error| {
-            IngestError::Invalid(format!(
-                "kafka: the partitions of {} cannot be assigned: {error}",
-                self.config.topic
-            ))
-        };
+        let refused = |error| self.not_assigned(&error);
         for (partition, state) in self.partitions.iter().filter(|(_, state)| !state.stands_still()) {
             list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
                 .map_err(refused)?;
@@ -550,11 +545,30 @@ impl KafkaSource {
 
     /// Reads no more of a partition, until it is tried again.
     fn stand_still(&mut self, partition: i32, why: &str) -> Result<(), IngestError> {
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.trouble = Some(Trouble::tell(&state.stream, state.next, why));
+        let Some(state) = self.partitions.get_mut(&partition).filter(|state| !state.stands_still()) else {
+            return Ok(());
+        };
+        state.trouble = Some(Trouble::tell(&state.stream, state.next, why));
+        // It stays assigned: librdkafka aborts the process where an assignment is replaced while
+        // the one before is still being stopped, and the others need not begin anew.
+        let list = self.just(&[partition]);
+        self.consumer.pause(&list).map_err(|error| self.not_assigned(&error))
+    }
+
+    /// A list of some partitions.
+    fn just(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.config.topic, *partition);
         }
-        self.note_last();
-        self.assign_all()
+        list
+    }
+
+    fn not_assigned(&self, error: &KafkaError) -> IngestError {
+        IngestError::Invalid(format!(
+            "kafka: the partitions of {} cannot be assigned: {error}",
+            self.config.topic
+        ))
     }
 
     /// Tries those again that could not be read, now and then.
@@ -577,7 +591,9 @@ impl KafkaSource {
                 state.trouble = state.trouble.take().map(Trouble::try_again);
             }
         }
-        self.assign_all()
+        self.assign_all()?;
+        let list = self.just(&due);
+        self.consumer.resume(&list).map_err(|error| self.not_assigned(&error))
     }
 
     /// Nothing has arrived for long: partitions that have something to read cannot be read.
