@@ -306,8 +306,10 @@ fn a_cause_is_told_once_and_first() {
         assert_eq!(output.code, Some(2), "{cause}: {}", output.text());
         let lines = lines(&output);
         let message = |line: &Value| line["message"].as_str().unwrap_or_default().to_owned();
+        // OpenSSL may have two sentences for one handshake that fails.
+        let most = if cause.starts_with("TLS") { 3 } else { 2 };
         assert!(
-            (1..=2).contains(&lines.len()) && lines.iter().all(|line| message(line).starts_with(cause)),
+            (1..=most).contains(&lines.len()) && lines.iter().all(|line| message(line).starts_with(cause)),
             "{cause}: {}",
             output.text()
         );
