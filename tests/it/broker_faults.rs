@@ -1,35 +1,14 @@
 //! A broker that is not as it should be: damaged batches, transactions that are not ended, and
 //! brokers that nobody can talk to.
 
+use crate::metrics::{events, ledger};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::atcost::{Atcost, Output};
 use tests::broker::Broker;
-use tests::encode::{Encoding, Record, record};
 use tests::machine::{free_port, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn event(id: &str) -> Value {
-    json!({
-        "specversion": "1.0", "id": id, "source": "//edge/ams/node-1", "type": "compute.example/instance-hours", "subject": "projects/a1",
-        "time": "2025-10-01T08:00:00Z", "datacontenttype": "application/json", "data": {"value": "1.5"},
-    })
-}
-
-/// `count` events of one partition.
-fn events(name: &str, partition: i32, count: usize) -> Vec<Record> {
-    (0..count)
-        .map(|index| record(Encoding::Structured, partition, &event(&format!("{name}-{partition}-{index}"))))
-        .collect()
-}
-
-/// A ledger that commits at once.
-fn ledger() -> Atcost {
-    let atcost = Atcost::initialised();
-    atcost.set("ingest", "batch_seconds = 1");
-    atcost
-}
 
 /// Every line on stderr, each of which must be JSON.
 #[track_caller]

@@ -203,14 +203,14 @@ fn event(id: &str) -> Value {
 }
 
 /// `count` events of one partition.
-fn events(name: &str, partition: i32, count: usize) -> Vec<Record> {
+pub fn events(name: &str, partition: i32, count: usize) -> Vec<Record> {
     (0..count)
         .map(|index| record(Encoding::Structured, partition, &event(&format!("{name}-{partition}-{index}"))))
         .collect()
 }
 
 /// A ledger that commits at once.
-fn ledger() -> Atcost {
+pub fn ledger() -> Atcost {
     let atcost = Atcost::initialised();
     atcost.set("ingest", "batch_seconds = 1");
     atcost
