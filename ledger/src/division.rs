@@ -91,26 +91,30 @@ pub struct Divided {
 pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
     const ATTEMPTS: u32 = 50;
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
+    let mut tables = open_all(ledger).await?;
     let mut attempt = 1;
     loop {
-        match divide(ledger, &key, shards, Some(at)).await {
-            Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => attempt += 1,
+        match divide(ledger, &mut tables, &key, shards, Some(at)).await {
+            // Only what the faster writer has added is read before the next attempt: who reads a
+            // whole log each time overtakes no writer that never rests.
+            Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => catch_up(ledger, &mut tables).await?,
             // A change by an attempt before this one was made here.
             Ok(divided) => return Ok(Divided { changed: divided.changed || attempt > 1, ..divided }),
             Err(error) => return Err(error),
         }
+        attempt += 1;
     }
 }
 
 async fn divide(
     ledger: &Location,
+    tables: &mut Vec<Table>,
     key: &LeafKey,
     shards: u32,
     at: Option<Instant>,
 ) -> Result<Divided, LedgerError> {
-    let mut tables = open_all(ledger).await?;
-    let latest = latest(&tables);
-    let target = match agreed(&tables, ledger) {
+    let latest = latest(tables);
+    let target = match agreed(tables, ledger) {
         Ok(division) if division.shards == shards => return Ok(Divided { division, changed: false }),
         Ok(division) => Division { generation: division.generation + 1, shards },
         Err(_) if latest.shards == shards => latest,
@@ -122,10 +126,10 @@ async fn divide(
         tables.push(Table::open(ledger, shard).await?);
     }
     // Another may have made them, and not be done with it.
-    for table in &tables {
+    for table in tables.iter() {
         table.location().sync_names().await?;
     }
-    for table in &mut tables {
+    for table in tables.iter_mut() {
         if table.log().division == target {
             continue;
         }
@@ -211,14 +215,29 @@ pub(crate) async fn open_agreed(ledger: &Location) -> Result<(Vec<Table>, Divisi
 
 async fn open_all(ledger: &Location) -> Result<Vec<Table>, LedgerError> {
     let mut tables = Vec::new();
-    for shard in 0..shard_count(ledger).await? {
+    open_rest(ledger, &mut tables).await?;
+    Ok(tables)
+}
+
+/// Opens the shards after those that are open.
+async fn open_rest(ledger: &Location, tables: &mut Vec<Table>) -> Result<(), LedgerError> {
+    let opened = u32::try_from(tables.len()).expect("shards are few");
+    for shard in opened..shard_count(ledger).await? {
         tables.push(Table::open(ledger, shard).await?);
     }
-    Ok(tables)
+    Ok(())
+}
+
+/// Brings opened shards to where others have taken the ledger meanwhile.
+async fn catch_up(ledger: &Location, tables: &mut Vec<Table>) -> Result<(), LedgerError> {
+    for table in tables.iter_mut() {
+        table.catch_up().await?;
+    }
+    open_rest(ledger, tables).await
 }
 
 /// Divides a ledger that nobody has written to.
 async fn first_division(ledger: &Location, shards: u32) -> Result<Divided, LedgerError> {
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
-    divide(ledger, &key, shards, None).await
+    divide(ledger, &mut open_all(ledger).await?, &key, shards, None).await
 }

@@ -246,7 +246,6 @@ mod tests {
     use schemas::outcome::OutcomeRef;
     use schemas::position::{Advance, NextOffset, Offset, Origin};
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     fn stream(partition: u32) -> Arc<Stream> {
         Arc::new(Stream {
@@ -321,8 +320,6 @@ mod tests {
                 {
                     acknowledged += 1;
                     begun.store(true, Ordering::Relaxed);
-                    // A writer that never rests is not overtaken by who reads its whole log first.
-                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
             acknowledged

@@ -170,16 +170,7 @@ impl Table {
             creation => creation.map(|creation| creation.key),
         };
         let mut log = Log::begin(number, Sha256Digest::of(&created.entry), key);
-        while version.is_none_or(|version| log.version < version) {
-            let next = log.version + 1;
-            let Some(entry) = read_entry(&location, next).await? else { break };
-            let followed = BatchRecord::from_entry(&entry)
-                .and_then(|(record, head)| log.follow(&entry, &record, &head).map(|()| record));
-            match followed {
-                Ok(record) => see(&record)?,
-                Err(detail) => return Err(damaged_entry(&location, next, &entry, detail).await),
-            }
-        }
+        follow(&location, &mut log, version, see).await?;
         match version {
             Some(version) if log.version != version => {
                 return Err(LedgerError::invalid(
@@ -195,6 +186,15 @@ impl Table {
         let writer = unique_name();
         let ledger = ledger.clone();
         Ok(Self { ledger, location, writer, metadata, log, made: Arc::default(), making: None })
+    }
+
+    /// Reads the entries that others have committed since this table was opened, and checks them as
+    /// [`Self::open`] does.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) async fn catch_up(&mut self) -> Result<(), LedgerError> {
+        follow(&self.location, &mut self.log, None, &mut |_| Ok(())).await
     }
 
     /// Checks that the storage can do what a commit rests on.
@@ -453,6 +453,26 @@ impl Table {
     fn storage(&self, doing: &'static str, error: &impl ToString) -> LedgerError {
         LedgerError::storage(&self.location, doing, error)
     }
+}
+
+/// Follows a log to `version`, or to its last entry.
+async fn follow(
+    location: &Location,
+    log: &mut Log,
+    version: Option<u64>,
+    see: &mut (dyn FnMut(&BatchRecord) -> Result<(), LedgerError> + Send),
+) -> Result<(), LedgerError> {
+    while version.is_none_or(|version| log.version < version) {
+        let next = log.version + 1;
+        let Some(entry) = read_entry(location, next).await? else { break };
+        let followed = BatchRecord::from_entry(&entry)
+            .and_then(|(record, head)| log.follow(&entry, &record, &head).map(|()| record));
+        match followed {
+            Ok(record) => see(&record)?,
+            Err(detail) => return Err(damaged_entry(location, next, &entry, detail).await),
+        }
+    }
+    Ok(())
 }
 
 /// Where tests lose the answer to a put that landed.
