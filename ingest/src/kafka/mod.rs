@@ -18,43 +18,34 @@ mod arrival; // one thing that arrives, waited for
 mod high; // how far a partition reaches, open transactions included
 mod standstill; // partitions that cannot be read on
 mod topic; // which topic it is, by its id
+mod broker; // the broker, asked until it answers
 mod truncation; // whether a partition still has what was read from it
+mod look; // a topic compared with what was read, for whoever does not ingest
 mod partition; // how far one was handed out, and the message that comes next
 
 pub use config::KafkaConfig;
+pub use look::{Seen, SeenPartition, cleanup_policy, look, still_there};
 pub use truncation::Truncation;
 
 use crate::IngestError;
 use crate::source::{Batch, BatchPolicy, Content, RawRef, Record, Sink, Source, SourceEvent, Watermarks};
 use crate::stop::{PATIENCE, Stop};
 use arrival::Arrival;
-use cause::Cause;
-use config::{ANSWER_WITHIN, Context};
+use broker::Broker;
+use config::ANSWER_WITHIN;
 use errors::{Answer, Fault, Severity, severity};
-use messages::Messages;
 use partition::{Partition, hand_out, note};
-use rdkafka::admin::{AdminOptions, ResourceSpecifier};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use schemas::position::{
-    Advance, LastRecord, NextOffset, Offset, Origin, Position, Positions, Stream, StreamIdentity,
-};
+use schemas::position::{Advance, NextOffset, Offset, Position, Positions, Stream};
 use schemas::shard::Shard;
 use standstill::{Held, Trouble};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use topic::topic_id;
 use truncation::{Prober, ReadTo};
 
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
-/// How long to look for a broker that never answered: a wrong address should be told, a broker that
-/// restarts be waited for.
-const REACH_WITHIN: Duration = Duration::from_secs(15);
-/// A topic that was just created is unknown to some brokers for a moment.
-const UNKNOWN_TOPIC_TRIES: u32 = 4;
 const LAG_EVERY: Duration = Duration::from_secs(5);
 /// Partitions are added once in a year, and the broker is asked for them.
 const LISTED_EVERY: Duration = Duration::from_secs(60);
@@ -67,14 +58,8 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 pub struct KafkaSource {
-    config: KafkaConfig,
-    /// Before the consumer, because fields are dropped in their order.
-    messages: Messages,
-    consumer: BaseConsumer<Context>,
+    broker: Broker,
     shard: Shard,
-    cluster: Option<String>,
-    /// Of the topic as it was when it was first seen. None where the broker knows no ids.
-    identity: Option<StreamIdentity>,
     discovered: Vec<i32>,
     partitions: BTreeMap<i32, Partition>,
     gaps: VecDeque<(i32, i64, i64)>,
@@ -84,104 +69,6 @@ pub struct KafkaSource {
     idle: Duration,
     /// Ends the run once what was read before it is in the ledger.
     ending: Option<IngestError>,
-    reach_within: Duration,
-}
-
-/// A topic as the broker has it, compared with what was read from it.
-#[derive(Debug)]
-pub struct Seen {
-    /// None where the broker knows no ids.
-    pub identity: Option<StreamIdentity>,
-    pub partitions: Vec<SeenPartition>,
-}
-
-#[derive(Debug)]
-pub struct SeenPartition {
-    pub stream: Stream,
-    /// The first offset there is.
-    pub low: NextOffset,
-    /// The next offset that can be read: what comes after it is part of a transaction that is open,
-    /// or waits for one.
-    pub stable: NextOffset,
-    /// The next offset there will be.
-    pub high: NextOffset,
-    /// None where it has what was read from it, or is another topic's.
-    pub truncation: Option<Truncation>,
-}
-
-/// Looks at a topic by everything that ingest compares. `known` is how far a stream was read.
-///
-/// # Errors
-/// When there is no answer within that time, and as [`Source::discover`].
-pub fn look(
-    config: &KafkaConfig,
-    known: &dyn Fn(&Stream) -> Option<Position>,
-    within: Duration,
-) -> Result<Seen, IngestError> {
-    let source = KafkaSource { reach_within: within, ..KafkaSource::new(config)? };
-    let prober = Prober::new(config, ANSWER_WITHIN)?;
-    let stop = Stop::default();
-    let (cluster, numbers) = source.topic(&stop)?;
-    let identity = source.check_identity(&stop)?;
-    let mut read = BTreeMap::new();
-    for partition in &numbers {
-        let position = known(&source.stream(&cluster, *partition));
-        let same =
-            |position: &Position| position.identity.zip(identity).is_none_or(|(read, now)| read == now);
-        if let Some(Position { next, last, .. }) = position.filter(same) {
-            read.insert(*partition, ReadTo { next: next.0, last });
-        }
-    }
-    let mut truncations = source.ask(&stop, || prober.truncations(&read).map_err(Answer::from))?;
-    let mut partitions = Vec::new();
-    for partition in numbers {
-        // In this order, so that what is behind a transaction is behind one that stays open.
-        let (_, high) = source.ask(&stop, || prober.watermarks(partition).map_err(Answer::from))?;
-        let (low, stable) = source.fetch_watermarks(partition, &stop)?;
-        partitions.push(SeenPartition {
-            stream: source.stream(&cluster, partition),
-            low: NextOffset(low),
-            stable: NextOffset(stable),
-            high: NextOffset(high.max(stable)),
-            truncation: truncations.remove(&partition),
-        });
-    }
-    Ok(Seen { identity, partitions })
-}
-
-/// The last of these records, ascending by offset, that a partition still has.
-///
-/// # Errors
-/// As [`look`].
-pub fn still_there(
-    config: &KafkaConfig,
-    stream: &Stream,
-    records: &[LastRecord],
-    within: Duration,
-) -> Result<Option<LastRecord>, IngestError> {
-    let source = KafkaSource { reach_within: within, ..KafkaSource::new(config)? };
-    let prober = Prober::new(config, ANSWER_WITHIN)?;
-    let partition = i32::try_from(stream.partition)
-        .map_err(|_| IngestError::Invalid(format!("{stream}: Kafka has no such partition")))?;
-    source.ask(&Stop::default(), || prober.still_there(partition, records).map_err(Answer::from))
-}
-
-/// How the topic's old records are removed (`cleanup.policy`); none where the broker does not say.
-///
-/// # Errors
-/// When there is no answer within that time, or the setting may not be read.
-pub async fn cleanup_policy(config: &KafkaConfig, within: Duration) -> Result<Option<String>, IngestError> {
-    let refused =
-        |what: String| IngestError::Retry(format!("the settings of topic {:?}: {what}", config.topic));
-    let administrator = config::administrator(config)?;
-    let options = AdminOptions::new().request_timeout(Some(within));
-    let topics = [ResourceSpecifier::Topic(&config.topic)];
-    let described = administrator.describe_configs(&topics, &options).await;
-    let topic = described.map_err(|error| refused(error.to_string()))?.into_iter().next();
-    let topic = topic
-        .ok_or_else(|| refused("the broker says nothing".to_owned()))?
-        .map_err(|code| refused(code.to_string()))?;
-    Ok(topic.get("cleanup.policy").and_then(|setting| setting.value.clone()))
 }
 
 impl KafkaSource {
@@ -191,14 +78,9 @@ impl KafkaSource {
     /// No broker or no topic, a property that librdkafka does not know, or one that this program
     /// sets itself.
     pub fn new(config: &KafkaConfig) -> Result<Self, IngestError> {
-        let consumer = config::consumer(config)?;
         Ok(Self {
-            config: config.clone(),
-            messages: Messages::of(&consumer),
-            consumer,
+            broker: Broker::new(config)?,
             shard: Shard::WHOLE,
-            cluster: None,
-            identity: None,
             discovered: Vec::new(),
             partitions: BTreeMap::new(),
             gaps: VecDeque::new(),
@@ -206,7 +88,6 @@ impl KafkaSource {
             lag_asked_at: None,
             idle: Duration::ZERO,
             ending: None,
-            reach_within: REACH_WITHIN,
         })
     }
 
@@ -214,183 +95,6 @@ impl KafkaSource {
     #[must_use]
     pub fn sharded(self, shard: Shard) -> Self {
         Self { shard, ..self }
-    }
-
-    fn stream(&self, cluster: &str, partition: i32) -> Stream {
-        let origin = Origin::Kafka { cluster: cluster.to_owned(), topic: self.config.topic.clone() };
-        Stream {
-            origin,
-            partition: u32::try_from(partition)
-                .expect("the partitions that a broker lists are numbered from 0"),
-        }
-    }
-
-    /// The cluster's id and the topic's partitions. Waits for a broker that does not answer.
-    fn topic(&self, stop: &Stop) -> Result<(String, Vec<i32>), IngestError> {
-        let mut unknown = 0;
-        self.ask(stop, || {
-            let metadata = self
-                .consumer
-                .fetch_metadata(Some(&self.config.topic), ANSWER_WITHIN)
-                .map_err(Answer::from)?;
-            let topic = metadata
-                .topics()
-                .first()
-                .ok_or_else(|| Answer::Wait("the broker says nothing about the topic".to_owned()))?;
-            match topic.error().map(Code::from) {
-                None => {}
-                Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) if unknown < UNKNOWN_TOPIC_TRIES => {
-                    unknown += 1;
-                    return Err(Answer::Soon("the topic is unknown".to_owned()));
-                }
-                Some(code) => return Err(Answer::from(KafkaError::MetadataFetch(code))),
-            }
-            let cluster = self
-                .consumer
-                .client()
-                .fetch_cluster_id(ANSWER_WITHIN)
-                .ok_or_else(|| Answer::Wait("the broker does not tell its cluster's id".to_owned()))?;
-            let mut partitions: Vec<i32> =
-                topic.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
-            partitions.sort_unstable();
-            Ok((cluster, partitions))
-        })
-    }
-
-    /// Whether the name still stands for the topic that this run began with. An id is never given
-    /// twice, so a topic that has its id after a batch was read had it all the while.
-    fn check_identity(&self, stop: &Stop) -> Result<Option<StreamIdentity>, IngestError> {
-        let now = self.ask(stop, || {
-            topic_id(self.consumer.client(), &self.config.topic, ANSWER_WITHIN).map_err(Answer::from)
-        })?;
-        match (self.identity, now) {
-            (Some(before), Some(now)) if before != now => Err(self.created_again(before, now)),
-            _ => Ok(now),
-        }
-    }
-
-    fn created_again(&self, read: StreamIdentity, now: StreamIdentity) -> IngestError {
-        let KafkaConfig { brokers, topic, .. } = &self.config;
-        IngestError::Invalid(format!(
-            "the topic {topic:?} that this ledger reads has the id {read}, but at {brokers} it has the id {now}: it was deleted and created again, or this is another cluster with the same \
-             id. Reading on would skip records or read others in their place; nothing of it was read. Give the new topic another name, or start another ledger"
-        ))
-    }
-
-    /// The first offset the broker has of a partition, and the last stable one: the next that can
-    /// be read once everything before it was.
-    fn fetch_watermarks(&self, partition: i32, stop: &Stop) -> Result<(i64, i64), IngestError> {
-        self.ask(stop, || {
-            self.consumer.fetch_watermarks(&self.config.topic, partition, ANSWER_WITHIN).map_err(Answer::from)
-        })
-    }
-
-    /// Asks until there is an answer, a refusal, or a stop. Gives up only on a broker that never
-    /// answered at all.
-    fn ask<T>(&self, stop: &Stop, mut question: impl FnMut() -> Result<T, Answer>) -> Result<T, IngestError> {
-        let mut wait = FIRST_WAIT;
-        let begun = Instant::now();
-        let causes = || self.consumer.context().causes();
-        loop {
-            let (why, is_told) = match question() {
-                Ok(answer) => {
-                    if wait > FIRST_WAIT {
-                        causes().over()
-                    } else {
-                        causes().answered()
-                    }
-                    return Ok(answer);
-                }
-                Err(Answer::Refused(code)) => return Err(self.refused(code)),
-                Err(Answer::Wait(why)) => (self.consumer.context().hide(&why), true),
-                Err(Answer::Soon(why)) => (why, false),
-            };
-            if let Some(code) = self.listen() {
-                return Err(self.refused(code));
-            }
-            if self.cluster.is_none() && begun.elapsed() >= self.reach_within {
-                let cause = causes().sentence().unwrap_or(why);
-                return Err(IngestError::Retry(format!(
-                    "{cause}; {} did not answer within {:?}: check the address and that the broker runs",
-                    self.config.brokers, self.reach_within
-                )));
-            }
-            if is_told {
-                self.tell_waiting(&why);
-            }
-            stop.sleep(wait)?;
-            wait = (wait * 2).min(LONGEST_WAIT);
-        }
-    }
-
-    /// Hears why there was no answer: librdkafka tells it beside the answer, and a moment later.
-    /// Gives back what trying again does not help against, refused credentials, say.
-    fn listen(&self) -> Option<Code> {
-        let until = Instant::now() + PATIENCE;
-        // Once partitions are assigned, events are records too, and only `next` may take them.
-        while self.partitions.is_empty() {
-            let is_known = self.consumer.context().causes().sentence().is_some();
-            let left =
-                if is_known { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
-            let fault = Arrival::wait(self.messages.queue(), left)?.fault(&**self.consumer.context());
-            if let Some(Fault { code, .. }) = fault
-                && severity(code) == Severity::Refused
-            {
-                return Some(code);
-            }
-        }
-        None
-    }
-
-    /// Says what is waited for and why, unless it was said lately.
-    fn tell_waiting(&self, why: &str) {
-        let mut causes = self.consumer.context().causes();
-        causes.suppose(Cause::other(why));
-        let news = causes.news(Instant::now());
-        drop(causes);
-        if let Some(cause) = cause::sentence(&news) {
-            tracing::warn!(
-                event = "kafka.waiting",
-                "{cause}; waiting for Kafka at {}, which is asked again until it answers",
-                self.config.brokers
-            );
-        }
-    }
-
-    /// Says what librdkafka has told of since the last time, while it tries again by itself.
-    fn tell_errors(&self) {
-        let news = self.consumer.context().causes().news(Instant::now());
-        for cause in news {
-            tracing::warn!(event = "kafka.error", "{cause}; Kafka is tried again");
-        }
-    }
-
-    fn refused(&self, code: Code) -> IngestError {
-        let KafkaConfig { brokers, topic, .. } = &self.config;
-        let cause = self.consumer.context().causes().sentence();
-        IngestError::Invalid(match code {
-            Code::InvalidTopic => {
-                format!(
-                    "topic {topic:?}: {brokers} takes it for no name of a topic, which has up to 249 letters, digits, dots, underscores and hyphens; correct it"
-                )
-            }
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                format!("topic {topic:?} does not exist at {brokers}; create it, or correct the name")
-            }
-            Code::TopicAuthorizationFailed => {
-                format!("{brokers} does not allow topic {topic:?} to be read; grant READ and DESCRIBE on it")
-            }
-            Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
-                format!(
-                    "{}; {brokers} cannot be talked to: correct the security.*, sasl.* and ssl.* properties of kafka in the configuration",
-                    cause.unwrap_or_else(|| code.to_string())
-                )
-            }
-            code => {
-                let reason = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-                format!("{brokers} refuses topic {topic:?}: {code}{reason}")
-            }
-        })
     }
 
     /// Compares a partition's position with what the broker has: whether there is a gap, or whether
@@ -402,7 +106,7 @@ impl KafkaSource {
         position: Option<i64>,
         stop: &Stop,
     ) -> Result<(), IngestError> {
-        let (low, high) = self.fetch_watermarks(partition, stop)?;
+        let (low, high) = self.broker.fetch_watermarks(partition, stop)?;
         let mut next = position.unwrap_or(low);
         if next > high {
             // The partition was whole a moment ago; its answer then was about another log.
@@ -440,13 +144,13 @@ impl KafkaSource {
         if read.is_empty() {
             return Ok(());
         }
-        let prober = Prober::new(&self.config, ANSWER_WITHIN)?;
-        let truncations = self.ask(stop, || prober.truncations(read).map_err(Answer::from))?;
+        let prober = Prober::new(&self.broker.config, ANSWER_WITHIN)?;
+        let truncations = self.broker.ask(stop, || prober.truncations(read).map_err(Answer::from))?;
         match truncations.iter().next() {
             None => Ok(()),
             Some((partition, truncation)) => {
                 // Another topic of the same name has other records, and lost none.
-                self.check_identity(stop)?;
+                self.broker.check_identity(stop)?;
                 Err(self.truncated(*partition, truncation, truncations.len() - 1))
             }
         }
@@ -454,7 +158,7 @@ impl KafkaSource {
 
     /// The refusal of a partition that was cut, and of `others` beside it.
     fn truncated(&self, partition: i32, truncation: &Truncation, others: usize) -> IngestError {
-        let KafkaConfig { brokers, topic, .. } = &self.config;
+        let KafkaConfig { brokers, topic, .. } = &self.broker.config;
         let committed = self.partitions.get(&partition).map(|state| state.committed);
         let lost = truncation.from.is_none_or(|from| committed.is_none_or(|committed| from.0 < committed));
         if !lost {
@@ -484,7 +188,7 @@ impl KafkaSource {
     /// Remembers the last records, before they go.
     fn note_last(&mut self) {
         let partitions = &mut self.partitions;
-        self.messages.last_ones(|message| note(message, partitions));
+        self.broker.messages.last_ones(|message| note(message, partitions));
     }
 
     /// Has what was read so far compared before the next commit.
@@ -509,11 +213,12 @@ impl KafkaSource {
         let mut list = TopicPartitionList::new();
         let refused = |error| self.not_assigned(&error);
         for (partition, state) in self.partitions.iter().filter(|(_, state)| !state.stands_still()) {
-            list.add_partition_offset(&self.config.topic, *partition, KafkaOffset::Offset(state.next))
+            list.add_partition_offset(&self.broker.config.topic, *partition, KafkaOffset::Offset(state.next))
                 .map_err(refused)?;
         }
-        self.consumer.assign(&list).map_err(refused)?;
-        self.messages.clear();
+        self.broker.consumer.assign(&list).map_err(refused)?;
+        self.broker.is_reading = true;
+        self.broker.messages.clear();
         Ok(())
     }
 
@@ -552,14 +257,14 @@ impl KafkaSource {
         // It stays assigned: librdkafka aborts the process where an assignment is replaced while
         // the one before is still being stopped, and the others need not begin anew.
         let list = self.just(&[partition]);
-        self.consumer.pause(&list).map_err(|error| self.not_assigned(&error))
+        self.broker.consumer.pause(&list).map_err(|error| self.not_assigned(&error))
     }
 
     /// A list of some partitions.
     fn just(&self, partitions: &[i32]) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
-            list.add_partition(&self.config.topic, *partition);
+            list.add_partition(&self.broker.config.topic, *partition);
         }
         list
     }
@@ -567,7 +272,7 @@ impl KafkaSource {
     fn not_assigned(&self, error: &KafkaError) -> IngestError {
         IngestError::Invalid(format!(
             "kafka: the partitions of {} cannot be assigned: {error}",
-            self.config.topic
+            self.broker.config.topic
         ))
     }
 
@@ -593,7 +298,7 @@ impl KafkaSource {
         }
         self.assign_all()?;
         let list = self.just(&due);
-        self.consumer.resume(&list).map_err(|error| self.not_assigned(&error))
+        self.broker.consumer.resume(&list).map_err(|error| self.not_assigned(&error))
     }
 
     /// Nothing has arrived for long: partitions that have something to read cannot be read.
@@ -628,8 +333,8 @@ impl KafkaSource {
         state.at_end = true;
         if end > state.next {
             let advance =
-                Advance { from: NextOffset(state.next), to: NextOffset(end), identity: self.identity };
-            batch.pass(&state.stream, &self.config.topic, advance)?;
+                Advance { from: NextOffset(state.next), to: NextOffset(end), identity: self.broker.identity };
+            batch.pass(&state.stream, &self.broker.config.topic, advance)?;
             state.next = end;
         }
         Ok(())
@@ -645,14 +350,15 @@ impl KafkaSource {
     ) -> Result<Option<Fault>, IngestError> {
         let mut arrived = 0;
         while arrived < MESSAGES_AT_A_TIME && !batch.is_full(policy) {
-            if self.messages.are_used_up() {
+            if self.broker.messages.are_used_up() {
                 self.note_last();
             }
-            let Some(message) = self.messages.next() else { break };
+            let Some(message) = self.broker.messages.next() else { break };
             arrived += 1;
             self.idle = Duration::ZERO;
-            let (partitions, topic) = (&mut self.partitions, &self.config.topic);
-            let fault = hand_out(&message, partitions, &self.consumer, self.identity, topic, batch)?;
+            let (partitions, topic) = (&mut self.partitions, &self.broker.config.topic);
+            let fault =
+                hand_out(&message, partitions, &self.broker.consumer, self.broker.identity, topic, batch)?;
             if fault.is_some() {
                 return Ok(fault);
             }
@@ -660,18 +366,21 @@ impl KafkaSource {
         if arrived > 0 {
             return Ok(None);
         }
-        let Some(mut arrival) = Arrival::wait(self.messages.queue(), patience) else { return Ok(None) };
+        let Some(mut arrival) = Arrival::wait(self.broker.messages.queue(), patience) else {
+            return Ok(None);
+        };
         if let Some(message) = arrival.message() {
             self.idle = Duration::ZERO;
-            let (partitions, topic) = (&mut self.partitions, &self.config.topic);
-            let fault = hand_out(&message, partitions, &self.consumer, self.identity, topic, batch)?;
+            let (partitions, topic) = (&mut self.partitions, &self.broker.config.topic);
+            let fault =
+                hand_out(&message, partitions, &self.broker.consumer, self.broker.identity, topic, batch)?;
             if fault.is_none() {
                 note(&message, partitions);
             }
             return Ok(fault);
         }
-        let fault = arrival.fault(&**self.consumer.context());
-        self.tell_errors();
+        let fault = arrival.fault(&**self.broker.consumer.context());
+        self.broker.tell_errors();
         Ok(fault)
     }
 
@@ -685,27 +394,27 @@ impl KafkaSource {
             // A handshake that once worked and now fails is most often a broker that is being
             // restarted.
             (Code::SSL, ..) => Ok(()),
-            (code, Severity::Refused, _) => Err(self.refused(code)),
+            (code, Severity::Refused, _) => Err(self.broker.refused(code)),
             // librdkafka tries again by itself.
             (code, Severity::Passing, place) => {
                 if place.is_some() {
-                    self.consumer.context().hear(Some(code), text);
+                    self.broker.consumer.context().hear(Some(code), text);
                 }
-                self.tell_errors();
+                self.broker.tell_errors();
                 self.doubt();
                 Ok(())
             }
             // A damaged batch, for one, would be stepped over if it went on.
             (_, Severity::Other, Some((partition, _))) => {
-                let why = self.consumer.context().hide(text);
+                let why = self.broker.consumer.context().hide(text);
                 self.stand_still(partition, &why)
             }
             // Records that were read before are as good as ever.
             (code, Severity::Other, None) => {
-                let why = self.consumer.context().hide(text);
+                let why = self.broker.consumer.context().hide(text);
                 self.ending = Some(IngestError::Retry(format!(
                     "kafka topic {}: {code}: {why}; what was committed stays, run again",
-                    self.config.topic
+                    self.broker.config.topic
                 )));
                 Ok(())
             }
@@ -719,15 +428,16 @@ impl KafkaSource {
         let mut prober = None;
         for (partition, state) in &mut self.partitions {
             // Known before the rest is asked, so that what is beyond it is held back for certain.
-            let mut newest = high::last_heard(self.consumer.client(), &self.config.topic, *partition);
+            let mut newest =
+                high::last_heard(self.broker.consumer.client(), &self.broker.config.topic, *partition);
             if newest.is_none() && at_once {
                 // Nothing was ever asked for where there was nothing to read.
-                prober = prober.or_else(|| Prober::new(&self.config, within).ok());
+                prober = prober.or_else(|| Prober::new(&self.broker.config, within).ok());
                 let asked = prober.as_ref().and_then(|prober| prober.watermarks(*partition).ok());
                 let Some((_, high)) = asked else { return false };
                 newest = Some(high);
             }
-            let asked = self.consumer.fetch_watermarks(&self.config.topic, *partition, within);
+            let asked = self.broker.consumer.fetch_watermarks(&self.broker.config.topic, *partition, within);
             let Ok((low, high)) = asked else { return false };
             (state.low, state.high) = (low, high);
             state.newest = newest.unwrap_or(high).max(high);
@@ -743,9 +453,13 @@ impl KafkaSource {
                 format!("offsets {from} to {} were deleted from the topic before they were read", until - 1);
             batch.push(&Record {
                 stream: &state.stream,
-                origin_name: &self.config.topic,
+                origin_name: &self.broker.config.topic,
                 offset: Offset(from),
-                advance: Advance { from: NextOffset(from), to: NextOffset(until), identity: self.identity },
+                advance: Advance {
+                    from: NextOffset(from),
+                    to: NextOffset(until),
+                    identity: self.broker.identity,
+                },
                 produced_at: None,
                 raw: RawRef::default(),
                 content: Content::Gap { until: Offset(until), detail: &detail },
@@ -757,21 +471,21 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn discover(&mut self, stop: &Stop) -> Result<Vec<Stream>, IngestError> {
-        let (cluster, partitions) = self.topic(stop)?;
-        if self.cluster.as_ref().is_some_and(|before| *before != cluster) {
+        let (cluster, partitions) = self.broker.topic(stop)?;
+        if self.broker.cluster.as_ref().is_some_and(|before| *before != cluster) {
             return Err(IngestError::Invalid(format!(
                 "{} is now cluster {cluster}; this run began on another",
-                self.config.brokers
+                self.broker.config.brokers
             )));
         }
-        self.identity = self.check_identity(stop)?.or(self.identity);
+        self.broker.identity = self.broker.check_identity(stop)?.or(self.broker.identity);
         let new = partitions.into_iter().filter(|partition| !self.partitions.contains_key(partition));
         let ours = new
-            .map(|partition| (partition, self.stream(&cluster, partition)))
+            .map(|partition| (partition, self.broker.stream(&cluster, partition)))
             .filter(|(_, stream)| self.shard.takes(stream));
         let (discovered, streams) = ours.unzip();
         self.discovered = discovered;
-        self.cluster = Some(cluster);
+        self.broker.cluster = Some(cluster);
         Ok(streams)
     }
 
@@ -781,14 +495,16 @@ impl Source for KafkaSource {
 
     fn assign(&mut self, positions: &Positions, stop: &Stop) -> Result<(), IngestError> {
         let discovered = std::mem::take(&mut self.discovered);
-        let Some(cluster) = self.cluster.clone().filter(|_| !discovered.is_empty()) else { return Ok(()) };
+        let Some(cluster) = self.broker.cluster.clone().filter(|_| !discovered.is_empty()) else {
+            return Ok(());
+        };
         let mut read = BTreeMap::new();
         for partition in &discovered {
-            let stream = self.stream(&cluster, *partition);
-            if let (Some(read), Some(now)) = (positions.identity(&stream), self.identity)
+            let stream = self.broker.stream(&cluster, *partition);
+            if let (Some(read), Some(now)) = (positions.identity(&stream), self.broker.identity)
                 && read != now
             {
-                return Err(self.created_again(read, now));
+                return Err(self.broker.created_again(read, now));
             }
             if let Some(Position { next, last, .. }) = positions.position(&stream) {
                 read.insert(*partition, ReadTo { next: next.0, last });
@@ -796,7 +512,7 @@ impl Source for KafkaSource {
         }
         self.check_read(&read, stop)?;
         for partition in discovered {
-            let stream = Arc::new(self.stream(&cluster, partition));
+            let stream = Arc::new(self.broker.stream(&cluster, partition));
             let read = read.get(&partition);
             self.place(partition, stream, read.map(|read| read.next), stop)?;
             if let (Some(state), Some(read)) = (self.partitions.get_mut(&partition), read) {
@@ -862,12 +578,12 @@ impl Source for KafkaSource {
         for state in self.partitions.values_mut().filter(|state| state.untold) {
             state.untold = false;
             if let Some(last) = state.last {
-                batch.last(&state.stream, &self.config.topic, last);
+                batch.last(&state.stream, &self.broker.config.topic, last);
             }
         }
         // Asked after the last record was read: an id is never used again, so a topic that has its
         // id now had it all the while.
-        self.check_identity(stop)?;
+        self.broker.check_identity(stop)?;
         Ok(SourceEvent::Batch)
     }
 

@@ -1,0 +1,111 @@
+//! A topic as the broker has it, compared with what was read from it, for whoever does not ingest.
+//!
+//! It moves nothing and hands out no record.
+
+use super::broker::Broker;
+use super::config::{self, ANSWER_WITHIN, KafkaConfig};
+use super::errors::Answer;
+use super::truncation::{Prober, ReadTo, Truncation};
+use crate::IngestError;
+use crate::stop::Stop;
+use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+use schemas::position::{LastRecord, NextOffset, Position, Stream, StreamIdentity};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A topic as the broker has it, compared with what was read from it.
+#[derive(Debug)]
+pub struct Seen {
+    /// None where the broker knows no ids.
+    pub identity: Option<StreamIdentity>,
+    pub partitions: Vec<SeenPartition>,
+}
+
+#[derive(Debug)]
+pub struct SeenPartition {
+    pub stream: Stream,
+    /// The first offset there is.
+    pub low: NextOffset,
+    /// The next offset that can be read: what comes after it is part of a transaction that is open,
+    /// or waits for one.
+    pub stable: NextOffset,
+    /// The next offset there will be.
+    pub high: NextOffset,
+    /// None where it has what was read from it, or is another topic's.
+    pub truncation: Option<Truncation>,
+}
+
+/// Looks at a topic by everything that ingest compares. `known` is how far a stream was read.
+///
+/// # Errors
+/// When there is no answer within that time, or a refusal.
+pub fn look(
+    config: &KafkaConfig,
+    known: &dyn Fn(&Stream) -> Option<Position>,
+    within: Duration,
+) -> Result<Seen, IngestError> {
+    let broker = Broker::new(config)?.within(within);
+    let prober = Prober::new(config, ANSWER_WITHIN)?;
+    let stop = Stop::default();
+    let (cluster, numbers) = broker.topic(&stop)?;
+    let identity = broker.check_identity(&stop)?;
+    let mut read = BTreeMap::new();
+    for partition in &numbers {
+        let position = known(&broker.stream(&cluster, *partition));
+        let same =
+            |position: &Position| position.identity.zip(identity).is_none_or(|(read, now)| read == now);
+        if let Some(Position { next, last, .. }) = position.filter(same) {
+            read.insert(*partition, ReadTo { next: next.0, last });
+        }
+    }
+    let mut truncations = broker.ask(&stop, || prober.truncations(&read).map_err(Answer::from))?;
+    let mut partitions = Vec::new();
+    for partition in numbers {
+        // In this order, so that what is behind a transaction is behind one that stays open.
+        let (_, high) = broker.ask(&stop, || prober.watermarks(partition).map_err(Answer::from))?;
+        let (low, stable) = broker.fetch_watermarks(partition, &stop)?;
+        partitions.push(SeenPartition {
+            stream: broker.stream(&cluster, partition),
+            low: NextOffset(low),
+            stable: NextOffset(stable),
+            high: NextOffset(high.max(stable)),
+            truncation: truncations.remove(&partition),
+        });
+    }
+    Ok(Seen { identity, partitions })
+}
+
+/// The last of these records, ascending by offset, that a partition still has.
+///
+/// # Errors
+/// As [`look`].
+pub fn still_there(
+    config: &KafkaConfig,
+    stream: &Stream,
+    records: &[LastRecord],
+    within: Duration,
+) -> Result<Option<LastRecord>, IngestError> {
+    let broker = Broker::new(config)?.within(within);
+    let prober = Prober::new(config, ANSWER_WITHIN)?;
+    let partition = i32::try_from(stream.partition)
+        .map_err(|_| IngestError::Invalid(format!("{stream}: Kafka has no such partition")))?;
+    broker.ask(&Stop::default(), || prober.still_there(partition, records).map_err(Answer::from))
+}
+
+/// How the topic's old records are removed (`cleanup.policy`); none where the broker does not say.
+///
+/// # Errors
+/// When there is no answer within that time, or the setting may not be read.
+pub async fn cleanup_policy(config: &KafkaConfig, within: Duration) -> Result<Option<String>, IngestError> {
+    let refused =
+        |what: String| IngestError::Retry(format!("the settings of topic {:?}: {what}", config.topic));
+    let administrator = config::administrator(config)?;
+    let options = AdminOptions::new().request_timeout(Some(within));
+    let topics = [ResourceSpecifier::Topic(&config.topic)];
+    let described = administrator.describe_configs(&topics, &options).await;
+    let topic = described.map_err(|error| refused(error.to_string()))?.into_iter().next();
+    let topic = topic
+        .ok_or_else(|| refused("the broker says nothing".to_owned()))?
+        .map_err(|code| refused(code.to_string()))?;
+    Ok(topic.get("cleanup.policy").and_then(|setting| setting.value.clone()))
+}
