@@ -55,6 +55,7 @@ pub const ALARMS: &[&str] = &[
     "kafka.error",
     "kafka.gap",
     "kafka.held",
+    "kafka.setting",
     "kafka.waiting",
     "metrics.failed",
     "reader.failed",

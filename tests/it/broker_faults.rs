@@ -296,6 +296,32 @@ fn a_cause_is_told_once_and_first() {
     }
 }
 
+/// librdkafka's own lines are lines of the log like all others, however they arrive.
+#[test]
+fn what_librdkafka_says_is_json_too() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(1);
+    broker.produce(&topic, &events("first", 0, 1000));
+    atcost.set("kafka.properties", "\"debug\" = \"all\"\n\"batch.size\" = \"5\"");
+    let arguments = to_the_end(broker.address(), &topic);
+    for (log, shows_all) in [("librdkafka=debug", true), ("warn", false)] {
+        let output = atcost.spawn_with(&arguments, &[("ATCOST_LOG", log)]).wait();
+        assert_eq!(output.code, Some(0), "{}", output.text());
+        let told = lines(&output);
+        let of_client = messages(&told, "kafka.client");
+        // What it says of itself, and of what it fetches.
+        for facility in ["INIT: ", "FETCH: "] {
+            let is_told = of_client.iter().any(|line| line.starts_with(facility));
+            assert_eq!(is_told, shows_all, "{facility}{log}: {}", output.text());
+        }
+        let of_settings = messages(&told, "kafka.setting");
+        let expected = "[kafka.properties]: Configuration property batch.size is a producer property";
+        let is_told = of_settings.len() == 1 && of_settings[0].starts_with(expected);
+        assert_eq!(is_told, !shows_all, "{log}: {of_settings:?}");
+        assert_eq!(told.len(), of_client.len() + of_settings.len(), "{log}: {}", output.text());
+    }
+}
+
 #[test]
 fn arguments_that_are_not_understood_are_a_line_of_json_too() {
     let atcost = Atcost::empty();

@@ -102,7 +102,7 @@ impl Drop for Arrival {
 ///
 /// # Safety
 /// A pointer that is not null points at a text that ends with a zero byte.
-unsafe fn words(text: *const c_char) -> String {
+pub unsafe fn words(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }

@@ -8,11 +8,12 @@
 //! - No word of librdkafka is passed on with a secret in it.
 
 use super::cause::{Cause, Causes};
+use super::lines::tell_to_context;
 use crate::IngestError;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,7 +76,7 @@ impl fmt::Debug for KafkaConfig {
 /// No broker or no topic, an address with a user name in it, a property that librdkafka does not
 /// know, or one that this program sets itself.
 pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
-    create(config, &client(config)?)
+    create(config, &client(config)?, Context { tells_settings: true, ..Context::default() })
 }
 
 /// A consumer that looks at single records, those of open and aborted transactions too, and at the
@@ -86,7 +87,7 @@ pub fn consumer(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestErr
 pub fn prober(config: &KafkaConfig) -> Result<BaseConsumer<Context>, IngestError> {
     let mut client = client(config)?;
     client.set("isolation.level", "read_uncommitted").set("queued.min.messages", "1");
-    create(config, &client)
+    create(config, &client, Context::default())
 }
 
 /// A client that asks for the settings of a topic.
@@ -132,13 +133,21 @@ fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
     for (name, value) in OWNED {
         client.set(*name, *value);
     }
-    client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Info);
+    // Our own log decides what is shown, and librdkafka's property `debug` what there is to show.
+    client.set("bootstrap.servers", &config.brokers).set_log_level(RDKafkaLogLevel::Debug);
     Ok(client)
 }
 
-fn create(config: &KafkaConfig, client: &ClientConfig) -> Result<BaseConsumer<Context>, IngestError> {
-    let context = Context { secrets: secrets(&config.properties), ..Context::default() };
-    client.create_with_context(context).map_err(|error| refused(config, error))
+fn create(
+    config: &KafkaConfig,
+    client: &ClientConfig,
+    context: Context,
+) -> Result<BaseConsumer<Context>, IngestError> {
+    let context = Context { secrets: secrets(&config.properties), ..context };
+    let consumer: BaseConsumer<Context> =
+        client.create_with_context(context).map_err(|error| refused(config, error))?;
+    tell_to_context(consumer.client());
+    Ok(consumer)
 }
 
 fn refused(config: &KafkaConfig, error: KafkaError) -> IngestError {
@@ -178,7 +187,13 @@ fn hidden(secrets: &[String], text: String) -> String {
 pub struct Context {
     secrets: Vec<String>,
     causes: Mutex<Causes>,
+    /// Whether it warns of settings; of two consumers with the same one does.
+    tells_settings: bool,
 }
+
+/// What librdkafka calls its lines about settings that it takes and that have no effect, or hardly
+/// the one that is meant.
+const OF_SETTINGS: &str = "CONFWARN";
 
 impl Context {
     pub fn causes(&self) -> MutexGuard<'_, Causes> {
@@ -201,6 +216,11 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         let message = self.hide(message);
+        if self.tells_settings && facility == OF_SETTINGS {
+            let thread = message.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: "));
+            let message = thread.map_or(message.as_str(), |(_, message)| message);
+            tracing::warn!(event = "kafka.setting", "[kafka.properties]: {message}");
+        }
         tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
     }
 

@@ -11,10 +11,11 @@
 //! others are read.
 
 mod cause; // why a broker cannot be talked to, told once
-mod config; // what may be configured, and the consumer that is made of it
 mod errors; // whether trying again can help
 mod messages; // what librdkafka has fetched, many messages at a time
 mod arrival; // one thing that arrives, waited for
+mod lines; // librdkafka's own log
+mod config; // what may be configured, and the consumer that is made of it
 mod high; // how far a partition reaches, open transactions included
 mod standstill; // partitions that cannot be read on
 mod topic; // which topic it is, by its id
