@@ -9,6 +9,7 @@ use ingest::kafka::KafkaConfig;
 use ingest::schema::registry::RegistryConfig;
 use ingest::source::BatchPolicy;
 use ledger::Location;
+use schemas::boundary::guarded;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -184,9 +185,11 @@ impl Config {
         })?;
         // Some editors begin every file with a byte order mark.
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
-        let file: File = toml::from_str(text).map_err(|error| {
-            anyhow!("{} is not a valid configuration: {}", path.display(), fault(text, &error))
-        })?;
+        let file = guarded(|| toml::from_str::<File>(text))
+            .with_context(|| format!("{} cannot be read", path.display()))?
+            .map_err(|error| {
+                anyhow!("{} is not a valid configuration: {}", path.display(), fault(text, &error))
+            })?;
         let absolute =
             std::path::absolute(path).with_context(|| format!("{} cannot be resolved", path.display()))?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
