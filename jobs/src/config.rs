@@ -37,7 +37,7 @@ const FILE_PROPERTIES: &[&str] = &[
 /// Tells librdkafka to look for the certificates of the system.
 const PROBE: &str = "probe";
 
-/// The configuration, with paths resolved and secrets filled in.
+/// The configuration, with paths resolved and secrets filled in where they are set.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub ledger: Location,
@@ -46,7 +46,7 @@ pub struct Config {
     /// Whether ingest says which rows repeat an id.
     pub classify: bool,
     pub kafka: KafkaSettings,
-    pub registry: Option<RegistryConfig>,
+    pub registry: RegistrySettings,
     /// Schema ids that are resolved by a file instead of a registry.
     pub schemas: BTreeMap<u32, PathBuf>,
     /// Where ingest serves metrics, as `HOST:PORT`; nowhere unless it is said.
@@ -68,6 +68,32 @@ pub struct KafkaSettings {
     pub brokers: Option<String>,
     pub topic: Option<String>,
     pub properties: BTreeMap<String, String>,
+    /// The refusal of a property whose value is not in the environment.
+    missing: Option<String>,
+}
+
+/// The registry, for the verbs that ask it.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrySettings {
+    registry: Option<RegistryConfig>,
+    /// The refusal of a name or password that is not in the environment.
+    missing: Option<String>,
+}
+
+impl RegistrySettings {
+    /// The registry, if one is configured.
+    ///
+    /// # Errors
+    /// When its name or password is to be taken from the environment and is not there.
+    pub fn given(&self) -> anyhow::Result<Option<&RegistryConfig>> {
+        present(self.missing.as_ref())?;
+        Ok(self.registry.as_ref())
+    }
+}
+
+/// Refuses what lacks a secret, where it is used: other verbs do not need it.
+fn present(missing: Option<&String>) -> anyhow::Result<()> {
+    missing.map_or(Ok(()), |refusal| bail!("{refusal}"))
 }
 
 /// Without the values of properties, any of which may be a secret.
@@ -84,7 +110,8 @@ impl KafkaSettings {
     /// Brokers and topic, the command line first.
     ///
     /// # Errors
-    /// When either is said nowhere, or a property names a file that is not there.
+    /// When either is said nowhere, or a property names a file or a variable of the environment that
+    /// is not there.
     pub fn with(&self, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<KafkaConfig> {
         let pick = |given: Option<&str>, configured: &Option<String>, name: &str| {
             given
@@ -92,6 +119,7 @@ impl KafkaSettings {
                 .or_else(|| configured.clone())
                 .with_context(|| format!("no {name}: give --{name}, or set kafka.{name} in atcost.toml"))
         };
+        present(self.missing.as_ref())?;
         for (name, value) in &self.properties {
             let is_file = FILE_PROPERTIES.contains(&name.as_str()) && !value.is_empty() && value != PROBE;
             if is_file && !Path::new(value).exists() {
@@ -177,8 +205,7 @@ impl Config {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is missing, is not TOML, has a key that is unknown or a value that cannot work, or
-    /// names an environment variable that is not set.
+    /// When it is missing, is not TOML, or has a key that is unknown or a value that cannot work.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("{} cannot be read; `atcost init` makes one, or say --config FILE", path.display())
@@ -293,9 +320,9 @@ impl Source<'_> {
             );
             return Err(self.refuse(&topic.span(), &what));
         }
-        let mut properties = BTreeMap::new();
+        let (mut properties, mut missing) = (BTreeMap::new(), None);
         for (name, value) in kafka.properties {
-            let mut value = self.secret(value)?;
+            let Some(mut value) = self.secret(value, &mut missing) else { continue };
             if FILE_PROPERTIES.contains(&name.as_str()) && !value.is_empty() && value != PROBE {
                 let path = self.folder.join(&value);
                 value = path
@@ -306,10 +333,10 @@ impl Source<'_> {
             properties.insert(name, value);
         }
         let plain = |setting: Option<Spanned<String>>| setting.map(Spanned::into_inner);
-        Ok(KafkaSettings { brokers: plain(kafka.brokers), topic: plain(kafka.topic), properties })
+        Ok(KafkaSettings { brokers: plain(kafka.brokers), topic: plain(kafka.topic), properties, missing })
     }
 
-    fn registry(&self, registry: RegistrySection) -> anyhow::Result<Option<RegistryConfig>> {
+    fn registry(&self, registry: RegistrySection) -> anyhow::Result<RegistrySettings> {
         let RegistrySection { url, username, password } = registry;
         match (&url, &username, &password) {
             (None, Some(set), _) | (None, None, Some(set)) => Err(self.refuse(
@@ -328,10 +355,11 @@ impl Source<'_> {
                 ),
             )),
             _ => {
-                let secret =
-                    |value: Option<Spanned<String>>| value.map(|value| self.secret(value)).transpose();
-                let (username, password) = (secret(username)?, secret(password)?);
-                Ok(url.map(|url| RegistryConfig { url: url.into_inner(), username, password }))
+                let mut missing = None;
+                let username = username.and_then(|value| self.secret(value, &mut missing));
+                let password = password.and_then(|value| self.secret(value, &mut missing));
+                let registry = url.map(|url| RegistryConfig { url: url.into_inner(), username, password });
+                Ok(RegistrySettings { registry, missing })
             }
         }
     }
@@ -400,19 +428,22 @@ impl Source<'_> {
         Err(self.refuse(&given.span(), &format!("{name}: {} is {wrong}", path.display())))
     }
 
-    /// `env:NAME` is the value of that environment variable; anything else is itself.
+    /// `env:NAME` is the value of that environment variable; anything else is itself. Where it is not
+    /// set, the first refusal is `missing`.
     #[expect(
         clippy::disallowed_methods,
         reason = "secrets come from the environment, and this is where the environment is read"
     )]
-    fn secret(&self, value: Spanned<String>) -> anyhow::Result<String> {
-        let Some(name) = value.get_ref().strip_prefix("env:") else { return Ok(value.into_inner()) };
-        std::env::var(name).map_err(|_| {
+    fn secret(&self, value: Spanned<String>, missing: &mut Option<String>) -> Option<String> {
+        let Some(name) = value.get_ref().strip_prefix("env:") else { return Some(value.into_inner()) };
+        let found = std::env::var(name).ok();
+        if found.is_none() && missing.is_none() {
             let what = format!(
                 "the value is taken from the environment variable {name:?}, which is not set to a text"
             );
-            self.refuse(&value.span(), &what)
-        })
+            *missing = Some(self.refuse(&value.span(), &what).to_string());
+        }
+        found
     }
 }
 
@@ -543,7 +574,6 @@ mod tests {
             ("[kafka]\nbrokers = \"one:9092,,two:9092\"", 2, "kafka.brokers"),
             ("[kafka]\nbrokers = \"one:port\"", 2, "kafka.brokers"),
             ("[kafka]\ntopic = \"usage events\"", 2, "kafka.topic"),
-            ("[kafka.properties]\n\"sasl.password\" = \"env:ATCOST_NOT_SET\"", 2, "ATCOST_NOT_SET"),
             ("[registry]\nurl = \"registry:8081\"", 2, "http://"),
             ("[registry]\nusername = \"a\"", 2, "without registry.url"),
             ("[registry]\nurl = \"http://r\"\npassword = \"a\"", 3, "registry.username is not"),
@@ -565,6 +595,22 @@ mod tests {
         assert!(loaded.expect_err("it is refused").contains("a folder of its own"));
         let (_folder, loaded) = load("[ingest]\nbatch_second = 5");
         assert!(loaded.expect_err("it is refused").contains("batch_second"));
+    }
+
+    #[test]
+    fn a_secret_that_is_not_set_is_missed_where_it_is_used() {
+        let (_folder, loaded) = load(
+            "[kafka]\nbrokers = \"one:9092\"\ntopic = \"usage\"\n[kafka.properties]\n\"sasl.username\" = \"env:ATCOST_NOT_SET\"\n\"ssl.key.location\" = \"env:ATCOST_NOT_SET_EITHER\"\n[registry]\nurl = \"http://r\"\nusername = \"a\"\npassword = \"env:ATCOST_NOT_SET\"",
+        );
+        let config = loaded.expect("a configuration");
+        for (line, refused) in [(5, config.kafka.with(None, None).err()), (10, config.registry.given().err())]
+        {
+            let refused = refused.expect("it is refused").to_string();
+            assert!(
+                refused.contains(&format!("atcost.toml:{line}: ")) && refused.contains("\"ATCOST_NOT_SET\""),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -114,6 +114,32 @@ fn a_run_leaves_no_secret_anywhere() {
     assert!(details[1].contains("refers to version 1 of"), "{details:?}");
 }
 
+/// A secret that is not set stops what needs it, and nothing else.
+#[test]
+fn a_secret_that_is_not_set_stops_what_needs_it() {
+    let atcost = Atcost::initialised();
+    atcost.set("kafka", "brokers = \"127.0.0.1:1\"\ntopic = \"t\"");
+    atcost.set("kafka.properties", "\"sasl.password\" = \"env:ATCOST_NOT_SET\"");
+    atcost.set("registry", "url = \"http://127.0.0.1:1\"\nusername = \"a\"\npassword = \"env:NOR_THIS\"");
+    fs::create_dir(atcost.folder().join("events")).expect("a folder");
+    atcost.ok(&["verify", "ledger"]);
+    atcost.ok(&["compact"]);
+    for (arguments, name) in [
+        (["ingest", "--until-caught-up"].as_slice(), "ATCOST_NOT_SET"),
+        (&["ingest", "--files", "events", "--until-caught-up"], "NOR_THIS"),
+        (&["accept-truncation", "--partition", "0", "--reason", "cut"], "ATCOST_NOT_SET"),
+    ] {
+        let output = atcost.run(arguments);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.text());
+        let said = format!("the environment variable \"{name}\", which is not set");
+        assert!(output.stderr.contains(&said), "{arguments:?}: {}", output.text());
+    }
+    let output = atcost.run(&["doctor"]);
+    assert_eq!(output.code, Some(1), "{}", output.text());
+    let said = "the broker was not asked: ";
+    assert!(output.stdout.contains(said) && output.stdout.contains("ATCOST_NOT_SET"), "{}", output.text());
+}
+
 /// What holds a secret where none may be is refused at the start, in words that do not repeat it.
 #[test]
 fn a_secret_in_an_address_is_refused() {

@@ -439,7 +439,7 @@ async fn ask_broker(
         Err(error) => {
             findings.push(Finding {
                 what: format!("the broker was not asked: {error}"),
-                help: "give --brokers and --topic".to_owned(),
+                help: "mend that in the configuration, or give --brokers and --topic".to_owned(),
             });
             return;
         }

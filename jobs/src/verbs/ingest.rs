@@ -201,7 +201,7 @@ impl Answer for Summary {
 fn decoder(config: &Config) -> anyhow::Result<Decoder> {
     let table = SchemaTable::read(&config.schemas)?;
     let more: Vec<_> = table.schemas().collect();
-    let by_id: Box<dyn SchemaLookup> = match &config.registry {
+    let by_id: Box<dyn SchemaLookup> = match config.registry.given()? {
         Some(registry) => Box::new(Registry::new(registry)?),
         None => Box::new(table),
     };
