@@ -177,6 +177,52 @@ fn a_running_ingest_reads_on_beside_a_damaged_partition() {
     );
 }
 
+/// Of a batch that says a wrong length nothing ever arrives. Where it holds the record that was read
+/// last, whether the partition still has what was read cannot be told: it stands still, and the
+/// others are read.
+#[test]
+fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(2);
+    broker.produce(&topic, &[events("first", 0, 5), events("first", 1, 5)].concat());
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [10, 0]);
+    // 65,536 bytes more than there are.
+    broker.flip_on_disk(&topic, 0, 0, 9, 1);
+    broker.produce(&topic, &[events("more", 0, 3), events("more", 1, 4)].concat());
+    let output = atcost.run(&to_the_end(broker.address(), &topic));
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    let lines = lines(&output);
+    for event in ["kafka.damaged", "command.failed"] {
+        let told = messages(&lines, event);
+        let words = [&format!("/{topic}/0: from offset 5 on"), "from offset 4 on, the last record"];
+        assert!(
+            told.len() == 1 && words.iter().all(|words| told[0].contains(*words)),
+            "{event}: {}",
+            output.text()
+        );
+    }
+    assert_eq!(atcost.doctor()["received"], 14, "{}", output.text());
+    let found = findings(&atcost, broker, &topic);
+    assert!(found.iter().any(|found| found.contains("/0: offset 4, which was read last")), "{found:?}");
+    let accept = [
+        "accept-truncation",
+        "--brokers",
+        broker.address(),
+        "--topic",
+        &topic,
+        "--partition",
+        "0",
+        "--reason",
+        "it is damaged",
+    ];
+    let refused = atcost.run(&accept);
+    assert_eq!(refused.code, Some(2), "{}", refused.text());
+    assert!(refused.stderr.contains("offset 4, which was read last"), "{}", refused.text());
+    // Mended, as by a replica.
+    broker.flip_on_disk(&topic, 0, 0, 9, 1);
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [3, 0]);
+}
+
 // Transactions.
 
 /// Markers take offsets and are no records: none of them waits, and none is lost.

@@ -160,6 +160,9 @@ impl Broker {
                 Err(Answer::Wait(why)) => (self.consumer.context().hide(&why), true),
                 Err(Answer::Soon(why)) => (why, false),
             };
+            if stop.is_requested() {
+                return Err(IngestError::Stopped);
+            }
             if let Some(code) = self.listen() {
                 return Err(self.refused(code));
             }

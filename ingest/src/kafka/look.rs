@@ -5,11 +5,11 @@
 use super::broker::Broker;
 use super::config::{self, ANSWER_WITHIN, KafkaConfig};
 use super::errors::Answer;
-use super::truncation::{Prober, ReadTo, Truncation};
+use super::truncation::{Compared, Prober, ReadTo, Truncation};
 use crate::IngestError;
 use crate::stop::Stop;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
-use schemas::position::{LastRecord, NextOffset, Position, Stream, StreamIdentity};
+use schemas::position::{LastRecord, NextOffset, Offset, Position, Stream, StreamIdentity};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub struct SeenPartition {
     pub high: NextOffset,
     /// None where it has what was read from it, or is another topic's.
     pub truncation: Option<Truncation>,
+    /// The record that was read last, where nothing arrives when it is asked for: whether the
+    /// partition has what was read from it is not known then.
+    pub silent: Option<Offset>,
 }
 
 /// Looks at a topic by everything that ingest compares. `known` is how far a stream was read.
@@ -45,8 +48,8 @@ pub fn look(
     within: Duration,
 ) -> Result<Seen, IngestError> {
     let broker = Broker::new(config)?.within(within);
-    let prober = Prober::new(config, ANSWER_WITHIN)?;
     let stop = Stop::default();
+    let prober = Prober::new(config, ANSWER_WITHIN, &stop)?;
     let (cluster, numbers) = broker.topic(&stop)?;
     let identity = broker.check_identity(&stop)?;
     let mut read = BTreeMap::new();
@@ -58,18 +61,21 @@ pub fn look(
             read.insert(*partition, ReadTo { next: next.0, last });
         }
     }
-    let mut truncations = broker.ask(&stop, || prober.truncations(&read).map_err(Answer::from))?;
+    let Compared { mut truncations, silent } =
+        broker.ask(&stop, || prober.compare(&read).map_err(Answer::from))?;
     let mut partitions = Vec::new();
-    for partition in numbers {
+    for partition in &numbers {
         // In this order, so that what is behind a transaction is behind one that stays open.
-        let (_, high) = broker.ask(&stop, || prober.watermarks(partition).map_err(Answer::from))?;
-        let (low, stable) = broker.fetch_watermarks(partition, &stop)?;
+        let (_, high) = broker.ask(&stop, || prober.watermarks(*partition).map_err(Answer::from))?;
+        let (low, stable) = broker.fetch_watermarks(*partition, &stop)?;
+        let truncation = truncations.remove(partition);
         partitions.push(SeenPartition {
-            stream: broker.stream(&cluster, partition),
+            stream: broker.stream(&cluster, *partition),
             low: NextOffset(low),
             stable: NextOffset(stable),
             high: NextOffset(high.max(stable)),
-            truncation: truncations.remove(&partition),
+            truncation,
+            silent: silent.get(partition).copied(),
         });
     }
     Ok(Seen { identity, partitions })
@@ -86,10 +92,11 @@ pub fn still_there(
     within: Duration,
 ) -> Result<Option<LastRecord>, IngestError> {
     let broker = Broker::new(config)?.within(within);
-    let prober = Prober::new(config, ANSWER_WITHIN)?;
+    let stop = Stop::default();
+    let prober = Prober::new(config, ANSWER_WITHIN, &stop)?;
     let partition = i32::try_from(stream.partition)
         .map_err(|_| IngestError::Invalid(format!("{stream}: Kafka has no such partition")))?;
-    broker.ask(&Stop::default(), || prober.still_there(partition, records).map_err(Answer::from))
+    broker.ask(&stop, || prober.still_there(partition, records).map_err(Answer::from))
 }
 
 /// How the topic's old records are removed (`cleanup.policy`); none where the broker does not say.

@@ -45,7 +45,7 @@ use standstill::{Held, Trouble};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use truncation::{Prober, ReadTo};
+use truncation::{Compared, Prober, ReadTo};
 
 const LAG_EVERY: Duration = Duration::from_secs(5);
 /// Partitions are added once in a year, and the broker is asked for them.
@@ -140,21 +140,33 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Refuses partitions that no longer have what was read from them.
-    fn check_read(&self, read: &BTreeMap<i32, ReadTo>, stop: &Stop) -> Result<(), IngestError> {
+    /// Refuses partitions that no longer have what was read from them. Gives back why those cannot be
+    /// compared that do not tell.
+    fn check_read(
+        &self,
+        read: &BTreeMap<i32, ReadTo>,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<BTreeMap<i32, String>, IngestError> {
         if read.is_empty() {
-            return Ok(());
+            return Ok(BTreeMap::new());
         }
-        let prober = Prober::new(&self.broker.config, ANSWER_WITHIN)?;
-        let truncations = self.broker.ask(stop, || prober.truncations(read).map_err(Answer::from))?;
-        match truncations.iter().next() {
-            None => Ok(()),
-            Some((partition, truncation)) => {
-                // Another topic of the same name has other records, and lost none.
-                self.broker.check_identity(stop)?;
-                Err(self.truncated(*partition, truncation, truncations.len() - 1))
-            }
+        let prober = Prober::new(&self.broker.config, ANSWER_WITHIN, stop)?.patient(patience);
+        let Compared { truncations, silent } =
+            self.broker.ask(stop, || prober.compare(read).map_err(Answer::from))?;
+        if let Some((partition, truncation)) = truncations.iter().next() {
+            // Another topic of the same name has other records, and lost none.
+            self.broker.check_identity(stop)?;
+            return Err(self.truncated(*partition, truncation, truncations.len() - 1));
         }
+        let why = |(partition, offset): (i32, Offset)| {
+            let why = format!(
+                "whether it still has what was read cannot be told, for nothing has arrived for {} s from offset {offset} on, the last record that was read, although the broker answers",
+                patience.as_secs()
+            );
+            (partition, why)
+        };
+        Ok(silent.into_iter().map(why).collect())
     }
 
     /// The refusal of a partition that was cut, and of `others` beside it.
@@ -177,13 +189,19 @@ impl KafkaSource {
         ))
     }
 
-    /// Refuses those of these partitions that no longer have what was handed out of them.
-    fn check_still_read(&self, partitions: &[i32], stop: &Stop) -> Result<(), IngestError> {
+    /// Refuses those of these partitions that no longer have what was handed out of them. Gives back
+    /// those that do not tell.
+    fn check_still_read(
+        &self,
+        partitions: &[i32],
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<BTreeMap<i32, String>, IngestError> {
         let read = |partition: &i32| {
             let Partition { next, last, .. } = *self.partitions.get(partition)?;
             Some((*partition, ReadTo { next, last }))
         };
-        self.check_read(&partitions.iter().filter_map(read).collect(), stop)
+        self.check_read(&partitions.iter().filter_map(read).collect(), patience, stop)
     }
 
     /// Remembers the last records, before they go.
@@ -200,9 +218,20 @@ impl KafkaSource {
         }
     }
 
+    /// Compares what was doubted, before it is committed.
+    ///
+    /// # Errors
+    /// Also where a partition does not tell: what was read of it since may not be committed, and the
+    /// batch has it already. The next run begins before it, and reads the others.
     fn settle_doubts(&mut self, stop: &Stop) -> Result<(), IngestError> {
         let doubted = self.partitions.iter().filter_map(|(number, state)| Some((*number, state.doubted?)));
-        self.check_read(&doubted.collect(), stop)?;
+        let silent = self.check_read(&doubted.collect(), STALLED_AFTER, stop)?;
+        if let Some((partition, why)) = silent.into_iter().next() {
+            return Err(IngestError::Retry(format!(
+                "{}/{partition}: {why}; what was committed stays, run again",
+                self.broker.config.topic
+            )));
+        }
         self.partitions.values_mut().for_each(|state| state.doubted = None);
         Ok(())
     }
@@ -228,7 +257,9 @@ impl KafkaSource {
     fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
         self.note_last();
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
-        self.check_still_read(&partitions, stop)?;
+        for (partition, why) in self.check_still_read(&partitions, STALLED_AFTER, stop)? {
+            self.stand_still(partition, &why)?;
+        }
         for partition in partitions {
             self.place_one_again(partition, stop)?;
         }
@@ -280,7 +311,7 @@ impl KafkaSource {
     /// Tries those again that could not be read, now and then.
     fn try_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
         let is_due = |state: &Partition| state.trouble.as_ref().is_some_and(Trouble::is_due);
-        let due: Vec<i32> = self
+        let mut due: Vec<i32> = self
             .partitions
             .iter()
             .filter(|(_, state)| is_due(state))
@@ -290,7 +321,16 @@ impl KafkaSource {
             return Ok(());
         }
         self.note_last();
-        self.check_still_read(&due, stop)?;
+        // The other partitions wait for the answer.
+        for (partition, why) in self.check_still_read(&due, ANSWER_WITHIN, stop)? {
+            due.retain(|due| *due != partition);
+            if let Some(state) = self.partitions.get_mut(&partition) {
+                state.trouble = Some(Trouble::tell(&state.stream, state.next, &why));
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
         for partition in &due {
             self.place_one_again(*partition, stop)?;
             if let Some(state) = self.partitions.get_mut(partition) {
@@ -433,7 +473,7 @@ impl KafkaSource {
                 high::last_heard(self.broker.consumer.client(), &self.broker.config.topic, *partition);
             if newest.is_none() && at_once {
                 // Nothing was ever asked for where there was nothing to read.
-                prober = prober.or_else(|| Prober::new(&self.broker.config, within).ok());
+                prober = prober.or_else(|| Prober::new(&self.broker.config, within, &Stop::default()).ok());
                 let asked = prober.as_ref().and_then(|prober| prober.watermarks(*partition).ok());
                 let Some((_, high)) = asked else { return false };
                 newest = Some(high);
@@ -511,13 +551,15 @@ impl Source for KafkaSource {
                 read.insert(*partition, ReadTo { next: next.0, last });
             }
         }
-        self.check_read(&read, stop)?;
+        let mut silent = self.check_read(&read, STALLED_AFTER, stop)?;
         for partition in discovered {
             let stream = Arc::new(self.broker.stream(&cluster, partition));
             let read = read.get(&partition);
             self.place(partition, stream, read.map(|read| read.next), stop)?;
             if let (Some(state), Some(read)) = (self.partitions.get_mut(&partition), read) {
                 (state.last, state.committed) = (read.last, read.next);
+                let why = silent.remove(&partition);
+                state.trouble = why.map(|why| Trouble::tell(&state.stream, state.next, &why));
             }
         }
         self.caught_up_told = false;

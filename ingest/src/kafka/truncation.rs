@@ -11,13 +11,15 @@
 //!
 //! Invariant: a record that is not there, or cannot be read, proves nothing; retention, compaction,
 //! markers of transactions and damage leave such places. A record that is there and is another one
-//! does.
+//! does. Where nothing at all arrives, no question waits for ever, and the answer is that there is
+//! none.
 
 use super::arrival::Arrival;
 use super::config::{self, Context, KafkaConfig};
 use super::errors::{Fault, Severity, severity};
 use super::messages::Messages;
 use crate::IngestError;
+use crate::stop::{PATIENCE, Stop};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
@@ -88,6 +90,52 @@ pub struct Prober {
     consumer: BaseConsumer<Context>,
     topic: String,
     within: Duration,
+    patience: Duration,
+    stop: Stop,
+}
+
+/// Partitions, compared with what was read from them.
+#[derive(Debug, Default)]
+pub struct Compared {
+    pub truncations: BTreeMap<i32, Truncation>,
+    /// Those that could not be compared: the broker answers, and nothing arrives from this offset
+    /// on.
+    pub silent: BTreeMap<i32, Offset>,
+}
+
+/// What one partition turned out to be.
+enum Verdict {
+    Whole,
+    Silent(Offset),
+    Truncated(Truncation),
+}
+
+/// The record that was read last, as the partition has it now.
+enum There {
+    Unasked,
+    /// Nothing has arrived, not even the partition's end.
+    Silence,
+    Nothing,
+    Record(LastRecord),
+}
+
+/// What was found at an offset or after it.
+#[derive(Clone, Copy)]
+enum Found {
+    Record(LastRecord),
+    /// The partition ends there.
+    End,
+    /// A damaged record is in the way.
+    Damage,
+}
+
+impl Found {
+    fn record(self) -> Option<LastRecord> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::End | Self::Damage => None,
+        }
+    }
 }
 
 /// Records below an offset, told apart by their epochs.
@@ -96,16 +144,34 @@ struct Split {
     older: Option<LastRecord>,
     /// The first one that is.
     newer: Option<LastRecord>,
+    /// Whether nothing has arrived from some offset on, so that the two may be far from each other.
+    is_silent: bool,
 }
 
 impl Prober {
-    /// Asks the broker nothing yet; each question may take `within`.
+    /// Asks the broker nothing yet; each question may take `within`, also that for a record.
     ///
     /// # Errors
     /// As [`config::prober`].
-    pub fn new(config: &KafkaConfig, within: Duration) -> Result<Self, IngestError> {
-        let consumer = config::prober(config)?;
-        Ok(Self { messages: Messages::of(&consumer), consumer, topic: config.topic.clone(), within })
+    pub fn new(config: &KafkaConfig, within: Duration, stop: &Stop) -> Result<Self, IngestError> {
+        Ok(Self::with(config::prober(config)?, config, within, stop))
+    }
+
+    fn with(consumer: BaseConsumer<Context>, config: &KafkaConfig, within: Duration, stop: &Stop) -> Self {
+        Self {
+            messages: Messages::of(&consumer),
+            consumer,
+            topic: config.topic.clone(),
+            within,
+            patience: within,
+            stop: stop.clone(),
+        }
+    }
+
+    /// Waits longer for a record, where the broker answers and nothing arrives.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The first offset of a partition, and the next, whether it can be read yet or not.
@@ -116,11 +182,11 @@ impl Prober {
         self.consumer.fetch_watermarks(&self.topic, partition, self.within)
     }
 
-    /// The partitions that no longer have all that was read from them.
+    /// The partitions that no longer have all that was read from them, and those that do not tell.
     ///
     /// # Errors
-    /// When there is no answer in time, or a refusal.
-    pub fn truncations(&self, read: &BTreeMap<i32, ReadTo>) -> KafkaResult<BTreeMap<i32, Truncation>> {
+    /// When the broker does not answer in time, or refuses.
+    pub fn compare(&self, read: &BTreeMap<i32, ReadTo>) -> KafkaResult<Compared> {
         let mut asked = BTreeMap::new();
         let mut marks = BTreeMap::new();
         for (partition, ReadTo { next, last }) in read {
@@ -131,54 +197,67 @@ impl Prober {
             }
         }
         let found = self.records_at(&asked)?;
-        let mut truncations = BTreeMap::new();
+        let mut compared = Compared::default();
         for (partition, read) in read {
             let Some(marks) = marks.get(partition) else { continue };
-            let there = found.get(partition).copied();
-            if let Some(truncation) = self.truncation(*partition, read, *marks, there)? {
-                truncations.insert(*partition, truncation);
+            let there = match found.get(partition) {
+                _ if !asked.contains_key(partition) => There::Unasked,
+                None => There::Silence,
+                Some(found) => found.record().map_or(There::Nothing, There::Record),
+            };
+            match self.judge(*partition, read, *marks, &there)? {
+                Verdict::Whole => {}
+                Verdict::Silent(offset) => {
+                    compared.silent.insert(*partition, offset);
+                }
+                Verdict::Truncated(truncation) => {
+                    compared.truncations.insert(*partition, truncation);
+                }
             }
         }
-        Ok(truncations)
+        Ok(compared)
     }
 
-    /// Judges one partition. `there` is the first record at or after the last that was read, where
-    /// that was asked for.
-    fn truncation(
+    /// Judges one partition. `there` is the first record at or after the last that was read.
+    fn judge(
         &self,
         partition: i32,
         read: &ReadTo,
         (low, high): (i64, i64),
-        there: Option<Option<LastRecord>>,
-    ) -> KafkaResult<Option<Truncation>> {
+        there: &There,
+    ) -> KafkaResult<Verdict> {
         let ReadTo { next, last } = *read;
         let shorter = next > high;
         let other = match (last, there) {
-            (Some(last), Some(Some(there))) if there.offset == last.offset => {
-                if is_same(&last, &there) {
-                    return Ok(None);
+            (Some(last), There::Record(there)) if there.offset == last.offset => {
+                if is_same(&last, there) {
+                    return Ok(Verdict::Whole);
                 }
                 true
             }
+            (Some(last), There::Silence) => return Ok(Verdict::Silent(last.offset)),
             // There is nothing to compare with: everything up to there is gone, or never told.
-            (_, None) if !shorter => return Ok(None),
+            (_, There::Unasked) if !shorter => return Ok(Verdict::Whole),
             _ => false,
         };
         let epoch = last.and_then(|last| last.epoch);
         let split = match epoch {
             Some(epoch) => self.split(partition, epoch, low, next.min(high))?,
-            None => Split { older: None, newer: None },
+            None => Split { older: None, newer: None, is_silent: false },
         };
         if !shorter && !other && split.newer.is_none() {
-            return Ok(None);
+            let silent = last.filter(|_| split.is_silent).map(|last| last.offset);
+            return Ok(silent.map_or(Verdict::Whole, Verdict::Silent));
         }
-        let from = match (&split.newer, &split.older) {
-            (Some(newer), _) => Some(newer.offset.0),
+        let from = match &split.newer {
+            // It may have begun before what could be read.
+            _ if split.is_silent => None,
+            Some(newer) => Some(newer.offset.0),
             // The rest is as it was read, because no other leader has written here.
-            (None, _) if shorter && epoch.is_some() => Some(high),
-            (None, _) => None,
+            None if shorter && epoch.is_some() => Some(high),
+            None => None,
         };
-        Ok(Some(Truncation {
+        Ok(Verdict::Truncated(Truncation {
             next: NextOffset(next),
             read: epoch,
             from: from.map(NextOffset),
@@ -193,11 +272,14 @@ impl Prober {
     /// what is left is ruled out by each record that is looked at.
     fn split(&self, partition: i32, epoch: LeaderEpoch, low: i64, end: i64) -> KafkaResult<Split> {
         let (mut begin, mut newer_at) = (low, end);
-        let mut split = Split { older: None, newer: None };
+        let mut split = Split { older: None, newer: None, is_silent: false };
         while begin < newer_at {
             let middle = begin + (newer_at - begin) / 2;
-            let found = self.record_at(partition, middle)?.filter(|record| record.offset.0 < end);
-            match found {
+            let Some(found) = self.record_at(partition, middle)? else {
+                split.is_silent = true;
+                break;
+            };
+            match found.record().filter(|record| record.offset.0 < end) {
                 Some(record) if record.epoch.is_none_or(|found| found <= epoch) => {
                     begin = record.offset.0 + 1;
                     split.older = Some(record);
@@ -228,20 +310,24 @@ impl Prober {
                 || (offset < high
                     && self
                         .record_at(partition, offset)?
+                        .and_then(Found::record)
                         .is_some_and(|there| there.offset == record.offset && is_same(record, &there)));
             if there { begin = middle + 1 } else { end = middle }
         }
         Ok(begin.checked_sub(1).and_then(|index| records.get(index)).copied())
     }
 
-    fn record_at(&self, partition: i32, offset: i64) -> KafkaResult<Option<LastRecord>> {
+    /// As [`Self::records_at`]; nothing where nothing arrives.
+    fn record_at(&self, partition: i32, offset: i64) -> KafkaResult<Option<Found>> {
         let found = self.records_at(&BTreeMap::from([(partition, offset)]))?;
-        Ok(found.get(&partition).copied().flatten())
+        Ok(found.get(&partition).copied())
     }
 
-    /// The first record of each partition at or after an offset that it has; none at its end, or
-    /// where a damaged one is in the way.
-    fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Option<LastRecord>>> {
+    /// The first record of each partition at or after an offset that it has, or what is there in its
+    /// place. A partition is left out of which nothing arrives although the broker answers: of a
+    /// batch that says a wrong length librdkafka only asks for more.
+    fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Found>> {
+        const TIMED_OUT: KafkaError = KafkaError::MetadataFetch(Code::OperationTimedOut);
         let mut found = BTreeMap::new();
         if wanted.is_empty() {
             return Ok(found);
@@ -251,20 +337,23 @@ impl Prober {
             list.add_partition_offset(&self.topic, *partition, KafkaOffset::Offset(*offset))?;
         }
         self.consumer.assign(&list)?;
-        let begun = Instant::now();
+        let (begun, mut is_troubled) = (Instant::now(), false);
         while found.len() < wanted.len() {
-            let left = self.within.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                return Err(KafkaError::MetadataFetch(Code::OperationTimedOut));
+            let waited = begun.elapsed();
+            if self.stop.is_requested() || (is_troubled && waited >= self.within) {
+                return Err(TIMED_OUT);
             }
-            let Some(mut arrival) = Arrival::wait(self.messages.queue(), left) else { continue };
+            if waited >= self.patience {
+                break;
+            }
+            let Some(mut arrival) = Arrival::wait(self.messages.queue(), PATIENCE) else { continue };
             let fault = match arrival.message() {
                 None => None,
                 Some(message) => {
                     let fault = message.fault();
                     let asked = wanted.get(&message.partition());
                     if fault.is_none() && asked.is_some_and(|offset| *offset <= message.offset()) {
-                        found.entry(message.partition()).or_insert_with(|| Some(message.as_last()));
+                        found.entry(message.partition()).or_insert_with(|| Found::Record(message.as_last()));
                     }
                     fault
                 }
@@ -273,19 +362,23 @@ impl Prober {
             let Some(Fault { code, place, .. }) = fault else { continue };
             match (code, severity(code), place) {
                 (Code::PartitionEOF, _, Some((partition, _))) => {
-                    found.entry(partition).or_insert(None);
+                    found.entry(partition).or_insert(Found::End);
                 }
-                (_, Severity::Passing, _) => {}
+                (_, Severity::Passing, _) => is_troubled = true,
                 (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => {
                     return Err(KafkaError::MessageConsumption(code));
                 }
                 (_, Severity::Other, Some((partition, _))) => {
-                    found.entry(partition).or_insert(None);
+                    found.entry(partition).or_insert(Found::Damage);
                 }
                 (code, ..) => return Err(KafkaError::MessageConsumption(code)),
             }
         }
         self.consumer.unassign()?;
+        // A broker that is away says nothing either.
+        for partition in wanted.keys().filter(|partition| !found.contains_key(partition)) {
+            self.watermarks(*partition)?;
+        }
         Ok(found)
     }
 }

@@ -521,7 +521,7 @@ async fn of_policy(kafka: &KafkaConfig) -> Option<Finding> {
 /// Compares a partition, as the broker has it, with how far it was read.
 fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<NextOffset>) -> Vec<Finding> {
     let KafkaConfig { brokers, topic, .. } = kafka;
-    let SeenPartition { stream, low, stable, high, truncation } = partition;
+    let SeenPartition { stream, low, stable, high, truncation, silent } = partition;
     let ingest = format!("run `atcost ingest --brokers {brokers} --topic {topic}`");
     let mut findings = Vec::new();
     let mut find = |what: String, help: String| findings.push(Finding { what, help });
@@ -548,6 +548,14 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
             format!("{ingest}, or wait if it is running; those that hold no record are passed then"),
         ),
         (None, None | Some(_)) => {}
+    }
+    if let Some(offset) = silent {
+        find(
+            format!(
+                "{stream}: offset {offset}, which was read last, cannot be read again, and nothing arrives in its place; whether the partition still has what was read is not known"
+            ),
+            "run `atcost doctor` again; if that stays, restore the partition's log on the broker from a replica, or delete the damaged records there (kafka-delete-records.sh)".to_owned(),
+        );
     }
     if high > stable {
         find(

@@ -70,7 +70,7 @@ pub async fn accept(
     let known = |stream: &Stream| files.position(stream).filter(|_| stream.partition == partition);
     let Seen { identity, partitions } = look(&kafka, &known, ANSWER_WITHIN)?;
     let seen = partitions.into_iter().find(|seen| seen.stream.partition == partition);
-    let SeenPartition { stream, truncation, .. } = seen.with_context(|| {
+    let SeenPartition { stream, truncation, silent, .. } = seen.with_context(|| {
         format!("topic {:?} has no partition {partition}; give another --partition", kafka.topic)
     })?;
     let position = known(&stream).with_context(|| {
@@ -79,6 +79,11 @@ pub async fn accept(
     if let Some((read, now)) = position.identity.zip(identity).filter(|(read, now)| read != now) {
         bail!(
             "{stream}: this ledger has read the topic with the id {read}, the broker has the one with the id {now}: it was created anew, not cut. Give the new topic another name, or start another ledger"
+        );
+    }
+    if let Some(offset) = silent {
+        bail!(
+            "{stream}: offset {offset}, which was read last, cannot be read again, and nothing arrives in its place; restore the partition's log from a replica, or delete the damaged records (kafka-delete-records.sh), then try again"
         );
     }
     let Some(truncation) = truncation else {
