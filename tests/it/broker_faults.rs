@@ -252,6 +252,35 @@ fn markers_are_neither_waiting_nor_lost() {
     assert_eq!(findings(&atcost, broker, &other), Vec::<String>::new());
 }
 
+/// The doctor counts what can be read, also of what was written after the last ingest.
+#[test]
+fn nothing_waits_where_only_markers_and_aborted_records_are() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(1);
+    let waits = |expected: &[&str]| {
+        let found = findings(&atcost, broker, &topic);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
+    };
+    // It was never read.
+    broker.produce_in_transaction(&topic, &events("dropped", 0, 3), false);
+    waits(&[]);
+    broker.produce_in_transaction(&topic, &events("kept", 0, 4), true);
+    // From offset 4 on: four records, and the marker after them.
+    waits(&[": up to 5 records wait and none was ever read"]);
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [4, 0]);
+    broker.produce_in_transaction(&topic, &events("dropped-too", 0, 3), false);
+    waits(&[]);
+    let open = broker.begin_transaction(&topic, &events("open", 0, 2));
+    waits(&["offsets 13 to 14 are held back"]);
+    open.commit();
+    waits(&[": up to 3 records wait"]);
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [2, 0]);
+    waits(&[]);
+}
+
 /// What a transaction that is not ended holds back is told: by ingest, its metrics and the doctor.
 #[test]
 fn what_an_open_transaction_holds_back_is_told() {

@@ -31,6 +31,9 @@ pub struct SeenPartition {
     pub stable: NextOffset,
     /// The next offset there will be.
     pub high: NextOffset,
+    /// The first offset that may hold a record that can be read and was not. Where that is `stable`
+    /// none waits: what is before it are markers of transactions, or records of aborted ones.
+    pub unread: NextOffset,
     /// None where it has what was read from it, or is another topic's.
     pub truncation: Option<Truncation>,
     /// The record that was read last, where nothing arrives when it is asked for: whether the
@@ -64,19 +67,34 @@ pub fn look(
     let Compared { mut truncations, silent } =
         broker.ask(&stop, || prober.compare(&read).map_err(Answer::from))?;
     let mut partitions = Vec::new();
+    let mut unread = BTreeMap::new();
     for partition in &numbers {
         // In this order, so that what is behind a transaction is behind one that stays open.
         let (_, high) = broker.ask(&stop, || prober.watermarks(*partition).map_err(Answer::from))?;
         let (low, stable) = broker.fetch_watermarks(*partition, &stop)?;
         let truncation = truncations.remove(partition);
+        let next = read.get(partition).map_or(low, |read| read.next.max(low));
+        if truncation.is_none() && next < stable {
+            unread.insert(*partition, next);
+        }
         partitions.push(SeenPartition {
             stream: broker.stream(&cluster, *partition),
             low: NextOffset(low),
             stable: NextOffset(stable),
             high: NextOffset(high.max(stable)),
+            unread: NextOffset(next.min(stable)),
             truncation,
             silent: silent.get(partition).copied(),
         });
+    }
+    let reader = Prober::committed(config, ANSWER_WITHIN, &stop)?;
+    let first = broker.ask(&stop, || reader.first_records(&unread).map_err(Answer::from))?;
+    for (partition, seen) in numbers.iter().zip(&mut partitions) {
+        match first.get(partition) {
+            Some(Some(Offset(first))) => seen.unread = NextOffset(seen.stable.0.min(*first)),
+            Some(None) => seen.unread = seen.stable,
+            None => {}
+        }
     }
     Ok(Seen { identity, partitions })
 }

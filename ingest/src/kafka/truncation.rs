@@ -157,6 +157,14 @@ impl Prober {
         Ok(Self::with(config::prober(config)?, config, within, stop))
     }
 
+    /// One that reads what is committed, as ingest does.
+    ///
+    /// # Errors
+    /// As [`config::consumer`].
+    pub fn committed(config: &KafkaConfig, within: Duration, stop: &Stop) -> Result<Self, IngestError> {
+        Ok(Self::with(config::consumer(config)?, config, within, stop))
+    }
+
     fn with(consumer: BaseConsumer<Context>, config: &KafkaConfig, within: Duration, stop: &Stop) -> Self {
         Self {
             messages: Messages::of(&consumer),
@@ -216,6 +224,21 @@ impl Prober {
             }
         }
         Ok(compared)
+    }
+
+    /// The first offset of each partition at or after the given one that has a record, or none up to
+    /// its end. Partitions that do not tell, because nothing arrives or something damaged, are left
+    /// out.
+    ///
+    /// # Errors
+    /// When the broker does not answer in time, or refuses.
+    pub fn first_records(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Option<Offset>>> {
+        let found = self.records_at(wanted)?.into_iter().filter_map(|(partition, found)| match found {
+            Found::Record(record) => Some((partition, Some(record.offset))),
+            Found::End => Some((partition, None)),
+            Found::Damage => None,
+        });
+        Ok(found.collect())
     }
 
     /// Judges one partition. `there` is the first record at or after the last that was read.

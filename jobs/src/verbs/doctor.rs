@@ -521,7 +521,7 @@ async fn of_policy(kafka: &KafkaConfig) -> Option<Finding> {
 /// Compares a partition, as the broker has it, with how far it was read.
 fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<NextOffset>) -> Vec<Finding> {
     let KafkaConfig { brokers, topic, .. } = kafka;
-    let SeenPartition { stream, low, stable, high, truncation, silent } = partition;
+    let SeenPartition { stream, low, stable, high, unread, truncation, silent } = partition;
     let ingest = format!("run `atcost ingest --brokers {brokers} --topic {topic}`");
     let mut findings = Vec::new();
     let mut find = |what: String, help: String| findings.push(Finding { what, help });
@@ -533,9 +533,10 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
                 stream.partition
             ),
         ),
-        (None, None) if stable > low => {
-            find(format!("{stream}: up to {} records wait and none was ever read", stable.0 - low.0), ingest)
-        }
+        (None, None) if stable > unread => find(
+            format!("{stream}: up to {} records wait and none was ever read", stable.0 - unread.0),
+            ingest,
+        ),
         (None, Some(next)) if next < *low => find(
             format!(
                 "{stream}: offsets {next} to {} were deleted by retention before they were read",
@@ -543,8 +544,8 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
             ),
             format!("{ingest}, which records the gap; have the producer send the records again"),
         ),
-        (None, Some(next)) if *stable > next => find(
-            format!("{stream}: up to {} records wait", stable.0 - next.0),
+        (None, Some(_)) if stable > unread => find(
+            format!("{stream}: up to {} records wait", stable.0 - unread.0),
             format!("{ingest}, or wait if it is running; those that hold no record are passed then"),
         ),
         (None, None | Some(_)) => {}
