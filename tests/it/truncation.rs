@@ -189,6 +189,74 @@ fn a_broker_that_lost_nothing_is_read_on() {
     broker.stop();
 }
 
+// No checksum covers the leader epoch of a batch.
+
+/// Bits of the epoch of the last batch: the byte of the batch, and the bit. The last one makes the
+/// epoch negative, which is none.
+const FLIPS: [(usize, u8); 4] = [(15, 1), (15, 4), (12, 0x40), (12, 0x80)];
+
+/// A topic with ten records for each of [`FLIPS`], and a ledger.
+fn topics_to_damage(broker: &Broker) -> Vec<(String, Atcost)> {
+    let new = || {
+        let topic = broker.topic(1);
+        broker.produce_one_by_one(&topic, &events("first", 10, 1));
+        (topic, Atcost::initialised())
+    };
+    FLIPS.iter().map(|_| new()).collect()
+}
+
+/// Starts the broker again with a bit flipped in the last batch of each topic.
+fn flip(broker: &mut Broker, topics: &[(String, Atcost)]) {
+    broker.stop();
+    for ((topic, _), (byte, mask)) in topics.iter().zip(FLIPS) {
+        broker.flip_on_disk(topic, 0, 9, byte, mask);
+    }
+    broker.start_again();
+}
+
+#[test]
+fn an_epoch_that_is_damaged_after_it_was_read_is_no_truncation() {
+    let mut broker = Broker::start();
+    let topics = topics_to_damage(&broker);
+    for (topic, atcost) in &topics {
+        assert_eq!(ingest(atcost, &broker, topic)["received"], 10);
+    }
+    flip(&mut broker, &topics);
+    for ((topic, atcost), flip) in topics.iter().zip(FLIPS) {
+        for name in ["second", "third"] {
+            assert_eq!(ingest(atcost, &broker, topic)["received"], 0, "{flip:?}");
+            broker.produce_one_by_one(topic, &events(name, 3, 1));
+            assert_eq!(ingest(atcost, &broker, topic)["received"], 3, "{flip:?}");
+        }
+        assert_eq!(doctor(atcost, &broker, topic), (Some(0), Vec::new()), "{flip:?}");
+    }
+    broker.stop();
+}
+
+/// An epoch that claims to be newer than any would make every later one look older.
+#[test]
+fn an_epoch_that_is_damaged_when_it_is_read_hides_no_truncation() {
+    let mut broker = Broker::start();
+    let topics = topics_to_damage(&broker);
+    flip(&mut broker, &topics);
+    for (topic, atcost) in &topics {
+        assert_eq!(ingest(atcost, &broker, topic)["received"], 10);
+        assert_eq!(ingest(atcost, &broker, topic)["received"], 0);
+    }
+    broker.kill();
+    topics.iter().for_each(|(topic, _)| broker.cut(topic, 0, 6));
+    broker.start_again();
+    for ((topic, atcost), flip) in topics.iter().zip(FLIPS) {
+        broker.produce_one_by_one(topic, &events("second", 2, 1));
+        assert_ingest_stops(atcost, &broker, topic, &["offset"]);
+        atcost.ok(&accept(&broker, topic, "power cut"));
+        ingest(atcost, &broker, topic);
+        let rows = atcost.ledger("SELECT count(DISTINCT id) AS ids FROM ledger WHERE id LIKE 'second-%'");
+        assert_eq!(rows.lines(), ["ids=2"], "{flip:?}: every record that is there is read");
+    }
+    broker.stop();
+}
+
 // The doctor.
 
 #[test]

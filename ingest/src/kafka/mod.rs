@@ -126,6 +126,7 @@ impl KafkaSource {
             next,
             last: None,
             untold: false,
+            led: None,
             committed: next,
             doubted: None,
             low,
@@ -618,9 +619,10 @@ impl Source for KafkaSource {
         }
         self.note_last();
         self.settle_doubts(stop)?;
-        for state in self.partitions.values_mut().filter(|state| state.untold) {
+        for (partition, state) in self.partitions.iter_mut().filter(|(_, state)| state.untold) {
             state.untold = false;
-            if let Some(last) = state.last {
+            let Broker { consumer, config, .. } = &self.broker;
+            if let Some(last) = state.tell_last(consumer, &config.topic, *partition) {
                 batch.last(&state.stream, &self.broker.config.topic, last);
             }
         }

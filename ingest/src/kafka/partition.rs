@@ -16,7 +16,7 @@ use crate::source::{Batch, Content, RawRef, Record};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use schemas::digest::Sha256Digest;
-use schemas::position::{Advance, LastRecord, NextOffset, Offset, Stream, StreamIdentity};
+use schemas::position::{Advance, LastRecord, LeaderEpoch, NextOffset, Offset, Stream, StreamIdentity};
 use schemas::rejection::{Reason, Rejection};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub struct Partition {
     pub last: Option<LastRecord>,
     /// Whether the sink has yet to hear of it.
     pub untold: bool,
+    /// Its leader epoch, as last asked.
+    pub led: Option<LeaderEpoch>,
     /// How far the ledger has it.
     pub committed: i64,
     /// How far it had been read when a connection failed: the broker that comes back may have lost
@@ -54,6 +56,22 @@ impl Partition {
     /// Whether it cannot be read, and is not being tried.
     pub fn stands_still(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| !trouble.is_trying)
+    }
+
+    /// The last record, with an epoch that no later one can have where it claims one that is not
+    /// yet: no checksum covers it, and a later truncation would not be seen.
+    pub fn tell_last(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        topic: &str,
+        partition: i32,
+    ) -> Option<LastRecord> {
+        let last = self.last.as_mut()?;
+        if last.epoch > self.led {
+            self.led = high::leader_epoch(consumer, topic, partition, ANSWER_WITHIN).or(self.led);
+            last.epoch = self.led.map_or(last.epoch, |led| last.epoch.map(|epoch| epoch.min(led)));
+        }
+        Some(*last)
     }
 
     /// Something came of it: what was in the way is not there any more.

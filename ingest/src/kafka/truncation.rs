@@ -1,11 +1,11 @@
 //! Whether a partition still has what was read from it.
 //!
 //! A broker that loses its disk, or elects a leader that lacks the last records, cuts a partition's
-//! log and goes on writing at offsets that were read already. Offsets alone cannot tell. The leader
-//! epoch of a record and its digest do: one leader writes an offset once (KIP-320), and where a
-//! broker kept its epoch, the record that was read last is another one now. So single records are
-//! read again and compared, by a consumer of its own: what librdkafka finds out by itself it tells
-//! only in words.
+//! log and goes on writing at offsets that were read already. Offsets alone cannot tell. The digest
+//! of the record that was read last does, where there is a record at its offset, and elsewhere the
+//! leader epochs do: one leader writes an offset once (KIP-320). So single records are read again
+//! and compared, by a consumer of its own: what librdkafka finds out by itself it tells only in
+//! words.
 //!
 //! This does not decide what is done about it.
 //!
@@ -276,8 +276,12 @@ impl Prober {
             // It may have begun before what could be read.
             _ if split.is_silent => None,
             Some(newer) => Some(newer.offset.0),
-            // The rest is as it was read, because no other leader has written here.
-            None if shorter && epoch.is_some() => Some(high),
+            // The rest is as it was read: the leader that wrote the last record has written to its
+            // end, and no other. The epoch that was read may have been a damaged one, which is
+            // newer than any.
+            None if shorter && epoch.is_some() && split.older.is_none_or(|older| older.epoch == epoch) => {
+                Some(high)
+            }
             None => None,
         };
         Ok(Verdict::Truncated(Truncation {
@@ -406,8 +410,8 @@ impl Prober {
     }
 }
 
-/// Whether a record of the same offset is the one that was read.
+/// Whether a record of the same offset is the one that was read. Its epoch is not asked: no checksum
+/// covers it, and another record has another digest, which is over its time, too.
 fn is_same(read: &LastRecord, there: &LastRecord) -> bool {
-    let epochs = read.epoch.zip(there.epoch);
-    read.digest == there.digest && epochs.is_none_or(|(read, there)| read == there)
+    read.digest == there.digest
 }
