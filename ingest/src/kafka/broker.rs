@@ -185,7 +185,10 @@ impl Broker {
     /// Gives back what trying again does not help against, refused credentials, say.
     fn listen(&self) -> Option<Code> {
         let until = Instant::now() + PATIENCE;
-        while !self.is_reading {
+        if self.is_reading {
+            return None;
+        }
+        loop {
             let is_known = self.consumer.context().causes().sentence().is_some();
             let left =
                 if is_known { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
@@ -196,7 +199,6 @@ impl Broker {
                 return Some(code);
             }
         }
-        None
     }
 
     /// Says what is waited for and why, unless it was said lately.
