@@ -1,11 +1,15 @@
 //! The month of tests/cases/month from files: its README is the contract for commands, columns and
 //! rules.
 
+use crate::places::{place, write};
+use ledger::compact::compact;
+use schemas::time::Instant;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use tests::atcost::{Atcost, json, utf8};
+use tests::audit::audit;
 use tests::machine::case;
 use tests::month::{self, assert_figures, assert_tables, strings};
 use tests::{encode, machine};
@@ -279,4 +283,34 @@ fn a_charge_is_explained_by_the_newest_run_that_has_it() {
     );
     let (third, _) = month::rate(&atcost);
     assert_eq!(atcost.json(&["explain", charge])["run"], third["run"]);
+}
+
+/// A ledger as it was made before records said what their meters add up to: the month from Kafka,
+/// one of its files again, and the digest of its cut as it was stated then. It is checked, billed
+/// and gone on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_the_first_formats_goes_on() {
+    const DIGEST: &str = "de4eb06fbcc8d050fabe92bdd7541a5a3e3a93701cdfcaf8a4cf1e7911e4b0b1";
+    let atcost = Atcost::initialised();
+    let ledger = atcost.folder().join("ledger");
+    fs::remove_dir_all(&ledger).expect("it is empty");
+    for (name, bytes) in files(&case("ledger/first_formats")) {
+        write(&place(&ledger).join(&name), bytes).await;
+    }
+    let whole = || {
+        atcost.ok(&["verify", "ledger"]);
+        audit(&ledger, &[], None).assert_whole();
+    };
+    whole();
+    let summary = assert_tables(&atcost);
+    assert_eq!(summary["ledger_digest"], DIGEST);
+    assert_eq!([&summary["usage"], &summary["rejected"], &summary["duplicates"]], [51, 25, 10]);
+    ingest(&atcost, &case("month/events"));
+    whole();
+    let summary = assert_tables(&atcost);
+    assert_eq!([&summary["usage"], &summary["ledger_version"]], [90, 3]);
+    let later = Instant::parse_rfc3339("2101-01-01T00:00:00Z").expect("an instant");
+    assert!(compact(&place(&ledger), later).await.expect("it compacts").rows >= 76);
+    whole();
+    assert_tables(&atcost);
 }
