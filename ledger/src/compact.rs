@@ -24,7 +24,7 @@ use bytes::Bytes;
 use proof::hash::RootHash;
 use proof::leaf_key::LeafKey;
 use proof::merkle;
-use proof::record::{BatchRecord, RecordKind, RemovedFile};
+use proof::record::{BatchRecord, MeterControl, RecordKind, RemovedFile};
 use schemas::outcome::Tally;
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -56,9 +56,11 @@ pub async fn compact(ledger: &Location, now: Instant) -> Result<Compacted, Ledge
     let mut done = Compacted::default();
     for shard in 0..shard_count(ledger).await? {
         let mut records = BTreeMap::new();
-        let mut table = Table::replay(ledger, shard, &mut |record: &BatchRecord| {
+        let mut table = Table::replay(ledger, shard, None, &mut |record: &BatchRecord| {
             if record.kind == RecordKind::Rows {
-                records.insert(record.version, (record.counts, record.rows_root, record.subjects_root));
+                let BatchRecord { counts, rows_root, subjects_root, .. } = *record;
+                let meters = record.controls().map(<[MeterControl]>::to_vec);
+                records.insert(record.version, Wrote { counts, rows_root, subjects_root, meters });
             }
             Ok(())
         })
@@ -102,7 +104,16 @@ fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<
     groups
 }
 
-type Records = BTreeMap<u64, (Tally, RootHash, RootHash)>;
+/// What the record of a commit says of its rows.
+struct Wrote {
+    counts: Tally,
+    rows_root: RootHash,
+    subjects_root: RootHash,
+    /// None where it does not say them.
+    meters: Option<Vec<MeterControl>>,
+}
+
+type Records = BTreeMap<u64, Wrote>;
 
 /// The rows of a group, proved to be what was sealed, from the bytes of the new file.
 async fn copy(
@@ -133,12 +144,17 @@ async fn copy(
     let mut counts = Tally::default();
     let mut last = None;
     let mut check = |recounted: Recounted| {
-        let Recounted { version, counts: found, sealed, .. } = recounted;
+        let Recounted { version, counts: found, sealed, meters, .. } = recounted;
         if last.is_some_and(|last| version <= last) {
             return Err(format!("commit {version} comes after commit {}", last.unwrap_or(version)));
         }
         last = Some(version);
-        if records.get(&version) != Some(&(found, sealed.rows_root, sealed.subjects_root)) {
+        let is_what_was_sealed = records.get(&version).is_some_and(|wrote| {
+            (wrote.counts, wrote.rows_root, wrote.subjects_root)
+                == (found, sealed.rows_root, sealed.subjects_root)
+                && wrote.meters.as_ref().is_none_or(|says| *says == meters)
+        });
+        if !is_what_was_sealed {
             return Err(format!("the rows of commit {version} are not those that were sealed"));
         }
         counts += found;
@@ -169,5 +185,6 @@ async fn copy(
         rows_root: merkle::root(&leaves),
         subjects: 0,
         subjects_root: merkle::root(&[]),
+        meters: Vec::new(),
     })
 }

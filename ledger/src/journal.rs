@@ -177,6 +177,7 @@ impl Entry {
             rows_root: self.root(),
             subjects: 0,
             subjects_root: Frontier::default().root(),
+            meters: Vec::new(),
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::log::table::Table;
 use crate::store::Location;
 use crate::{places, secret};
 use proof::leaf_key::LeafKeyId;
-use proof::record::{AddedFile, Division};
+pub use proof::record::MeterControl;
+use proof::record::{AddedFile, BatchRecord, Division, TreeHead};
 use schemas::digest::Sha256Digest;
 use schemas::position::{Position, Stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -94,7 +95,18 @@ pub struct PinnedFiles {
     pub division: Division,
     /// The table properties in force, which are the same in every shard.
     pub properties: BTreeMap<String, String>,
+    ledger: Location,
     shards: Vec<(Location, Vec<AddedFile>)>,
+}
+
+/// The usage that one commit adds to the ledger, as its record says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitControls<'a> {
+    pub shard: u32,
+    pub version: u64,
+    /// Ascending by meter, all rows of usage whether they count or not. None where the record is
+    /// of a format that does not say it: only the rows do.
+    pub meters: Option<&'a [MeterControl]>,
 }
 
 impl PinnedFiles {
@@ -119,6 +131,7 @@ impl PinnedFiles {
             truncations: Vec::new(),
             division: Division::FIRST,
             properties: BTreeMap::new(),
+            ledger: ledger.clone(),
             shards: Vec::new(),
         };
         let key = key_in_place(ledger).await?;
@@ -142,16 +155,40 @@ impl PinnedFiles {
             let log = table.log();
             log.add_positions(&mut pinned.positions);
             pinned.truncations.extend_from_slice(&log.truncations);
-            heads.extend_from_slice(&log.head().size.to_be_bytes());
-            heads.extend_from_slice(log.head().root.as_bytes());
+            heads.push(log.head());
             pinned.cut.versions.0.push(log.version);
             pinned.shards.push((
                 table.location().clone(),
                 log.files.values().map(|file| file.added.clone()).collect(),
             ));
         }
-        pinned.cut.digest = Sha256Digest::of(&heads);
+        pinned.cut.digest = digest_of(&heads);
         Ok(pinned)
+    }
+
+    /// Shows of each commit up to the cut, shard by shard and in order, the usage that it adds by
+    /// meter. It reads the log and no rows.
+    ///
+    /// # Errors
+    /// As [`Self::of_ledger`]; `Corrupt` when the log is no longer what was pinned.
+    pub async fn controls(
+        &self,
+        see: &mut (dyn FnMut(CommitControls<'_>) + Send),
+    ) -> Result<(), LedgerError> {
+        let mut heads = Vec::new();
+        for (shard, version) in (0..).zip(&self.cut.versions.0) {
+            let mut show = |record: &BatchRecord| {
+                see(CommitControls { shard, version: record.version, meters: record.controls() });
+                Ok(())
+            };
+            let table = Table::replay(&self.ledger, shard, Some(*version), &mut show).await?;
+            heads.push(table.log().head());
+        }
+        if digest_of(&heads) != self.cut.digest {
+            let detail = "its logs are not what they were when they were opened; restore it from a copy";
+            return Err(LedgerError::corrupt(&self.ledger, detail));
+        }
+        Ok(())
     }
 
     /// How far a stream was read.
@@ -170,6 +207,16 @@ impl PinnedFiles {
         }
         Ok(shards)
     }
+}
+
+/// The digest of a cut, by the tree heads of its shards.
+fn digest_of(heads: &[TreeHead]) -> Sha256Digest {
+    let mut bytes = Vec::new();
+    for head in heads {
+        bytes.extend_from_slice(&head.size.to_be_bytes());
+        bytes.extend_from_slice(head.root.as_bytes());
+    }
+    Sha256Digest::of(&bytes)
 }
 
 /// The leaf key that is there, by its id. A copy for readers may have none.

@@ -38,7 +38,7 @@ pub async fn last_records(ledger: &Location, stream: &Stream) -> Result<Vec<Last
             }
             Ok(())
         };
-        Table::replay(ledger, shard, &mut see).await?;
+        Table::replay(ledger, shard, None, &mut see).await?;
         records.append(&mut kept);
     }
     Ok(records.into_values().collect())

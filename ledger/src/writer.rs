@@ -15,7 +15,7 @@ use crate::store::Location;
 use crate::{places, secret};
 use arrow::array::{Int64Array, RecordBatch};
 use proof::leaf_key::LeafKey;
-use proof::record::{Division, RecordKind};
+use proof::record::{Division, MeterControl, RecordKind};
 use proof::seal::{Rows, Sealed, seal};
 use schemas::outcome::Tally;
 use schemas::position::{Position, Positions, Stream, StreamMove};
@@ -180,6 +180,7 @@ struct UnsealedBatch {
     subjects: Vec<Option<String>>,
     subject_of: Vec<u32>,
     counts: Tally,
+    meters: Vec<MeterControl>,
 }
 
 impl UnsealedBatch {
@@ -198,10 +199,10 @@ impl UnsealedBatch {
                 .map_or(none, |number| u32::try_from(number).expect("a batch has fewer than 2^32 subjects"))
         };
         let subject_of = (0..batch.rows()).map(number).collect();
-        let counts = batch.counts();
+        let (counts, meters) = (batch.counts(), batch.controls());
         let built = batch.into_rows(0);
         assert_eq!(built.rows.num_rows() as u64, counts.rows(), "received = usage + rejected + gaps");
-        Some(Self { built, subjects, subject_of, counts })
+        Some(Self { built, subjects, subject_of, counts, meters })
     }
 
     /// The file and the roots of these rows as the rows of `version`.
@@ -223,6 +224,7 @@ impl UnsealedBatch {
             rows_root,
             subjects,
             subjects_root,
+            meters: self.meters.clone(),
         }
     }
 }

@@ -15,7 +15,8 @@ use ingest::source::{Content, Header, RawRef};
 use ingest::stop::Stop;
 use proof::hash::RootHash;
 use proof::leaf_key::LeafKeyId;
-use proof::record::{AddedFile, BatchRecord, Division, RecordKind, TreeHead};
+use proof::record::{AddedFile, BatchRecord, Division, MeterControl, RecordKind, TreeHead};
+use schemas::decimal::QuantityTotal;
 use schemas::digest::Sha256Digest;
 use schemas::outcome::{OutcomeRef, Tally};
 use schemas::position::{NextOffset, StreamMove};
@@ -131,11 +132,20 @@ pub fn heads() -> Vec<Vec<u8>> {
         subjects: 1,
         subjects_root: RootHash::from_bytes([3; 32]),
         checkpoint: None,
+        meters: Vec::new(),
     };
+    let meter = |meter: &str, corrections, units| MeterControl {
+        meter: meter.to_owned(),
+        usage: 1,
+        corrections,
+        value: QuantityTotal::from_units(units).expect("a total"),
+    };
+    let with_meters = |record| BatchRecord { meters: vec![meter("bytes", 0, 1), meter("hours", 1, 1_500_000_000)], ..record };
     let file = AddedFile { path: "rows-7-a.parquet".to_owned(), bytes: 1000, digest, rows: 3 };
     let records = [
         record(RecordKind::Rows, vec![file.clone()], vec![moved(None)]),
-        record(RecordKind::Rows, vec![file], vec![moved(Some(NextOffset(3)))]),
+        record(RecordKind::Rows, vec![file.clone()], vec![moved(Some(NextOffset(3)))]),
+        with_meters(record(RecordKind::Rows, vec![file], vec![moved(Some(NextOffset(3)))])),
         record(RecordKind::Division, Vec::new(), vec![moved(None)]),
     ];
     let entries = records.iter().map(|record| record.render(&TreeHead { size: 7, root: RootHash::from_bytes([4; 32]) }).into_bytes());

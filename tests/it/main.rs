@@ -7,6 +7,7 @@ mod compaction; // many small files into few
 mod index; // which rows repeat an id, through crashes and damage
 mod seal; // hashes, trees, proofs: vectors, a second implementation, tampering
 mod verify; // everything recomputed, bit flips, and a signer that signs one history
+mod controls; // what records say of each meter, and who compares it
 mod properties; // what must not matter to a charge
 mod stories; // attribution, and the mistakes of other systems, event by event
 mod past; // what another catalog changes in what was billed

@@ -109,8 +109,8 @@ class Reader:
     def unsigned(self, length):
         return int.from_bytes(self.take(length), "big")
 
-    def signed(self):
-        return int.from_bytes(self.take(8), "big", signed=True)
+    def signed(self, length=8):
+        return int.from_bytes(self.take(length), "big", signed=True)
 
     def text(self):
         try:
@@ -173,9 +173,9 @@ class Record:
     def __init__(self, data):
         reader = Reader(data)
         format_ = reader.take(4)
-        if format_ not in (b"rec1", b"rec2"):
-            raise Problem("the batch record does not begin with rec1 or rec2")
-        second = format_ == b"rec2"
+        if format_ not in (b"rec1", b"rec2", b"rec3"):
+            raise Problem("the batch record does not begin with rec1, rec2 or rec3")
+        second, self.third = format_ != b"rec1", format_ == b"rec3"
         self.kind = reader.unsigned(1)
         if self.kind not in (ROWS, COMPACTION, LAYOUT) and (self.kind, second) != (TRUNCATION, True):
             raise Problem(f"the batch record is of the unknown kind {self.kind}")
@@ -194,7 +194,7 @@ class Record:
             if second:
                 last = reader.option(lambda: (reader.signed(), reader.option(lambda: reader.unsigned(4)), reader.take(32)))
                 self.last |= {self.streams[-1][0]: last} if last else {}
-        if second and self.kind != TRUNCATION and not self.last:
+        if second and not self.third and self.kind != TRUNCATION and not self.last:
             raise Problem("the batch record begins with rec2, and says nothing that rec1 cannot")
         self.usage = reader.unsigned(8)
         self.rejected = reader.unsigned(8)
@@ -203,8 +203,24 @@ class Record:
         self.subjects = reader.unsigned(8)
         self.subjects_root = reader.take(32)
         self.checkpoint = reader.option(lambda: (reader.unsigned(8), reader.take(32)))
+        self.meters = []
+        if self.third:
+            self.read_meters(reader)
         if reader.at != len(data):
             raise Problem(f"the batch record goes on for {len(data) - reader.at} bytes after its end")
+
+    def read_meters(self, reader):
+        for _ in range(reader.unsigned(4)):
+            self.meters.append((reader.text(), reader.unsigned(8), reader.unsigned(8), reader.signed(16)))
+        if not self.meters:
+            raise Problem("the batch record begins with rec3, and says nothing that an earlier format cannot")
+        names = [meter.encode() for meter, *_ in self.meters]
+        if self.kind != ROWS or names != sorted(set(names)):
+            raise Problem("the batch record is not of rows, or its meters are not in order, each once")
+        if any(usage == 0 or corrections > usage or abs(value) >= 10**38 for _, usage, corrections, value in self.meters):
+            raise Problem("the batch record says of a meter what no rows can be")
+        if sum(usage for _, usage, *_ in self.meters) != self.usage:
+            raise Problem("the meters of the batch record are not its usage")
 
     def rows(self):
         return self.usage + self.rejected + self.gaps
@@ -216,9 +232,10 @@ def render(record, data, size, root):
     base = lambda value: base64.b64encode(value).decode()
     milliseconds = record.at // 1000
     optimize = record.kind == COMPACTION
+    engine = "atcost/0.1.0" if record.third else "atcost"
     lines = [
         f'{{"commitInfo":{{"timestamp":{milliseconds},"operation":"{"OPTIMIZE" if optimize else "WRITE"}",'
-        f'"operationParameters":{{"mode":"Append"}},"engineInfo":"atcost","record":"{base(data)}","size":"{size}","root":"{base(root)}"}}}}'
+        f'"operationParameters":{{"mode":"Append"}},"engineInfo":"{engine}","record":"{base(data)}","size":"{size}","root":"{base(root)}"}}}}'
     ]
     for path, _ in record.removed:
         lines.append(f'{{"remove":{{"path":{quoted(path)},"deletionTimestamp":{milliseconds},"dataChange":false}}}}')
@@ -568,6 +585,8 @@ class Batch:
         self.leaves = []
         self.counts = [0, 0, 0]
         self.groups = {}
+        # meter -> [rows, corrections, sum of values in 10^-9]
+        self.meters = {}
         # stream -> [(offset, end)] in ledger order
         self.streams = {}
 
@@ -634,6 +653,10 @@ class Rows:
         batch.leaves.append(leaf)
         batch.counts[number - 1] += 1
         batch.groups.setdefault(row[12], []).append(leaf)
+        if kind == "usage":
+            sums = batch.meters.setdefault(row[11], [0, 0, 0])
+            for place, more in enumerate((1, row[22] is not None, row[14])):
+                sums[place] += more
         end = row[GAP_UNTIL] if kind == "gap" else offset + 1
         if end <= offset:
             self.report.add(where, f"the gap at {offset} ends at {end}")
@@ -648,6 +671,9 @@ class Rows:
         record = log.records[version - 1]
         counts = (record.usage, record.rejected, record.gaps)
         check(tuple(batch.counts) == counts, where, f"its counts are {counts}, its rows {tuple(batch.counts)} (usage, rejected, gaps)")
+        meters = sorted(((meter, *sums) for meter, sums in batch.meters.items()), key=lambda each: each[0].encode())
+        # An earlier format says nothing of them.
+        check(not record.third or record.meters == meters, where, f"its meters are {record.meters}, its rows say {meters}")
         check(mth(batch.leaves) == record.rows_root, where, "its rows root is not that of its rows")
         groups = []
         for subject, leaves in batch.groups.items():

@@ -14,6 +14,7 @@ use crate::unknown::Unknown;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use schemas::canonical::{Reader, push_count, push_option, push_text};
+use schemas::decimal::QuantityTotal;
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
 use schemas::position::{LastRecord, LeaderEpoch, NextOffset, Offset, StreamIdentity, StreamMove};
@@ -74,6 +75,20 @@ pub struct MadeCheckpoint {
     pub digest: Sha256Digest,
 }
 
+/// The usage rows of one meter in a commit, added up: all of them, whether they count or repeat what
+/// was there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterControl {
+    /// CloudEvents `type`.
+    pub meter: String,
+    /// How many rows there are.
+    pub usage: u64,
+    /// How many of them correct another event.
+    pub corrections: u64,
+    /// The sum of their values.
+    pub value: QuantityTotal,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchRecord {
     pub kind: RecordKind,
@@ -94,23 +109,96 @@ pub struct BatchRecord {
     pub subjects: u64,
     pub subjects_root: RootHash,
     pub checkpoint: Option<MadeCheckpoint>,
+    /// Ascending by meter. A commit without usage has none, nor has a record of a format that does
+    /// not say them; [`Self::controls`] tells the two apart.
+    pub meters: Vec<MeterControl>,
 }
 
-/// How the bytes of a record begin: the version of the format.
-const FIRST: &[u8; 4] = b"rec1";
-const SECOND: &[u8; 4] = b"rec2";
+/// A version of the format, by how the bytes of a record begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Format {
+    First,
+    Second,
+    Third,
+}
+
+impl Format {
+    const ALL: [Self; 3] = [Self::First, Self::Second, Self::Third];
+
+    fn name(self) -> &'static [u8; 4] {
+        match self {
+            Self::First => b"rec1",
+            Self::Second => b"rec2",
+            Self::Third => b"rec3",
+        }
+    }
+
+    /// What an entry says of its writer: from the third on, the first version that reads it.
+    fn engine(self) -> &'static str {
+        match self {
+            Self::First | Self::Second => "atcost",
+            Self::Third => "atcost/0.1.0",
+        }
+    }
+}
 
 impl BatchRecord {
-    /// Whether it says what the first version of the format cannot. Everything else is written in
-    /// the first, so that there is one encoding of a record.
-    fn is_second(&self) -> bool {
-        self.kind == RecordKind::Truncation || self.streams.iter().any(|moved| moved.last.is_some())
+    /// The earliest version of the format that can say it, so that there is one encoding of a
+    /// record.
+    fn format(&self) -> Format {
+        if !self.meters.is_empty() {
+            Format::Third
+        } else if self.kind == RecordKind::Truncation || self.streams.iter().any(|moved| moved.last.is_some())
+        {
+            Format::Second
+        } else {
+            Format::First
+        }
+    }
+
+    /// The usage that this commit adds to the ledger, by meter. None where it adds some and its
+    /// record is of a format that does not say which.
+    pub fn controls(&self) -> Option<&[MeterControl]> {
+        let silent = self.kind == RecordKind::Rows && self.counts.usage > 0 && self.meters.is_empty();
+        (!silent).then_some(&self.meters)
+    }
+
+    /// Whether its meters are such as a commit has, where it says them.
+    ///
+    /// # Errors
+    /// Why they are not, as part of a sentence.
+    pub fn check_meters(&self) -> Result<(), String> {
+        if self.meters.is_empty() {
+            return Ok(());
+        }
+        if self.kind != RecordKind::Rows {
+            return Err("a batch record that adds no rows and says their meters".to_owned());
+        }
+        if !self.meters.is_sorted_by(|one, other| one.meter < other.meter) {
+            return Err("a batch record whose meters are not in order, each once".to_owned());
+        }
+        if let Some(control) =
+            self.meters.iter().find(|control| control.usage == 0 || control.corrections > control.usage)
+        {
+            return Err(format!(
+                "a batch record with {} rows of {:?}, {} of them corrections",
+                control.usage, control.meter, control.corrections
+            ));
+        }
+        let usage = self.meters.iter().try_fold(0_u64, |sum, control| sum.checked_add(control.usage));
+        if usage != Some(self.counts.usage) {
+            return Err(format!(
+                "a batch record whose meters do not add up to its {} rows of usage",
+                self.counts.usage
+            ));
+        }
+        Ok(())
     }
 
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(512);
-        let second = self.is_second();
-        bytes.extend_from_slice(if second { SECOND } else { FIRST });
+        let format = self.format();
+        bytes.extend_from_slice(format.name());
         bytes.push(match self.kind {
             RecordKind::Rows => 1,
             RecordKind::Compaction => 2,
@@ -146,7 +234,7 @@ impl BatchRecord {
             push_option(&mut bytes, moved.identity.as_ref(), |bytes, identity| {
                 bytes.extend_from_slice(&identity.0)
             });
-            if second {
+            if format >= Format::Second {
                 push_option(&mut bytes, moved.last.as_ref(), |bytes, last| {
                     bytes.extend_from_slice(&last.offset.0.to_be_bytes());
                     push_option(bytes, last.epoch, |bytes, epoch| {
@@ -166,6 +254,15 @@ impl BatchRecord {
             bytes.extend_from_slice(&checkpoint.version.to_be_bytes());
             bytes.extend_from_slice(checkpoint.digest.as_bytes());
         });
+        if format >= Format::Third {
+            push_count(&mut bytes, self.meters.len());
+            for control in &self.meters {
+                push_text(&mut bytes, &control.meter);
+                bytes.extend_from_slice(&control.usage.to_be_bytes());
+                bytes.extend_from_slice(&control.corrections.to_be_bytes());
+                bytes.extend_from_slice(&control.value.units().to_be_bytes());
+            }
+        }
         bytes
     }
 
@@ -173,16 +270,14 @@ impl BatchRecord {
     /// The defect of the bytes, as part of a sentence.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = Reader::new("a batch record", bytes);
-        let second = match &reader.array::<4>()? {
-            FIRST => false,
-            SECOND => true,
-            _ => return Err("it has a batch record of a format that this version does not read: a newer atcost wrote it, or it is damaged".to_owned()),
-        };
+        let name = reader.array::<4>()?;
+        let format = Format::ALL.into_iter().find(|format| *format.name() == name);
+        let format = format.ok_or("it has a batch record of a format that this version does not read: a newer atcost wrote it, or it is damaged")?;
         let kind = match reader.array::<1>()? {
             [1] => RecordKind::Rows,
             [2] => RecordKind::Compaction,
             [3] => RecordKind::Division,
-            [4] if second => RecordKind::Truncation,
+            [4] if format >= Format::Second => RecordKind::Truncation,
             [other] => return Err(format!("a batch record of the unknown kind {other}")),
         };
         let record = Self {
@@ -209,7 +304,7 @@ impl BatchRecord {
                     from: reader.option(|reader| reader.i64().map(NextOffset))?,
                     to: NextOffset(reader.i64()?),
                     identity: reader.option(|reader| reader.array().map(StreamIdentity))?,
-                    last: if second { reader.option(last_record)? } else { None },
+                    last: if format >= Format::Second { reader.option(last_record)? } else { None },
                 })
             })?,
             counts: Tally { usage: reader.u64()?, rejected: reader.u64()?, gaps: reader.u64()? },
@@ -218,12 +313,13 @@ impl BatchRecord {
             subjects_root: RootHash::from_bytes(reader.array()?),
             checkpoint: reader
                 .option(|reader| Ok(MadeCheckpoint { version: reader.u64()?, digest: reader.digest()? }))?,
+            meters: if format >= Format::Third { reader.list(meter_control)? } else { Vec::new() },
         };
         match reader.left() {
-            0 if second && !record.is_second() => {
+            0 if format != record.format() => {
                 Err("a batch record in a later format than what it says needs".to_owned())
             }
-            0 => Ok(record),
+            0 => record.check_meters().map(|()| record),
             rest => Err(format!("{rest} bytes are left over after the batch record")),
         }
     }
@@ -239,9 +335,10 @@ impl BatchRecord {
         let record = BASE64_STANDARD.encode(self.encode());
         let root = BASE64_STANDARD.encode(head.root.as_bytes());
         let size = head.size;
+        let engine = self.format().engine();
         writeln!(
             entry,
-            r#"{{"commitInfo":{{"timestamp":{millis},"operation":"{operation}","operationParameters":{{"mode":"Append"}},"engineInfo":"atcost","record":"{record}","size":"{size}","root":"{root}"}}}}"#
+            r#"{{"commitInfo":{{"timestamp":{millis},"operation":"{operation}","operationParameters":{{"mode":"Append"}},"engineInfo":"{engine}","record":"{record}","size":"{size}","root":"{root}"}}}}"#
         )
         .expect("writing to a string cannot fail");
         for RemovedFile { path, .. } in &self.removed {
@@ -314,6 +411,16 @@ fn last_record(reader: &mut Reader<'_>) -> Result<LastRecord, String> {
     })
 }
 
+fn meter_control(reader: &mut Reader<'_>) -> Result<MeterControl, String> {
+    Ok(MeterControl {
+        meter: reader.text()?,
+        usage: reader.u64()?,
+        corrections: reader.u64()?,
+        value: QuantityTotal::from_units(reader.array().map(i128::from_be_bytes)?)
+            .map_err(|error| format!("a batch record with a sum of values that is none: {error}"))?,
+    })
+}
+
 /// Only what is needed to render the entry again, which is what checks the rest.
 #[derive(Deserialize)]
 struct FirstLine {
@@ -356,9 +463,21 @@ fn json_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn record(kind: RecordKind, to: i64, last: Option<LastRecord>) -> BatchRecord {
+    fn record(
+        kind: RecordKind,
+        to: i64,
+        last: Option<LastRecord>,
+        meters: &[(&str, u64, u64)],
+    ) -> BatchRecord {
         let nothing = RootHash::from_bytes([0; 32]);
+        let control = |(meter, usage, corrections): &(&str, u64, u64)| MeterControl {
+            meter: (*meter).to_owned(),
+            usage: *usage,
+            corrections: *corrections,
+            value: QuantityTotal::from_units(i128::from(*usage) * 10_i128.pow(18)).expect("a total"),
+        };
         BatchRecord {
             kind,
             shard: 0,
@@ -376,40 +495,152 @@ mod tests {
                 identity: None,
                 last,
             }],
-            counts: Tally::default(),
+            counts: Tally { usage: meters.iter().map(|(_, usage, _)| usage).sum(), ..Tally::default() },
             rows_root: nothing,
             subjects: 0,
             subjects_root: nothing,
             checkpoint: None,
+            meters: meters.iter().map(control).collect(),
         }
     }
 
-    /// All that the first format can say is written in it, so that old entries stay what they were.
+    fn last(epoch: Option<i32>) -> LastRecord {
+        LastRecord { offset: Offset(8), epoch: epoch.map(LeaderEpoch), digest: Sha256Digest::of(b"a record") }
+    }
+
+    /// All that an earlier format can say is written in it, so that old entries stay what they were.
     #[test]
     fn there_is_one_encoding_of_a_record() {
-        let last = |epoch| LastRecord {
-            offset: Offset(8),
-            epoch: Option::map(epoch, LeaderEpoch),
-            digest: Sha256Digest::of(b"a record"),
-        };
+        let hours = &[("hours", 4, 1)];
         for (record, format) in [
-            (record(RecordKind::Rows, 9, None), FIRST),
-            (record(RecordKind::Rows, 9, Some(last(None))), SECOND),
-            (record(RecordKind::Rows, 9, Some(last(Some(3)))), SECOND),
-            (record(RecordKind::Truncation, 3, None), SECOND),
+            (record(RecordKind::Rows, 9, None, &[]), Format::First),
+            (record(RecordKind::Rows, 9, Some(last(None)), &[]), Format::Second),
+            (record(RecordKind::Rows, 9, Some(last(Some(3))), &[]), Format::Second),
+            (record(RecordKind::Truncation, 3, None, &[]), Format::Second),
+            (record(RecordKind::Rows, 9, None, hours), Format::Third),
+            (record(RecordKind::Rows, 9, Some(last(Some(3))), hours), Format::Third),
         ] {
             let bytes = record.encode();
-            assert_eq!(bytes.first_chunk(), Some(format));
+            assert_eq!(bytes.first_chunk(), Some(format.name()));
             assert_eq!(BatchRecord::decode(&bytes), Ok(record.clone()));
-            let other = if format == FIRST { SECOND } else { FIRST };
-            let renamed = [other.as_slice(), &bytes[4..]].concat();
-            assert!(BatchRecord::decode(&renamed).is_err(), "{record:?} in the other format");
+            for other in Format::ALL.into_iter().filter(|other| *other != format) {
+                let renamed = [other.name().as_slice(), &bytes[4..]].concat();
+                assert!(BatchRecord::decode(&renamed).is_err(), "{record:?} as {other:?}");
+            }
         }
-        // The later format with nothing in it that needs it.
-        let plain = record(RecordKind::Rows, 9, None).encode();
+        // Later formats with nothing in them that needs them.
+        let plain = record(RecordKind::Rows, 9, None, &[]).encode();
         let place = plain.len() - (1 + 32 + 8 + 32 + 3 * 8);
-        let wordy = [SECOND, &plain[4..place], &[0], &plain[place..]].concat();
-        let refused = BatchRecord::decode(&wordy).expect_err("it has another encoding");
-        assert!(refused.contains("later format"), "{refused}");
+        let second = [b"rec2", &plain[4..place], &[0], &plain[place..]].concat();
+        let third = [b"rec3", &second[4..], &[0; 4]].concat();
+        let of_second = record(RecordKind::Rows, 9, Some(last(None)), &[]).encode();
+        for wordy in [second, third, [b"rec3", &of_second[4..], &[0; 4]].concat()] {
+            let refused = BatchRecord::decode(&wordy).expect_err("it has another encoding");
+            assert!(refused.contains("later format"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn meters_are_such_as_a_commit_has_or_there_is_no_record() {
+        let rows = |meters: &[(&str, u64, u64)]| record(RecordKind::Rows, 9, None, meters);
+        let few = BatchRecord { counts: Tally::default(), ..rows(&[("hours", 1, 0)]) };
+        let many = [("a", u64::MAX, 0), ("b", 2, 0)];
+        let many = BatchRecord {
+            meters: many.iter().flat_map(|many| rows(&[*many]).meters).collect(),
+            ..few.clone()
+        };
+        for (record, why) in [
+            (rows(&[("b", 1, 0), ("a", 1, 0)]), "not in order"),
+            (rows(&[("a", 1, 0), ("a", 1, 0)]), "not in order"),
+            (rows(&[("a", 0, 0), ("b", 1, 0)]), "0 rows of \"a\""),
+            (rows(&[("a", 1, 2)]), "2 of them corrections"),
+            (few, "do not add up to its 0 rows"),
+            (many, "do not add up to its 0 rows"),
+            (record(RecordKind::Compaction, 9, None, &[("a", 1, 0)]), "adds no rows"),
+        ] {
+            assert_eq!(record.check_meters(), BatchRecord::decode(&record.encode()).map(drop));
+            let refused = record.check_meters().expect_err(why);
+            assert!(refused.contains(why), "{refused}");
+        }
+        let mut bytes = rows(&[("a", 1, 0)]).encode();
+        let value = bytes.len() - 16;
+        bytes[value] = 0x7F;
+        let refused = BatchRecord::decode(&bytes).expect_err("it has more than 38 digits");
+        assert!(refused.contains("38 digits"), "{refused}");
+    }
+
+    #[test]
+    fn a_commit_without_usage_says_its_meters_in_every_format() {
+        let none: &[MeterControl] = &[];
+        let silent = BatchRecord {
+            counts: Tally { usage: 1, ..Tally::default() },
+            ..record(RecordKind::Rows, 9, None, &[])
+        };
+        assert_eq!(silent.controls(), None);
+        assert_eq!(record(RecordKind::Rows, 9, None, &[]).controls(), Some(none));
+        let copies = BatchRecord { kind: RecordKind::Compaction, ..silent };
+        assert_eq!(copies.controls(), Some(none), "a copy adds nothing");
+        let said = record(RecordKind::Rows, 9, None, &[("a", 1, 0)]);
+        assert_eq!(said.controls(), Some(said.meters.as_slice()));
+    }
+
+    #[test]
+    fn an_entry_says_from_which_version_on_its_format_is_read() {
+        let head = TreeHead { size: 7, root: RootHash::from_bytes([4; 32]) };
+        for (record, engine) in [
+            (record(RecordKind::Rows, 9, Some(last(None)), &[]), r#""engineInfo":"atcost","#),
+            (record(RecordKind::Rows, 9, None, &[("a", 1, 0)]), r#""engineInfo":"atcost/0.1.0","#),
+        ] {
+            let entry = record.render(&head);
+            assert!(entry.contains(engine), "{entry}");
+            assert_eq!(BatchRecord::from_entry(entry.as_bytes()), Ok((record, head)));
+        }
+    }
+
+    fn records() -> impl Strategy<Value = BatchRecord> {
+        let meter = (1..1_u64 << 40, any::<u64>(), any::<i128>());
+        let meters = prop::collection::btree_map("[a-zä./-]{1,20}", meter, 0..9);
+        let moved = (any::<i64>(), any::<Option<i32>>(), any::<bool>());
+        (meters, moved, 0..3_usize, any::<[u64; 3]>()).prop_map(
+            |(meters, (to, epoch, known), kind, numbers)| {
+                let mut made = record(RecordKind::Rows, to, known.then(|| last(epoch)), &[]);
+                made.meters = meters
+                    .into_iter()
+                    .map(|(meter, (usage, corrections, units))| MeterControl {
+                        meter,
+                        usage,
+                        corrections: corrections % (usage + 1),
+                        value: QuantityTotal::from_units(units % 10_i128.pow(38)).expect("38 digits"),
+                    })
+                    .collect();
+                made.version = numbers[0];
+                made.counts = Tally { usage: numbers[1], rejected: numbers[2], gaps: 3 };
+                if made.meters.is_empty() {
+                    made.kind = [RecordKind::Rows, RecordKind::Compaction, RecordKind::Truncation][kind];
+                } else {
+                    made.counts.usage = made.meters.iter().map(|control| control.usage).sum();
+                }
+                made
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(record in records()) {
+            prop_assert_eq!(BatchRecord::decode(&record.encode()), Ok(record));
+        }
+
+        #[test]
+        fn what_is_decoded_is_encoded(record in records(), flips in prop::collection::vec(any::<u32>(), 1..4)) {
+            let mut bytes = record.encode();
+            for flip in flips {
+                let bit = usize::try_from(flip).expect("32 bits fit") % (bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            if let Ok(record) = BatchRecord::decode(&bytes) {
+                prop_assert_eq!(record.encode(), bytes);
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// The formats that this version reads, by the first bytes of a record and of a table's creation.
-const FORMATS: &[&str] = &["rec1", "rec2", "cre1"];
+const FORMATS: &[&str] = &["rec1", "rec2", "rec3", "cre1"];
 /// Delta's actions beside `commitInfo`.
 const ACTIONS: &[&str] = &["add", "remove", "txn", "metaData", "protocol", "domainMetadata", "cdc"];
 /// What `engineInfo` begins with in every format of ours. From `rec3` on a slash follows, and the

@@ -10,9 +10,12 @@ use crate::row::StoredRows;
 use arrow::array::RecordBatch;
 use proof::lanes;
 use proof::leaf_key::LeafKey;
+use proof::record::MeterControl;
 use proof::row::{RowHeader, stream_digest};
 use proof::seal::{Rows, Sealed, seal};
+use schemas::decimal::QuantityTotal;
 use schemas::digest::Sha256Digest;
+use schemas::event::EventRef;
 use schemas::outcome::{OutcomeRef, Tally};
 use schemas::position::Offset;
 use std::collections::{BTreeMap, HashMap};
@@ -26,6 +29,8 @@ pub struct Recounted {
     pub sealed: Sealed,
     /// Of each stream (`Stream` as written), the first offset and the end of the last one.
     pub spans: BTreeMap<String, (Offset, Offset)>,
+    /// Ascending by meter.
+    pub meters: Vec<MeterControl>,
 }
 
 /// Takes rows and recounts them commit by commit.
@@ -51,6 +56,7 @@ struct Open {
     subject_of: Vec<u32>,
     counts: Tally,
     spans: BTreeMap<String, (Offset, Offset)>,
+    meters: BTreeMap<String, MeterControl>,
 }
 
 impl<'a> Recount<'a> {
@@ -93,7 +99,11 @@ impl<'a> Recount<'a> {
             open.digests.push(row.content_digest.copied());
             open.counts.count(says.outcome.kind());
             let (subject, end) = match &says.outcome {
-                OutcomeRef::Usage(event) => (Some(event.subject.to_owned()), Offset(says.offset.next().0)),
+                OutcomeRef::Usage(event) => {
+                    open.meter(event)
+                        .map_err(|what| format!("row {place} of commit {version}: the sum of {what}"))?;
+                    (Some(event.subject.to_owned()), Offset(says.offset.next().0))
+                }
                 OutcomeRef::Rejected { .. } => (None, Offset(says.offset.next().0)),
                 OutcomeRef::Gap { until, .. } => (None, *until),
             };
@@ -142,6 +152,7 @@ impl<'a> Recount<'a> {
             counts: open.counts,
             sealed: seal(self.key, &rows),
             spans: open.spans,
+            meters: open.meters.into_values().collect(),
         })
     }
 }
@@ -159,7 +170,25 @@ impl Open {
             subject_of: Vec::new(),
             counts: Tally::default(),
             spans: BTreeMap::new(),
+            meters: BTreeMap::new(),
         }
+    }
+
+    fn meter(&mut self, event: &EventRef<'_>) -> Result<(), String> {
+        if !self.meters.contains_key(event.meter) {
+            let meter = event.meter.to_owned();
+            let nothing =
+                MeterControl { meter: meter.clone(), usage: 0, corrections: 0, value: QuantityTotal::ZERO };
+            self.meters.insert(meter, nothing);
+        }
+        let control = self.meters.get_mut(event.meter).expect("it is there now");
+        control.usage += 1;
+        control.corrections += u64::from(event.correction.is_some());
+        control.value = control
+            .value
+            .checked_add(QuantityTotal::from(event.quantity))
+            .map_err(|error| format!("{:?}: {error}", event.meter))?;
+        Ok(())
     }
 
     fn subject(&mut self, subject: Option<String>) {

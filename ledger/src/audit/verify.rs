@@ -22,7 +22,7 @@ use proof::hash::RootHash;
 use proof::head::{SignedHead, VerifierKey, origin};
 use proof::leaf_key::LeafKey;
 use proof::merkle::{self, Tree};
-use proof::record::{AddedFile, BatchRecord, Division, JOURNAL, RecordKind};
+use proof::record::{AddedFile, BatchRecord, Division, JOURNAL, MeterControl, RecordKind};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
 use std::collections::BTreeMap;
@@ -170,7 +170,7 @@ impl Replayed {
     pub async fn of(ledger: &Location, shard: u32) -> Result<Self, LedgerError> {
         let location = places::table(ledger, shard);
         let mut records = Vec::new();
-        let table = Table::replay(ledger, shard, &mut |record| {
+        let table = Table::replay(ledger, shard, None, &mut |record| {
             records.push(record.clone());
             Ok(())
         })
@@ -297,7 +297,7 @@ fn recount(
     let mut leaves = Vec::new();
     let mut groups = (0, merkle::root(&[]));
     let mut done = |recounted: Recounted| {
-        let Recounted { version, counts: of_version, sealed, spans } = recounted;
+        let Recounted { version, counts: of_version, sealed, spans, meters } = recounted;
         let wrote = records
             .get(&version)
             .filter(|record| record.kind == RecordKind::Rows && holds.contains(&version));
@@ -325,6 +325,9 @@ fn recount(
                 wrote.rows_root.short(),
                 wrote.subjects_root.short()
             ));
+        }
+        if let Some(what) = wrote.controls().and_then(|says| different_meter(says, &meters)) {
+            return Err(format!("commit {version} has {what}"));
         }
         for (stream, (first, end)) in &spans {
             let moved = wrote.streams.iter().find(|moved| moved.stream == *stream);
@@ -361,6 +364,27 @@ fn recount(
     Err(format!(
         "it has {rows} rows of the commits {found:?}, the log says {named} of {holds:?}, or their roots differ; {DAMAGED}"
     ))
+}
+
+/// The first meter of which a record says something else than the rows, as part of a sentence.
+fn different_meter(says: &[MeterControl], rows: &[MeterControl]) -> Option<String> {
+    fn by_name(controls: &[MeterControl]) -> BTreeMap<&str, &MeterControl> {
+        controls.iter().map(|control| (control.meter.as_str(), control)).collect()
+    }
+    let text = |control: Option<&&MeterControl>| {
+        control.map_or_else(
+            || "no rows".to_owned(),
+            |control| {
+                let MeterControl { usage, corrections, value, .. } = control;
+                format!("{usage} rows with {corrections} corrections and {value} in all")
+            },
+        )
+    };
+    let (says, found) = (by_name(says), by_name(rows));
+    let mut meters = says.keys().chain(found.keys());
+    let meter = meters.find(|meter| says.get(*meter) != found.get(*meter))?;
+    let (says, found) = (text(says.get(meter)), text(found.get(meter)));
+    Some(format!("of the meter {meter:?} {found}, the batch record says {says}"))
 }
 
 /// Recomputes the journal's entries after `after`.

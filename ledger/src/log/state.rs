@@ -165,6 +165,8 @@ impl Log {
         {
             return Err("it accepts a truncation, and does more than to take one stream back".to_owned());
         }
+        // What could not be read again is never written.
+        record.check_meters()?;
         if let Some(file) = record
             .removed
             .iter()

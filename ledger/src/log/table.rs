@@ -34,7 +34,9 @@ use object_store::Error as StoreError;
 use proof::hash::RootHash;
 use proof::leaf_key::LeafKeyId;
 use proof::merkle::Frontier;
-use proof::record::{AddedFile, BatchRecord, Division, MadeCheckpoint, RecordKind, RemovedFile};
+use proof::record::{
+    AddedFile, BatchRecord, Division, MadeCheckpoint, MeterControl, RecordKind, RemovedFile,
+};
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
 use schemas::position::StreamMove;
@@ -71,6 +73,8 @@ pub struct SealedRows {
     pub rows_root: RootHash,
     pub subjects: u64,
     pub subjects_root: RootHash,
+    /// The usage that is new to the ledger, ascending by meter.
+    pub meters: Vec<MeterControl>,
 }
 
 /// A commit to be made, whichever version it will be.
@@ -130,7 +134,7 @@ impl Table {
     /// `Invalid` when there is no table or a property is dangerous, `Corrupt` when an entry or the
     /// columns are not what was written, `Storage` otherwise.
     pub async fn open(ledger: &Location, number: u32) -> Result<Self, LedgerError> {
-        Self::load(ledger, number, None, &mut |_| Ok(())).await
+        Self::replay(ledger, number, None, &mut |_| Ok(())).await
     }
 
     /// Opens a table as it was at `version`.
@@ -138,22 +142,14 @@ impl Table {
     /// # Errors
     /// As [`Self::open`], and `Invalid` when there is no such version.
     pub(crate) async fn open_at(ledger: &Location, number: u32, version: u64) -> Result<Self, LedgerError> {
-        Self::load(ledger, number, Some(version), &mut |_| Ok(())).await
+        Self::replay(ledger, number, Some(version), &mut |_| Ok(())).await
     }
 
-    /// As [`Self::open`], and shows each record as it is replayed.
+    /// As [`Self::open`], or as the table was at `version`, and shows each record as it is replayed.
     ///
     /// # Errors
-    /// As [`Self::open`], and what `see` says.
-    pub(crate) async fn replay(
-        ledger: &Location,
-        number: u32,
-        see: &mut (dyn FnMut(&BatchRecord) -> Result<(), LedgerError> + Send),
-    ) -> Result<Self, LedgerError> {
-        Self::load(ledger, number, None, see).await
-    }
-
-    async fn load(
+    /// As [`Self::open`], `Invalid` when there is no such version, and what `see` says.
+    pub async fn replay(
         ledger: &Location,
         number: u32,
         version: Option<u64>,
@@ -231,7 +227,7 @@ impl Table {
             }
             Ok(())
         };
-        Self::replay(&self.ledger, self.log.shard(), &mut see).await?;
+        Self::replay(&self.ledger, self.log.shard(), None, &mut see).await?;
         digests.insert(self.version(), *self.log.digest().as_bytes());
         Ok(digests)
     }
@@ -259,22 +255,24 @@ impl Table {
                 Some(sealed) => vec![self.write_rows(RowsFile::Written, sealed, version).await?],
                 None => Vec::new(),
             };
-            let nothing = (Tally::default(), Frontier::default().root(), 0, Frontier::default().root());
-            let (counts, rows_root, subjects, subjects_root) = sealed.map_or(nothing, |sealed| {
-                (sealed.counts, sealed.rows_root, sealed.subjects, sealed.subjects_root)
-            });
-            let record = BatchRecord {
+            let mut record = BatchRecord {
                 kind: commit.kind,
                 division: commit.division,
                 key: commit.key,
                 added,
                 streams: commit.streams.clone(),
-                counts,
-                rows_root,
-                subjects,
-                subjects_root,
                 ..self.blank_record(version, commit.at)
             };
+            if let Some(sealed) = sealed {
+                record = BatchRecord {
+                    counts: sealed.counts,
+                    rows_root: sealed.rows_root,
+                    subjects: sealed.subjects,
+                    subjects_root: sealed.subjects_root,
+                    meters: sealed.meters,
+                    ..record
+                };
+            }
             if let Put::Landed = self.put(&record).await? {
                 if version.is_multiple_of(CHECKPOINT_EVERY) {
                     self.make_checkpoint();
@@ -332,6 +330,7 @@ impl Table {
             subjects: 0,
             subjects_root: nothing,
             checkpoint: self.made.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            meters: Vec::new(),
         }
     }
 

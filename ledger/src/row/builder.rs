@@ -18,8 +18,10 @@ use arrow::array::{
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ArrowPrimitiveType, Decimal128Type, Field, Int64Type, Schema};
 use proof::lanes;
+use proof::record::MeterControl;
 use proof::row::{RowHeader, header, stream_digest};
 use schemas::canonical::Pair;
+use schemas::decimal::QuantityTotal;
 use schemas::digest::Sha256Digest;
 use schemas::event::{EventRef, MapRef};
 use schemas::outcome::{Kind, OutcomeRef, Tally};
@@ -55,6 +57,17 @@ pub struct BatchBuilder {
     content_ends: Vec<u32>,
     content_digests: Vec<[u8; 32]>,
     columns: Columns,
+    /// Of each meter, by its number in the column.
+    meters: Vec<MeterSum>,
+}
+
+/// The usage rows of a meter, added up.
+#[derive(Clone, Copy, Default)]
+struct MeterSum {
+    usage: u64,
+    corrections: u64,
+    /// Of 10^-9.
+    units: i128,
 }
 
 /// So many bytes of contents are hashed together: enough for messages to be hashed side by side,
@@ -236,7 +249,15 @@ impl BatchBuilder {
         }
         match outcome {
             OutcomeRef::Usage(event) => {
-                columns.usage(row, event);
+                let meter = columns.usage(row, event);
+                if meter == self.meters.len() {
+                    self.meters.push(MeterSum::default());
+                }
+                let sum = &mut self.meters[meter];
+                sum.usage += 1;
+                sum.corrections += u64::from(event.correction.is_some());
+                // Each has 28 digits at most, and there are fewer than 2^31.
+                sum.units += event.quantity.units();
             }
             OutcomeRef::Rejected { reason, detail, key, headers, value } => {
                 columns.reason.set(row, reason.as_str().as_bytes());
@@ -292,6 +313,31 @@ impl BatchBuilder {
         self.content_digests.append(&mut lanes::variable(&self.contents, &self.content_ends));
         self.contents.clear();
         self.content_ends.clear();
+    }
+
+    /// How many meters there are.
+    pub fn meters(&self) -> usize {
+        self.meters.len()
+    }
+
+    /// The usage of each meter, ascending by meter.
+    pub fn controls(&self) -> Vec<MeterControl> {
+        let names = self.columns.meter.distinct().iter();
+        let control = |(meter, sum): (&[u8], &MeterSum)| MeterControl {
+            meter: std::str::from_utf8(meter).expect("a meter is text").to_owned(),
+            usage: sum.usage,
+            corrections: sum.corrections,
+            value: QuantityTotal::from_units(sum.units)
+                .expect("2^31 values of 28 digits have no more than 38"),
+        };
+        let mut controls: Vec<MeterControl> = names.zip(&self.meters).map(control).collect();
+        controls.sort_by(|one, other| one.meter.cmp(&other.meter));
+        assert_eq!(
+            controls.iter().map(|control| control.usage).sum::<u64>(),
+            self.counts.usage,
+            "every row of usage has a meter"
+        );
+        controls
     }
 
     /// The subjects, each once.
@@ -430,10 +476,11 @@ impl Columns {
         words.into_iter().chain([&mut self.dimensions.words]).for_each(|column| column.reserve(rows));
     }
 
-    fn usage(&mut self, row: usize, event: &EventRef<'_>) {
+    /// Gives the meter's number.
+    fn usage(&mut self, row: usize, event: &EventRef<'_>) -> usize {
         self.source.set(row, event.source.as_bytes());
         set_text(&mut self.id, row, event.id);
-        self.meter.set(row, event.meter.as_bytes());
+        let (meter, _) = self.meter.set(row, event.meter.as_bytes());
         self.subject.set(row, event.subject.as_bytes());
         self.time.set(row, event.time.micros());
         self.value.set(row, event.quantity.units());
@@ -458,6 +505,7 @@ impl Columns {
             set_text(&mut self.correction_id, row, correction.id);
             set_text(&mut self.correction_reason, row, correction.reason);
         }
+        meter
     }
 }
 
