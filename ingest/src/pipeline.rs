@@ -222,6 +222,10 @@ fn forward(now: Instant, told: &Cell<Option<Instant>>) -> Instant {
     now
 }
 
+/// The meters in a batch at which it is full: the record of a commit names each of them, and whoever
+/// sends could make a new one with every event.
+const MOST_METERS: usize = 10_000;
+
 /// The open batch: its rows, and what the ledger does not count of them.
 struct OpenBatch {
     rows: BatchBuilder,
@@ -282,13 +286,17 @@ impl Sink for Decoding<'_> {
         rows.advance(stream, advance);
         Ok(())
     }
+
+    fn is_full(&self) -> bool {
+        self.batch.rows.meters() >= MOST_METERS
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::schema::registry::SchemaTable;
-    use crate::source::{Content, RawRef};
+    use crate::source::{Batch, Content, RawRef};
     use schemas::digest::Sha256Digest;
     use schemas::position::{NextOffset, Offset, Origin, Position, Positions, Stream};
     use std::time::Duration;
@@ -410,6 +418,64 @@ mod tests {
             ingest(&mut source).await;
             assert_eq!(source.discovered, discovered, "every {every:?}, in three batches and an end");
         }
+    }
+
+    /// A stream whose every record has a meter of its own.
+    struct ManyMeters {
+        stream: Arc<Stream>,
+        next: i64,
+        records: i64,
+    }
+
+    impl Source for ManyMeters {
+        fn discover(&mut self, _: &Stop) -> Result<Vec<Stream>, IngestError> {
+            Ok(Vec::new())
+        }
+
+        fn rediscover_every(&self) -> Duration {
+            Duration::MAX
+        }
+
+        fn assign(&mut self, _: &Positions, _: &Stop) -> Result<(), IngestError> {
+            Ok(())
+        }
+
+        fn next(
+            &mut self,
+            policy: &BatchPolicy,
+            _: &Stop,
+            sink: &mut dyn Sink,
+        ) -> Result<SourceEvent, IngestError> {
+            let mut batch = Batch::new(sink);
+            while self.next < self.records && !batch.is_full(policy) {
+                let (offset, from) = (Offset(self.next), NextOffset(self.next));
+                self.next += 1;
+                let text = std::str::from_utf8(EVENT).expect("text");
+                let event = text.replace(r#""m""#, &format!("\"m{offset}\""));
+                batch.push(&Record {
+                    stream: &self.stream,
+                    origin_name: "a file",
+                    offset,
+                    advance: Advance { from, to: offset.next(), identity: None },
+                    produced_at: None,
+                    raw: RawRef { value: Some(event.as_bytes()), ..RawRef::default() },
+                    content: Content::Json,
+                })?;
+            }
+            Ok(if batch.is_empty() { SourceEvent::CaughtUp } else { SourceEvent::Batch })
+        }
+
+        fn lag(&mut self) -> Option<u64> {
+            None
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_batch_has_a_bounded_number_of_meters() {
+        let [stream, _] = Scripted::new(Duration::MAX).streams;
+        let records = i64::try_from(MOST_METERS).expect("a few") + 1;
+        let summary = ingest(&mut ManyMeters { stream, next: 0, records }).await;
+        assert_eq!((summary.tally.usage, summary.commits), (10_001, 2));
     }
 
     #[test]

@@ -134,6 +134,11 @@ pub trait Sink {
     /// # Errors
     /// As [`Sink::record`].
     fn pass(&mut self, stream: &Arc<Stream>, origin_name: &str, advance: Advance) -> Result<(), IngestError>;
+
+    /// Whether no more belongs into this batch, for a reason that the source cannot know.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// A record as a source has it.
@@ -241,6 +246,6 @@ impl<'s> Batch<'s> {
 
     /// Whether the next record belongs to the next batch.
     pub fn is_full(&self, policy: &BatchPolicy) -> bool {
-        self.records >= policy.max_records || self.bytes >= policy.max_bytes
+        self.records >= policy.max_records || self.bytes >= policy.max_bytes || self.sink.is_full()
     }
 }
