@@ -14,6 +14,10 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 # Where the tests find the broker's jars and the Python that has DuckDB.
 KAFKA := $(CACHE)/kafka-4.1.1
 VENV  := $(CACHE)/python
+# The same for the bench: other engines, and ledgers that were made once.
+BENCH_VENV := $(CACHE)/python-bench
+export ATCOST_BENCH        ?= $(CACHE)/bench
+export ATCOST_BENCH_PYTHON ?= $(BENCH_VENV)/bin/python
 export ATCOST_KAFKA_LIBS ?= $(KAFKA)
 export ATCOST_PYTHON     ?= $(VENV)/bin/python
 
@@ -21,8 +25,8 @@ export ATCOST_PYTHON     ?= $(VENV)/bin/python
 PROFILE ?= dev
 
 # As the tests build it, so that nothing is compiled twice.
-BUILD := cargo build --profile $(PROFILE) --workspace --bins
-BUILT := $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+BUILD  = cargo build --profile $(PROFILE) --workspace --bins
+BUILT  = $(CARGO_TARGET_DIR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: help
 help: # This list.
@@ -71,9 +75,10 @@ bench-commits: packages # How long a commit takes after hundreds and after thous
 	$(BUILT)/bench commits $(COMMITS)
 
 .PHONY: bench-rate
-bench-rate: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Rating against DuckDB's plain sums, over a million events.
+bench-rate: PROFILE := release
+bench-rate: packages test-packages $(BENCH_VENV)/.complete # Rating against DuckDB, ClickHouse and Polars, a month of 20 million events; EVENTS=N for another size, MONTHS=24 with history before it.
 	@$(BUILD)
-	$(BUILT)/bench rate $(EVENTS)
+	$(BUILT)/bench rate $(or $(EVENTS),20000000) $(or $(MONTHS),1)
 
 # How long each fuzz target runs.
 SECONDS ?= 60
@@ -204,7 +209,15 @@ $(KAFKA)/.complete: tests/kafka/pom.xml | test-packages
 
 $(VENV)/.complete: tests/python/requirements.txt | test-packages
 	@echo "Fetching DuckDB and deltalake"
-	rm -rf "$(VENV)"
-	python3 -m venv "$(VENV)"
-	"$(VENV)/bin/pip" install -q --disable-pip-version-check -r tests/python/requirements.txt
-	touch "$@"
+	$(call FETCH_PYTHON,$(VENV),$<)
+
+$(BENCH_VENV)/.complete: tests/python/requirements-bench.txt | test-packages
+	@echo "Fetching DuckDB, ClickHouse and Polars"
+	$(call FETCH_PYTHON,$(BENCH_VENV),$<)
+
+define FETCH_PYTHON
+rm -rf "$(1)"
+python3 -m venv "$(1)"
+"$(1)/bin/pip" install -q --disable-pip-version-check -r $(2)
+touch "$(1)/.complete"
+endef
