@@ -37,7 +37,7 @@ def main():
             elif problem is None and resident_kb(child.pid) > gib << 20:
                 problem = f"it took more than {gib} GiB"
                 child.kill()
-            time.sleep(0.005)
+            time.sleep(0.02)
         millis = round((time.monotonic() - start) * 1000)
         child.returncode = os.waitstatus_to_exitcode(status)
         texts = []
