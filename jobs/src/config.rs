@@ -9,6 +9,7 @@ use ingest::kafka::KafkaConfig;
 use ingest::schema::registry::RegistryConfig;
 use ingest::source::BatchPolicy;
 use ledger::Location;
+use rating::usage::DEFAULT_MEMORY;
 use schemas::boundary::guarded;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ const FILE_PROPERTIES: &[&str] = &[
     "ssl.key.location",
     "ssl.keystore.location",
 ];
+/// The bytes that may be said for rating.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 40;
 /// Tells librdkafka to look for the certificates of the system.
 const PROBE: &str = "probe";
 
@@ -42,6 +45,8 @@ const PROBE: &str = "probe";
 pub struct Config {
     pub ledger: Location,
     pub runs: Location,
+    /// The bytes that rating's plans take before they spill to disk.
+    pub memory: usize,
     pub policy: BatchPolicy,
     /// Whether ingest says which rows repeat an id.
     pub classify: bool,
@@ -144,6 +149,8 @@ struct File {
     #[serde(default)]
     runs: PathSection,
     #[serde(default)]
+    rating: RatingSection,
+    #[serde(default)]
     ingest: IngestSection,
     #[serde(default)]
     kafka: KafkaSection,
@@ -160,6 +167,46 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct PathSection {
     path: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RatingSection {
+    memory: Option<Spanned<Size>>,
+}
+
+/// A number of bytes, written as one or with a unit.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a number of bytes, like 1073741824 or \"1 GiB\"")]
+enum Size {
+    Bytes(i64),
+    Text(String),
+}
+
+impl Size {
+    /// The bytes; `None` where it is not written like a size.
+    fn bytes(&self) -> Option<u64> {
+        const UNITS: [(&str, u32); 4] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("B", 0)];
+        match self {
+            Self::Bytes(bytes) => u64::try_from(*bytes).ok(),
+            Self::Text(text) => {
+                let (number, shift) = UNITS
+                    .iter()
+                    .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))?;
+                let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+                number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(1 << shift)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(formatter, "{bytes}"),
+            Self::Text(text) => write!(formatter, "{text:?}"),
+        }
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -261,6 +308,7 @@ impl Source<'_> {
         Ok(Config {
             ledger: Location::on_disk(&ledger)?,
             runs: Location::on_disk(&runs)?,
+            memory: self.memory(file.rating)?,
             policy: self.policy(&file.ingest)?,
             classify: file.ingest.classify.unwrap_or_default(),
             kafka: self.kafka(file.kafka)?,
@@ -268,6 +316,18 @@ impl Source<'_> {
             schemas,
             metrics: file.metrics.listen.map(|listen| self.listen(listen)).transpose()?,
             signer: file.signer.map(|signer| self.signer(signer)).transpose()?,
+        })
+    }
+
+    fn memory(&self, rating: RatingSection) -> anyhow::Result<usize> {
+        let Some(memory) = rating.memory else { return Ok(DEFAULT_MEMORY) };
+        let bytes = memory.get_ref().bytes().filter(|bytes| MEMORY.contains(bytes));
+        bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
+            let what = format!(
+                "rating.memory is {}; it must be a size from 64 MiB to 1024 GiB, like \"1 GiB\" or a number of bytes",
+                memory.get_ref()
+            );
+            self.refuse(&memory.span(), &what)
         })
     }
 
@@ -567,6 +627,11 @@ mod tests {
             ("[ledger]\npath = \"file\"", 2, "file is a file, and must be a folder"),
             ("[ledger]\npath = \"\"", 2, "ledger.path is empty"),
             ("[runs]\npath = \"file\"", 2, "must be a folder"),
+            ("[rating]\nmemory = \"1 GB\"", 2, "memory is \"1 GB\"; it must be a size"),
+            ("[rating]\nmemory = \"+1 GiB\"", 2, "it must be a size"),
+            ("[rating]\nmemory = \"63 MiB\"", 2, "from 64 MiB"),
+            ("[rating]\nmemory = -1", 2, "memory is -1"),
+            ("[rating]\nmemory = \"99999999999999999999 GiB\"", 2, "it must be a size"),
             ("[metrics]\nlisten = \"9464\"", 2, "it must be HOST:PORT"),
             ("[metrics]\nlisten = \"127.0.0.1:70000\"", 2, "it must be HOST:PORT"),
             ("[metrics]\nlisten = \"http://127.0.0.1:9464\"", 2, "it must be HOST:PORT"),
@@ -610,6 +675,21 @@ mod tests {
                 refused.contains(&format!("atcost.toml:{line}: ")) && refused.contains("\"ATCOST_NOT_SET\""),
                 "{refused}"
             );
+        }
+    }
+
+    #[test]
+    fn memory_is_said_in_bytes_or_with_a_unit() {
+        for (text, bytes) in [
+            ("", 1 << 30),
+            ("[rating]\nmemory = 268435456", 256 << 20),
+            ("[rating]\nmemory = \"256 MiB\"", 256 << 20),
+            ("[rating]\nmemory = \"65536KiB\"", 64 << 20),
+            ("[rating]\nmemory = \"134217728 B\"", 128 << 20),
+            ("[rating]\nmemory = \"2 GiB\"", 2 << 30),
+        ] {
+            let (_folder, loaded) = load(text);
+            assert_eq!(loaded.expect("a configuration").memory, bytes, "{text}");
         }
     }
 

@@ -11,7 +11,6 @@ use crate::catalog::{Catalog, Spans};
 use crate::error::{ErrorKind, RatingError};
 use crate::run::{CostLine, Periods, decimal, lines};
 use crate::usage::CountedRows;
-use ledger::Location;
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::Currency;
@@ -57,8 +56,7 @@ pub struct NotCompared {
     pub because: String,
 }
 
-/// Compares what two versions of the catalog bill, where they may differ. `inputs` is a folder for
-/// what the plans scan beside the ledger.
+/// Compares what two versions of the catalog bill, where they may differ.
 ///
 /// # Errors
 /// When rows cannot be read or trusted. A month that a version cannot rate is named in the result.
@@ -66,7 +64,6 @@ pub async fn past_changes(
     versions: [&Catalog; 2],
     differing: &Spans,
     usage: &CountedRows,
-    inputs: &Location,
 ) -> Result<PastChanges, RatingError> {
     let mut changes = PastChanges::default();
     if differing.is_empty() {
@@ -101,7 +98,7 @@ pub async fn past_changes(
         }
         let mut rated = Vec::new();
         for ((catalog, periods), name) in versions.into_iter().zip(&periods).zip(["previous", "new"]) {
-            let usage = is_used.then_some((usage, inputs.join(name)));
+            let usage = is_used.then_some(usage);
             match rate_before(month, catalog, periods.as_ref(), usage).await {
                 Ok(lines) => rated.push(lines),
                 Err(error) if error.kind() == ErrorKind::Invalid => {
@@ -167,13 +164,11 @@ async fn rate_before(
     month: BillingMonth,
     catalog: &Catalog,
     periods: Option<&Periods>,
-    usage: Option<(&CountedRows, Location)>,
+    usage: Option<&CountedRows>,
 ) -> Result<Vec<CostLine>, RatingError> {
     let Some(periods) = periods else { return Ok(Vec::new()) };
     let totals = match usage {
-        Some((rows, inputs)) => {
-            rows.attributed(catalog, periods.cuts(catalog), &inputs).await?.totals().await?
-        }
+        Some(rows) => rows.attributed(catalog, periods.cuts(catalog)).await?.totals().await?,
         None => Vec::new(),
     };
     Ok(lines(totals, month, catalog, periods)?.0)

@@ -8,9 +8,8 @@
 
 use crate::catalog::{Catalog, Meter, Sku};
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, Periods, Resolved, Run, resolve};
+use crate::run::{Charge, CostLine, Periods, Resolved, Resolver, Run};
 use crate::usage::{CountedRows, EventRow, UsageKey};
-use ledger::Location;
 use schemas::decimal::QuantityTotal;
 
 /// Everything behind one charge.
@@ -51,8 +50,7 @@ pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Char
     }
 }
 
-/// Gathers what is behind a charge of a run. `inputs` is a folder for what the plan scans beside
-/// the ledger.
+/// Gathers what is behind a charge of a run.
 ///
 /// # Errors
 /// When rows cannot be read, or the events do not add up to what was charged.
@@ -61,7 +59,6 @@ pub async fn explain<'a>(
     (line, charge): (&'a CostLine, &'a Charge),
     usage: &CountedRows,
     catalog: &'a Catalog,
-    inputs: &Location,
 ) -> Result<Explanation<'a>, RatingError> {
     let gone = || RatingError::Damaged(format!("the price of cost line {} is gone", line.id));
     let pool = line.key.pool(catalog).ok_or_else(gone)?;
@@ -70,11 +67,12 @@ pub async fn explain<'a>(
     let mut events = Vec::new();
     if let Some(metered) = &sku.metered {
         let periods = Periods::of(run.pins.month, catalog)?;
+        let prices = Resolver::new(catalog, &periods);
         let is_behind = |key: &UsageKey| {
-            matches!(resolve(key, catalog, &periods), Resolved::Rated(found) if found == pool)
+            matches!(prices.resolve(key), Resolved::Rated(found) if found == pool)
                 && (!follows_usage || key.customer == charge.customer)
         };
-        let rows = usage.attributed(catalog, periods.cuts(catalog), inputs).await?;
+        let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
         events = rows.events(&metered.meter, charge.subject.as_ref(), is_behind).await?;
     }
     let mut events_total = QuantityTotal::ZERO;

@@ -12,7 +12,6 @@ use crate::catalog::Catalog;
 use crate::error::RatingError;
 use crate::run::Run;
 use crate::usage::CountedRows;
-use ledger::Location;
 use schemas::decimal::Amount;
 use schemas::id::Subject;
 use schemas::money::Currency;
@@ -126,16 +125,12 @@ fn hint(subject: &Subject, bound: &BTreeSet<&Subject>, names: &Names<'_>) -> Opt
 }
 
 /// The months in which something was used that no binding covers, each in the zone of some provider
-/// or in UTC. `inputs` is a folder for what the plan scans beside the ledger.
+/// or in UTC.
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn months(
-    usage: &CountedRows,
-    catalog: &Catalog,
-    inputs: &Location,
-) -> Result<BTreeSet<BillingMonth>, RatingError> {
-    let quarters = usage.unattributed_quarters(catalog, inputs).await?;
+pub async fn months(usage: &CountedRows, catalog: &Catalog) -> Result<BTreeSet<BillingMonth>, RatingError> {
+    let quarters = usage.unattributed_quarters(catalog).await?;
     let utc = time_zone("UTC").expect("the tz database has UTC");
     let mut zones = BTreeMap::from([("UTC", &utc)]);
     for provider in catalog.providers.values() {

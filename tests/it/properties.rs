@@ -9,7 +9,7 @@ use ledger::{ShardWriter, create_ledger};
 use proptest::prelude::*;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::run::{Pins, Run, rate};
-use rating::usage::CountedRows;
+use rating::usage::{CountedRows, DEFAULT_MEMORY};
 use schemas::decimal::Quantity;
 use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
 use schemas::outcome::OutcomeRef;
@@ -141,13 +141,14 @@ async fn rated(events: &[Event], size: usize) -> Run {
             .expect("it commits");
     }
     let files = PinnedFiles::of_ledger(&at, None).await.expect("pinned files");
-    let usage = CountedRows::open(&files).await.expect("rows");
+    let inputs = place.at.join("inputs");
+    let usage = CountedRows::open(&files, &inputs, DEFAULT_MEMORY).await.expect("rows");
     let pins = Pins {
         month: BillingMonth::parse("2025-10").expect("a month"),
         ledger: files.cut,
         catalog: CATALOG.digest,
     };
-    rate(pins, &usage, &CATALOG, &place.at.join("inputs")).await.expect("a run")
+    rate(pins, &usage, &CATALOG).await.expect("a run")
 }
 
 fn run(events: &[Event], size: usize) -> Run {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::PinnedFiles;
 use rating::catalog::{Catalog, CatalogFiles, Counted as _, Problem, Warning};
+use rating::tables::Workspace;
 use rating::unseen::unseen_values;
 use rating::usage::CountedRows;
 use schemas::digest::Sha256Digest;
@@ -119,7 +120,11 @@ async fn of_ledger(config: &Config, catalog: &Catalog) -> Vec<String> {
     let _busy = Busy::with("comparing the catalog with the ledger");
     let compare = async {
         let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-        anyhow::Ok(unseen_values(&CountedRows::open(&files).await?, catalog).await?)
+        let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+        let usage = CountedRows::open(&files, &workspace.inputs(), config.memory).await?;
+        let warnings = unseen_values(&usage, catalog).await;
+        workspace.close().await?;
+        anyhow::Ok(warnings?)
     };
     match compare.await {
         Ok(warnings) => lines(&warnings),

@@ -139,7 +139,20 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     let _busy = Busy::with("recounting the ledger");
     // Rows and positions of one cut, also while somebody ingests.
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-    let usage = CountedRows::open(&files).await?;
+    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+    let report = report(config, &files, &workspace, brokers, topic).await;
+    workspace.close().await?;
+    report
+}
+
+async fn report(
+    config: &Config,
+    files: &PinnedFiles,
+    workspace: &Workspace,
+    brokers: Option<&str>,
+    topic: Option<&str>,
+) -> anyhow::Result<Report> {
+    let usage = CountedRows::open(files, &workspace.inputs(), config.memory).await?;
     let counts = usage.counts().await?;
     let journal = Journal::open(&config.ledger).await?;
     let catalogs = journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished).count();
@@ -147,7 +160,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     let mut partitions = Vec::new();
     let streams = usage.streams().await?;
     for counts in &streams {
-        partitions.push(partition_report(counts, &files, &mut findings));
+        partitions.push(partition_report(counts, files, &mut findings));
     }
     let by_rows = streams.iter().map(|stream| stream.usage + stream.rejected).sum::<u64>();
     if counts.received != by_rows {
@@ -167,7 +180,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
     }
     let (mut unattributed, mut warnings) = (Vec::new(), Vec::new());
     if catalogs > 0
-        && let Err(error) = ask_catalog(config, &files, &usage, &mut unattributed, &mut warnings).await
+        && let Err(error) = ask_catalog(config, files, &usage, &mut unattributed, &mut warnings).await
     {
         findings.push(Finding {
             what: format!("the catalog in force was not compared with the ledger: {error:#}"),
@@ -181,7 +194,7 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
         });
     }
     if brokers.is_some() || config.kafka.brokers.is_some() {
-        ask_broker(config, brokers, topic, &files, &mut partitions, &mut findings).await;
+        ask_broker(config, brokers, topic, files, &mut partitions, &mut findings).await;
     }
     Ok(Report {
         ledger: config.ledger.to_string(),
@@ -220,8 +233,7 @@ async fn ask_catalog(
     let catalog = published(config, None).await?;
     warnings.extend(unseen_values(usage, &catalog).await?.iter().map(ToString::to_string));
     let pins = |month| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
-    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
-    let months = unattributed::months(usage, &catalog, &workspace.inputs()).await;
+    let months = unattributed::months(usage, &catalog).await;
     let mut left = Vec::new();
     let mut found: anyhow::Result<()> = Ok(());
     match months {
@@ -232,7 +244,7 @@ async fn ask_catalog(
                     left.push(month.to_string());
                     continue;
                 }
-                match nobodys(pins(month), usage, &catalog, &workspace).await {
+                match nobodys(pins(month), usage, &catalog).await {
                     Ok(parts) if parts.is_empty() => {}
                     Ok(parts) => unattributed.push(NobodysMonth {
                         period: month.to_string(),
@@ -244,7 +256,6 @@ async fn ask_catalog(
             }
         }
     }
-    workspace.close().await?;
     if let Some(last) = left.first() {
         warnings.push(format!(
             "{} up to {last} may have usage that nobody is bound to; `atcost rate` says how much",
@@ -254,13 +265,8 @@ async fn ask_catalog(
     found
 }
 
-async fn nobodys(
-    pins: Pins,
-    usage: &CountedRows,
-    catalog: &Catalog,
-    workspace: &Workspace,
-) -> anyhow::Result<Vec<Unattributed>> {
-    let run = rating::run::rate(pins, usage, catalog, &workspace.inputs()).await?;
+async fn nobodys(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> anyhow::Result<Vec<Unattributed>> {
+    let run = rating::run::rate(pins, usage, catalog).await?;
     Ok(unattributed(&run, catalog, SUBJECTS_LISTED)?)
 }
 

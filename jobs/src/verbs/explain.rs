@@ -53,7 +53,11 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
         );
     }
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let explained = explain_from(pins, charge_id, &manifest, &catalog, &files, &workspace).await;
+    let usage = CountedRows::open(&files, &workspace.inputs(), config.memory).await;
+    let explained = match usage {
+        Ok(usage) => explain_from(pins, charge_id, &manifest, &catalog, &usage).await,
+        Err(error) => Err(error.into()),
+    };
     workspace.close().await?;
     explained
 }
@@ -63,13 +67,11 @@ async fn explain_from(
     charge_id: &str,
     manifest: &Manifest,
     catalog: &Catalog,
-    files: &PinnedFiles,
-    workspace: &Workspace,
+    usage: &CountedRows,
 ) -> anyhow::Result<Explained> {
-    let usage = CountedRows::open(files).await?;
-    let run = rating::run::rate(pins, &usage, catalog, &workspace.inputs()).await?;
+    let run = rating::run::rate(pins, usage, catalog).await?;
     let found = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
-    let explanation = explain::explain(&run, found, &usage, catalog, &workspace.inputs()).await?;
+    let explanation = explain::explain(&run, found, usage, catalog).await?;
     Ok(Explained {
         text: text(&explanation, manifest, catalog),
         json: as_json(&explanation, manifest, catalog),

@@ -46,20 +46,21 @@ pub async fn compare(
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
     let pins = Pins { month: BillingMonth::in_utc(now), ledger: files.cut.clone(), catalog: new.digest };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let changes = changes_in(&files, [previous, new], &differing, &workspace).await;
+    let changes = changes_in(config, &files, [previous, new], &differing, &workspace).await;
     workspace.close().await?;
     past.changes = changes?;
     Ok(past)
 }
 
 async fn changes_in(
+    config: &Config,
     files: &PinnedFiles,
     versions: [&Catalog; 2],
     differing: &Spans,
     workspace: &Workspace,
 ) -> anyhow::Result<PastChanges> {
-    let usage = CountedRows::open(files).await?;
-    Ok(past_changes(versions, differing, &usage, &workspace.inputs()).await?)
+    let usage = CountedRows::open(files, &workspace.inputs(), config.memory).await?;
+    Ok(past_changes(versions, differing, &usage).await?)
 }
 
 /// The rows that a terminal has room for.

@@ -112,8 +112,8 @@ async fn rate_into(
     files: &PinnedFiles,
     workspace: &Workspace,
 ) -> anyhow::Result<Rated> {
-    let usage = CountedRows::open(files).await?;
-    let run = rating::run::rate(pins, &usage, &catalog, &workspace.inputs()).await?;
+    let usage = CountedRows::open(files, &workspace.inputs(), config.memory).await?;
+    let run = rating::run::rate(pins, &usage, &catalog).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
     let unattributed = unattributed(&run, &catalog, SUBJECTS_LISTED)?;

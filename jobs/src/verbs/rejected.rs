@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable_json, table};
 use anyhow::{Context as _, anyhow, bail};
 use ledger::pinned::PinnedFiles;
+use rating::tables::Workspace;
 use rating::usage::{CountedRows, Cursor, RefusedBytes, RefusedRecord};
 use schemas::outcome::read_headers;
 use schemas::rejection::Reason;
@@ -47,6 +48,13 @@ pub fn reason(name: &str) -> Result<Reason, String> {
     })
 }
 
+async fn open(config: &Config) -> anyhow::Result<CountedRows> {
+    let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
+    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+    // Refused records are read as they are, without anything beside them.
+    Ok(CountedRows::open(&files, &workspace.inputs(), config.memory).await?)
+}
+
 /// A page of the records that were refused, after `after`.
 ///
 /// # Errors
@@ -58,7 +66,7 @@ pub async fn page(
     limit: usize,
 ) -> anyhow::Result<Page> {
     let _busy = Busy::with("looking for refused records");
-    let usage = CountedRows::open(&PinnedFiles::of_ledger(&config.ledger, None).await?).await?;
+    let usage = open(config).await?;
     let of = reason.map(Reason::as_str);
     let total = usage.rejected_by_reason().await?;
     let total =
@@ -81,7 +89,7 @@ pub async fn export(config: &Config, reason: Option<Reason>, folder: &Path) -> a
     if file.exists() {
         bail!("{} is there already; nothing is overwritten: name another folder", file.display());
     }
-    let usage = CountedRows::open(&PinnedFiles::of_ledger(&config.ledger, None).await?).await?;
+    let usage = open(config).await?;
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     // It has its name when it is whole.
     let unfinished = folder.join(format!(".{FILE}.{}", std::process::id()));

@@ -12,6 +12,7 @@ use ingest::kafka::{KafkaConfig, Seen, SeenPartition, Truncation, look, still_th
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
 use ledger::truncation::{accept_truncation, last_records};
+use rating::tables::Workspace;
 use rating::usage::CountedRows;
 use schemas::digest::Sha256Digest;
 use schemas::position::{NextOffset, Position, Stream};
@@ -99,13 +100,15 @@ pub async fn accept(
             "{stream}: the broker has what was read again; nothing is to be taken back, run `atcost ingest`"
         );
     }
+    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+    let usage = CountedRows::open(&files, &workspace.inputs(), config.memory).await?;
     let decision = Decision {
         stream: stream.to_string(),
         from: position.next.0,
         to: to.next.0,
         epoch_read: truncation.read.map(|epoch| epoch.0),
         epoch_now: truncation.now.map(|epoch| epoch.0),
-        rows: CountedRows::open(&files).await?.rows_from(&stream, to.next).await?,
+        rows: usage.rows_from(&stream, to.next).await?,
         ledger_version: files.cut.versions.clone(),
     };
     let body = serde_json::to_vec(&decision)?;

@@ -225,8 +225,13 @@ impl Sku {
 
     /// The price in force at an instant.
     pub fn price_at(&self, instant: Instant) -> Option<&DatedPrice> {
-        let after = self.prices.partition_point(|price| price.from <= instant);
-        self.prices[..after].last().filter(|price| price.contains(instant))
+        self.price_index_at(instant).map(|index| &self.prices[index])
+    }
+
+    /// The place of the price in force at an instant.
+    pub(crate) fn price_index_at(&self, instant: Instant) -> Option<usize> {
+        let last = self.prices.partition_point(|price| price.from <= instant).checked_sub(1)?;
+        self.prices[last].contains(instant).then_some(last)
     }
 }
 
@@ -248,7 +253,8 @@ impl Life {
 }
 
 impl Metered {
-    fn takes<'v>(&self, dimension: impl Fn(&str) -> Option<&'v str>) -> bool {
+    /// Whether an event with these dimensions is one of those that it takes by name.
+    pub(crate) fn takes<'v>(&self, dimension: impl Fn(&str) -> Option<&'v str>) -> bool {
         self.matches.iter().all(|(name, values)| dimension(name).is_some_and(|value| values.contains(value)))
     }
 }

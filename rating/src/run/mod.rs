@@ -11,6 +11,7 @@
 // Modules in reading order.
 mod ids; // of a run and of its lines
 mod pins; // what a run depends on
+mod skus; // SKUs by what they take
 mod resolve; // which SKU, whose bill, at which price
 mod line; // a cost line, its charges and statement lines
 mod check; // what goes in comes out
@@ -19,19 +20,18 @@ pub(crate) use check::decimal;
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
-pub(crate) use resolve::{Periods, PoolKey, Resolved, resolve};
+pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
 use crate::allocation::SubjectUsage;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
-use ledger::Location;
 use line::LineMaker;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, ProviderId};
 use schemas::time::BillingMonth;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A finished, checked run.
 #[derive(Debug, Clone)]
@@ -43,20 +43,15 @@ pub struct Run {
     pub unrated: Vec<Unrated>,
 }
 
-/// Rates a month. `inputs` is a folder for what the plan scans beside the ledger.
+/// Rates a month.
 ///
 /// # Errors
 /// When rows cannot be read, a number does not fit, or an invariant does not hold. There is no
 /// partial run.
-pub async fn rate(
-    pins: Pins,
-    usage: &CountedRows,
-    catalog: &Catalog,
-    inputs: &Location,
-) -> Result<Run, RatingError> {
+pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
-    let rows = usage.attributed(catalog, periods.cuts(catalog), inputs).await?;
+    let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
     match lines(rows.totals().await?, pins.month, catalog, &periods) {
         Ok((cost_lines, unrated)) => Ok(Run { pins, counts, cost_lines, unrated }),
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
@@ -72,11 +67,15 @@ pub(crate) fn lines(
 ) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
     let (pools, unrated) = pool(totals, catalog, periods)?;
     let mut cost_lines = Vec::new();
+    // Periods are as few as time zones.
+    let mut bound_in = BTreeMap::new();
     for provider in catalog.providers.values() {
         let Some(period) = periods.of_provider(&provider.id) else { continue };
-        let bound = catalog.customers_bound_in(period);
+        let bound: &BTreeSet<CustomerId> = bound_in
+            .entry((period.start(), period.end()))
+            .or_insert_with(|| catalog.customers_bound_in(period));
         for (index, sku) in provider.skus.iter().enumerate() {
-            let maker = LineMaker { catalog, provider, sku, month, period, bound: &bound };
+            let maker = LineMaker { catalog, provider, sku, month, period, bound };
             cost_lines.append(&mut lines_of(&maker, index, &pools)?);
         }
     }
@@ -94,7 +93,8 @@ async fn name_largest(
     periods: &Periods,
 ) -> RatingError {
     let RatingError::TooLarge { provider, sku, detail, largest: None } = error else { return error };
-    let of_sku = |key: &UsageKey| match resolve(key, catalog, periods) {
+    let prices = Resolver::new(catalog, periods);
+    let of_sku = |key: &UsageKey| match prices.resolve(key) {
         Resolved::Rated(pool) => {
             let known = catalog.providers.get(&pool.provider).and_then(|found| found.skus.get(pool.sku));
             pool.provider == provider && known.is_some_and(|known| known.id == sku)
@@ -136,10 +136,11 @@ fn pool(
     catalog: &Catalog,
     periods: &Periods,
 ) -> Result<(Pools, Vec<Unrated>), RatingError> {
+    let prices = Resolver::new(catalog, periods);
     let mut pools = Pools::new();
     let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
     for UsageTotal { key: usage, quantity, events } in totals {
-        match resolve(&usage, catalog, periods) {
+        match prices.resolve(&usage) {
             Resolved::OutsideThePeriod => {}
             Resolved::Unrated(key) => {
                 let sum = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));

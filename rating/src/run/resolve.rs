@@ -1,9 +1,11 @@
 //! Which SKU takes usage, whose bill it is on, and at which price; or why none does.
 //!
-//! The only place that decides it. Quantities and amounts are deliberately not looked at.
+//! The only place that decides it, by lookups in what `skus` has filed once for a run. Quantities and
+//! amounts are deliberately not looked at.
 //!
 //! Invariant: usage resolves to one price, to one reason, or to another period.
 
+use super::skus::Skus;
 use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
 use crate::usage::{Cuts, UsageKey};
@@ -107,59 +109,62 @@ pub(crate) enum Resolved {
     Rated(PoolKey),
 }
 
-/// Finds the price of usage, or the reason it has none. Reasons in order: the meter, the provider,
-/// the SKU, the price.
-pub(crate) fn resolve(usage: &UsageKey, catalog: &Catalog, periods: &Periods) -> Resolved {
-    let named = usage.provider.as_ref();
-    let at = usage.interval.start();
-    let period = match named.and_then(|provider| catalog.providers.get(provider)) {
-        Some(provider) => periods.of_provider(&provider.id),
-        None => periods.utc,
-    };
-    let unrated = |reason, provider: Option<&ProviderId>, period: Option<Period>| {
+/// The prices of a catalog, ready for lookups.
+pub(crate) struct Resolver<'c> {
+    catalog: &'c Catalog,
+    periods: &'c Periods,
+    skus: Skus<'c>,
+}
+
+impl<'c> Resolver<'c> {
+    pub(crate) fn new(catalog: &'c Catalog, periods: &'c Periods) -> Self {
+        Self { catalog, periods, skus: Skus::of(catalog) }
+    }
+
+    /// Finds the price of usage, or the reason it has none. Reasons in order: the meter, the provider,
+    /// the SKU, the price.
+    pub(crate) fn resolve(&self, usage: &UsageKey) -> Resolved {
+        let named = usage.provider.as_ref();
+        let at = usage.interval.start();
+        let period = match named.and_then(|provider| self.catalog.providers.get(provider)) {
+            Some(provider) => self.periods.of_provider(&provider.id),
+            None => self.periods.utc,
+        };
+        let unrated = |reason, provider: Option<&ProviderId>, period: Option<Period>| {
+            if !period.is_some_and(|period| period.contains(at)) {
+                return Resolved::OutsideThePeriod;
+            }
+            Resolved::Unrated(UnratedKey {
+                reason,
+                provider: provider.cloned(),
+                meter: usage.meter.clone(),
+                subject: usage.subject.clone(),
+            })
+        };
+        if !self.catalog.meters.contains_key(&usage.meter) {
+            return unrated(UnratedReason::UnknownMeter, named, period);
+        }
+        if let Some(named) = named
+            && !self.catalog.providers.contains_key(named)
+        {
+            return unrated(UnratedReason::UnknownProvider, Some(named), period);
+        }
+        let candidates: Vec<(&Provider, usize)> = self.skus.taking(usage).collect();
+        let (provider, sku_index) = match candidates.as_slice() {
+            [] => return unrated(UnratedReason::NoSku, named, period),
+            [one] => *one,
+            _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
+        };
+        let period = self.periods.of_provider(&provider.id);
         if !period.is_some_and(|period| period.contains(at)) {
             return Resolved::OutsideThePeriod;
         }
-        Resolved::Unrated(UnratedKey {
-            reason,
-            provider: provider.cloned(),
-            meter: usage.meter.clone(),
-            subject: usage.subject.clone(),
-        })
-    };
-    if !catalog.meters.contains_key(&usage.meter) {
-        return unrated(UnratedReason::UnknownMeter, named, period);
+        let sku = &provider.skus[sku_index];
+        let Some(price) = sku.price_index_at(at) else {
+            return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
+        };
+        let bills_each = sku.allocation.name().bills_each_customer();
+        let sub_account = if bills_each { usage.customer.clone() } else { None };
+        Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
     }
-    let candidates: Vec<(&Provider, usize)> = match named {
-        Some(named) => match catalog.providers.get(named) {
-            None => return unrated(UnratedReason::UnknownProvider, Some(named), period),
-            Some(provider) => sku_index(provider, usage).map(|sku| (provider, sku)).into_iter().collect(),
-        },
-        None => catalog
-            .providers
-            .values()
-            .filter_map(|provider| Some((provider, sku_index(provider, usage)?)))
-            .collect(),
-    };
-    let (provider, sku_index) = match candidates.as_slice() {
-        [] => return unrated(UnratedReason::NoSku, named, period),
-        [one] => *one,
-        _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
-    };
-    let period = periods.of_provider(&provider.id);
-    if !period.is_some_and(|period| period.contains(at)) {
-        return Resolved::OutsideThePeriod;
-    }
-    let sku = &provider.skus[sku_index];
-    let Some(price) = sku.prices.iter().position(|price| price.contains(at)) else {
-        return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
-    };
-    let sub_account = if sku.allocation.name().bills_each_customer() { usage.customer.clone() } else { None };
-    Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
-}
-
-fn sku_index(provider: &Provider, usage: &UsageKey) -> Option<usize> {
-    let dimension = |name: &str| usage.dimensions.get(name).map(String::as_str);
-    let sku = provider.sku_for(&usage.meter, usage.interval.start(), dimension)?;
-    provider.skus.iter().position(|other| other.id == sku.id)
 }

@@ -7,6 +7,8 @@ use super::columns::{Column, Table, Value, optional, required, text};
 use super::key_columns::{OfLine, key_columns};
 use crate::catalog::{Catalog, Provider, Sku};
 use crate::run::{CostLine, Run};
+use schemas::id::{ProviderId, SkuId};
+use std::collections::HashMap;
 
 pub(super) struct CostLines;
 
@@ -32,7 +34,18 @@ impl OfLine for CostLineRow<'_> {
 }
 
 pub(super) fn rows<'r>(run: &'r Run, catalog: &'r Catalog) -> Vec<CostLineRow<'r>> {
-    run.cost_lines.iter().map(|line| CostLineRow::new(line, catalog)).collect()
+    let skus: HashMap<(&ProviderId, &SkuId), &Sku> = catalog
+        .providers
+        .values()
+        .flat_map(|provider| provider.skus.iter().map(|sku| ((&provider.id, &sku.id), sku)))
+        .collect();
+    let row = |line: &'r CostLine| CostLineRow {
+        line,
+        provider: catalog.providers.get(&line.key.provider),
+        sku: skus.get(&(&line.key.provider, &line.key.sku)).copied(),
+        catalog,
+    };
+    run.cost_lines.iter().map(row).collect()
 }
 
 impl Table for CostLines {

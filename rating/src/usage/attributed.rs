@@ -1,12 +1,15 @@
-//! Whose usage it is: the rows that count, each with its customer, its interval and the dimensions
-//! that some SKU matches on.
+//! Whose usage it is: what counts, with its customer, its interval and the dimensions that some SKU
+//! matches on.
 //!
-//! Totals and events are read from this one CTE, so that the events behind a total are those that
-//! were summed. Prices are deliberately not known here; where one begins is only a cut.
+//! Totals and events are read from the same rows, and both keys are made here, so that the events
+//! behind a total are those that were summed. Bindings are looked up when a key is read and
+//! deliberately not joined: a row then meets one of them, however many its subject has. Prices are not
+//! known here; where one begins is only a cut.
 //!
-//! Invariant: a row is in at most one interval and has at most one customer.
+//! Invariant: usage is in one interval and has at most one customer, which is the same for all that is
+//! summed together.
 
-use super::counted::CountedRows;
+use super::counted::{CountedRows, Suspects};
 use super::engine;
 use super::text::{literal, optional};
 use crate::catalog::Catalog;
@@ -14,9 +17,9 @@ use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::execution::SendableRecordBatchStream;
-use ledger::Location;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{Instant, Period};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that decides who bills usage and who bears it.
@@ -55,73 +58,87 @@ impl Cuts {
         ends.and_then(|(first, last)| Period::new(*first, *last)).expect("cuts are at least two")
     }
 
-    fn interval(&self, number: i64) -> Option<Period> {
-        let number = usize::try_from(number).ok()?;
-        Period::new(*self.0.get(number)?, *self.0.get(number + 1)?)
-    }
-
-    /// SQL: the number of the interval that holds `micros`.
-    fn slot(&self) -> String {
-        self.slot_between(0, self.0.len() - 1)
-    }
-
-    /// A binary search written as SQL.
-    fn slot_between(&self, low: usize, high: usize) -> String {
-        if high - low == 1 {
-            return format!("CAST({low} AS BIGINT)");
-        }
-        let middle = low + (high - low) / 2;
-        format!(
-            "CASE WHEN micros < {} THEN {} ELSE {} END",
-            self.0[middle].micros(),
-            self.slot_between(low, middle),
-            self.slot_between(middle, high)
-        )
+    /// The interval that holds an instant.
+    fn interval(&self, at: Instant) -> Option<Period> {
+        let after = self.0.partition_point(|cut| *cut <= at);
+        Period::new(*self.0.get(after.checked_sub(1)?)?, *self.0.get(after)?)
     }
 }
 
-/// The rows that count between the first and the last cut.
+/// The most instants at which bindings begin or end that cut the usage of every subject.
+const MOST_CUTS_OF_BINDINGS: usize = 127;
+
+/// The time of usage, as coarse as cuts and bindings allow.
+struct Pieces<'c> {
+    /// Where one begins, ascending. No interval and no binding begins or ends within one.
+    starts: Vec<Instant>,
+    /// Except for these subjects, whose usage keeps its time.
+    moving: BTreeSet<&'c Subject>,
+}
+
+impl<'c> Pieces<'c> {
+    fn of(cuts: &Cuts, catalog: &'c Catalog) -> Self {
+        let whole = cuts.whole();
+        let mut by_instant: BTreeMap<Instant, BTreeSet<&Subject>> = BTreeMap::new();
+        for binding in catalog.bindings.iter() {
+            for instant in [Some(binding.from), binding.until].into_iter().flatten() {
+                if whole.start() < instant && instant < whole.end() {
+                    by_instant.entry(instant).or_default().insert(&binding.subject);
+                }
+            }
+        }
+        // Customers mostly change at a few instants, each of many subjects.
+        let mut by_weight: Vec<_> = by_instant.into_iter().collect();
+        by_weight.sort_by_key(|(instant, subjects)| (Reverse(subjects.len()), *instant));
+        let rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));
+        let starts: BTreeSet<Instant> =
+            by_weight.into_iter().map(|(instant, _)| instant).chain(cuts.0.iter().copied()).collect();
+        let starts = starts.into_iter().filter(|start| *start < whole.end()).collect();
+        Self { starts, moving: rare.into_iter().flat_map(|(_, subjects)| subjects).collect() }
+    }
+
+    /// SQL: an instant of the piece that holds `micros`, the same for all of it.
+    fn at(&self) -> String {
+        let piece = instant_of(&self.starts);
+        if self.moving.is_empty() { piece } else { format!("CASE WHEN moves THEN micros ELSE {piece} END") }
+    }
+}
+
+/// A binary search written as SQL, for the last of some ascending instants that is not after `micros`.
+fn instant_of(starts: &[Instant]) -> String {
+    match starts {
+        [] => "micros".to_owned(),
+        [one] => format!("CAST({} AS BIGINT)", one.micros()),
+        several => {
+            let (before, after) = several.split_at(several.len() / 2);
+            let middle = after.first().map_or(0, |instant| instant.micros());
+            format!("CASE WHEN micros < {middle} THEN {} ELSE {} END", instant_of(before), instant_of(after))
+        }
+    }
+}
+
+/// What counts between the first and the last cut.
 pub(crate) struct AttributedRows<'a> {
     rows: &'a CountedRows,
+    suspects: Suspects,
+    catalog: &'a Catalog,
     cuts: Cuts,
-    /// Every dimension some SKU matches on; the columns d0, d1 and so on.
-    dimensions: Vec<String>,
-    /// SQL: the CTE `attributed`, preceded by what it needs.
-    cte: String,
+    /// Every dimension some SKU matches on, and the meters for which; the columns d0, d1 and so on.
+    dimensions: BTreeMap<String, BTreeSet<MeterType>>,
 }
 
 impl CountedRows {
-    /// Attributes what counts. `inputs` is a folder for the binding table, which the plan scans
-    /// like any other pinned file. Rows outside the first and last of `cuts` are not read.
+    /// Attributes what counts. Rows outside the first and last of `cuts` are not read.
     ///
     /// # Errors
-    /// When the bindings cannot be written.
-    pub(crate) async fn attributed(
-        &self,
-        catalog: &Catalog,
+    /// When rows cannot be read.
+    pub(crate) async fn attributed<'a>(
+        &'a self,
+        catalog: &'a Catalog,
         cuts: Cuts,
-        inputs: &Location,
-    ) -> Result<AttributedRows<'_>, RatingError> {
-        engine::register_bindings(&self.context, catalog, inputs).await?;
-        let matched = matched_dimensions(catalog);
-        let cte = format!(
-            r#"{effective},
-cut AS (
-  SELECT *, "type" AS meter, {slot} AS slot{projected}
-  FROM effective WHERE micros >= {first} AND micros < {last}
-),
-attributed AS (
-  SELECT cut.*, bindings.customer AS customer
-  FROM bindings RIGHT JOIN cut
-    ON cut.subject = bindings.subject AND cut.micros >= bindings.from_micros AND cut.micros < bindings.until_micros
-)"#,
-            effective = self.effective(),
-            slot = cuts.slot(),
-            projected = projected(&matched),
-            first = cuts.whole().start().micros(),
-            last = cuts.whole().end().micros(),
-        );
-        Ok(AttributedRows { rows: self, cuts, dimensions: matched.into_keys().collect(), cte })
+    ) -> Result<AttributedRows<'a>, RatingError> {
+        let suspects = self.suspects().await?;
+        Ok(AttributedRows { rows: self, suspects, catalog, cuts, dimensions: matched_dimensions(catalog) })
     }
 }
 
@@ -130,7 +147,7 @@ fn projected(matched: &BTreeMap<String, BTreeSet<MeterType>>) -> String {
     let column = |(index, (name, meters)): (usize, (&String, &BTreeSet<MeterType>))| {
         let meters: Vec<String> = meters.iter().map(|meter| literal(meter.as_str())).collect();
         format!(
-            r#", CASE WHEN "type" IN ({}) THEN dimension(dimensions, {}) END AS d{index}"#,
+            ", CASE WHEN meter IN ({}) THEN dimension(dimensions, {}) END AS d{index}",
             meters.join(", "),
             literal(name)
         )
@@ -155,7 +172,7 @@ impl AttributedRows<'_> {
     /// SQL: the columns that [`Self::key`] reads.
     pub(super) fn key_columns(&self) -> String {
         let dimensions: String = (0..self.dimensions.len()).map(|index| format!(", d{index}")).collect();
-        format!("provider, meter, customer, subject, slot{dimensions}")
+        format!("provider, meter, subject, at{dimensions}")
     }
 
     /// SQL: ledger order.
@@ -163,28 +180,92 @@ impl AttributedRows<'_> {
         self.rows.order
     }
 
-    /// Runs a query on `attributed`.
+    /// Runs a query on `attributed`, which has the rows that count, one by one.
     pub(super) async fn query(&self, select: &str) -> Result<SendableRecordBatchStream, RatingError> {
-        let sql = format!("WITH {}\n{select}", self.cte);
-        Ok(self.rows.context.sql(&sql).await?.execute_stream().await?)
+        let columns = format!(
+            r#"{order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, location, resource"#,
+            order = self.order()
+        );
+        let counting = self.rows.counting("ledger", self.suspects, &columns, Some(self.cuts.whole()));
+        let sql = format!(
+            r#"WITH effective AS ({counting}), attributed AS (
+  SELECT *{projected} FROM (SELECT *, "type" AS meter, micros AS at FROM effective) AS event
+)
+{select}"#,
+            projected = projected(&self.dimensions)
+        );
+        self.run(&sql).await
+    }
+
+    /// The sums of what counts, as `quantity`, `events` and [`Self::key_columns`]. What one key has
+    /// may be in several rows.
+    pub(super) async fn sums(&self) -> Result<SendableRecordBatchStream, RatingError> {
+        let pieces = Pieces::of(&self.cuts, self.catalog);
+        let effective = self.rows.weighed(self.suspects, Some(self.cuts.whole()));
+        let source = if pieces.moving.is_empty() {
+            "effective".to_owned()
+        } else {
+            let moving = pieces.moving.iter().map(|subject| subject.as_str());
+            let table = engine::keep_texts(
+                &self.rows.context,
+                self.rows.name("moving"),
+                &self.rows.inputs,
+                "mover",
+                moving,
+            )
+            .await?;
+            format!(
+                "(SELECT effective.*, mover IS NOT NULL AS moves FROM {table} RIGHT JOIN effective ON mover = subject) AS moved"
+            )
+        };
+        // Only what a SKU matches on tells the usage of a meter apart, and it is looked for in what
+        // was summed, which is less than the rows.
+        let meters: BTreeSet<&MeterType> = self.dimensions.values().flatten().collect();
+        let meters: Vec<String> = meters.into_iter().map(|meter| literal(meter.as_str())).collect();
+        let dimensions = match meters.is_empty() {
+            true => "NULL".to_owned(),
+            false => format!(r#"CASE WHEN "type" IN ({}) THEN dimensions END"#, meters.join(", ")),
+        };
+        let sql = format!(
+            r#"WITH effective AS ({effective}), placed AS (
+  SELECT value, events, provider, "type" AS meter, subject, {at} AS at, {dimensions} AS dimensions FROM {source}
+), summed AS (
+  SELECT SUM(value) AS value, SUM(events) AS events, provider, meter, subject, at, dimensions
+  FROM placed GROUP BY provider, meter, subject, at, dimensions
+)
+SELECT SUM(value) AS quantity, SUM(events) AS events, {key}
+FROM (SELECT value, events, CAST(provider AS VARCHAR) AS provider, CAST(meter AS VARCHAR) AS meter, CAST(subject AS VARCHAR) AS subject, at{projected} FROM summed) AS keyed
+GROUP BY {key}"#,
+            at = pieces.at(),
+            key = self.key_columns(),
+            projected = projected(&self.dimensions),
+        );
+        self.run(&sql).await
+    }
+
+    async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream, RatingError> {
+        let engine = self.rows.joining(self.suspects.uncounted);
+        Ok(engine.sql(sql).await?.execute_stream().await?)
     }
 
     /// The key in the columns from `first` on, which are [`Self::key_columns`].
     pub(super) fn key(&self, batch: &RecordBatch, first: usize, row: usize) -> Result<UsageKey, RatingError> {
         let text = |index: usize| optional(batch.column(first + index).as_string::<i32>(), row);
         let named = |index: usize| text(index).unwrap_or_default();
-        let slot = batch.column(first + 4).as_primitive::<Int64Type>().value(row);
-        let dimension = |(index, name): (usize, &String)| Some((name.clone(), text(5 + index)?.to_owned()));
+        let at = Instant::from_micros(batch.column(first + 3).as_primitive::<Int64Type>().value(row))
+            .map_err(RatingError::stored("time"))?;
+        let dimension = |(index, name): (usize, &String)| Some((name.clone(), text(4 + index)?.to_owned()));
+        let subject = Subject::new(named(2)).map_err(RatingError::stored("name"))?;
         Ok(UsageKey {
             provider: text(0).map(ProviderId::new).transpose().map_err(RatingError::stored("name"))?,
             meter: MeterType::new(named(1)).map_err(RatingError::stored("name"))?,
-            dimensions: self.dimensions.iter().enumerate().filter_map(dimension).collect(),
-            customer: text(2).map(CustomerId::new).transpose().map_err(RatingError::stored("name"))?,
-            subject: Subject::new(named(3)).map_err(RatingError::stored("name"))?,
+            dimensions: self.dimensions.keys().enumerate().filter_map(dimension).collect(),
+            customer: self.catalog.customer_at(&subject, at).cloned(),
+            subject,
             interval: self
                 .cuts
-                .interval(slot)
-                .ok_or_else(|| RatingError::Damaged(format!("there is no interval {slot}")))?,
+                .interval(at)
+                .ok_or_else(|| RatingError::Damaged(format!("there is no interval at {at}")))?,
         })
     }
 }

@@ -1,37 +1,47 @@
 //! Which record counts: the pinned rows, deduplicated and corrected, as SQL.
 //!
-//! Sums and customers are deliberately not known here.
+//! Nearly every row has an id that occurs once, and no correction names it: it counts, and is not
+//! looked at here. The others are the suspects, which are found once and kept as the table `ranked`;
+//! those of them that do not count are the table `uncounted`. Sums and customers are deliberately not
+//! known here.
 //!
-//! Invariant: the rows of the CTE `effective` are a function of ledger order. Of each
-//! (`source`, `id`) at most one is in it.
+//! Invariant: the rows that count are a function of ledger order. Of each (`source`, `id`) at most one
+//! is among them.
 
 use super::engine;
 use crate::error::RatingError;
 use datafusion::prelude::SessionContext;
+use futures::lock::Mutex;
+use ledger::Location;
 use ledger::pinned::PinnedFiles;
+use schemas::time::Period;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The memory that plans take before they spill, unless a setting says otherwise.
+pub const DEFAULT_MEMORY: usize = 1 << 30;
 
 /// The pinned rows, ready to be queried.
 pub struct CountedRows {
     pub(super) context: SessionContext,
-    pub(super) corrected: bool,
-    /// SQL: ledger order, and the two CTEs that rest on it.
+    /// SQL: ledger order.
     pub(super) order: &'static str,
-    pub(super) ranked: String,
-    pub(super) corrections: String,
+    /// A folder for what plans scan beside the ledger.
+    pub(super) inputs: Location,
+    memory: usize,
+    suspects: Mutex<Option<Suspects>>,
+    /// The tables that were given a name.
+    named: AtomicU64,
 }
 
-/// SQL: every usage row with its rank among the rows of its id.
-fn ranked(order: &str) -> String {
-    format!(
-        r#"
-ranked AS (
-  SELECT *, ROW_NUMBER() OVER by_id AS nth, FIRST_VALUE(content_digest) OVER by_id AS first_digest
-  FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
-               provider, location, resource, correction_action, correction_source, correction_id, content_digest
-        FROM ledger WHERE kind = 'usage')
-  WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-)"#
-    )
+/// The rows that are looked at, counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Suspects {
+    /// The rows of `ranked`.
+    pub ranked: u64,
+    /// The rows of `uncounted`; a row is in it once or twice.
+    pub uncounted: u64,
+    /// Whether there is any correction.
+    pub corrected: bool,
 }
 
 /// SQL: where a record was, for people. `file:line` (the record's number where a file has no
@@ -39,8 +49,9 @@ ranked AS (
 pub(super) const PLACE: &str = r#"CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
 ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END"#;
 
-/// SQL: corrections with their rank among the corrections of one target.
-fn corrections(order: &str) -> String {
+/// SQL: corrections with their rank among the corrections of one target, as the body of a CTE
+/// `corrections`.
+pub(super) fn corrections(order: &str) -> String {
     format!(
         r#"
 corrections AS (
@@ -51,45 +62,157 @@ corrections AS (
     )
 }
 
+/// SQL: the keys of names that are there more than once, or that a correction has or names.
+fn candidates(corrected: bool) -> String {
+    let mut keys = "SELECT event_key(source, id) AS key FROM narrow WHERE kind = 'usage'".to_owned();
+    if corrected {
+        // A second time for what a correction names, and for the correction itself.
+        for name in ["correction_source, correction_id", "source, id"] {
+            keys.push_str(&format!(
+                " UNION ALL SELECT event_key({name}) AS key FROM narrow WHERE kind = 'usage' AND correction_action IS NOT NULL"
+            ));
+        }
+    }
+    format!("SELECT key FROM ({keys}) AS keys GROUP BY key HAVING COUNT(*) > 1")
+}
+
+/// SQL: every suspect with its rank among the rows of its id.
+fn ranked(order: &str, candidates: &str) -> String {
+    format!(
+        r#"
+SELECT *, ROW_NUMBER() OVER by_id AS nth, FIRST_VALUE(content_digest) OVER by_id AS first_digest
+FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
+             provider, location, resource, correction_action, correction_source, correction_id, content_digest
+      FROM {candidates})
+WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"#
+    )
+}
+
+/// SQL: the rows that may be suspects, all of them or those of the candidates.
+const EVERY_ROW: &str = "narrow WHERE kind = 'usage'";
+const ROWS_OF_CANDIDATES: &str = "candidates RIGHT SEMI JOIN (SELECT *, event_key(source, id) AS event_key FROM narrow WHERE kind = 'usage') AS entry ON candidates.key = entry.event_key";
+
+/// SQL: the places of the suspects that do not count. The few are on the left of each join, because
+/// that is the side it keeps.
+fn uncounted(order: &str, place: &str, corrected: bool) -> String {
+    let repeats = format!("SELECT {place} FROM ranked WHERE nth > 1");
+    if !corrected {
+        return repeats;
+    }
+    format!(
+        r#"WITH {corrections}, in_force AS (SELECT * FROM corrections WHERE nth = 1), firsts AS (SELECT * FROM ranked WHERE nth = 1)
+{repeats}
+UNION ALL SELECT {place} FROM (SELECT correction_source AS target_source, correction_id AS target_id FROM in_force) AS target
+  RIGHT SEMI JOIN firsts AS event ON target.target_source = event.source AND target.target_id = event.id
+UNION ALL SELECT {place} FROM firsts WHERE correction_action <> 'replace'
+UNION ALL SELECT {place} FROM (SELECT source AS winner_source, id AS winner_id FROM in_force) AS winner
+  RIGHT ANTI JOIN (SELECT * FROM firsts WHERE correction_action = 'replace') AS event ON winner.winner_source = event.source AND winner.winner_id = event.id"#,
+        corrections = corrections(order)
+    )
+}
+
 impl CountedRows {
-    /// Checks every file's digest and opens the rows.
+    /// Checks every file's digest and opens the rows. `inputs` is a folder for what plans scan beside
+    /// the ledger; `memory` is how many bytes they take before they spill.
     ///
     /// # Errors
     /// When a file differs from the log, or cannot be read.
-    pub async fn open(files: &PinnedFiles) -> Result<Self, RatingError> {
-        let context = engine::context()?;
+    pub async fn open(files: &PinnedFiles, inputs: &Location, memory: usize) -> Result<Self, RatingError> {
+        let context = engine::context(memory)?;
         let order = engine::register_ledger(&context, files).await?;
-        let [corrections] =
-            engine::counts(&context, "SELECT COUNT(*) FROM ledger WHERE correction_action IS NOT NULL")
-                .await?;
         Ok(Self {
             context,
-            corrected: corrections > 0,
             order,
-            ranked: ranked(order),
-            corrections: self::corrections(order),
+            inputs: inputs.clone(),
+            memory,
+            suspects: Mutex::new(None),
+            named: AtomicU64::new(0),
         })
     }
 
-    /// The rows that count, as the body of a CTE named `effective`, preceded by what it needs.
-    pub(super) fn effective(&self) -> String {
-        let Self { ranked, corrections, .. } = self;
-        if !self.corrected {
-            return format!("{ranked}, effective AS (SELECT * FROM ranked WHERE nth = 1)");
+    /// Finds the suspects, once; the tables `ranked` and `uncounted` are there then.
+    pub(super) async fn suspects(&self) -> Result<Suspects, RatingError> {
+        let mut found = self.suspects.lock().await;
+        if let Some(suspects) = *found {
+            return Ok(suspects);
         }
-        // The few are on the left of each join, because that is the side it keeps in memory.
+        let suspects = self.find_suspects().await?;
+        *found = Some(suspects);
+        Ok(suspects)
+    }
+
+    async fn find_suspects(&self) -> Result<Suspects, RatingError> {
+        let corrections = "SELECT COUNT(*) FROM narrow WHERE correction_action IS NOT NULL";
+        let [corrections] = engine::counts(&self.context, corrections).await?;
+        let corrected = corrections > 0;
+        let candidates = self.keep("candidates", &self.context, &candidates(corrected)).await?;
+        let (engine, rows) = match candidates {
+            // An empty table, with the right columns.
+            0 => (self.context.clone(), "narrow WHERE FALSE"),
+            // What is suspected nearly everywhere is ranked everywhere.
+            candidates if engine::fits(self.memory, candidates) => (self.context.clone(), ROWS_OF_CANDIDATES),
+            _ => (self.context.clone(), EVERY_ROW),
+        };
+        let ranked = self.keep("ranked", &engine, &ranked(self.order, rows)).await?;
+        let uncounted = uncounted(self.order, self.place(), corrected);
+        let uncounted = self.keep("uncounted", &self.joining(corrections), &uncounted).await?;
+        Ok(Suspects { ranked, uncounted, corrected })
+    }
+
+    async fn keep(&self, name: &str, engine: &SessionContext, sql: &str) -> Result<u64, RatingError> {
+        engine::keep(&self.context, name, &self.inputs, engine.sql(sql).await?).await
+    }
+
+    /// A name for a table that no other has had, because an engine remembers what a file was like.
+    pub(super) fn name(&self, kind: &str) -> String {
+        format!("{kind}_{}", self.named.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The engine for joins that keep as many rows as `few`.
+    pub(super) fn joining(&self, few: u64) -> SessionContext {
+        engine::joining(&self.context, self.memory, few)
+    }
+
+    /// SQL: the columns that say which row of the ledger one is.
+    fn place(&self) -> &'static str {
+        engine::place(self.order)
+    }
+
+    /// SQL: `columns` of the rows of `ledger` or `narrow` that count and lie in a period, where one is
+    /// given.
+    pub(super) fn counting(
+        &self,
+        table: &str,
+        suspects: Suspects,
+        columns: &str,
+        within: Option<Period>,
+    ) -> String {
+        let mut rows = "kind = 'usage'".to_owned();
+        if let Some(period) = within {
+            // The column itself, so that files and parts of them are left out by what they say of it.
+            for (is, instant) in [(">=", period.start()), ("<", period.end())] {
+                rows.push_str(&format!(
+                    r#" AND "time" {is} arrow_cast({}, 'Timestamp(Microsecond, Some("UTC"))')"#,
+                    instant.micros()
+                ));
+            }
+        }
+        if suspects.uncounted == 0 {
+            return format!("SELECT {columns} FROM {table} WHERE {rows}");
+        }
+        let same: Vec<String> =
+            self.place().split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();
         format!(
-            r#"{ranked}, {corrections}, in_force AS (SELECT * FROM corrections WHERE nth = 1), uncorrected AS (
-  SELECT event.*
-  FROM (SELECT correction_source AS target_source, correction_id AS target_id FROM in_force) AS target
-  RIGHT JOIN (SELECT * FROM ranked WHERE nth = 1) AS event ON target.target_source = event.source AND target.target_id = event.id
-  WHERE target.target_id IS NULL
-), effective AS (
-  SELECT event.*
-  FROM (SELECT source AS winner_source, id AS winner_id FROM in_force) AS winner
-  RIGHT JOIN uncorrected AS event ON winner.winner_source = event.source AND winner.winner_id = event.id
-  WHERE event.correction_action IS NULL OR (event.correction_action = 'replace' AND winner.winner_id IS NOT NULL)
-)"#
+            "SELECT {columns} FROM uncounted RIGHT ANTI JOIN (SELECT * FROM {table} WHERE {rows}) AS entry ON {}",
+            same.join(" AND ")
         )
+    }
+
+    /// SQL: the relation that is summed, which says for some usage how much and how many events it is.
+    /// Its columns are `micros`, `"type"`, `subject`, `value` (DECIMAL(38,9)), `events`, `dimensions`,
+    /// `provider` and `location`.
+    pub(super) fn weighed(&self, suspects: Suspects, within: Option<Period>) -> String {
+        let columns = r#"CAST("time" AS BIGINT) AS micros, "type", subject, CAST(value AS DECIMAL(38,9)) AS value, CAST(1 AS BIGINT) AS events, dimensions, provider, location"#;
+        self.counting("narrow", suspects, columns, within)
     }
 }

@@ -1,15 +1,17 @@
-//! The one SQL function of our own, so that a plan can run on any executor that registers it.
+//! The SQL function that looks into an event's dimensions.
 //!
 //! It deliberately looks at nothing but its arguments.
 //!
 //! Invariant: a dimension that an event lacks is NULL; stored dimensions that cannot be read are an
 //! error, never NULL.
 
-use arrow::array::{AsArray as _, StringBuilder};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StringBuilder};
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
-use std::collections::BTreeMap;
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// SQL `dimension(dimensions, name)`: the value of a dimension in a row's JSON object, NULL where
@@ -21,7 +23,10 @@ pub(super) struct Dimension {
 
 impl Dimension {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Utf8, DataType::Utf8], Volatility::Immutable) }
+        let texts = |kind: DataType| TypeSignature::Exact(vec![kind, DataType::Utf8]);
+        let signature =
+            Signature::one_of(vec![texts(DataType::Utf8View), texts(DataType::Utf8)], Volatility::Immutable);
+        Self { signature }
     }
 }
 
@@ -39,23 +44,36 @@ impl ScalarUDFImpl for Dimension {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> datafusion::common::Result<ColumnarValue> {
-        let invalid = |detail: String| datafusion::common::DataFusionError::Execution(detail);
+        let invalid = DataFusionError::Execution;
         let [objects, ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))] = arguments.args.as_slice()
         else {
             return Err(invalid("dimension(object, name) needs a literal name".to_owned()));
         };
         let objects = objects.to_array(arguments.number_rows)?;
         let mut values = StringBuilder::new();
-        for object in objects.as_string::<i32>() {
+        // Few events have dimensions that no other one has.
+        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+        for object in texts(&objects) {
             let Some(object) = object else {
                 values.append_null();
                 continue;
             };
-            let dimensions: BTreeMap<String, String> = serde_json::from_str(object).map_err(|error| {
-                invalid(format!("stored dimensions are not a JSON object of strings: {error}"))
-            })?;
-            values.append_option(dimensions.get(name));
+            if !known.contains_key(object) {
+                let mut dimensions: BTreeMap<String, String> =
+                    serde_json::from_str(object).map_err(|error| {
+                        invalid(format!("stored dimensions are not a JSON object of strings: {error}"))
+                    })?;
+                known.insert(object, dimensions.remove(name));
+            }
+            values.append_option(known[object].as_ref());
         }
         Ok(ColumnarValue::Array(Arc::new(values.finish())))
+    }
+}
+
+fn texts(column: &ArrayRef) -> Box<dyn Iterator<Item = Option<&str>> + '_> {
+    match column.data_type() {
+        DataType::Utf8View => Box::new(column.as_string_view().iter()),
+        _ => Box::new(column.as_string::<i32>().iter()),
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Invariant: received = usage + rejected, or there are no counts.
 
-use super::counted::{CountedRows, PLACE};
+use super::counted::{CountedRows, PLACE, corrections};
 use super::engine;
 use super::text::literal;
 use crate::error::RatingError;
@@ -47,19 +47,15 @@ impl CountedRows {
     pub async fn counts(&self) -> Result<LedgerCounts, RatingError> {
         let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
         let [received, usage, rejected, gaps] =
-            engine::counts(&self.context, &format!("SELECT {kinds} FROM ledger")).await?;
+            engine::counts(&self.context, &format!("SELECT {kinds} FROM narrow")).await?;
+        let suspects = self.suspects().await?;
         let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
-        let [duplicates, conflicts] = engine::counts(
-            &self.context,
-            &format!("WITH {} SELECT {repeats} FROM ranked WHERE nth > 1", self.ranked),
-        )
-        .await?;
+        let [duplicates, conflicts] =
+            engine::counts(&self.context, &format!("SELECT {repeats} FROM ranked WHERE nth > 1")).await?;
         let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
-        if self.corrected {
-            let sql = format!(
-                "WITH {}, {} SELECT COUNT(*) FROM corrections WHERE nth > 1",
-                self.ranked, self.corrections
-            );
+        if suspects.corrected {
+            let sql =
+                format!("WITH {} SELECT COUNT(*) FROM corrections WHERE nth > 1", corrections(self.order));
             let [second_corrections] = engine::counts(&self.context, &sql).await?;
             counts.conflicts += second_corrections;
         }

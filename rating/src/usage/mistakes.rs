@@ -102,15 +102,16 @@ impl CountedRows {
     /// # Errors
     /// When the rows cannot be read.
     pub async fn mistakes(&self, limit: usize) -> Result<Mistakes, RatingError> {
+        let suspects = self.suspects().await?;
+        let engine = self.joining(suspects.ranked);
         let mut mistakes = Mistakes::default();
         for kind in MistakeKind::ALL {
-            if !self.corrected && kind != MistakeKind::Conflict {
+            if !suspects.corrected && kind != MistakeKind::Conflict {
                 continue;
             }
-            let (ctes, rows) = self.of_kind(kind);
-            let [count] =
-                engine::counts(&self.context, &format!("WITH {ctes} SELECT COUNT(*) FROM ({rows}) AS found"))
-                    .await?;
+            let (ctes, rows) = self.of_kind(kind, suspects.corrected);
+            let count = format!("{ctes} SELECT COUNT(*) FROM ({rows}) AS found");
+            let [count] = engine::counts(&engine, &count).await?;
             match kind.is_conflict() {
                 true => mistakes.conflicts += count,
                 false => mistakes.idle += count,
@@ -119,12 +120,12 @@ impl CountedRows {
                 continue;
             }
             let sql = format!(
-                "WITH {ctes} SELECT {place}, {event}, correction_action, correction_source, correction_id FROM ({rows}) AS found ORDER BY {order} LIMIT {limit}",
+                "{ctes} SELECT {place}, {event}, correction_action, correction_source, correction_id FROM ({rows}) AS found ORDER BY {order} LIMIT {limit}",
                 place = RowPlace::columns(self.order),
                 event = ReportedEvent::COLUMNS,
                 order = self.order,
             );
-            for batch in self.context.sql(&sql).await?.collect().await? {
+            for batch in engine.sql(&sql).await?.collect().await? {
                 for row in 0..batch.num_rows() {
                     mistakes.first.push(read(kind, &batch, row)?);
                 }
@@ -146,8 +147,7 @@ impl CountedRows {
             return Ok(());
         }
         let sql = format!(
-            "WITH {ranked} SELECT {place}, {event} FROM ranked WHERE nth = 1 AND ({named})",
-            ranked = self.ranked,
+            "SELECT {place}, {event} FROM ranked WHERE nth = 1 AND ({named})",
             place = RowPlace::columns(self.order),
             event = ReportedEvent::COLUMNS,
             named = named.join(" OR "),
@@ -168,16 +168,15 @@ impl CountedRows {
         Ok(())
     }
 
-    /// The body of the CTEs that a query needs, and the query for the rows of a kind. In each join the
-    /// few are on the left, because that is the side it keeps in memory.
-    fn of_kind(&self, kind: MistakeKind) -> (String, String) {
-        let ranked = &self.ranked;
+    /// The CTEs that a query needs, and the query for the rows of a kind. In each join the few are on
+    /// the left, because that is the side it keeps in memory.
+    fn of_kind(&self, kind: MistakeKind, corrected: bool) -> (String, String) {
         let repeats = "SELECT * FROM ranked WHERE nth > 1 AND content_digest <> first_digest";
-        if !self.corrected {
-            return (ranked.clone(), repeats.to_owned());
+        if !corrected {
+            return (String::new(), repeats.to_owned());
         }
         let ctes = format!(
-            "{ranked}, corrected AS (
+            "WITH corrected AS (
   SELECT *, ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY {order}) AS turn
   FROM ranked WHERE nth = 1 AND correction_action IS NOT NULL
 ), target AS (SELECT correction_source AS target_source, correction_id AS target_id FROM corrected WHERE turn = 1)",
@@ -188,7 +187,8 @@ impl CountedRows {
                 "SELECT told.* FROM ({rows}) AS told LEFT ANTI JOIN target ON told.source = target.target_source AND told.id = target.target_id"
             )
         };
-        let events = "SELECT source AS event_source, id AS event_id FROM ledger WHERE kind = 'usage'";
+        // Whatever a correction names is ranked.
+        let events = "SELECT source AS event_source, id AS event_id FROM ranked";
         let rows = match kind {
             MistakeKind::Conflict => unmended(repeats),
             // Correcting the correction that counts decides it, too.
@@ -209,7 +209,7 @@ impl CountedRows {
 ) AS idle LEFT SEMI JOIN (
   SELECT taker.source AS void_source, taker.id AS void_id
   FROM (SELECT * FROM corrected WHERE turn = 1 AND correction_action = 'void') AS taker
-  LEFT SEMI JOIN ({events} AND (correction_action IS NULL OR correction_action <> 'void')) AS event ON taker.correction_source = event.event_source AND taker.correction_id = event.event_id
+  LEFT SEMI JOIN ({events} WHERE (correction_action IS NULL OR correction_action <> 'void')) AS event ON taker.correction_source = event.event_source AND taker.correction_id = event.event_id
 ) AS effective ON idle.correction_source = effective.void_source AND idle.correction_id = effective.void_id"
             )),
         };

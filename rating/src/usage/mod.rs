@@ -1,9 +1,9 @@
 //! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. All sums are SQL;
 //! no price is known here.
 //!
-//! The plan is an ordinary DataFusion plan: scans of pinned Parquet files, built-in functions, and
-//! `dimension`, which is registered by name. So the same plan can run on any executor that
-//! registers it.
+//! Plans are ordinary DataFusion plans: scans of pinned Parquet files, built-in functions, and
+//! `dimension` and `event_key`, which are registered by name. So the same plans can run on any
+//! executor that registers them.
 //!
 //! Rules, each one SQL expression:
 //! - The first row of a (`source`, `id`) in ledger order counts; later ones are duplicates, or
@@ -17,7 +17,9 @@
 
 // Modules in reading order.
 mod text; // texts of columns and of SQL
-mod dimension; // the SQL function
+mod dimension; // the SQL function for dimensions
+mod event_key; // the SQL function for names of events
+mod memory; // when plans spill
 mod engine; // the engine, and the files that it scans
 mod counted; // which record counts
 mod attributed; // whose it is
@@ -31,7 +33,7 @@ mod observed; // for hints: values of dimensions, and when nobody was bound
 
 pub use attributed::UsageKey;
 pub(crate) use attributed::{AttributedRows, Cuts};
-pub use counted::CountedRows;
+pub use counted::{CountedRows, DEFAULT_MEMORY};
 pub use events::EventRow;
 pub(crate) use events::LargestEvent;
 pub use holdings::{LedgerCounts, StreamCounts};

@@ -6,12 +6,12 @@
 //! were asked for, and all of them are handed out one by one.
 
 use super::counted::CountedRows;
+use super::engine;
 use super::reported::RowPlace;
 use super::text::{literal, optional};
 use crate::error::RatingError;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use schemas::time::Instant;
@@ -192,10 +192,7 @@ impl CountedRows {
     /// megabyte.
     fn few_at_a_time(&self) -> SessionContext {
         let config = self.context.copied_config().with_batch_size(64).with_target_partitions(1);
-        // The one with the tables is there; another would take its place.
-        let config = config.with_create_default_catalog_and_schema(false);
-        let state = SessionStateBuilder::new_from_existing(self.context.state()).with_config(config);
-        SessionContext::new_with_state(state.build())
+        engine::with_settings(&self.context, config)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Usage totals: what counts, summed. All sums are SQL; no price is known here.
+//! Usage totals: what counts, summed. SQL adds up the rows, and what it could not add up because a
+//! binding begins between them is added up here; no price is known.
 //!
 //! Invariant: a total never straddles an instant at which a period or a price begins or ends.
 
@@ -7,7 +8,8 @@ use crate::error::RatingError;
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use futures::StreamExt as _;
-use schemas::decimal::QuantityTotal;
+use schemas::decimal::{DecimalError, QuantityTotal};
+use std::collections::BTreeMap;
 
 /// The sum of one kind of usage by one subject for one customer within one interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,26 +20,24 @@ pub(crate) struct UsageTotal {
     pub events: u64,
 }
 
+type Totals = BTreeMap<UsageKey, (QuantityTotal, u64)>;
+
 impl AttributedRows<'_> {
     /// Sums what counts by its key, in the order of the keys.
     ///
     /// # Errors
     /// When rows cannot be read, or a sum does not fit.
     pub async fn totals(&self) -> Result<Vec<UsageTotal>, RatingError> {
-        let key = self.key_columns();
-        let select = format!(
-            "SELECT SUM(value) AS quantity, COUNT(*) AS events, {key} FROM attributed GROUP BY {key}"
-        );
-        let mut stream = self.query(&select).await?;
-        let mut totals = Vec::new();
+        let mut stream = self.sums().await?;
+        let mut totals = BTreeMap::new();
         while let Some(batch) = stream.next().await {
-            self.read_totals(&batch?, &mut totals)?;
+            self.read_sums(&batch?, &mut totals)?;
         }
-        totals.sort_by(|a: &UsageTotal, b| a.key.cmp(&b.key));
-        Ok(totals)
+        let totals = totals.into_iter().map(|(key, (quantity, events))| UsageTotal { key, quantity, events });
+        Ok(totals.collect())
     }
 
-    fn read_totals(&self, batch: &RecordBatch, totals: &mut Vec<UsageTotal>) -> Result<(), RatingError> {
+    fn read_sums(&self, batch: &RecordBatch, totals: &mut Totals) -> Result<(), RatingError> {
         let quantities = batch.column(0).as_primitive::<Decimal128Type>();
         let events = batch.column(1).as_primitive::<Int64Type>();
         if *quantities.data_type() != DataType::Decimal128(38, 9) {
@@ -47,13 +47,16 @@ impl AttributedRows<'_> {
             )));
         }
         for row in 0..batch.num_rows() {
-            totals.push(UsageTotal {
-                key: self.key(batch, 2, row)?,
-                quantity: QuantityTotal::from_units(quantities.value(row))
-                    .map_err(RatingError::overflow("a sum of quantities"))?,
-                events: u64::try_from(events.value(row)).map_err(RatingError::stored("count"))?,
-            });
+            let quantity = QuantityTotal::from_units(quantities.value(row)).map_err(too_large())?;
+            let events = u64::try_from(events.value(row)).map_err(RatingError::stored("count"))?;
+            let total = totals.entry(self.key(batch, 2, row)?).or_insert((QuantityTotal::ZERO, 0));
+            total.0 = total.0.checked_add(quantity).map_err(too_large())?;
+            total.1 += events;
         }
         Ok(())
     }
+}
+
+fn too_large() -> impl FnOnce(DecimalError) -> RatingError {
+    RatingError::overflow("a sum of quantities")
 }
