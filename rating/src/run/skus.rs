@@ -9,7 +9,7 @@ use crate::catalog::{Catalog, Life, Metered, Provider};
 use crate::usage::UsageKey;
 use schemas::id::{MeterType, ProviderId};
 use schemas::time::Instant;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The most combinations of values that a SKU is filed under.
 const MOST_COMBINATIONS: usize = 256;
@@ -30,10 +30,10 @@ struct Filed<'c> {
 #[derive(Default)]
 struct ByValues<'c> {
     /// By a value of each dimension, in their order.
-    combined: HashMap<Vec<&'c str>, Lives>,
+    combined: BTreeMap<Vec<&'c str>, Lives>,
     /// Those that would be filed too often, by the place of the dimension of which they name the most
     /// values, and each of these.
-    wide: HashMap<(usize, &'c str), Vec<usize>>,
+    wide: BTreeMap<(usize, &'c str), Vec<usize>>,
 }
 
 /// SKUs that take the same, one after the other: at any instant at most one of them lives.
@@ -157,7 +157,7 @@ mod tests {
         let mut sku = |matches: &str, dates: &str| {
             let number = text.len();
             text.push_str(&format!(
-                "[[sku]]\nid = \"S{number}\"\nname = \"S{number}\"\nmeter = \"m.example/hours\"\n{matches}unit = \"h\"\nallocation = \"proportional\"\n[[sku.price]]\n{dates}\nmodel = \"per-unit\"\nunit_price = \"1\"\n"
+                "[[sku]]\nid = \"S{number}\"\nname = \"S{number}\"\nmeter = \"m.example/hours\"\n{matches}unit = \"h\"\nallocation = \"proportional\"\n[[sku.price]]\n{dates}\nmodel = \"per_unit\"\nunit_price = \"1\"\n"
             ));
         };
         for ((_, early), cells) in skus {

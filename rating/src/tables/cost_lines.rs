@@ -8,7 +8,7 @@ use super::key_columns::{OfLine, key_columns};
 use crate::catalog::{Catalog, Provider, Sku};
 use crate::run::{CostLine, Run};
 use schemas::id::{ProviderId, SkuId};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub(super) struct CostLines;
 
@@ -34,7 +34,7 @@ impl OfLine for CostLineRow<'_> {
 }
 
 pub(super) fn rows<'r>(run: &'r Run, catalog: &'r Catalog) -> Vec<CostLineRow<'r>> {
-    let skus: HashMap<(&ProviderId, &SkuId), &Sku> = catalog
+    let skus: BTreeMap<(&ProviderId, &SkuId), &Sku> = catalog
         .providers
         .values()
         .flat_map(|provider| provider.skus.iter().map(|sku| ((&provider.id, &sku.id), sku)))

@@ -11,7 +11,7 @@ use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// SQL `dimension(dimensions, name)`: the value of a dimension in a row's JSON object, NULL where
@@ -52,7 +52,7 @@ impl ScalarUDFImpl for Dimension {
         let objects = objects.to_array(arguments.number_rows)?;
         let mut values = StringBuilder::new();
         // Few events have dimensions that no other one has.
-        let mut known: HashMap<&str, Option<String>> = HashMap::new();
+        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for object in texts(&objects) {
             let Some(object) = object else {
                 values.append_null();

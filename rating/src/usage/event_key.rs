@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use siphasher::sip::SipHasher13;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// SQL `event_key(source, id)`: 64 bits of the two texts, NULL where one is missing.
@@ -70,7 +70,7 @@ impl ScalarUDFImpl for EventKey {
 /// Sources are few: each is hashed once in a batch, and known again by its view.
 fn of_views(sources: &ArrayRef, ids: &ArrayRef) -> Int64Array {
     let (sources, ids) = (sources.as_string_view(), ids.as_string_view());
-    let mut known: HashMap<u128, u64> = HashMap::new();
+    let mut known: BTreeMap<u128, u64> = BTreeMap::new();
     let key = |row: usize| {
         if sources.is_null(row) || ids.is_null(row) {
             return None;
