@@ -8,18 +8,19 @@
 use crate::division::shard_count;
 use crate::error::LedgerError;
 use crate::files::verified;
-use crate::log::state::Truncation;
+use crate::log::state::{ActiveFile, Truncation};
 use crate::log::table::Table;
 use crate::store::Location;
 use crate::{places, secret};
 use proof::leaf_key::LeafKeyId;
 pub use proof::record::MeterControl;
-use proof::record::{AddedFile, BatchRecord, Division, TreeHead};
+use proof::record::{BatchRecord, Division, TreeHead};
 use schemas::digest::Sha256Digest;
 use schemas::position::{Position, Stream};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// The Delta version of each shard, in their order. Written with commas: `7`, or `7,4,2`.
@@ -96,7 +97,7 @@ pub struct PinnedFiles {
     /// The table properties in force, which are the same in every shard.
     pub properties: BTreeMap<String, String>,
     ledger: Location,
-    shards: Vec<(Location, Vec<AddedFile>)>,
+    shards: Vec<(Location, Vec<ActiveFile>)>,
 }
 
 /// The usage that one commit adds to the ledger, as its record says it.
@@ -157,10 +158,7 @@ impl PinnedFiles {
             pinned.truncations.extend_from_slice(&log.truncations);
             heads.push(log.head());
             pinned.cut.versions.0.push(log.version);
-            pinned.shards.push((
-                table.location().clone(),
-                log.files.values().map(|file| file.added.clone()).collect(),
-            ));
+            pinned.shards.push((table.location().clone(), in_order(log.files.values().cloned().collect())));
         }
         pinned.cut.digest = digest_of(&heads);
         Ok(pinned)
@@ -203,10 +201,38 @@ impl PinnedFiles {
     pub async fn verified(&self) -> Result<Vec<Vec<Location>>, LedgerError> {
         let mut shards = Vec::new();
         for (table, files) in &self.shards {
-            shards.push(verified(table, files).await?);
+            shards.push(verified(table, files.iter().map(|file| &file.added)).await?);
         }
         Ok(shards)
     }
+
+    /// Where the files of a shard are that have rows of some commits, each after its bytes were hashed
+    /// and compared with the log. They may have rows of other commits too.
+    ///
+    /// # Errors
+    /// As [`Self::verified`].
+    pub async fn verified_of(
+        &self,
+        shard: usize,
+        wanted: impl Fn(RangeInclusive<u64>) -> bool,
+    ) -> Result<Vec<Location>, LedgerError> {
+        let (table, files) = &self.shards[shard];
+        // Rows of later commits are in later files: a file has those from its first on, to before the
+        // next one's.
+        let last = files.iter().skip(1).map(|file| file.first - 1).chain([u64::MAX]);
+        let of_commits = files.iter().zip(last).filter(|(file, last)| wanted(file.first..=*last));
+        verified(table, of_commits.map(|(file, _)| &file.added)).await
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+}
+
+fn in_order(mut files: Vec<ActiveFile>) -> Vec<ActiveFile> {
+    files.sort_by_key(|file| file.first);
+    files
 }
 
 /// The digest of a cut, by the tree heads of its shards.

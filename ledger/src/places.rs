@@ -27,6 +27,11 @@ pub fn journal(ledger: &Location) -> Location {
     ledger.join("journal")
 }
 
+/// What is made from the rows of all shards, and may be deleted.
+pub fn derived(ledger: &Location) -> Location {
+    ledger.join("derived")
+}
+
 /// The folder of all shards.
 pub fn shards(ledger: &Location) -> Location {
     ledger.join("shards")

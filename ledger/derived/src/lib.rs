@@ -8,3 +8,4 @@
 // Modules in reading order.
 pub mod ids; // which rows repeat an id
 pub mod classifier; // a shard's index of ids beside its writer
+pub mod totals; // rows folded once, so that a run reads what its period needs

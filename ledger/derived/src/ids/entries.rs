@@ -8,6 +8,10 @@ use siphasher::sip128::SipHasher13;
 /// cache.
 const PART_BITS: u32 = 10;
 
+/// An id as an index knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IdKey(pub(super) u128);
+
 /// The hash of ids, which is another one in every index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyHasher {
@@ -15,6 +19,11 @@ pub struct KeyHasher {
 }
 
 impl KeyHasher {
+    /// The key of an event's `source` and `id`.
+    pub fn of(&self, source: &str, id: &str) -> IdKey {
+        IdKey(self.key(source, id, &mut Vec::new()))
+    }
+
     pub(super) fn key(&self, source: &str, id: &str, bytes: &mut Vec<u8>) -> u128 {
         bytes.clear();
         // Where the one ends and the other begins.
@@ -47,19 +56,40 @@ impl Entries {
         Self { hasher, rows: Vec::new(), hashed: Vec::new(), bytes: Vec::new() }
     }
 
+    /// An entry whose value is the first half of its content's digest.
+    ///
     /// # Panics
     /// When the rows do not ascend.
     pub fn push(&mut self, row: u32, source: &str, id: &str, content_digest: &[u8; 32]) {
+        let (half, _) = content_digest.split_first_chunk::<16>().expect("32 bytes are more than 16");
+        self.push_value(row, source, id, u128::from_be_bytes(*half));
+    }
+
+    /// An entry with any value.
+    ///
+    /// # Panics
+    /// When the rows do not ascend.
+    pub fn push_value(&mut self, row: u32, source: &str, id: &str, value: u128) {
         assert!(
             self.rows.last().is_none_or(|last| *last < row),
             "the rows of a version ascend: the first of an id counts"
         );
-        let (half, _) = content_digest.split_first_chunk::<16>().expect("32 bytes are more than 16");
         self.rows.push(row);
-        self.hashed.push(Hashed {
-            key: self.hasher.key(source, id, &mut self.bytes),
-            content: u128::from_be_bytes(*half),
-        });
+        let key = self.hasher.key(source, id, &mut self.bytes);
+        self.hashed.push(Hashed { key, content: value });
+    }
+
+    /// The keys, in the order of the rows.
+    pub fn keys(&self) -> impl Iterator<Item = IdKey> {
+        self.hashed.iter().map(|entry| IdKey(entry.key))
+    }
+
+    pub(super) fn value(&self, place: usize) -> u128 {
+        self.hashed[place].content
+    }
+
+    pub(super) fn row(&self, place: usize) -> u32 {
+        self.rows[place]
     }
 
     pub fn len(&self) -> usize {
@@ -71,9 +101,9 @@ impl Entries {
     }
 
     /// The entries by the first bits of their keys, and within these in their old order, each with
-    /// its row. The questions to runs and front then lie close together; that is all, so nothing
+    /// its place in that order. The questions to runs and front then lie close together; that is all, so nothing
     /// needs to be sorted.
-    pub(super) fn by_place(&self) -> (Vec<Hashed>, Vec<u32>) {
+    pub(super) fn by_place(&self) -> (Vec<Hashed>, Vec<usize>) {
         let part = |entry: &Hashed| index_of((entry.key >> (128 - PART_BITS)) as u64);
         let mut next = [0; 1 << PART_BITS];
         for entry in &self.hashed {
@@ -84,14 +114,14 @@ impl Entries {
             sum += std::mem::replace(next, sum);
         }
         let mut hashed = vec![Hashed { key: 0, content: 0 }; self.len()];
-        let mut rows = vec![0; self.len()];
-        for (entry, row) in self.hashed.iter().zip(&self.rows) {
-            let place: &mut usize = &mut next[part(entry)];
-            hashed[*place] = *entry;
-            rows[*place] = *row;
-            *place += 1;
+        let mut places = vec![0; self.len()];
+        for (place, entry) in self.hashed.iter().enumerate() {
+            let slot: &mut usize = &mut next[part(entry)];
+            hashed[*slot] = *entry;
+            places[*slot] = place;
+            *slot += 1;
         }
-        (hashed, rows)
+        (hashed, places)
     }
 }
 

@@ -23,7 +23,7 @@
 //!
 //! Invariant: it is complete to a version: every usage row up to it is in, none after it.
 
-use super::entries::{Entries, Hashed, KeyHasher};
+use super::entries::{Entries, IdKey, KeyHasher};
 use super::error::IndexError;
 use super::files;
 use super::manifest::{LogPosition, Manifest, RunName, Totals};
@@ -254,11 +254,63 @@ impl Index {
         mark: LogPosition,
         entries: &Entries,
     ) -> Result<Classified, IndexError> {
+        let mut classified = Classified::default();
+        let judged = self.find_or_add(mark, entries, &mut |place, first| {
+            let class = if first == entries.value(place) { Class::Duplicate } else { Class::Conflict };
+            classified.rows.push((entries.row(place), class));
+            Some(class)
+        });
+        judged?;
+        classified.rows.sort_unstable();
+        let conflicts = classified.rows.iter().filter(|(_, class)| *class == Class::Conflict).count() as u64;
+        classified.conflicts = conflicts;
+        classified.duplicates = classified.rows.len() as u64 - conflicts;
+        classified.rows.truncate(Classified::LISTED);
+        Ok(classified)
+    }
+
+    /// Adds the entries of the next version whose ids are new. Of each other one, `judge` gets its
+    /// place among the entries and the value that the id came with first, and says how it is
+    /// counted; not at all where it is the very row that is known already.
+    ///
+    /// # Errors
+    /// As [`Self::classify_and_add`].
+    ///
+    /// # Panics
+    /// As [`Self::classify_and_add`].
+    pub fn find_or_add(
+        &mut self,
+        mark: LogPosition,
+        entries: &Entries,
+        judge: &mut dyn FnMut(usize, u128) -> Option<Class>,
+    ) -> Result<(), IndexError> {
         assert!(!self.failed, "an index that failed is opened again");
         assert_eq!(mark.version, self.mark.version + 1, "versions are added one after the other");
         assert_eq!(entries.hasher, self.hasher(), "ids are hashed as this index hashes them");
-        let result = self.add(mark, entries);
+        let result = self.add(mark, entries, judge);
         self.checked(result)
+    }
+
+    /// The value that an id came with first; nothing where it never came.
+    ///
+    /// # Errors
+    /// As [`Self::classify_and_add`].
+    pub fn find(&mut self, id: IdKey) -> Result<Option<u128>, IndexError> {
+        assert!(!self.failed, "an index that failed is opened again");
+        let result = self.look_up(id.0);
+        self.checked(result)
+    }
+
+    fn look_up(&mut self, key: u128) -> Result<Option<u128>, IndexError> {
+        if let Some(value) = self.front.find(key) {
+            return Ok(Some(value));
+        }
+        for run in &self.runs {
+            if let Some(value) = run.find(key, &mut self.scratch)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 
     /// Writes what is in memory, so that the next process need not read it from the ledger again.
@@ -280,12 +332,14 @@ impl Index {
         result
     }
 
-    fn add(&mut self, mark: LogPosition, entries: &Entries) -> Result<Classified, IndexError> {
-        let (hashed, rows) = entries.by_place();
-        let mut classes: Vec<Option<Class>> = vec![None; hashed.len()];
-        let class = |first: u128, entry: &Hashed| {
-            if first == entry.content { Class::Duplicate } else { Class::Conflict }
-        };
+    fn add(
+        &mut self,
+        mark: LogPosition,
+        entries: &Entries,
+        judge: &mut dyn FnMut(usize, u128) -> Option<Class>,
+    ) -> Result<(), IndexError> {
+        let (hashed, places) = entries.by_place();
+        let mut firsts: Vec<Option<u128>> = vec![None; hashed.len()];
         let mut maybe = Vec::new();
         // The runs come before the front: what they hold came before any row of this version.
         for run in &self.runs {
@@ -293,35 +347,30 @@ impl Index {
             run.filter(&hashed, &mut self.scratch, &mut maybe)?;
             maybe.sort_unstable_by_key(|place| hashed[*place].key);
             for place in &maybe {
-                let entry = &hashed[*place];
-                if let Some(first) = run.find(entry.key, &mut self.scratch)? {
-                    classes[*place] = Some(class(first, entry));
+                if let Some(first) = run.find(hashed[*place].key, &mut self.scratch)? {
+                    firsts[*place] = Some(first);
                 }
             }
         }
-        let mut classified = Classified::default();
-        for ((entry, row), known) in hashed.iter().zip(rows).zip(classes) {
-            let found = known.or_else(|| self.front.first_or_insert(*entry).map(|first| class(first, entry)));
-            let Some(class) = found else { continue };
-            match class {
-                Class::Duplicate => classified.duplicates += 1,
-                Class::Conflict => classified.conflicts += 1,
+        let mut known = 0;
+        for ((entry, place), first) in hashed.iter().zip(places).zip(firsts) {
+            let Some(first) = first.or_else(|| self.front.first_or_insert(*entry)) else { continue };
+            known += 1;
+            match judge(place, first) {
+                Some(Class::Duplicate) => self.totals.duplicates += 1,
+                Some(Class::Conflict) => self.totals.conflicts += 1,
+                None => {}
             }
-            classified.rows.push((row, class));
         }
-        classified.rows.sort_unstable();
-        classified.rows.truncate(Classified::LISTED);
         self.mark = mark;
-        self.totals.duplicates += classified.duplicates;
-        self.totals.conflicts += classified.conflicts;
-        self.totals.keys += entries.len() as u64 - classified.duplicates - classified.conflicts;
+        self.totals.keys += entries.len() as u64 - known;
         self.go_on_merging(entries.len() as u64 * PACE)?;
         if self.front.len() >= self.limits.front_keys {
             self.front_becomes_run()?;
         } else if self.mark.version >= self.saved.mark.version + self.limits.save_every {
             self.save_front()?;
         }
-        Ok(classified)
+        Ok(())
     }
 
     /// Writes the front as a run of `level`.

@@ -81,6 +81,18 @@ impl MemTable {
         None
     }
 
+    /// The value of a key, if it is here.
+    pub(super) fn find(&self, key: u128) -> Option<u128> {
+        let mut slot = self.place(key);
+        loop {
+            match self.keys[slot] {
+                found if found == key => return Some(self.contents[slot]),
+                found if found == EMPTY || found > key => return None,
+                _ => slot += 1,
+            }
+        }
+    }
+
     fn place(&self, key: u128) -> usize {
         // The product of two 64-bit numbers, shifted by 64, is below the second.
         let place = ((key >> 64) * self.places as u128) >> 64;

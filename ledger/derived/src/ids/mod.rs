@@ -10,7 +10,7 @@ mod page; // pages with checksums
 mod run; // sorted files of ids
 mod index; // all of it, asked and extended
 
-pub use entries::{Entries, KeyHasher};
+pub use entries::{Entries, IdKey, KeyHasher};
 pub use error::IndexError;
 pub use index::{Class, Classified, Index, Limits, Size};
 pub use manifest::{LogPosition, Totals};

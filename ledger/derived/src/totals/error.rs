@@ -1,0 +1,26 @@
+//! Errors of the totals. The ledger never depends on them.
+
+use crate::ids::IndexError;
+use ledger::LedgerError;
+
+/// Why there are no totals.
+#[derive(Debug, thiserror::Error)]
+pub enum TotalsError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// They are not what was written, or do not add up to the ledger.
+    #[error(
+        "{location}: {detail}; delete the folder `derived` of the ledger and run this again: it is made anew from the rows"
+    )]
+    Damaged { location: String, detail: String },
+    #[error("{0} is not on a disk of this machine, which totals need")]
+    NoDisk(String),
+}
+
+impl TotalsError {
+    pub(super) fn damaged(location: &impl ToString, detail: impl Into<String>) -> Self {
+        Self::Damaged { location: location.to_string(), detail: detail.into() }
+    }
+}

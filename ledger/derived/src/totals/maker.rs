@@ -1,0 +1,498 @@
+//! Totals brought up to the ledger, by whoever needs them.
+//!
+//! One process at a time makes them; others wait for it. Before anything is added to the index of
+//! ids, the state that will be reached is written down, so that an index that is ahead of the
+//! manifest after a crash is known to be of this ledger. Adding a row to the index that it has
+//! already changes nothing, because the index knows the place of each id's first row.
+//!
+//! Invariant: the manifest names a state of this ledger, whole, or is not there.
+
+use super::block::Block;
+use super::control::{Control, Sum};
+use super::cover::Cover;
+use super::error::TotalsError;
+use super::fold::{Fold, Known};
+use super::location::RowLocation;
+use super::manifest::{Manifest, NAME, REACHING, ShardState};
+use super::rows::{Reader, UsageRows};
+use super::segment::{Segment, merge, read};
+use crate::ids::{Class, Entries, IdKey, Index, Limits, LogPosition};
+use arrow::array::{Array as _, AsArray as _, StringArray};
+use hashbrown::{HashMap, HashSet};
+use ledger::division::shard_count;
+use ledger::log::table::Table;
+use ledger::pinned::Versions;
+use ledger::{Location, places};
+use proof::record::{self, BatchRecord};
+use schemas::digest::Sha256Digest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+/// A segment of at most so many rows is folded at once; a larger one is merged from its parts.
+const AT_ONCE: u64 = 4_000_000;
+
+/// Is told how many of how many rows are folded.
+pub type Progress<'a> = dyn FnMut(u64, u64) + Send + 'a;
+
+/// Totals that have been brought up to a ledger. As long as this value lives, no file of them is
+/// removed.
+pub struct Caught {
+    folder: Location,
+    manifest: Manifest,
+    /// Rows that were read for it.
+    pub rows: u64,
+    /// Whether all was made anew.
+    pub rebuilt: bool,
+    _readers: File,
+}
+
+impl Caught {
+    /// What a cut of the ledger is made of.
+    ///
+    /// # Errors
+    /// `Damaged` where a file is not what was written.
+    pub async fn cover(&self, versions: &Versions) -> Result<Cover, TotalsError> {
+        Cover::of(&self.folder, &self.manifest, versions).await
+    }
+
+    /// What all rows of all shards add up to.
+    pub fn control(&self) -> Control {
+        let mut control = Control::default();
+        let segments = self.manifest.shards.iter().flat_map(|shard| &shard.segments);
+        segments.for_each(|segment| control.add(&segment.control));
+        control
+    }
+
+    /// The bytes of all their files but the index's.
+    pub fn bytes(&self) -> u64 {
+        let segments = self.manifest.shards.iter().flat_map(|shard| &shard.segments);
+        segments.flat_map(Segment::parts).map(|part| part.bytes).sum()
+    }
+
+    /// The version of each shard that they reach.
+    pub fn versions(&self) -> Versions {
+        Versions(self.manifest.shards.iter().map(|shard| shard.version).collect())
+    }
+}
+
+/// The log of a shard, the digest of each entry from version 1 on, and what its records say of usage.
+struct Shard {
+    table: Table,
+    entries: Vec<Sha256Digest>,
+    /// By version; nothing where the record is of a format that does not say it.
+    controls: Vec<Option<Vec<record::MeterControl>>>,
+}
+
+impl Shard {
+    async fn open(ledger: &Location, number: u32) -> Result<Self, TotalsError> {
+        let (mut entries, mut controls) = (Vec::new(), Vec::new());
+        let mut see = |record: &BatchRecord| {
+            if record.version > 1 {
+                entries.push(record.previous);
+            }
+            controls.push(record.controls().map(<[_]>::to_vec));
+            Ok(())
+        };
+        let table = Table::replay(ledger, number, None, &mut see).await?;
+        if table.version() > 0 {
+            entries.push(table.log().digest());
+        }
+        Ok(Self { table, entries, controls })
+    }
+
+    /// Compares what was read from the rows of a block with what its records say.
+    fn check(&self, block: Block, control: &Control) -> Result<(), TotalsError> {
+        let place = |version: u64| usize::try_from(version - 1).expect("versions are in memory");
+        let mut said: BTreeMap<&str, Sum> = BTreeMap::new();
+        for controls in &self.controls[place(block.first())..=place(block.last())] {
+            // One that says nothing leaves the rows of the whole block without a witness.
+            let Some(controls) = controls else { return Ok(()) };
+            for control in controls {
+                let events = i64::try_from(control.usage).expect("a batch has a million rows at most");
+                said.entry(&control.meter).or_default().add(Sum { events, value: control.value.units() });
+            }
+        }
+        let read = control.meters.iter().map(|(meter, control)| (meter.as_str(), control.usage));
+        if said == read.collect() {
+            return Ok(());
+        }
+        let detail = format!(
+            "the rows of commits {} to {} do not add up to what their records say: {control:?}, not {said:?}",
+            block.first(),
+            block.last()
+        );
+        Err(TotalsError::damaged(self.table.location(), detail))
+    }
+
+    fn entry(&self, version: u64) -> Option<String> {
+        let place = usize::try_from(version).ok()?;
+        match place.checked_sub(1) {
+            None => Some(String::new()),
+            Some(place) => self.entries.get(place).map(Sha256Digest::to_string),
+        }
+    }
+
+    /// Whether this log has been where a state was.
+    fn was_at(&self, state: &ShardState) -> bool {
+        self.entry(state.version).as_deref() == Some(state.entry.as_str())
+    }
+
+    fn state(&self, segments: Vec<Segment>) -> ShardState {
+        let version = self.table.version();
+        let entry = self.entry(version).expect("a log has its last entry");
+        ShardState { version, entry, segments }
+    }
+}
+
+/// Brings the totals of a ledger up to its last commits.
+///
+/// # Errors
+/// `NoDisk` where the ledger is not on one; else when rows cannot be read, storage fails, or what was
+/// made does not add up.
+pub async fn catch_up(ledger: &Location, progress: &mut Progress<'_>) -> Result<Caught, TotalsError> {
+    make_in(ledger, &places::derived(ledger), progress).await
+}
+
+/// As [`catch_up`], with all that is made below a folder.
+pub(super) async fn make_in(
+    ledger: &Location,
+    derived: &Location,
+    progress: &mut Progress<'_>,
+) -> Result<Caught, TotalsError> {
+    let Some(on_disk) = derived.disk_path().map(Path::to_owned) else {
+        return Err(TotalsError::NoDisk(ledger.to_string()));
+    };
+    let mut shards = Vec::new();
+    for number in 0..shard_count(ledger).await? {
+        shards.push(Shard::open(ledger, number).await?);
+    }
+    let folder = derived.join("totals");
+    folder.create_folder().await?;
+    let readers = open_lock(&on_disk.join("readers"))?;
+    let maker = lock_alone(&on_disk.join("maker")).await?;
+    readers.lock_shared().map_err(|error| storage(derived, "locking", &error))?;
+    let caught = make(&folder, &on_disk, &shards, readers, progress).await;
+    drop(maker);
+    caught
+}
+
+async fn make(
+    folder: &Location,
+    on_disk: &Path,
+    shards: &[Shard],
+    readers: File,
+    progress: &mut Progress<'_>,
+) -> Result<Caught, TotalsError> {
+    let is_ours = |state: &Manifest| {
+        let of_shards = state.shards.iter().zip(shards).all(|(state, shard)| shard.was_at(state));
+        of_shards && state.shards.len() <= shards.len()
+    };
+    let known = Manifest::read(folder, NAME).await?.filter(is_ours);
+    let up_to_date = |known: &Manifest| {
+        known.shards.len() == shards.len()
+            && known.shards.iter().zip(shards).all(|(state, shard)| state.version == shard.table.version())
+    };
+    if let Some(known) = known.clone().filter(up_to_date) {
+        return Ok(Caught {
+            folder: folder.clone(),
+            manifest: known,
+            rows: 0,
+            rebuilt: false,
+            _readers: readers,
+        });
+    }
+    let reaching = Manifest::read(folder, REACHING).await?.filter(is_ours);
+    let ids = on_disk.join("ids");
+    let mut index = Index::open(&ids, Limits::default(), |_| reaching.is_some())?;
+    let known = known.filter(|known| index.complete_to() >= known.indexed);
+    let rebuilt = known.is_none();
+    if rebuilt && index.complete_to() > 0 {
+        // What it has may be of another ledger; without a manifest nothing tells how much.
+        drop(index);
+        index = Index::open(&ids, Limits::default(), |_| false)?;
+    }
+    let known = known.unwrap_or_else(|| Manifest::new(0, Vec::new()));
+    let target: Vec<ShardState> = shards.iter().map(|shard| shard.state(Vec::new())).collect();
+    Manifest::new(0, target).write(folder, REACHING).await?;
+    fail::fail_point!("totals.reaching");
+    let mut maker = Maker::new(folder, shards, known, index).await?;
+    let total = maker.missing_rows();
+    progress(0, total);
+    let mut states = Vec::new();
+    for (number, shard) in shards.iter().enumerate() {
+        let mut segments = Vec::new();
+        for block in Block::up_to(shard.table.version()) {
+            segments.push(maker.segment(number, block, total, progress).await?);
+        }
+        states.push(shard.state(segments));
+    }
+    let Maker { mut index, read, .. } = maker;
+    index.save()?;
+    fail::fail_point!("totals.indexed");
+    let manifest = Manifest::new(index.complete_to(), states);
+    manifest.write(folder, NAME).await?;
+    fail::fail_point!("totals.manifest");
+    remove_others(folder, &manifest, &readers).await?;
+    Ok(Caught { folder: folder.clone(), manifest, rows: read, rebuilt, _readers: readers })
+}
+
+/// Removes what no manifest names, unless somebody may read it still.
+async fn remove_others(folder: &Location, manifest: &Manifest, readers: &File) -> Result<(), TotalsError> {
+    // A lock is taken from this very process first.
+    let alone = readers.unlock().is_ok() && readers.try_lock().is_ok();
+    if alone {
+        let kept: HashSet<&str> = manifest.files().chain([NAME, REACHING]).collect();
+        for name in folder.list().await?.objects {
+            if !kept.contains(name.as_str()) {
+                folder.join(&name).remove().await?;
+            }
+        }
+        readers.unlock().map_err(|error| storage(folder, "unlocking", &error))?;
+    }
+    readers.lock_shared().map_err(|error| storage(folder, "locking", &error))
+}
+
+struct Maker<'a> {
+    folder: &'a Location,
+    shards: &'a [Shard],
+    /// The version up to which each shard's rows are in the index.
+    done: Vec<u64>,
+    segments: HashMap<(usize, Block), Segment>,
+    index: Index,
+    /// The ids that corrections name and no row has.
+    awaited: HashSet<IdKey>,
+    read: u64,
+}
+
+impl<'a> Maker<'a> {
+    async fn new(
+        folder: &'a Location,
+        shards: &'a [Shard],
+        known: Manifest,
+        index: Index,
+    ) -> Result<Self, TotalsError> {
+        let mut done = vec![0; shards.len()];
+        let mut segments = HashMap::new();
+        let mut awaited = HashSet::new();
+        let mut there = HashSet::new();
+        let hasher = index.hasher();
+        for (number, state) in known.shards.into_iter().enumerate() {
+            done[number] = state.version;
+            for segment in state.segments {
+                for batch in match &segment.suspects {
+                    Some(part) => read(folder, part).await?,
+                    None => Vec::new(),
+                } {
+                    let column = |name: &str| -> &StringArray {
+                        batch.column_by_name(name).expect("suspects have the column").as_string::<i32>()
+                    };
+                    let (sources, ids) = (column("source"), column("id"));
+                    let targets = (column("correction_source"), column("correction_id"));
+                    for row in 0..batch.num_rows() {
+                        there.insert(hasher.of(sources.value(row), ids.value(row)));
+                        if targets.0.is_valid(row) && targets.1.is_valid(row) {
+                            awaited.insert(hasher.of(targets.0.value(row), targets.1.value(row)));
+                        }
+                    }
+                }
+                segments.insert((number, segment.block()), segment);
+            }
+        }
+        awaited.retain(|id| !there.contains(id));
+        Ok(Self { folder, shards, done, segments, index, awaited, read: 0 })
+    }
+
+    fn missing_rows(&self) -> u64 {
+        let missing = |(shard, done): (&Shard, &u64)| {
+            Reader::of(&shard.table).rows_between(done + 1, shard.table.version())
+        };
+        self.shards.iter().zip(&self.done).map(missing).sum()
+    }
+
+    /// The segment of a block: the one that is there, folded from rows, or merged from its parts.
+    async fn segment(
+        &mut self,
+        shard: usize,
+        block: Block,
+        total: u64,
+        progress: &mut Progress<'_>,
+    ) -> Result<Segment, TotalsError> {
+        if let Some(known) = self.segments.get(&(shard, block)) {
+            return Ok(known.clone());
+        }
+        let number = u32::try_from(shard).expect("shards are few");
+        let new = block.first() > self.done[shard];
+        let rows = Reader::of(&self.shards[shard].table).rows_between(block.first(), block.last());
+        let segment = if new && (block.level == 0 || rows <= AT_ONCE) {
+            let segment = self.fold(shard, block).await?;
+            progress(self.read, total.max(self.read));
+            segment
+        } else {
+            let mut parts = Vec::new();
+            for part in block.parts() {
+                parts.push(Box::pin(self.segment(shard, part, total, progress)).await?);
+            }
+            merge(self.folder, &parts).await?.write(self.folder, number, block).await?
+        };
+        self.segments.insert((shard, block), segment.clone());
+        Ok(segment)
+    }
+
+    /// Folds the rows of a block, and adds their ids to the index.
+    async fn fold(&mut self, shard: usize, block: Block) -> Result<Segment, TotalsError> {
+        let Self { shards, index, awaited, read, .. } = self;
+        let number = u32::try_from(shard).expect("shards are few");
+        let mut fold = Fold::new(number);
+        // The first rows of ids that rows of this block are about.
+        let mut firsts: BTreeSet<RowLocation> = BTreeSet::new();
+        let mut reader = Reader::of(&shards[shard].table);
+        let mut take = |version: u64, rows: &[UsageRows]| {
+            let known = classify(index, awaited, &mut firsts, number, version, rows)?;
+            let mut start = 0;
+            for rows in rows {
+                fold.commit(version, rows, &known[start..start + rows.len()]);
+                start += rows.len();
+                *read += rows.len() as u64;
+            }
+            Ok(())
+        };
+        let others = reader.commits(block.first(), block.last(), &mut take).await?;
+        fold.others(others.rejected, others.gaps);
+        let mut by_shard: BTreeMap<u32, Vec<(u64, u32)>> = BTreeMap::new();
+        for first in firsts {
+            by_shard.entry(first.shard).or_default().push((first.version, first.row));
+        }
+        for (of_shard, places) in by_shard {
+            let table = &shards[usize::try_from(of_shard).expect("32 bits fit")].table;
+            for rows in Reader::of(table).rows_at(&places).await? {
+                fold.firsts(of_shard, &rows);
+            }
+        }
+        self.done[shard] = block.last();
+        fail::fail_point!("totals.folded");
+        let files = fold.finish();
+        shards[shard].check(block, &files.control)?;
+        files.write(self.folder, number, block).await
+    }
+}
+
+/// What is known of the ids of a commit's rows, which the index has from here on.
+fn classify(
+    index: &mut Index,
+    awaited: &mut HashSet<IdKey>,
+    firsts: &mut BTreeSet<RowLocation>,
+    shard: u32,
+    version: u64,
+    rows: &[UsageRows],
+) -> Result<Vec<Known>, TotalsError> {
+    let mut entries = Entries::new(index.hasher());
+    let mut places = Vec::new();
+    for rows in rows {
+        let (sources, ids, numbers) = (rows.texts("source"), rows.ids(), rows.numbers().values());
+        let texts = sources.values().as_string::<i32>();
+        let contents = rows.content_digests();
+        for row in 0..rows.len() {
+            let number = u32::try_from(numbers[row]).expect("a commit's rows are counted from 0");
+            let place = RowLocation { shard, version, row: number };
+            let source = sources.key(row).map_or("", |key| texts.value(key));
+            entries.push_value(number, source, ids.value(row), value_of(contents.value(row), place));
+            places.push(place);
+        }
+    }
+    let contents: Vec<u64> = rows
+        .iter()
+        .flat_map(|rows| rows.content_digests().iter().map(|digest| beginning(digest.unwrap_or_default())))
+        .collect();
+    let mut known = vec![Known::New; places.len()];
+    let mark = LogPosition { version: index.complete_to() + 1, digest: [0; 32] };
+    index.find_or_add(mark, &entries, &mut |place, value| {
+        let first = RowLocation::unpack(low(value));
+        if first == places[place] {
+            return None;
+        }
+        let content = high(value);
+        let class = if content == contents[place] { Class::Duplicate } else { Class::Conflict };
+        if first.shard == shard {
+            assert!(first < places[place], "the index has the first row of each id of a shard");
+            known[place] = Known::Before { class, first: first.pack(), content: contents[place] };
+        } else {
+            known[place] = Known::Elsewhere;
+            firsts.insert(first);
+        }
+        Some(class)
+    })?;
+    if !awaited.is_empty() {
+        for (known, id) in known.iter_mut().zip(entries.keys()) {
+            if *known == Known::New && awaited.remove(&id) {
+                *known = Known::Awaited;
+            }
+        }
+    }
+    let mut place = 0;
+    for rows in rows {
+        for row in 0..rows.len() {
+            let counts = !matches!(known[place], Known::Before { .. });
+            place += 1;
+            let Some((source, id)) = rows.target(row).filter(|_| counts && rows.is_correction(row)) else {
+                continue;
+            };
+            let target = index.hasher().of(source, id);
+            match index.find(target)? {
+                Some(value) => {
+                    firsts.insert(RowLocation::unpack(low(value)));
+                }
+                None => {
+                    awaited.insert(target);
+                }
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// What the index keeps of a row: the beginning of its content's digest, and its place.
+fn value_of(digest: &[u8], place: RowLocation) -> u128 {
+    u128::from(beginning(digest)) << 64 | u128::from(place.pack())
+}
+
+fn beginning(digest: &[u8]) -> u64 {
+    let (half, _) = digest.split_first_chunk::<8>().expect("a digest has 32 bytes");
+    u64::from_be_bytes(*half)
+}
+
+fn low(value: u128) -> u64 {
+    u64::try_from(value & u128::from(u64::MAX)).expect("64 bits are left")
+}
+
+fn high(value: u128) -> u64 {
+    u64::try_from(value >> 64).expect("64 bits are left")
+}
+
+fn open_lock(path: &Path) -> Result<File, TotalsError> {
+    let opened = File::options().create(true).truncate(false).write(true).open(path);
+    opened.map_err(|error| storage(&path.display(), "opening", &error))
+}
+
+/// Waits until no other process makes totals.
+async fn lock_alone(path: &Path) -> Result<File, TotalsError> {
+    let file = open_lock(path)?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => tokio_pause().await,
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(storage(&path.display(), "locking it for this process alone", &error));
+            }
+        }
+    }
+}
+
+async fn tokio_pause() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+fn storage(location: &impl ToString, doing: &'static str, error: &impl ToString) -> TotalsError {
+    TotalsError::Ledger(ledger::LedgerError::storage(location, doing, error))
+}
