@@ -63,6 +63,13 @@ enum Verb {
     /// Copy the rows of days that are over from many small files into few. Nothing is deleted, and
     /// ingest may run meanwhile.
     Compact,
+    /// Bring usage totals up to the ledger. `rate`, `explain` and `doctor` do so too, where they need
+    /// it; with --follow they seldom need it.
+    Totals {
+        /// Go on, and look for something new every so often.
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        follow: Option<u64>,
+    },
     /// Say into how many shards the ledger is divided, or divide it anew while no ingest runs.
     Shards {
         /// How many shards there shall be.
@@ -140,6 +147,9 @@ struct RateArgs {
     /// Rate with the published catalog whose digest begins so.
     #[arg(long)]
     catalog: Option<String>,
+    /// Read every row of the ledger anew, instead of usage totals. The charges are the same.
+    #[arg(long)]
+    from_rows: bool,
 }
 
 #[derive(Args)]
@@ -224,6 +234,8 @@ enum VerifyVerb {
         #[arg(long, value_name = "VERIFIER_KEY")]
         key: Option<String>,
     },
+    /// Usage totals: made anew from the rows, and compared.
+    Totals,
 }
 
 #[derive(Args)]
@@ -328,9 +340,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let from = Input::given(files, brokers, topic, &config, &cli.config)?;
             show(&verbs::ingest::ingest(&config, &from, *shard, *until_caught_up, alarms).await?, cli.format)
         }
-        Verb::Rate(RateArgs { period, ledger_version, catalog }) => {
+        Verb::Rate(RateArgs { period, ledger_version, catalog, from_rows }) => {
             let (config, month) = (config()?, verbs::rate::month(period)?);
-            let cut = Cut { ledger_version: ledger_version.clone(), catalog: catalog.clone() };
+            let (ledger_version, catalog) = (ledger_version.clone(), catalog.clone());
+            let cut = Cut { ledger_version, catalog, from_rows: *from_rows };
             show(&verbs::rate::rate(&config, month, &cut).await?, cli.format)
         }
         Verb::Explain(ExplainArgs { charge, run }) => {
@@ -363,6 +376,12 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Signer(SignerVerb::NewKey { name, key }) => {
             show(&verbs::sign::new_key(name, key).await?, cli.format)
         }
+        Verb::Totals { follow: None } => show(&verbs::totals::catch_up(&config()?).await?, cli.format),
+        Verb::Totals { follow: Some(seconds) } => {
+            let mut shown = |report: &verbs::totals::Report| show(report, cli.format).map(drop);
+            verbs::totals::follow(&config()?, Duration::from_secs(*seconds), &mut shown).await
+        }
+        Verb::Verify(VerifyVerb::Totals) => show(&verbs::totals::verify(&config()?).await?, cli.format),
         Verb::Verify(VerifyVerb::Ledger { key }) => {
             show(&verbs::verify::verify(&config()?, key.as_deref()).await?, cli.format)
         }

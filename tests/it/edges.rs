@@ -11,10 +11,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("schemas", &[]),
     ("proof", &["schemas"]),
     ("ledger", &["schemas", "proof"]),
-    // The ledger does not know what is derived from it, and a bill does not depend on it.
+    // The ledger does not know what is derived from it.
     ("derived", &["schemas", "proof", "ledger"]),
     ("ingest", &["schemas", "ledger", "derived"]),
-    ("rating", &["schemas", "ledger"]),
+    ("rating", &["schemas", "ledger", "derived"]),
     ("jobs", &["schemas", "proof", "ledger", "derived", "ingest", "rating"]),
     ("tests", &["schemas", "proof", "ledger", "derived", "ingest", "rating", "jobs"]),
 ];

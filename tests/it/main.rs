@@ -9,6 +9,7 @@ mod seal; // hashes, trees, proofs: vectors, a second implementation, tampering
 mod verify; // everything recomputed, bit flips, and a signer that signs one history
 mod controls; // what records say of each meter, and who compares it
 mod properties; // what must not matter to a charge
+mod totals; // rows folded once, against every row
 mod stories; // attribution, and the mistakes of other systems, event by event
 mod past; // what another catalog changes in what was billed
 mod month; // the month of tests/cases/month from files: the contract

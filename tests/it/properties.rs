@@ -18,15 +18,15 @@ use schemas::time::{BillingMonth, Instant};
 use std::sync::{Arc, LazyLock};
 use tests::machine::case;
 
-static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+pub static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let files = CatalogFiles::read_folder(&case("month/catalog")).expect("the month's catalog");
     Catalog::load(&files).expect("a catalog without problems").0
 });
 
 /// An event of this test, which owns what differs.
 #[derive(Debug, Clone)]
-struct Event {
-    id: String,
+pub struct Event {
+    pub id: String,
     meter: &'static str,
     subject: &'static str,
     time: Instant,
@@ -34,7 +34,7 @@ struct Event {
     dimension: (&'static str, &'static str),
     provider: Option<&'static str>,
     /// The event that is corrected, and how.
-    correction: Option<(CorrectionAction, String)>,
+    pub correction: Option<(CorrectionAction, String)>,
 }
 
 fn id(number: u32) -> String {
@@ -45,7 +45,8 @@ fn id(number: u32) -> String {
 /// provider.
 type Drawn = ((&'static str, &'static str, &'static str), &'static str, i64, i128, bool);
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+/// Events with an id that somebody still has to give them.
+pub fn drawn_events() -> impl Strategy<Value = Event> {
     let kinds = prop::sample::select(vec![
         ("compute.example/instance-hours", "class", "standard"),
         ("compute.example/instance-hours", "class", "gpu"),
@@ -74,22 +75,52 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         0..10_i128.pow(18),
         any::<bool>(),
     );
-    prop::collection::vec(event, 1..40).prop_map(|drawn| {
-        let make = |(index, drawn): (usize, Drawn)| {
-            let ((meter, dimension, value), subject, micros, units, named) = drawn;
-            Event {
-                id: id(u32::try_from(index).expect("a small index")),
-                meter,
-                subject,
-                time: Instant::from_micros(micros).expect("an instant"),
-                quantity: Quantity::from_units(units).expect("a quantity"),
-                dimension: (dimension, value),
-                provider: (named && meter.starts_with("compute")).then_some("nimbus"),
-                correction: None,
-            }
-        };
-        drawn.into_iter().enumerate().map(make).collect()
+    event.prop_map(|drawn: Drawn| {
+        let ((meter, dimension, value), subject, micros, units, named) = drawn;
+        Event {
+            id: String::new(),
+            meter,
+            subject,
+            time: Instant::from_micros(micros).expect("an instant"),
+            quantity: Quantity::from_units(units).expect("a quantity"),
+            dimension: (dimension, value),
+            provider: (named && meter.starts_with("compute")).then_some("nimbus"),
+            correction: None,
+        }
     })
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    prop::collection::vec(drawn_events(), 1..40).prop_map(|drawn| {
+        let named = |(index, event): (usize, Event)| Event {
+            id: id(u32::try_from(index).expect("a small index")),
+            ..event
+        };
+        drawn.into_iter().enumerate().map(named).collect()
+    })
+}
+
+/// An event as it is committed.
+pub fn usage(event: &Event) -> EventRef<'_> {
+    EventRef {
+        source: "//edge",
+        id: &event.id,
+        meter: event.meter,
+        subject: event.subject,
+        time: event.time,
+        quantity: event.quantity,
+        dimensions: map(&[event.dimension]),
+        provider: event.provider,
+        location: None,
+        resource: None,
+        producer: None,
+        correction: event.correction.as_ref().map(|(action, target)| CorrectionRef {
+            action: *action,
+            source: "//edge",
+            id: target,
+            reason: "the meter was wrong",
+        }),
+    }
 }
 
 /// Commits the events in batches of `size` and rates the month: on the disk or in memory, by whether
@@ -108,31 +139,12 @@ async fn rated(events: &[Event], size: usize) -> Run {
         let mut batch = BatchBuilder::default();
         let stream = batch.stream(&stream, "t");
         for event in chunk {
-            let usage = EventRef {
-                source: "//edge",
-                id: &event.id,
-                meter: event.meter,
-                subject: event.subject,
-                time: event.time,
-                quantity: event.quantity,
-                dimensions: map(&[event.dimension]),
-                provider: event.provider,
-                location: None,
-                resource: None,
-                producer: None,
-                correction: event.correction.as_ref().map(|(action, target)| CorrectionRef {
-                    action: *action,
-                    source: "//edge",
-                    id: target,
-                    reason: "the meter was wrong",
-                }),
-            };
             let received_at = Instant::from_micros(1_763_000_000_000_000).expect("an instant");
             batch.advance(
                 stream,
                 Advance { from: NextOffset(next), to: NextOffset(next + 1), identity: None },
             );
-            batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage));
+            batch.push(stream, Offset(next), None, received_at, &OutcomeRef::Usage(usage(event)));
             next += 1;
         }
         ledger

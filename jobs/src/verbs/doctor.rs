@@ -170,7 +170,8 @@ async fn report(
         });
     }
     findings.extend(of_counts(&counts));
-    let mistakes = usage.mistakes(MISTAKES_LISTED).await?;
+    let mut mistakes = usage.mistakes(MISTAKES_LISTED).await?;
+    usage.find_firsts(&mut mistakes).await?;
     findings.extend(of_mistakes(&mistakes));
     let rejected_by_reason = usage.rejected_by_reason().await?;
     let mut refused_first = Vec::new();

@@ -17,6 +17,7 @@ pub mod rate; // a month's charges
 pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
+pub mod totals; // rows folded once, kept so
 pub mod truncation; // reading on where a partition lost what was read
 pub mod verify; // everything recomputed from storage
 

@@ -2,15 +2,17 @@
 
 use super::catalog::published;
 use super::nobody::{self, SUBJECTS_LISTED};
+use super::totals;
 use crate::clock;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable, table};
 use anyhow::Context as _;
+use derived::totals::Caught;
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::run::{CostLine, Pins, Run};
-use rating::tables::{self, Manifest, Workspace};
+use rating::tables::{self as run_tables, Manifest, Workspace};
 use rating::unattributed::{Unattributed, unattributed};
 use rating::usage::{CountedRows, Mistakes};
 use schemas::time::{BillingMonth, Instant, TimeError};
@@ -58,6 +60,8 @@ pub struct Cut {
     pub ledger_version: Option<Versions>,
     /// The beginning of a catalog digest; `None` is the version in force.
     pub catalog: Option<String>,
+    /// Whether every row is read, and usage totals are not.
+    pub from_rows: bool,
 }
 
 /// The summary of `--format json`.
@@ -93,12 +97,16 @@ pub fn month(period: &str) -> anyhow::Result<BillingMonth> {
 /// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is
 /// written then.
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
-    let _busy = Busy::with(format!("rating {month}"));
     let catalog = published(config, cut.catalog.as_deref()).await?;
-    let files = PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref()).await?;
+    let totals = if cut.from_rows { None } else { totals::for_a_run(&config.ledger).await? };
+    let _busy = Busy::with(format!("rating {month}"));
+    // Ingest may go on meanwhile; the last cut is then the one that totals reach.
+    let reached = totals.as_ref().map(Caught::versions);
+    let versions = cut.ledger_version.as_ref().or(reached.as_ref());
+    let files = PinnedFiles::of_ledger(&config.ledger, versions).await?;
     let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let rated = rate_into(config, pins, catalog, &files, &workspace).await;
+    let rated = rate_into(config, pins, catalog, &files, totals.as_ref(), &workspace).await;
     workspace.close().await?;
     let rated = rated?;
     tracing::info!(event = "run.written", folder = %rated.folder, period = %month, "a month is rated");
@@ -110,15 +118,23 @@ async fn rate_into(
     pins: Pins,
     catalog: Catalog,
     files: &PinnedFiles,
+    totals: Option<&Caught>,
     workspace: &Workspace,
 ) -> anyhow::Result<Rated> {
-    let usage = CountedRows::open(files, &workspace.inputs(), config.memory).await?;
+    let (inputs, memory) = (workspace.inputs(), config.memory);
+    let usage = match totals {
+        Some(totals) => {
+            let cover = totals.cover(&files.cut.versions).await?;
+            CountedRows::open_folded(files, cover, &inputs, memory).await?
+        }
+        None => CountedRows::open(files, &inputs, memory).await?,
+    };
     let run = rating::run::rate(pins, &usage, &catalog).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
     let unattributed = unattributed(&run, &catalog, SUBJECTS_LISTED)?;
     let not_over = not_over(run.pins.month, &catalog, clock::now())?;
-    let (folder, manifest) = tables::write(&run, &catalog, &config.runs, workspace).await?;
+    let (folder, manifest) = run_tables::write(&run, &catalog, &config.runs, workspace).await?;
     Ok(Rated { run, folder, manifest, catalog, refused, mistakes, unattributed, not_over })
 }
 

@@ -11,12 +11,14 @@
 
 use super::counted::{CountedRows, Suspects};
 use super::engine;
+use super::folded::{CutDays, is_midnight};
 use super::text::{literal, optional};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
 use datafusion::execution::SendableRecordBatchStream;
+use derived::totals::Sum;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{Instant, Period};
 use std::cmp::Reverse;
@@ -74,10 +76,14 @@ struct Pieces<'c> {
     starts: Vec<Instant>,
     /// Except for these subjects, whose usage keeps its time.
     moving: BTreeSet<&'c Subject>,
+    /// The instants at which a binding of one of them begins or ends.
+    rare: BTreeSet<(Instant, &'c Subject)>,
 }
 
 impl<'c> Pieces<'c> {
-    fn of(cuts: &Cuts, catalog: &'c Catalog) -> Self {
+    /// Days that usage totals know whole stay so where nobody's binding cuts them: each instant within
+    /// a day is then `rare`.
+    fn of(cuts: &Cuts, catalog: &'c Catalog, days_stay_whole: bool) -> Self {
         let whole = cuts.whole();
         let mut by_instant: BTreeMap<Instant, BTreeSet<&Subject>> = BTreeMap::new();
         for binding in catalog.bindings.iter() {
@@ -88,13 +94,28 @@ impl<'c> Pieces<'c> {
             }
         }
         // Customers mostly change at a few instants, each of many subjects.
-        let mut by_weight: Vec<_> = by_instant.into_iter().collect();
+        let (within_days, by_instant): (Vec<_>, Vec<_>) =
+            by_instant.into_iter().partition(|(instant, _)| days_stay_whole && !is_midnight(*instant));
+        let mut by_weight: Vec<_> = by_instant;
         by_weight.sort_by_key(|(instant, subjects)| (Reverse(subjects.len()), *instant));
-        let rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));
+        let mut rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));
+        rare.extend(within_days);
         let starts: BTreeSet<Instant> =
             by_weight.into_iter().map(|(instant, _)| instant).chain(cuts.0.iter().copied()).collect();
         let starts = starts.into_iter().filter(|start| *start < whole.end()).collect();
-        Self { starts, moving: rare.into_iter().flat_map(|(_, subjects)| subjects).collect() }
+        let rare: BTreeSet<(Instant, &Subject)> = rare
+            .into_iter()
+            .flat_map(|(instant, subjects)| subjects.into_iter().map(move |subject| (instant, subject)))
+            .collect();
+        Self { starts, moving: rare.iter().map(|(_, subject)| *subject).collect(), rare }
+    }
+
+    /// The days that something cuts.
+    fn cut_days(&self, cuts: &Cuts) -> CutDays<'c> {
+        let mut days = CutDays::default();
+        cuts.0.iter().chain(&self.starts).for_each(|instant| days.cut(*instant));
+        self.rare.iter().for_each(|(instant, subject)| days.cut_for(*instant, subject));
+        days
     }
 
     /// SQL: an instant of the piece that holds `micros`, the same for all of it.
@@ -115,6 +136,19 @@ fn instant_of(starts: &[Instant]) -> String {
             format!("CASE WHEN micros < {middle} THEN {} ELSE {} END", instant_of(before), instant_of(after))
         }
     }
+}
+
+/// SQL: an instant that is no instant beyond a period.
+fn within(period: Period, at: &str) -> String {
+    let (start, end) = (period.start().micros(), period.end().micros());
+    format!("CASE WHEN micros >= {start} AND micros < {end} THEN {at} END")
+}
+
+/// What counts, summed.
+pub(super) struct Sums {
+    pub stream: SendableRecordBatchStream,
+    /// Σ of all of it, by meter, where that is known.
+    pub expected: Option<BTreeMap<String, Sum>>,
 }
 
 /// What counts between the first and the last cut.
@@ -186,7 +220,9 @@ impl AttributedRows<'_> {
             r#"{order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, location, resource"#,
             order = self.order()
         );
-        let counting = self.rows.counting("ledger", self.suspects, &columns, Some(self.cuts.whole()));
+        let uncounted = self.rows.every_row(self.suspects).await?;
+        let within = Some(self.cuts.whole());
+        let counting = self.rows.counting("ledger", uncounted.as_deref(), &columns, within);
         let sql = format!(
             r#"WITH effective AS ({counting}), attributed AS (
   SELECT *{projected} FROM (SELECT *, "type" AS meter, micros AS at FROM effective) AS event
@@ -198,10 +234,19 @@ impl AttributedRows<'_> {
     }
 
     /// The sums of what counts, as `quantity`, `events` and [`Self::key_columns`]. What one key has
-    /// may be in several rows.
-    pub(super) async fn sums(&self) -> Result<SendableRecordBatchStream, RatingError> {
-        let pieces = Pieces::of(&self.cuts, self.catalog);
-        let effective = self.rows.weighed(self.suspects, Some(self.cuts.whole()));
+    /// may be in several rows; what lies beyond the cuts has no `at`.
+    pub(super) async fn sums(&self) -> Result<Sums, RatingError> {
+        let folded = self.rows.folded.as_ref();
+        let pieces = Pieces::of(&self.cuts, self.catalog, folded.is_some());
+        let whole = self.cuts.whole();
+        let (effective, expected) = match folded {
+            None => (self.rows.weighed(self.suspects, Some(whole)), None),
+            Some(folded) => {
+                let cut = pieces.cut_days(&self.cuts);
+                let weighed = folded.weighed(&self.rows.scratch(), &self.rows.files, whole, &cut).await?;
+                (weighed.sql, Some(weighed.expected))
+            }
+        };
         let source = if pieces.moving.is_empty() {
             "effective".to_owned()
         } else {
@@ -236,16 +281,26 @@ impl AttributedRows<'_> {
 SELECT SUM(value) AS quantity, SUM(events) AS events, {key}
 FROM (SELECT value, events, CAST(provider AS VARCHAR) AS provider, CAST(meter AS VARCHAR) AS meter, CAST(subject AS VARCHAR) AS subject, at{projected} FROM summed) AS keyed
 GROUP BY {key}"#,
-            at = pieces.at(),
+            at = within(whole, &pieces.at()),
             key = self.key_columns(),
             projected = projected(&self.dimensions),
         );
-        self.run(&sql).await
+        Ok(Sums { stream: self.run(&sql).await?, expected })
     }
 
     async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream, RatingError> {
         let engine = self.rows.joining(self.suspects.uncounted);
         Ok(engine.sql(sql).await?.execute_stream().await?)
+    }
+
+    /// The meter in the columns from `first` on, which are [`Self::key_columns`].
+    pub(super) fn meter<'b>(&self, batch: &'b RecordBatch, first: usize, row: usize) -> &'b str {
+        batch.column(first + 1).as_string::<i32>().value(row)
+    }
+
+    /// Whether what is in the columns from `first` on lies beyond the cuts.
+    pub(super) fn is_beyond(&self, batch: &RecordBatch, first: usize, row: usize) -> bool {
+        batch.column(first + 3).is_null(row)
     }
 
     /// The key in the columns from `first` on, which are [`Self::key_columns`].

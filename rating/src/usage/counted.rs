@@ -8,14 +8,16 @@
 //! Invariant: the rows that count are a function of ledger order. Of each (`source`, `id`) at most one
 //! is among them.
 
-use super::engine;
+use super::engine::{self, Scratch};
+use super::folded::Folded;
 use crate::error::RatingError;
 use datafusion::prelude::SessionContext;
+use derived::totals::Cover;
 use futures::lock::Mutex;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
 use schemas::time::Period;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 /// The memory that plans take before they spill, unless a setting says otherwise.
 pub const DEFAULT_MEMORY: usize = 1 << 30;
@@ -28,6 +30,11 @@ pub struct CountedRows {
     /// A folder for what plans scan beside the ledger.
     pub(super) inputs: Location,
     memory: usize,
+    pub(super) files: PinnedFiles,
+    /// The cut as usage totals cover it, where they do and rows need not be read.
+    pub(super) folded: Option<Folded>,
+    /// Whether the tables of all rows are there.
+    registered: Mutex<bool>,
     suspects: Mutex<Option<Suspects>>,
     /// The tables that were given a name.
     named: AtomicU64,
@@ -42,6 +49,13 @@ pub(super) struct Suspects {
     pub uncounted: u64,
     /// Whether there is any correction.
     pub corrected: bool,
+}
+
+impl Suspects {
+    /// The table of those that do not count; none where all do.
+    fn table(&self) -> Option<&'static str> {
+        (self.uncounted > 0).then_some("uncounted")
+    }
 }
 
 /// SQL: where a record was, for people. `file:line` (the record's number where a file has no
@@ -88,6 +102,20 @@ WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED
     )
 }
 
+/// SQL: the suspects that usage totals have, ranked likewise. Those that are settled come after a row
+/// that is not among them, which says something else.
+fn ranked_among(order: &str, suspects: &str) -> String {
+    format!(
+        r#"
+SELECT *, CASE WHEN settled THEN arrow_cast(2, 'UInt64') ELSE ROW_NUMBER() OVER by_id END AS nth,
+       CASE WHEN settled THEN arrow_cast('', 'Binary') ELSE FIRST_VALUE(content_digest) OVER by_id END AS first_digest
+FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
+             provider, location, resource, correction_action, correction_source, correction_id, content_digest, settled, plain
+      FROM {suspects} AS suspects)
+WINDOW by_id AS (PARTITION BY source, id, settled ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"#
+    )
+}
+
 /// SQL: the rows that may be suspects, all of them or those of the candidates.
 const EVERY_ROW: &str = "narrow WHERE kind = 'usage'";
 const ROWS_OF_CANDIDATES: &str = "candidates RIGHT SEMI JOIN (SELECT *, event_key(source, id) AS event_key FROM narrow WHERE kind = 'usage') AS entry ON candidates.key = entry.event_key";
@@ -118,16 +146,56 @@ impl CountedRows {
     /// # Errors
     /// When a file differs from the log, or cannot be read.
     pub async fn open(files: &PinnedFiles, inputs: &Location, memory: usize) -> Result<Self, RatingError> {
-        let context = engine::context(memory)?;
-        let order = engine::register_ledger(&context, files).await?;
+        let rows = Self::new(files, None, inputs, memory)?;
+        rows.ledger().await?;
+        Ok(rows)
+    }
+
+    /// Opens the rows as usage totals cover them. Files are checked when they are read, and few are;
+    /// all of them where totals cannot say what counts: in a cut that ends within a segment, and where
+    /// several shards have one id.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_folded(
+        files: &PinnedFiles,
+        cover: Cover,
+        inputs: &Location,
+        memory: usize,
+    ) -> Result<Self, RatingError> {
+        match Folded::of(cover) {
+            Some(folded) => Self::new(files, Some(folded), inputs, memory),
+            None => Self::open(files, inputs, memory).await,
+        }
+    }
+
+    fn new(
+        files: &PinnedFiles,
+        folded: Option<Folded>,
+        inputs: &Location,
+        memory: usize,
+    ) -> Result<Self, RatingError> {
         Ok(Self {
-            context,
-            order,
+            context: engine::context(memory)?,
+            order: engine::order_of(files.shards()),
             inputs: inputs.clone(),
             memory,
+            files: files.clone(),
+            folded,
+            registered: Mutex::new(false),
             suspects: Mutex::new(None),
             named: AtomicU64::new(0),
         })
+    }
+
+    /// Checks every file's digest, once; the tables `ledger` and `narrow` are there then.
+    pub(super) async fn ledger(&self) -> Result<(), RatingError> {
+        let mut registered = self.registered.lock().await;
+        if !*registered {
+            engine::register_ledger(&self.context, &self.files).await?;
+            *registered = true;
+        }
+        Ok(())
     }
 
     /// Finds the suspects, once; the tables `ranked` and `uncounted` are there then.
@@ -142,6 +210,13 @@ impl CountedRows {
     }
 
     async fn find_suspects(&self) -> Result<Suspects, RatingError> {
+        if let Some(folded) = &self.folded {
+            let suspects = folded.suspects(&self.scratch()).await?;
+            let ranked = self.keep("ranked", &self.context, &ranked_among(self.order, &suspects)).await?;
+            let corrections = "SELECT COUNT(*) FROM ranked WHERE correction_action IS NOT NULL";
+            let [corrections] = engine::counts(&self.context, corrections).await?;
+            return self.find_uncounted(ranked, corrections).await;
+        }
         let corrections = "SELECT COUNT(*) FROM narrow WHERE correction_action IS NOT NULL";
         let [corrections] = engine::counts(&self.context, corrections).await?;
         let corrected = corrections > 0;
@@ -154,6 +229,11 @@ impl CountedRows {
             _ => (self.context.clone(), EVERY_ROW),
         };
         let ranked = self.keep("ranked", &engine, &ranked(self.order, rows)).await?;
+        self.find_uncounted(ranked, corrections).await
+    }
+
+    async fn find_uncounted(&self, ranked: u64, corrections: u64) -> Result<Suspects, RatingError> {
+        let corrected = corrections > 0;
         let uncounted = uncounted(self.order, self.place(), corrected);
         let uncounted = self.keep("uncounted", &self.joining(corrections), &uncounted).await?;
         Ok(Suspects { ranked, uncounted, corrected })
@@ -163,9 +243,15 @@ impl CountedRows {
         engine::keep(&self.context, name, &self.inputs, engine.sql(sql).await?).await
     }
 
-    /// A name for a table that no other has had, because an engine remembers what a file was like.
+    /// A name for a table that no other has had.
     pub(super) fn name(&self, kind: &str) -> String {
-        format!("{kind}_{}", self.named.fetch_add(1, Ordering::Relaxed))
+        self.scratch().name(kind)
+    }
+
+    /// The engine, and where it keeps what it scans beside the ledger.
+    pub(super) fn scratch(&self) -> Scratch<'_> {
+        let Self { context, inputs, order, named, .. } = self;
+        Scratch { context, inputs, order, named }
     }
 
     /// The engine for joins that keep as many rows as `few`.
@@ -183,7 +269,7 @@ impl CountedRows {
     pub(super) fn counting(
         &self,
         table: &str,
-        suspects: Suspects,
+        uncounted: Option<&str>,
         columns: &str,
         within: Option<Period>,
     ) -> String {
@@ -191,19 +277,14 @@ impl CountedRows {
         if let Some(period) = within {
             // The column itself, so that files and parts of them are left out by what they say of it.
             for (is, instant) in [(">=", period.start()), ("<", period.end())] {
-                rows.push_str(&format!(
-                    r#" AND "time" {is} arrow_cast({}, 'Timestamp(Microsecond, Some("UTC"))')"#,
-                    instant.micros()
-                ));
+                rows.push_str(&format!(r#" AND "time" {is} {}"#, engine::instant(instant.micros())));
             }
         }
-        if suspects.uncounted == 0 {
-            return format!("SELECT {columns} FROM {table} WHERE {rows}");
-        }
+        let Some(uncounted) = uncounted else { return format!("SELECT {columns} FROM {table} WHERE {rows}") };
         let same: Vec<String> =
             self.place().split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();
         format!(
-            "SELECT {columns} FROM uncounted RIGHT ANTI JOIN (SELECT * FROM {table} WHERE {rows}) AS entry ON {}",
+            "SELECT {columns} FROM {uncounted} AS uncounted RIGHT ANTI JOIN (SELECT * FROM {table} WHERE {rows}) AS entry ON {}",
             same.join(" AND ")
         )
     }
@@ -213,6 +294,15 @@ impl CountedRows {
     /// `provider` and `location`.
     pub(super) fn weighed(&self, suspects: Suspects, within: Option<Period>) -> String {
         let columns = r#"CAST("time" AS BIGINT) AS micros, "type", subject, CAST(value AS DECIMAL(38,9)) AS value, CAST(1 AS BIGINT) AS events, dimensions, provider, location"#;
-        self.counting("narrow", suspects, columns, within)
+        self.counting("narrow", suspects.table(), columns, within)
+    }
+
+    /// The tables of all rows, and that of those which do not count, where there are any.
+    pub(super) async fn every_row(&self, suspects: Suspects) -> Result<Option<String>, RatingError> {
+        self.ledger().await?;
+        match &self.folded {
+            None => Ok(suspects.table().map(str::to_owned)),
+            Some(folded) => folded.uncounted(&self.scratch(), &self.files).await.map(Some),
+        }
     }
 }

@@ -10,7 +10,8 @@ use super::event_key::EventKey;
 use super::memory::Memory;
 use crate::error::RatingError;
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -20,6 +21,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use derived::totals::Sum;
 use futures::StreamExt as _;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
@@ -28,6 +30,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The memory that an operator needs to get on at a good pace.
 const MEMORY_OF_A_PARTITION: usize = 64 << 20;
@@ -82,6 +85,23 @@ pub(super) fn with_settings(context: &SessionContext, config: SessionConfig) -> 
     )
 }
 
+/// An engine, and where it keeps what it scans beside the ledger.
+pub(super) struct Scratch<'a> {
+    pub context: &'a SessionContext,
+    pub inputs: &'a Location,
+    /// SQL: ledger order.
+    pub order: &'static str,
+    /// The tables that were given a name.
+    pub named: &'a AtomicU64,
+}
+
+impl Scratch<'_> {
+    /// A name for a table that no other has had, because an engine remembers what a file was like.
+    pub fn name(&self, kind: &str) -> String {
+        format!("{kind}_{}", self.named.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Whether the rows that a join keeps fit into memory.
 pub(super) fn fits(memory: usize, few: u64) -> bool {
     few.saturating_mul(MEMORY_OF_A_JOINED_ROW) <= u64::try_from(memory / 4).unwrap_or(u64::MAX)
@@ -102,13 +122,13 @@ pub(super) fn joining(context: &SessionContext, memory: usize, few: u64) -> Sess
 }
 
 /// Registers the table `ledger`, and `narrow` with the same rows, after every file's digest was
-/// compared; gives its order.
+/// compared.
 ///
 /// Texts are views in `narrow`: those of a dictionary are not copied for every row.
 pub(super) async fn register_ledger(
     context: &SessionContext,
     files: &PinnedFiles,
-) -> Result<&'static str, RatingError> {
+) -> Result<(), RatingError> {
     let shards = files.verified().await?;
     let schema = ledger::row::arrow_schema(ledger::row::COLUMNS);
     for (name, schema) in [("ledger", schema.clone()), ("narrow", with_texts(&schema, &DataType::Utf8View))] {
@@ -117,7 +137,49 @@ pub(super) async fn register_ledger(
             shards => register_shards(context, name, shards, &schema).await?,
         }
     }
-    Ok(if shards.len() == 1 { ORDER_OF_ONE } else { ORDER_OF_MANY })
+    Ok(())
+}
+
+/// Registers the rows of some files of each shard as one table, with the number of the shard beside
+/// them; its texts are views.
+pub(super) async fn register_shards_of(
+    context: &SessionContext,
+    table: &str,
+    shards: &[Vec<Location>],
+) -> Result<(), RatingError> {
+    let schema = with_texts(&ledger::row::arrow_schema(ledger::row::COLUMNS), &DataType::Utf8View);
+    register_shards(context, table, shards, &schema).await
+}
+
+/// Registers files whose texts are few.
+pub(super) fn register_texts(
+    context: &SessionContext,
+    name: &str,
+    files: &[Location],
+    schema: &SchemaRef,
+) -> Result<(), RatingError> {
+    register_files(context, name, files, schema.clone())
+}
+
+/// Registers files whose texts repeat: they are views, of which those of a dictionary are not copied
+/// for every row.
+pub(super) fn register_views(
+    context: &SessionContext,
+    name: &str,
+    files: &[Location],
+    schema: &SchemaRef,
+) -> Result<(), RatingError> {
+    register_files(context, name, files, with_texts(schema, &DataType::Utf8View))
+}
+
+/// SQL: an instant, as columns of the ledger have it.
+pub(super) fn instant(micros: i64) -> String {
+    format!(r#"arrow_cast({micros}, 'Timestamp(Microsecond, Some("UTC"))')"#)
+}
+
+/// The order of a ledger's rows, by how many shards it has.
+pub(super) fn order_of(shards: usize) -> &'static str {
+    if shards == 1 { ORDER_OF_ONE } else { ORDER_OF_MANY }
 }
 
 /// A schema with all its texts of one type.
@@ -294,6 +356,21 @@ pub(super) async fn counts<const N: usize>(
         *value = u64::try_from(column.as_primitive::<Int64Type>().value(0)).map_err(|_| no_count())?;
     }
     Ok(values)
+}
+
+/// What a query gives: a meter, a sum of values and a number of events in each row.
+pub(super) async fn sums(context: &SessionContext, sql: &str) -> Result<Vec<(String, Sum)>, RatingError> {
+    let mut sums = Vec::new();
+    for batch in context.sql(sql).await?.collect().await? {
+        let meters = cast(batch.column(0), &DataType::Utf8).map_err(DataFusionError::from)?;
+        let values = batch.column(1).as_primitive::<Decimal128Type>();
+        let events = batch.column(2).as_primitive::<Int64Type>();
+        for row in 0..batch.num_rows() {
+            let sum = Sum { events: events.value(row), value: values.value(row) };
+            sums.push((meters.as_string::<i32>().value(row).to_owned(), sum));
+        }
+    }
+    Ok(sums)
 }
 
 /// The first column of what a query gives, as texts.

@@ -10,6 +10,7 @@ use super::text::literal;
 use crate::error::RatingError;
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
+use derived::totals::Control;
 use schemas::position::{NextOffset, Stream};
 use schemas::time::{BillingMonth, Instant};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,14 +46,14 @@ impl CountedRows {
     /// # Errors
     /// When the rows cannot be read.
     pub async fn counts(&self) -> Result<LedgerCounts, RatingError> {
-        let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
-        let [received, usage, rejected, gaps] =
-            engine::counts(&self.context, &format!("SELECT {kinds} FROM narrow")).await?;
         let suspects = self.suspects().await?;
-        let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
-        let [duplicates, conflicts] =
-            engine::counts(&self.context, &format!("SELECT {repeats} FROM ranked WHERE nth > 1")).await?;
-        let mut counts = LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts };
+        let mut counts = match &self.folded {
+            Some(folded) => {
+                let Control { rows, usage, rejected, gaps, duplicates, conflicts, .. } = *folded.control();
+                LedgerCounts { received: rows - gaps, usage, rejected, gaps, duplicates, conflicts }
+            }
+            None => self.counted_rows().await?,
+        };
         if suspects.corrected {
             let sql =
                 format!("WITH {} SELECT COUNT(*) FROM corrections WHERE nth > 1", corrections(self.order));
@@ -70,11 +71,23 @@ impl CountedRows {
         Ok(counts)
     }
 
+    /// Counts every row by kind, and those that repeat an id.
+    async fn counted_rows(&self) -> Result<LedgerCounts, RatingError> {
+        let kinds = "COUNT(*) FILTER (WHERE kind <> 'gap'), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'), COUNT(*) FILTER (WHERE kind = 'gap')";
+        let [received, usage, rejected, gaps] =
+            engine::counts(&self.context, &format!("SELECT {kinds} FROM narrow")).await?;
+        let repeats = "COUNT(*) FILTER (WHERE content_digest = first_digest), COUNT(*) FILTER (WHERE content_digest <> first_digest)";
+        let [duplicates, conflicts] =
+            engine::counts(&self.context, &format!("SELECT {repeats} FROM ranked WHERE nth > 1")).await?;
+        Ok(LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts })
+    }
+
     /// Rows by stream.
     ///
     /// # Errors
     /// When the rows cannot be read.
     pub async fn streams(&self) -> Result<Vec<StreamCounts>, RatingError> {
+        self.ledger().await?;
         let sql = r#"SELECT origin, CAST("partition" AS BIGINT) AS number, MIN(origin_name), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'),
        COUNT(*) FILTER (WHERE kind = 'gap'), COUNT(DISTINCT "offset"), MAX("offset")
 FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), origin, "partition""#;
@@ -106,6 +119,7 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn rows_from(&self, stream: &Stream, from: NextOffset) -> Result<u64, RatingError> {
+        self.ledger().await?;
         let (origin, partition) = (literal(&stream.origin.to_string()), stream.partition);
         let sql = format!(
             r#"SELECT COUNT(*) FROM ledger WHERE origin = {origin} AND "partition" = {partition} AND "offset" >= {from}"#
@@ -119,6 +133,7 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// # Errors
     /// When the rows cannot be read.
     pub(crate) async fn months_of_use(&self, before: Instant) -> Result<BTreeSet<BillingMonth>, RatingError> {
+        self.ledger().await?;
         /// In microseconds.
         const DAY: i64 = 86_400_000_000;
         // Days are cut with a remainder, because SQL never divides here.
@@ -144,6 +159,7 @@ FROM (SELECT CAST("time" AS BIGINT) AS micros FROM ledger WHERE kind = 'usage') 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
+        self.ledger().await?;
         let mut reasons = BTreeMap::new();
         for batch in self
             .context
@@ -166,6 +182,10 @@ FROM (SELECT CAST("time" AS BIGINT) AS micros FROM ledger WHERE kind = 'usage') 
     /// # Errors
     /// When the rows cannot be read.
     pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        if self.folded.as_ref().is_some_and(|folded| folded.control().rejected == 0) {
+            return Ok(Vec::new());
+        }
+        self.ledger().await?;
         engine::texts(
             &self.context,
             &format!(

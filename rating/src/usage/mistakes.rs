@@ -131,12 +131,15 @@ impl CountedRows {
                 }
             }
         }
-        self.find_firsts(&mut mistakes.first).await?;
         Ok(mistakes)
     }
 
     /// Finds the events that count in the place of those that are in conflict with them.
-    async fn find_firsts(&self, mistakes: &mut [Mistake]) -> Result<(), RatingError> {
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn find_firsts(&self, mistakes: &mut Mistakes) -> Result<(), RatingError> {
+        let mistakes = &mut mistakes.first;
         let conflicts = mistakes.iter().filter(|mistake| mistake.kind == MistakeKind::Conflict);
         let named: Vec<String> = conflicts
             .map(|Mistake { event, .. }| {
@@ -146,11 +149,22 @@ impl CountedRows {
         if named.is_empty() {
             return Ok(());
         }
+        let named = named.join(" OR ");
+        let firsts = match &self.folded {
+            None => format!("(SELECT * FROM ranked WHERE nth = 1 AND ({named}))"),
+            // The first of a conflict is in a cell, as any other row.
+            Some(_) => {
+                self.ledger().await?;
+                format!(
+                    r#"(SELECT * FROM (SELECT *, CAST("time" AS BIGINT) AS micros, ROW_NUMBER() OVER (PARTITION BY source, id ORDER BY {order}) AS nth FROM ledger WHERE kind = 'usage' AND ({named})) AS named WHERE nth = 1)"#,
+                    order = self.order,
+                )
+            }
+        };
         let sql = format!(
-            "SELECT {place}, {event} FROM ranked WHERE nth = 1 AND ({named})",
+            "SELECT {place}, {event} FROM {firsts} AS firsts",
             place = RowPlace::columns(self.order),
             event = ReportedEvent::COLUMNS,
-            named = named.join(" OR "),
         );
         for batch in self.context.sql(&sql).await?.collect().await? {
             for row in 0..batch.num_rows() {

@@ -21,6 +21,7 @@ mod dimension; // the SQL function for dimensions
 mod event_key; // the SQL function for names of events
 mod memory; // when plans spill
 mod engine; // the engine, and the files that it scans
+mod folded; // cells, and the rows that cells do not say
 mod counted; // which record counts
 mod attributed; // whose it is
 mod reported; // an event with its place, and its corrections

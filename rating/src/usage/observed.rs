@@ -40,6 +40,7 @@ impl CountedRows {
         dimension: &str,
         meters: &BTreeSet<&str>,
     ) -> Result<BTreeSet<Observed>, RatingError> {
+        self.ledger().await?;
         let meters: Vec<String> = meters.iter().map(|meter| literal(meter)).collect();
         let sql = format!(
             r#"SELECT DISTINCT CAST(meter AS VARCHAR), CAST(provider AS VARCHAR), dimension(dimensions, {}) FROM (
@@ -68,6 +69,8 @@ impl CountedRows {
         &self,
         catalog: &Catalog,
     ) -> Result<BTreeSet<Instant>, RatingError> {
+        self.ledger().await?;
+        assert!(self.folded.is_none(), "quarters of an hour are no days");
         let suspects = self.suspects().await?;
         let engine = self.joining(suspects.uncounted);
         let effective = self.weighed(suspects, None);

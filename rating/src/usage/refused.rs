@@ -134,6 +134,7 @@ impl CountedRows {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<RefusedRecord>, RatingError> {
+        self.ledger().await?;
         let later = after.map_or_else(String::new, |Cursor { shard, batch, row }| {
             format!(
                 " WHERE (shard_number > {shard} OR (shard_number = {shard} AND (batch_number > {batch} OR (batch_number = {batch} AND row_number > {row}))))"
@@ -163,6 +164,7 @@ impl CountedRows {
         reason: Option<&str>,
         mut take: impl FnMut(&RefusedRecord, RefusedBytes<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
+        self.ledger().await.map_err(E::from)?;
         let sql = format!(
             "SELECT {}, raw_key, raw_headers, raw_value FROM ledger WHERE {}",
             RefusedRecord::columns(self.order),

@@ -3,7 +3,6 @@
 //!
 //! It checks that every record arrived, but asserts nothing about speed.
 
-use crate::ROUNDS;
 use crate::cost::{Cost, about_the_build, measure, ratio, show, typical};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -18,6 +17,9 @@ use tests::atcost::{Atcost, binary, utf8};
 use tests::broker::Broker;
 use tests::duckdb::queries;
 use tests::encode::{Record, USAGE_EVENT_V1_CANONICAL, datum, single_object};
+
+/// How often each side of a comparison runs.
+const ROUNDS: usize = 5;
 
 const PARTITIONS: i32 = 8;
 /// Records sent at a time, so that the bench's own memory stays small.

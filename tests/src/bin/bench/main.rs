@@ -14,9 +14,6 @@ mod rate; // against DuckDB, ClickHouse and Polars
 
 use crate::history::Shape;
 
-/// How often each side of a comparison runs.
-const ROUNDS: usize = 5;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |text: &str| text.parse().expect("a number");
