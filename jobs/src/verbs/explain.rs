@@ -2,6 +2,7 @@
 //! allocation key and the events.
 
 use super::catalog::published;
+use super::totals;
 use crate::config::Config;
 use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, anyhow, bail};
@@ -32,7 +33,6 @@ const EVENTS_SHOWN: usize = 5;
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
 pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
-    let _busy = Busy::with("rating the run again");
     let (folder, manifest) = find_run(&config.runs, run, charge_id).await?;
     let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder))?;
     if pins.run_id() != manifest.run {
@@ -52,11 +52,13 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
             config.ledger
         );
     }
+    let totals = totals::for_a_run(&config.ledger).await?;
+    let _busy = Busy::with("rating the run again");
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let usage = CountedRows::open(&files, &workspace.inputs(), config.memory).await;
+    let usage = totals::open_rows(config, &files, totals.as_ref(), &workspace.inputs()).await;
     let explained = match usage {
         Ok(usage) => explain_from(pins, charge_id, &manifest, &catalog, &usage).await,
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     workspace.close().await?;
     explained

@@ -14,7 +14,7 @@ use rating::catalog::Catalog;
 use rating::run::{CostLine, Pins, Run};
 use rating::tables::{self as run_tables, Manifest, Workspace};
 use rating::unattributed::{Unattributed, unattributed};
-use rating::usage::{CountedRows, Mistakes};
+use rating::usage::Mistakes;
 use schemas::time::{BillingMonth, Instant, TimeError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -121,14 +121,7 @@ async fn rate_into(
     totals: Option<&Caught>,
     workspace: &Workspace,
 ) -> anyhow::Result<Rated> {
-    let (inputs, memory) = (workspace.inputs(), config.memory);
-    let usage = match totals {
-        Some(totals) => {
-            let cover = totals.cover(&files.cut.versions).await?;
-            CountedRows::open_folded(files, cover, &inputs, memory).await?
-        }
-        None => CountedRows::open(files, &inputs, memory).await?,
-    };
+    let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;
     let run = rating::run::rate(pins, &usage, &catalog).await?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;

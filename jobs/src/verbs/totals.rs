@@ -5,6 +5,8 @@ use crate::show::{Answer, Busy, Verdict, plural, printable};
 use anyhow::Context as _;
 use derived::totals::{self, Caught, Control, Recounted, TotalsError};
 use ledger::Location;
+use ledger::pinned::PinnedFiles;
+use rating::usage::CountedRows;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,16 +51,34 @@ pub(super) async fn caught_up(ledger: &Location) -> Result<Caught, TotalsError> 
     .await
 }
 
-/// Totals for a run; none where the ledger is not on a disk, and the run reads rows.
+/// Totals for a run; none where they cannot be kept, and the run reads rows.
 ///
 /// # Errors
 /// As [`totals::catch_up`].
 pub(super) async fn for_a_run(ledger: &Location) -> anyhow::Result<Option<Caught>> {
     match caught_up(ledger).await {
         Ok(caught) => Ok(Some(caught)),
-        Err(TotalsError::NoDisk(_)) => Ok(None),
+        Err(error @ TotalsError::NoPlace { .. }) => {
+            tracing::warn!(event = "totals.off", %error, "every row is read instead");
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The rows of a cut, as totals cover them where there are any.
+///
+/// # Errors
+/// When a file is not what was written.
+pub(super) async fn open_rows(
+    config: &Config,
+    files: &PinnedFiles,
+    totals: Option<&Caught>,
+    inputs: &Location,
+) -> anyhow::Result<CountedRows> {
+    let Some(totals) = totals else { return Ok(CountedRows::open(files, inputs, config.memory).await?) };
+    let cover = totals.cover(&files.cut.versions).await?;
+    Ok(CountedRows::open_folded(files, cover, inputs, config.memory).await?)
 }
 
 /// Brings the totals up to the ledger.

@@ -15,8 +15,9 @@ pub enum TotalsError {
         "{location}: {detail}; delete the folder `derived` of the ledger and run this again: it is made anew from the rows"
     )]
     Damaged { location: String, detail: String },
-    #[error("{0} is not on a disk of this machine, which totals need")]
-    NoDisk(String),
+    /// Rows have to be read.
+    #[error("{location}: totals cannot be kept here: {detail}")]
+    NoPlace { location: String, detail: String },
 }
 
 impl TotalsError {

@@ -149,7 +149,7 @@ impl Shard {
 /// Brings the totals of a ledger up to its last commits.
 ///
 /// # Errors
-/// `NoDisk` where the ledger is not on one; else when rows cannot be read, storage fails, or what was
+/// `NoPlace` where the ledger is not on a disk that can be written to; else when rows cannot be read, storage fails, or what was
 /// made does not add up.
 pub async fn catch_up(ledger: &Location, progress: &mut Progress<'_>) -> Result<Caught, TotalsError> {
     make_in(ledger, &places::derived(ledger), progress).await
@@ -162,14 +162,19 @@ pub(super) async fn make_in(
     progress: &mut Progress<'_>,
 ) -> Result<Caught, TotalsError> {
     let Some(on_disk) = derived.disk_path().map(Path::to_owned) else {
-        return Err(TotalsError::NoDisk(ledger.to_string()));
+        let detail = "it is not on a disk of this machine".to_owned();
+        return Err(TotalsError::NoPlace { location: ledger.to_string(), detail });
     };
     let mut shards = Vec::new();
     for number in 0..shard_count(ledger).await? {
         shards.push(Shard::open(ledger, number).await?);
     }
     let folder = derived.join("totals");
-    folder.create_folder().await?;
+    if let Err(error) = std::fs::create_dir_all(on_disk.join("totals")) {
+        return Err(
+            no_place(derived, &error).unwrap_or_else(|| storage(derived, "creating the folder", &error))
+        );
+    }
     let readers = open_lock(&on_disk.join("readers"))?;
     let maker = lock_alone(&on_disk.join("maker")).await?;
     readers.lock_shared().map_err(|error| storage(derived, "locking", &error))?;
@@ -472,7 +477,16 @@ fn high(value: u128) -> u64 {
 
 fn open_lock(path: &Path) -> Result<File, TotalsError> {
     let opened = File::options().create(true).truncate(false).write(true).open(path);
-    opened.map_err(|error| storage(&path.display(), "opening", &error))
+    opened.map_err(|error| {
+        no_place(&path.display(), &error).unwrap_or_else(|| storage(&path.display(), "opening", &error))
+    })
+}
+
+/// The refusal of a place that cannot be written to, if that is what is wrong with it.
+fn no_place(location: &impl ToString, error: &std::io::Error) -> Option<TotalsError> {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    let denied = matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem);
+    denied.then(|| TotalsError::NoPlace { location: location.to_string(), detail: error.to_string() })
 }
 
 /// Waits until no other process makes totals.
