@@ -62,6 +62,8 @@ pub const ALARMS: &[&str] = &[
     "registry.unusable",
     "registry.waiting",
     "sign.unavailable",
+    "totals.off",
+    "totals.unavailable",
     "watch.failed",
 ];
 

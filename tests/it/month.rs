@@ -57,12 +57,13 @@ fn the_doctor_names_every_refused_record() {
 #[test]
 fn ingesting_twice_changes_nothing() {
     let atcost = ingested();
-    let before = (files(&atcost.folder().join("ledger")), month::rate(&atcost).0);
+    let facts = || {
+        let names = files(&atcost.folder().join("ledger")).into_keys();
+        names.filter(|name| !name.starts_with("derived/")).collect::<Vec<_>>()
+    };
+    let before = (facts(), month::rate(&atcost).0);
     ingest(&atcost, &case("month/events"));
-    assert_eq!(
-        files(&atcost.folder().join("ledger")).keys().collect::<Vec<_>>(),
-        before.0.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(facts(), before.0);
     assert_eq!(month::rate(&atcost).0, before.1);
     assert_figures(&atcost);
 }
