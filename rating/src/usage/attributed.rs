@@ -70,6 +70,9 @@ impl Cuts {
 /// The most instants at which bindings begin or end that cut the usage of every subject.
 const MOST_CUTS_OF_BINDINGS: usize = 127;
 
+/// Fewer than one of so many subjects are few.
+const FEW: usize = 8;
+
 /// The time of usage, as coarse as cuts and bindings allow.
 struct Pieces<'c> {
     /// Where one begins, ascending. No interval and no binding begins or ends within one.
@@ -81,8 +84,8 @@ struct Pieces<'c> {
 }
 
 impl<'c> Pieces<'c> {
-    /// Days that usage totals know whole stay so where nobody's binding cuts them: each instant within
-    /// a day is then `rare`.
+    /// Days that usage totals know whole stay so where nobody's binding cuts them, and a subject has few
+    /// of them: an instant is then `rare` that lies within a day, or at which few subjects change.
     fn of(cuts: &Cuts, catalog: &'c Catalog, days_stay_whole: bool) -> Self {
         let whole = cuts.whole();
         let mut by_instant: BTreeMap<Instant, BTreeSet<&Subject>> = BTreeMap::new();
@@ -93,9 +96,12 @@ impl<'c> Pieces<'c> {
                 }
             }
         }
-        // Customers mostly change at a few instants, each of many subjects.
+        let bound: BTreeSet<&Subject> = catalog.bindings.iter().map(|binding| &binding.subject).collect();
         let (within_days, by_instant): (Vec<_>, Vec<_>) =
-            by_instant.into_iter().partition(|(instant, _)| days_stay_whole && !is_midnight(*instant));
+            by_instant.into_iter().partition(|(instant, subjects)| {
+                days_stay_whole && (!is_midnight(*instant) || subjects.len() * FEW < bound.len())
+            });
+        // Customers mostly change at a few instants, each of many subjects.
         let mut by_weight: Vec<_> = by_instant;
         by_weight.sort_by_key(|(instant, subjects)| (Reverse(subjects.len()), *instant));
         let mut rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));

@@ -44,6 +44,9 @@ pub async fn recount(
 async fn compare(caught: &Caught, made: &Caught) -> Result<Recounted, TotalsError> {
     let mut findings = Vec::new();
     let versions = caught.versions();
+    // Which of several shards has an id first depends on the order in which they were folded.
+    let crossing = |caught: &Caught| caught.control().meters.values().any(|meter| meter.crossing.events > 0);
+    let exact = !crossing(caught) && !crossing(made);
     let (here, anew): (Cover, Cover) = (caught.cover(&versions).await?, made.cover(&versions).await?);
     for (number, (here, anew)) in here.shards.iter().zip(&anew.shards).enumerate() {
         let known: BTreeMap<_, &Segment> =
@@ -59,6 +62,16 @@ async fn compare(caught: &Caught, made: &Caught) -> Result<Recounted, TotalsErro
                 findings.push(format!("{place}: there is no segment"));
                 continue;
             };
+            let usage = |segment: &Segment| {
+                let meters = segment.control.meters.iter();
+                meters.map(|(meter, control)| (meter.clone(), control.usage)).collect::<BTreeMap<_, _>>()
+            };
+            if !exact {
+                if usage(known) != usage(segment) {
+                    findings.push(format!("{place}: the control totals are not those of the rows"));
+                }
+                continue;
+            }
             if known.control != segment.control {
                 findings.push(format!("{place}: the control totals are not those of the rows"));
             }
