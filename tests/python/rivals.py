@@ -55,6 +55,11 @@ class Job:
         whole = {subject for subject, _, start, end in self.bindings if start <= self.start and self.end <= end}
         return [b for b in self.bindings if b[0] in whole], [b for b in self.bindings if b[0] not in whole]
 
+# The rows that repeat an id, by a window over those that `{}` leaves; DuckDB and ClickHouse read it alike.
+RANKED = """SELECT place, content_digest <> first_digest AS differs FROM (
+        SELECT place, content_digest, row_number() OVER by_id AS nth, first_value(content_digest) OVER by_id AS first_digest
+        FROM usage {} WINDOW by_id AS (PARTITION BY source, id ORDER BY place)) WHERE nth > 1"""
+
 
 def micros(text):
     instant = datetime.fromisoformat(text)
@@ -86,18 +91,15 @@ def duckdb(job, plan, out):
         f"""CREATE TEMP VIEW usage AS SELECT *, batch * 4294967296 + "row" AS place, epoch_us("time") AS instant
             FROM read_parquet('{job.files}') WHERE kind = 'usage'"""
     )
-    ranked = """SELECT place, content_digest <> first_digest AS differs FROM (
-        SELECT place, content_digest, row_number() OVER by_id AS nth, first_value(content_digest) OVER by_id AS first_digest
-        FROM usage {} WINDOW by_id AS (PARTITION BY source, id ORDER BY place)) WHERE nth > 1"""
     if plan == "window":
-        repeats = ranked.format("")
+        repeats = RANKED.format("")
     elif plan == "first":
         repeats = """SELECT usage.place, content_digest <> digest AS differs FROM usage
             JOIN (SELECT source, id, min(place) AS place, arg_min(content_digest, place) AS digest FROM usage GROUP BY source, id HAVING count(*) > 1) AS first
             ON usage.source = first.source AND usage.id = first.id AND usage.place > first.place"""
     else:
         run("CREATE TEMP TABLE often AS SELECT hash(id, source) AS hash FROM usage GROUP BY 1 HAVING count(*) > 1")
-        repeats = ranked.format("WHERE hash(id, source) IN (SELECT hash FROM often)")
+        repeats = RANKED.format("WHERE hash(id, source) IN (SELECT hash FROM often)")
     run(f"CREATE TEMP TABLE repeats AS {repeats}")
     run(
         """CREATE TEMP TABLE corrections AS SELECT source, id, place, correction_action AS action, correction_source, correction_id,
@@ -148,18 +150,15 @@ def clickhouse(job, plan, out):
         f"""CREATE VIEW usage AS SELECT *, batch * 4294967296 + row AS place, toUnixTimestamp64Micro(time) AS instant
             FROM file('{job.files}', Parquet, '{structure}') WHERE kind = 'usage'"""
     )
-    ranked = """SELECT place, content_digest <> first_digest AS differs FROM (
-        SELECT place, content_digest, row_number() OVER by_id AS nth, first_value(content_digest) OVER by_id AS first_digest
-        FROM usage {} WINDOW by_id AS (PARTITION BY source, id ORDER BY place)) WHERE nth > 1"""
     if plan == "window":
-        repeats = ranked.format("")
+        repeats = RANKED.format("")
     elif plan == "first":
         repeats = """SELECT usage.place AS place, content_digest <> digest AS differs FROM usage
             JOIN (SELECT source, id, min(place) AS first_place, argMin(content_digest, place) AS digest FROM usage GROUP BY source, id HAVING count() > 1) AS first
             ON usage.source = first.source AND usage.id = first.id WHERE usage.place > first_place"""
     else:
         hashed = "sipHash64(id, source)"
-        repeats = ranked.format(f"WHERE {hashed} IN (SELECT {hashed} AS hash FROM usage GROUP BY hash HAVING count() > 1)")
+        repeats = RANKED.format(f"WHERE {hashed} IN (SELECT {hashed} AS hash FROM usage GROUP BY hash HAVING count() > 1)")
     run(f"CREATE TABLE repeats ENGINE = Memory AS {repeats}")
     run(
         """CREATE TABLE corrections ENGINE = Memory AS SELECT place, correction_action AS action, correction_source, correction_id,
