@@ -26,14 +26,13 @@ use proof::leaf_key::LeafKey;
 use proof::merkle;
 use proof::record::{BatchRecord, MeterControl, RecordKind, RemovedFile};
 use schemas::outcome::Tally;
-use schemas::time::Instant;
+use schemas::time::{Day, Instant};
 use std::collections::BTreeMap;
 
 /// The most rows in one file, and the most bytes that are copied together, so that a copy fits the
 /// memory of a small machine.
 const MAX_ROWS: u64 = 1_000_000;
 const MAX_BYTES: u64 = 128 << 20;
-const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// The result of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,7 +83,7 @@ pub async fn compact(ledger: &Location, now: Instant) -> Result<Compacted, Ledge
 
 /// Files of one day that are worth copying together, in ledger order.
 fn groups<'a>(files: impl Iterator<Item = &'a ActiveFile>, now: Instant) -> Vec<Vec<ActiveFile>> {
-    let day = |at: Instant| at.micros().div_euclid(DAY_MICROS);
+    let day = |at: Instant| Day::of(at.micros());
     let mut files: Vec<&ActiveFile> = files.filter(|file| day(file.at) < day(now)).collect();
     files.sort_by_key(|file| file.first);
     let mut groups: Vec<Vec<ActiveFile>> = Vec::new();

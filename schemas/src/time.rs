@@ -214,6 +214,71 @@ pub fn start_of_day(date: Date, zone: &TimeZone) -> Result<Instant, TimeError> {
     Ok(Instant::floor(zoned.timestamp()))
 }
 
+/// A day of UTC, counted from 1970-01-01.
+///
+/// ```
+/// # use schemas::time::{Day, Instant};
+/// let day = Day::of(Instant::parse_rfc3339("2025-11-30T23:59:59Z").expect("an instant").micros());
+/// assert_eq!((day.number(), day.first_of_month().number()), (20422, 20393));
+/// assert!(day.next().first_of_month() == day.next());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(i32);
+
+impl Day {
+    /// In microseconds. UTC as computers count it has no longer days.
+    pub const MICROS: i64 = 86_400_000_000;
+
+    /// The day that holds an instant, given in microseconds since 1970.
+    ///
+    /// # Panics
+    /// Where no [`Instant`] is, by far.
+    pub fn of(micros: i64) -> Self {
+        let number = micros.div_euclid(Self::MICROS);
+        Self(i32::try_from(number).expect("the days of all microseconds fit in 32 bits"))
+    }
+
+    pub fn from_number(number: i32) -> Self {
+        Self(number)
+    }
+
+    pub fn number(self) -> i32 {
+        self.0
+    }
+
+    /// When it begins, in microseconds since 1970.
+    pub fn start(self) -> i64 {
+        i64::from(self.0) * Self::MICROS
+    }
+
+    /// When it ends.
+    pub fn end(self) -> i64 {
+        self.start() + Self::MICROS
+    }
+
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The first day of its month.
+    ///
+    /// # Panics
+    /// Outside the years -9999 to 9999.
+    pub fn first_of_month(self) -> Self {
+        let date = jiff::civil::date(1970, 1, 1) + jiff::Span::new().days(self.0);
+        Self(self.0 + 1 - i32::from(date.day()))
+    }
+
+    /// The first day of the month after its own.
+    ///
+    /// # Panics
+    /// As [`Self::first_of_month`].
+    pub fn first_of_next_month(self) -> Self {
+        // The 32nd day of any month is in the next one.
+        Self(self.first_of_month().0 + 31).first_of_month()
+    }
+}
+
 /// A calendar month, like `2025-10`. It becomes a [`Period`] only in a time zone.
 ///
 /// ```
@@ -263,10 +328,9 @@ impl BillingMonth {
     /// assert_eq!((first.to_string().as_str(), last.to_string().as_str()), ("2025-10", "2025-11"));
     /// ```
     pub fn anywhere(instant: Instant) -> (Self, Self) {
-        const DAY: i64 = 86_400_000_000;
         // At the edge of the calendar there is no other month.
         let month = |micros: i64| Self::in_utc(Instant::from_micros(micros).unwrap_or(instant));
-        (month(instant.micros() - DAY), month(instant.micros() + DAY))
+        (month(instant.micros() - Day::MICROS), month(instant.micros() + Day::MICROS))
     }
 
     /// Its first day.

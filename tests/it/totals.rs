@@ -123,7 +123,7 @@ async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (
     let usage = if from_rows {
         CountedRows::open(&files, &inputs, DEFAULT_MEMORY).await
     } else {
-        let cover = totals.cover(&files.cut.versions).await.expect("a cover");
+        let cover = totals.cover(&files.cut.versions).expect("a cover");
         CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await
     };
     let usage = usage.expect("rows");
@@ -228,7 +228,7 @@ fn damaged_totals_are_never_billed() {
                 let run = async {
                     let totals = catch_up(&history.at, &mut |_, _| ()).await.ok()?;
                     let files = PinnedFiles::of_ledger(&history.at, None).await.ok()?;
-                    let cover = totals.cover(&files.cut.versions).await.ok()?;
+                    let cover = totals.cover(&files.cut.versions).ok()?;
                     let inputs = history.at.join("inputs");
                     let usage =
                         CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await.ok()?;

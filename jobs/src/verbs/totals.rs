@@ -77,7 +77,7 @@ pub(super) async fn open_rows(
     inputs: &Location,
 ) -> anyhow::Result<CountedRows> {
     let Some(totals) = totals else { return Ok(CountedRows::open(files, inputs, config.memory).await?) };
-    let cover = totals.cover(&files.cut.versions).await?;
+    let cover = totals.cover(&files.cut.versions)?;
     Ok(CountedRows::open_folded(files, cover, inputs, config.memory).await?)
 }
 

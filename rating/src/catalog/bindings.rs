@@ -43,9 +43,14 @@ impl Bindings {
 
     /// The binding of a subject that is in force at an instant.
     pub fn at(&self, subject: &Subject, instant: Instant) -> Option<&Binding> {
-        let bindings = self.0.get(subject)?;
+        let bindings = self.of(subject);
         let after = bindings.partition_point(|binding| binding.from <= instant);
         bindings[..after].last().filter(|binding| binding.contains(instant))
+    }
+
+    /// Those of a subject, by time.
+    pub fn of(&self, subject: &Subject) -> &[Binding] {
+        self.0.get(subject).map_or(&[], Vec::as_slice)
     }
 
     /// By subject in byte order, then by time.

@@ -8,7 +8,7 @@
 use super::skus::Skus;
 use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
-use crate::usage::{Cuts, UsageKey};
+use crate::usage::{Cuts, ProviderCuts, UsageKey};
 use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
@@ -93,13 +93,19 @@ impl Periods {
         self.by_provider.values().copied().chain(self.utc)
     }
 
-    /// Every instant where a period or a price begins or ends. A price cuts beyond its provider's
-    /// period too: until then, or from then on, it may be that provider who would bill usage that
-    /// names none.
+    /// Every instant where a period or a price begins or ends.
     pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
-        let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
-        let bounds = skus.flat_map(|sku| &sku.prices).flat_map(|price| [Some(price.from), price.until]);
-        Cuts::of(self.iter(), bounds.flatten())
+        let mut providers: BTreeMap<ProviderId, ProviderCuts> = BTreeMap::new();
+        for provider in catalog.providers.values() {
+            let cuts = providers.entry(provider.id.clone()).or_default();
+            cuts.period = self.of_provider(&provider.id);
+            for sku in &provider.skus {
+                let Some(metered) = &sku.metered else { continue };
+                let bounds = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
+                cuts.prices.entry(metered.meter.clone()).or_default().extend(bounds.flatten());
+            }
+        }
+        Cuts::of(providers, self.utc)
     }
 }
 

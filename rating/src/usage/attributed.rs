@@ -10,15 +10,18 @@
 //! summed together.
 
 use super::counted::{CountedRows, Suspects};
+use super::cuts::Cuts;
 use super::engine;
-use super::folded::{CutDays, is_midnight};
+use super::folded::adjustments;
+use super::summing::{Summed, Summing};
 use super::text::{literal, optional};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::execution::SendableRecordBatchStream;
-use derived::totals::Sum;
+use derived::totals::{KeyNames, Sum};
+use futures::StreamExt as _;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{Instant, Period};
 use std::cmp::Reverse;
@@ -39,39 +42,8 @@ pub struct UsageKey {
     pub interval: Period,
 }
 
-/// The instants that no total straddles: at least two, ascending.
-#[derive(Debug, Clone)]
-pub(crate) struct Cuts(Vec<Instant>);
-
-impl Cuts {
-    /// Both ends of every period, of which there is one at least, and those of the others that lie
-    /// between them.
-    pub fn of(periods: impl Iterator<Item = Period>, others: impl Iterator<Item = Instant>) -> Self {
-        let mut cuts: BTreeSet<Instant> = periods.flat_map(|period| [period.start(), period.end()]).collect();
-        if let (Some(first), Some(last)) = (cuts.first().copied(), cuts.last().copied()) {
-            cuts.extend(others.filter(|cut| first < *cut && *cut < last));
-        }
-        Self(cuts.into_iter().collect())
-    }
-
-    /// All that lies between the first and the last.
-    fn whole(&self) -> Period {
-        let ends = self.0.first().zip(self.0.last());
-        ends.and_then(|(first, last)| Period::new(*first, *last)).expect("cuts are at least two")
-    }
-
-    /// The interval that holds an instant.
-    fn interval(&self, at: Instant) -> Option<Period> {
-        let after = self.0.partition_point(|cut| *cut <= at);
-        Period::new(*self.0.get(after.checked_sub(1)?)?, *self.0.get(after)?)
-    }
-}
-
 /// The most instants at which bindings begin or end that cut the usage of every subject.
 const MOST_CUTS_OF_BINDINGS: usize = 127;
-
-/// Fewer than one of so many subjects are few.
-const FEW: usize = 8;
 
 /// The time of usage, as coarse as cuts and bindings allow.
 struct Pieces<'c> {
@@ -79,14 +51,10 @@ struct Pieces<'c> {
     starts: Vec<Instant>,
     /// Except for these subjects, whose usage keeps its time.
     moving: BTreeSet<&'c Subject>,
-    /// The instants at which a binding of one of them begins or ends.
-    rare: BTreeSet<(Instant, &'c Subject)>,
 }
 
 impl<'c> Pieces<'c> {
-    /// Days that usage totals know whole stay so where nobody's binding cuts them, and a subject has few
-    /// of them: an instant is then `rare` that lies within a day, or at which few subjects change.
-    fn of(cuts: &Cuts, catalog: &'c Catalog, days_stay_whole: bool) -> Self {
+    fn of(cuts: &Cuts, catalog: &'c Catalog) -> Self {
         let whole = cuts.whole();
         let mut by_instant: BTreeMap<Instant, BTreeSet<&Subject>> = BTreeMap::new();
         for binding in catalog.bindings.iter() {
@@ -96,32 +64,14 @@ impl<'c> Pieces<'c> {
                 }
             }
         }
-        let bound: BTreeSet<&Subject> = catalog.bindings.iter().map(|binding| &binding.subject).collect();
-        let (within_days, by_instant): (Vec<_>, Vec<_>) =
-            by_instant.into_iter().partition(|(instant, subjects)| {
-                days_stay_whole && (!is_midnight(*instant) || subjects.len() * FEW < bound.len())
-            });
         // Customers mostly change at a few instants, each of many subjects.
-        let mut by_weight: Vec<_> = by_instant;
+        let mut by_weight: Vec<_> = by_instant.into_iter().collect();
         by_weight.sort_by_key(|(instant, subjects)| (Reverse(subjects.len()), *instant));
-        let mut rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));
-        rare.extend(within_days);
+        let rare = by_weight.split_off(by_weight.len().min(MOST_CUTS_OF_BINDINGS));
         let starts: BTreeSet<Instant> =
-            by_weight.into_iter().map(|(instant, _)| instant).chain(cuts.0.iter().copied()).collect();
+            by_weight.into_iter().map(|(instant, _)| instant).chain(cuts.all().iter().copied()).collect();
         let starts = starts.into_iter().filter(|start| *start < whole.end()).collect();
-        let rare: BTreeSet<(Instant, &Subject)> = rare
-            .into_iter()
-            .flat_map(|(instant, subjects)| subjects.into_iter().map(move |subject| (instant, subject)))
-            .collect();
-        Self { starts, moving: rare.iter().map(|(_, subject)| *subject).collect(), rare }
-    }
-
-    /// The days that something cuts.
-    fn cut_days(&self, cuts: &Cuts) -> CutDays<'c> {
-        let mut days = CutDays::default();
-        cuts.0.iter().chain(&self.starts).for_each(|instant| days.cut(*instant));
-        self.rare.iter().for_each(|(instant, subject)| days.cut_for(*instant, subject));
-        days
+        Self { starts, moving: rare.into_iter().flat_map(|(_, subjects)| subjects).collect() }
     }
 
     /// SQL: an instant of the piece that holds `micros`, the same for all of it.
@@ -148,13 +98,6 @@ fn instant_of(starts: &[Instant]) -> String {
 fn within(period: Period, at: &str) -> String {
     let (start, end) = (period.start().micros(), period.end().micros());
     format!("CASE WHEN micros >= {start} AND micros < {end} THEN {at} END")
-}
-
-/// What counts, summed.
-pub(super) struct Sums {
-    pub stream: SendableRecordBatchStream,
-    /// Σ of all of it, by meter, where that is known.
-    pub expected: Option<BTreeMap<String, Sum>>,
 }
 
 /// What counts between the first and the last cut.
@@ -239,20 +182,12 @@ impl AttributedRows<'_> {
         self.run(&sql).await
     }
 
-    /// The sums of what counts, as `quantity`, `events` and [`Self::key_columns`]. What one key has
+    /// The sums of rows that count, as `quantity`, `events` and [`Self::key_columns`]. What one key has
     /// may be in several rows; what lies beyond the cuts has no `at`.
-    pub(super) async fn sums(&self) -> Result<Sums, RatingError> {
-        let folded = self.rows.folded.as_ref();
-        let pieces = Pieces::of(&self.cuts, self.catalog, folded.is_some());
+    pub(super) async fn sums(&self) -> Result<SendableRecordBatchStream, RatingError> {
+        let pieces = Pieces::of(&self.cuts, self.catalog);
         let whole = self.cuts.whole();
-        let (effective, expected) = match folded {
-            None => (self.rows.weighed(self.suspects, Some(whole)), None),
-            Some(folded) => {
-                let cut = pieces.cut_days(&self.cuts);
-                let weighed = folded.weighed(&self.rows.scratch(), &self.rows.files, whole, &cut).await?;
-                (weighed.sql, Some(weighed.expected))
-            }
-        };
+        let effective = self.rows.weighed(self.suspects, Some(whole));
         let source = if pieces.moving.is_empty() {
             "effective".to_owned()
         } else {
@@ -291,7 +226,33 @@ GROUP BY {key}"#,
             key = self.key_columns(),
             projected = projected(&self.dimensions),
         );
-        Ok(Sums { stream: self.run(&sql).await?, expected })
+        self.run(&sql).await
+    }
+
+    /// The sums of what counts, as usage totals have it; nothing where rows have to be read.
+    pub(super) async fn summed<'n>(
+        &'n self,
+        names: &mut KeyNames,
+    ) -> Result<Option<Summing<'n>>, RatingError> {
+        let Some(folded) = &self.rows.folded else { return Ok(None) };
+        let mut summing = Summing::new(&self.cuts, self.catalog, &self.dimensions);
+        folded.plain(names, &mut summing).await?;
+        if self.suspects.ranked == 0 {
+            return Ok(Some(summing));
+        }
+        let mut rows = self.run(&adjustments(self.order(), self.cuts.whole())).await?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let micros = batch.column(0).as_primitive::<Int64Type>().values();
+            let values = batch.column(1).as_primitive::<Decimal128Type>().values();
+            let events = batch.column(2).as_primitive::<Int64Type>().values();
+            for row in 0..batch.num_rows() {
+                let text = |nth: usize| optional(batch.column(3 + nth).as_string::<i32>(), row);
+                let key = names.key([text(0), text(1), text(2), text(3), text(4)]);
+                summing.see_row(names, key, micros[row], Sum { events: events[row], value: values[row] });
+            }
+        }
+        Ok(Some(summing))
     }
 
     async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream, RatingError> {
@@ -299,14 +260,23 @@ GROUP BY {key}"#,
         Ok(engine.sql(sql).await?.execute_stream().await?)
     }
 
-    /// The meter in the columns from `first` on, which are [`Self::key_columns`].
-    pub(super) fn meter<'b>(&self, batch: &'b RecordBatch, first: usize, row: usize) -> &'b str {
-        batch.column(first + 1).as_string::<i32>().value(row)
-    }
-
     /// Whether what is in the columns from `first` on lies beyond the cuts.
     pub(super) fn is_beyond(&self, batch: &RecordBatch, first: usize, row: usize) -> bool {
         batch.column(first + 3).is_null(row)
+    }
+
+    /// The key of a sum.
+    pub(super) fn key_of(&self, summed: &Summed<'_>) -> Result<UsageKey, RatingError> {
+        let subject = Subject::new(summed.subject).map_err(RatingError::stored("name"))?;
+        let provider = summed.provider.map(ProviderId::new).transpose();
+        Ok(UsageKey {
+            provider: provider.map_err(RatingError::stored("name"))?,
+            meter: MeterType::new(summed.meter).map_err(RatingError::stored("name"))?,
+            dimensions: summed.dimensions.clone(),
+            customer: self.catalog.customer_at(&subject, summed.at).cloned(),
+            subject,
+            interval: summed.interval,
+        })
     }
 
     /// The key in the columns from `first` on, which are [`Self::key_columns`].

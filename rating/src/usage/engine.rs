@@ -10,8 +10,7 @@ use super::event_key::EventKey;
 use super::memory::Memory;
 use crate::error::RatingError;
 use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -21,7 +20,6 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan, ScalarUDF};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use derived::totals::Sum;
 use futures::StreamExt as _;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
@@ -140,17 +138,6 @@ pub(super) async fn register_ledger(
     Ok(())
 }
 
-/// Registers the rows of some files of each shard as one table, with the number of the shard beside
-/// them; its texts are views.
-pub(super) async fn register_shards_of(
-    context: &SessionContext,
-    table: &str,
-    shards: &[Vec<Location>],
-) -> Result<(), RatingError> {
-    let schema = with_texts(&ledger::row::arrow_schema(ledger::row::COLUMNS), &DataType::Utf8View);
-    register_shards(context, table, shards, &schema).await
-}
-
 /// Registers files whose texts are few.
 pub(super) fn register_texts(
     context: &SessionContext,
@@ -159,17 +146,6 @@ pub(super) fn register_texts(
     schema: &SchemaRef,
 ) -> Result<(), RatingError> {
     register_files(context, name, files, schema.clone())
-}
-
-/// Registers files whose texts repeat: they are views, of which those of a dictionary are not copied
-/// for every row.
-pub(super) fn register_views(
-    context: &SessionContext,
-    name: &str,
-    files: &[Location],
-    schema: &SchemaRef,
-) -> Result<(), RatingError> {
-    register_files(context, name, files, with_texts(schema, &DataType::Utf8View))
 }
 
 /// SQL: an instant, as columns of the ledger have it.
@@ -356,21 +332,6 @@ pub(super) async fn counts<const N: usize>(
         *value = u64::try_from(column.as_primitive::<Int64Type>().value(0)).map_err(|_| no_count())?;
     }
     Ok(values)
-}
-
-/// What a query gives: a meter, a sum of values and a number of events in each row.
-pub(super) async fn sums(context: &SessionContext, sql: &str) -> Result<Vec<(String, Sum)>, RatingError> {
-    let mut sums = Vec::new();
-    for batch in context.sql(sql).await?.collect().await? {
-        let meters = cast(batch.column(0), &DataType::Utf8).map_err(DataFusionError::from)?;
-        let values = batch.column(1).as_primitive::<Decimal128Type>();
-        let events = batch.column(2).as_primitive::<Int64Type>();
-        for row in 0..batch.num_rows() {
-            let sum = Sum { events: events.value(row), value: values.value(row) };
-            sums.push((meters.as_string::<i32>().value(row).to_owned(), sum));
-        }
-    }
-    Ok(sums)
 }
 
 /// The first column of what a query gives, as texts.

@@ -1,89 +1,23 @@
-//! What counts, as usage totals have it: cells where nothing cuts a day, rows where something does,
-//! and the suspects, of which cells know nothing.
+//! What counts, as usage totals have it: cells and samples, and the suspects, of which they know
+//! nothing.
 //!
-//! Rows that are neither cut nor suspected are not read. Which suspects count is deliberately not
-//! decided here; they are ranked by the same SQL as where all rows are read.
+//! Rows are not read. Which suspects count is deliberately not decided here; they are ranked by the
+//! same SQL as where all rows are read.
 //!
-//! Invariant: each row of the cut is in it once, or there is no sum: what cells, rows and suspects add
-//! up to is compared with the control totals.
+//! Invariant: each row of the cut is in it once, or there is no sum: what is read of cells is compared
+//! with the control totals, and samples with their cells.
 
 use super::engine::{self, Scratch};
-use super::text::list;
+use super::summing::Summing;
 use crate::error::RatingError;
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
-use derived::totals::{Control, Cover, Sum, TotalsError, cells_schema, repeats_schema, suspects_schema};
+use derived::totals::{CellKey, Control, Cover, KeyNames, Sum, TotalsError, repeats_schema, suspects_schema};
 use ledger::pinned::PinnedFiles;
-use schemas::id::Subject;
-use schemas::time::{Instant, Period};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-/// A day, in microseconds.
-const DAY: i64 = 86_400_000_000;
+use schemas::time::{Day, Period};
 
 /// A cut of the ledger that usage totals cover whole.
 pub(super) struct Folded {
     cover: Cover,
     control: Control,
-}
-
-/// Days of which cells cannot be used, because something begins or ends within them.
-#[derive(Debug, Default)]
-pub(super) struct CutDays<'c> {
-    /// For everybody.
-    whole: BTreeSet<i32>,
-    /// For one subject.
-    of_subjects: BTreeSet<(i32, &'c Subject)>,
-}
-
-/// The day of an instant, counted from 1970.
-fn day_of(at: Instant) -> i32 {
-    i32::try_from(at.micros().div_euclid(DAY)).expect("times have four digits in their year")
-}
-
-/// Whether a day in UTC begins at an instant.
-pub(super) fn is_midnight(at: Instant) -> bool {
-    at.micros().rem_euclid(DAY) == 0
-}
-
-impl<'c> CutDays<'c> {
-    /// Something begins or ends for everybody.
-    pub fn cut(&mut self, at: Instant) {
-        if !is_midnight(at) {
-            self.whole.insert(day_of(at));
-        }
-    }
-
-    /// Something begins or ends for a subject.
-    pub fn cut_for(&mut self, at: Instant, subject: &'c Subject) {
-        if !is_midnight(at) {
-            self.of_subjects.insert((day_of(at), subject));
-        }
-    }
-
-    /// The days of subjects, as a table.
-    fn table(&self) -> RecordBatch {
-        let schema = Schema::new(vec![
-            Field::new("cut_day", DataType::Int32, false),
-            Field::new("cut_subject", DataType::Utf8, false),
-        ]);
-        let rows = || self.of_subjects.iter().filter(|(day, _)| !self.whole.contains(day));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int32Array::from_iter_values(rows().map(|(day, _)| *day))),
-            Arc::new(StringArray::from_iter_values(rows().map(|(_, subject)| subject.as_str()))),
-        ];
-        RecordBatch::try_new(Arc::new(schema), columns).expect("the arrays match the schema one by one")
-    }
-}
-
-/// The relation that is summed, and what it adds up to.
-pub(super) struct Weighed {
-    /// SQL, with the columns of `CountedRows::weighed`. Some of it may lie beyond the period, in its
-    /// first and last day.
-    pub sql: String,
-    /// Σ of all of it, by meter.
-    pub expected: BTreeMap<String, Sum>,
 }
 
 impl Folded {
@@ -125,141 +59,27 @@ impl Folded {
         Ok(all)
     }
 
-    /// What counts within the days of a period.
-    pub async fn weighed(
-        &self,
-        scratch: &Scratch<'_>,
-        files: &PinnedFiles,
-        within: Period,
-        cut: &CutDays<'_>,
-    ) -> Result<Weighed, RatingError> {
-        let first = day_of(within.start());
-        let last = if is_midnight(within.end()) { day_of(within.end()) - 1 } else { day_of(within.end()) };
-        let days = first..=last;
-        let cells = scratch.name("cells");
-        let of_days = self.cover.cells(&days).await.map_err(told)?;
-        engine::register_views(scratch.context, &cells, &of_days, &cells_schema())?;
-        let cut_days: Vec<i32> = cut.whole.iter().copied().filter(|day| days.contains(day)).collect();
-        let not_cut = match cut_days.is_empty() {
-            true => String::new(),
-            false => format!(" AND day NOT IN ({})", list(&cut_days)),
+    /// Sums what is plain between the first and the last of some cuts, by cells and samples.
+    pub async fn plain(&self, names: &mut KeyNames, summing: &mut Summing<'_>) -> Result<(), RatingError> {
+        let months = summing.months();
+        let mut see = |names: &KeyNames, month: Day, key: CellKey, sum: Sum| {
+            summing.see_month(names, month, key, sum);
         };
-        let of_cells = format!("SELECT * FROM {cells} WHERE day >= {first} AND day <= {last}{not_cut}");
-        let subjects = scratch.name("cut");
-        let of_subjects = cut.table();
-        let whole = match of_subjects.num_rows() {
-            0 => of_cells,
-            _ => {
-                engine::keep_batch(scratch.context, &subjects, scratch.inputs, &of_subjects).await?;
-                format!(
-                    "SELECT cell.* FROM {subjects} RIGHT ANTI JOIN ({of_cells}) AS cell ON cut_day = day AND cut_subject = subject"
-                )
-            }
-        };
-        let mut parts = vec![format!(
-            r#"SELECT CAST(day AS BIGINT) * {DAY} AS micros, "type", subject, value, events, dimensions, provider, location FROM ({whole}) AS whole"#
-        )];
-        let mut read: BTreeSet<i32> = cut_days.iter().copied().collect();
-        read.extend(cut.of_subjects.iter().map(|(day, _)| *day).filter(|day| days.contains(day)));
-        if !read.is_empty() {
-            let moved = (of_subjects.num_rows() > 0).then_some(subjects.as_str());
-            parts.push(self.rows_of(scratch, files, &read, &cut_days, moved).await?);
-        }
-        let adjustments = adjustments(scratch, first, last);
-        let expected = self.expected(scratch, &days, &adjustments).await?;
-        parts.push(adjustments);
-        Ok(Weighed { sql: parts.join("\nUNION ALL\n"), expected })
-    }
-
-    /// SQL: the plain rows of days that are cut for everybody, and of subjects on days that are cut
-    /// for them.
-    async fn rows_of(
-        &self,
-        scratch: &Scratch<'_>,
-        files: &PinnedFiles,
-        days: &BTreeSet<i32>,
-        cut_days: &[i32],
-        moved: Option<&str>,
-    ) -> Result<String, RatingError> {
-        let list_of_days = list(&days.iter().copied().collect::<Vec<_>>());
-        let (mut shards, mut repeats) = (Vec::new(), Vec::new());
-        for number in 0..files.shards() {
-            let commits = self.cover.commits_of(number, days).await.map_err(told)?;
-            let wanted = |range| commits.range::<u64, std::ops::RangeInclusive<u64>>(range).next().is_some();
-            shards.push(files.verified_of(number, wanted).await?);
-            let name = scratch.name("repeats");
-            let of_shard = self.cover.repeats(number).await.map_err(told)?;
-            engine::register_texts(scratch.context, &name, &of_shard, &repeats_schema())?;
-            repeats.push(format!(
-                r#"SELECT CAST({number} AS BIGINT) AS shard, batch, "row" FROM {name} WHERE day IN ({list_of_days})"#
-            ));
-        }
-        let table = scratch.name("rows");
-        engine::register_shards_of(scratch.context, &table, &shards).await?;
-        let unplain = scratch.name("unplain");
-        let plan = scratch.context.sql(&repeats.join(" UNION ALL ")).await?;
-        let count = engine::keep(scratch.context, &unplain, scratch.inputs, plan).await?;
-        let first = days.first().copied().unwrap_or_default();
-        let last = days.last().copied().unwrap_or_default();
-        let columns = r#"micros, "type", subject, value, events, dimensions, provider, location"#;
-        let base = format!(
-            r#"SELECT shard, batch, "row", {columns}, micros - (micros % {DAY} + {DAY}) % {DAY} AS midnight FROM (
-  SELECT shard, batch, "row", CAST("time" AS BIGINT) AS micros, "type", subject, CAST(value AS DECIMAL(38,9)) AS value, CAST(1 AS BIGINT) AS events, dimensions, provider, location
-  FROM {table} WHERE kind = 'usage' AND correction_action IS NULL AND "time" >= {} AND "time" < {}) AS entry"#,
-            engine::instant(i64::from(first) * DAY),
-            engine::instant((i64::from(last) + 1) * DAY),
-        );
-        let mut wanted = Vec::new();
-        if !cut_days.is_empty() {
-            let midnights: Vec<i64> = cut_days.iter().map(|day| i64::from(*day) * DAY).collect();
-            wanted.push(format!("SELECT * FROM ({base}) AS entry WHERE midnight IN ({})", list(&midnights)));
-        }
-        if let Some(moved) = moved {
-            wanted.push(format!(
-                "SELECT entry.* FROM {moved} RIGHT SEMI JOIN ({base}) AS entry ON CAST(cut_day AS BIGINT) * {DAY} = midnight AND cut_subject = subject"
-            ));
-        }
-        let wanted = wanted.join(" UNION ALL ");
-        if count == 0 {
-            return Ok(format!("SELECT {columns} FROM ({wanted}) AS entry"));
-        }
-        Ok(format!(
-            r#"SELECT {columns} FROM {unplain} AS unplain RIGHT ANTI JOIN ({wanted}) AS entry
-  ON unplain.shard = entry.shard AND unplain.batch = entry.batch AND unplain."row" = entry."row""#
-        ))
-    }
-
-    /// What cells and adjustments of some days add up to: the cells by the control totals.
-    async fn expected(
-        &self,
-        scratch: &Scratch<'_>,
-        days: &std::ops::RangeInclusive<i32>,
-        adjustments: &str,
-    ) -> Result<BTreeMap<String, Sum>, RatingError> {
-        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-        for (meter, sum) in self.control.days.range(days.clone()).flat_map(|(_, meters)| meters) {
-            sums.entry(meter.clone()).or_default().add(*sum);
-        }
-        let sql = format!(
-            r#"SELECT "type", SUM(value), SUM(events) FROM ({adjustments}) AS adjusted GROUP BY "type""#
-        );
-        for (meter, sum) in engine::sums(scratch.context, &sql).await? {
-            sums.entry(meter).or_default().add(sum);
-        }
-        sums.retain(|_, sum| *sum != Sum::default());
-        Ok(sums)
+        self.cover.months(&months, names, &mut see).await.map_err(told)?;
+        let days = summing.days();
+        self.cover.days(&days, names, summing).await.map_err(told)
     }
 }
 
-/// SQL: what is taken away of plain rows that do not count, and what is added of other rows that do.
-fn adjustments(scratch: &Scratch<'_>, first: i32, last: i32) -> String {
-    let (from, until) = (i64::from(first) * DAY, (i64::from(last) + 1) * DAY);
-    let place = engine::place(scratch.order);
+/// SQL: what is taken away of plain rows that do not count, and what is added of other rows that do,
+/// within a period: `micros`, `value` (DECIMAL(38,9)), `events` and the texts of a key.
+pub(super) fn adjustments(order: &str, within: Period) -> String {
+    let (from, until) = (within.start().micros(), within.end().micros());
     let same: Vec<String> =
-        place.split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();
+        engine::place(order).split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();
     let part = |join: &str, plain: &str, value: &str, events: i8| {
         format!(
-            r#"SELECT micros, "type", subject, CAST({value} AS DECIMAL(38,9)) AS value, CAST({events} AS BIGINT) AS events, dimensions, provider, location
+            r#"SELECT micros, CAST({value} AS DECIMAL(38,9)) AS value, CAST({events} AS BIGINT) AS events, "type", provider, subject, dimensions, location
 FROM uncounted {join} (SELECT * FROM ranked WHERE {plain} AND micros >= {from} AND micros < {until}) AS entry ON {}"#,
             same.join(" AND ")
         )

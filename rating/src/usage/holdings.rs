@@ -12,7 +12,7 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use derived::totals::Control;
 use schemas::position::{NextOffset, Stream};
-use schemas::time::{BillingMonth, Instant};
+use schemas::time::{BillingMonth, Day, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rows of the ledger at a cut, by kind.
@@ -134,8 +134,7 @@ FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), 
     /// When the rows cannot be read.
     pub(crate) async fn months_of_use(&self, before: Instant) -> Result<BTreeSet<BillingMonth>, RatingError> {
         self.ledger().await?;
-        /// In microseconds.
-        const DAY: i64 = 86_400_000_000;
+        const DAY: i64 = Day::MICROS;
         // Days are cut with a remainder, because SQL never divides here.
         let sql = format!(
             r#"SELECT DISTINCT micros - (micros % {DAY} + {DAY}) % {DAY} AS day

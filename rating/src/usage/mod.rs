@@ -1,7 +1,8 @@
-//! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. All sums are SQL;
-//! no price is known here.
+//! From ledger rows to usage totals: deduplicated, corrected, attributed, summed. No price is known
+//! here.
 //!
-//! Plans are ordinary DataFusion plans: scans of pinned Parquet files, built-in functions, and
+//! Sums are read from cells where those are kept (`derived::totals`), and are SQL over rows where they
+//! are not. Plans are ordinary DataFusion plans: scans of pinned Parquet files, built-in functions, and
 //! `dimension` and `event_key`, which are registered by name. So the same plans can run on any
 //! executor that registers them.
 //!
@@ -21,7 +22,9 @@ mod dimension; // the SQL function for dimensions
 mod event_key; // the SQL function for names of events
 mod memory; // when plans spill
 mod engine; // the engine, and the files that it scans
-mod folded; // cells, and the rows that cells do not say
+mod cuts; // the instants that no total straddles
+mod summing; // cells and samples into sums
+mod folded; // what counts, as usage totals have it
 mod counted; // which record counts
 mod attributed; // whose it is
 mod reported; // an event with its place, and its corrections
@@ -33,7 +36,8 @@ mod mistakes; // conflicts and corrections that somebody has to look at
 mod observed; // for hints: values of dimensions, and when nobody was bound
 
 pub use attributed::UsageKey;
-pub(crate) use attributed::{AttributedRows, Cuts};
+pub(crate) use attributed::AttributedRows;
+pub(crate) use cuts::{Cuts, ProviderCuts};
 pub use counted::{CountedRows, DEFAULT_MEMORY};
 pub use events::EventRow;
 pub(crate) use events::LargestEvent;

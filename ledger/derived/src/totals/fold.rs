@@ -5,26 +5,21 @@
 //! Invariant: each usage row is in exactly one of these: a cell, the repeats, the corrections, the
 //! crossing rows.
 
-use super::control::{Control, Sum};
+use super::cells::{Cell, CellsWriter, Sample, SamplesWriter};
+use super::control::{Control, MeterControl, Sum};
+use super::names::{CellKey, KeyNames, KeyReader, Ranks};
+use super::part::write_rows;
 use super::rows::UsageRows;
 use super::schema::{KEY, SUSPECT, suspects_schema};
-use super::segment::{
-    Cell, CellsWriter, Files, Repeat, repeats_batch, spans_batch, suspects_file, write_rows,
-};
+use super::segment::{Files, Repeat, repeats_batch, spans_batch};
 use crate::ids::Class;
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use hashbrown::HashMap;
+use schemas::time::Day;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-pub(super) const DAY_MICROS: i64 = 86_400_000_000;
-
-/// The day of an instant, counted from 1970, in UTC.
-pub(super) fn day_of(micros: i64) -> i32 {
-    i32::try_from(micros.div_euclid(DAY_MICROS)).expect("times have four digits in their year")
-}
 
 /// What is known of a row's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,84 +34,53 @@ pub(super) enum Known {
     Elsewhere,
 }
 
-/// Texts, each with a number; 0 is no text.
-#[derive(Default)]
-struct Names {
-    numbers: HashMap<Arc<str>, u32>,
-    texts: Vec<Arc<str>>,
-    /// The last dictionary that was read, and the numbers of its texts.
-    last: Option<(ArrayRef, Vec<u32>)>,
+/// How a usage row counts in the control totals.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Plain,
+    Repeat,
+    Correction,
+    Crossing,
 }
 
-impl Names {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let text: Arc<str> = text.into();
-        self.texts.push(text.clone());
-        let number =
-            u32::try_from(self.texts.len()).expect("a segment is folded in pieces of a few million rows");
-        self.numbers.insert(text, number);
-        number
-    }
-
-    /// The numbers of a dictionary's texts.
-    fn read(&mut self, values: &ArrayRef) {
-        if self.last.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, values)) {
-            return;
-        }
-        let texts = values.as_string::<i32>();
-        let numbers = texts.iter().map(|text| text.map_or(0, |text| self.number(text))).collect();
-        self.last = Some((values.clone(), numbers));
-    }
-
-    fn of(&self, keys: &arrow::array::Int32Array, row: usize) -> u32 {
-        if keys.is_null(row) {
-            return 0;
-        }
-        let (_, numbers) = self.last.as_ref().expect("a dictionary was read");
-        numbers[usize::try_from(keys.value(row)).expect("keys are not negative")]
-    }
-
-    fn text(&self, number: u32) -> Option<&str> {
-        let place = usize::try_from(number).expect("32 bits fit").checked_sub(1)?;
-        Some(&self.texts[place])
-    }
-
-    /// The place of each number in the order of the texts; no text comes first.
-    fn ranks(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..=u32::try_from(self.texts.len()).expect("they are numbered")).collect();
-        order.sort_unstable_by_key(|number| self.text(*number));
-        let mut ranks = vec![0; order.len()];
-        for (rank, number) in (0..).zip(order) {
-            ranks[usize::try_from(number).expect("32 bits fit")] = rank;
-        }
-        ranks
-    }
+/// A plain row: its cell, when, and how much.
+struct Plain {
+    cell: u32,
+    micros: i64,
+    value: i128,
 }
-
-/// The day and the numbers of the texts of a cell.
-type Key = (i32, [u32; KEY.len()]);
 
 /// What rows of one shard were folded into.
 pub(super) struct Fold {
     shard: u32,
-    names: [Names; KEY.len()],
-    cells: HashMap<Key, Sum>,
+    names: KeyNames,
+    keys: KeyReader,
+    /// The number of each cell, in the order in which they came.
+    cells: HashMap<(Day, CellKey), u32>,
+    /// By the number of the cell.
+    sums: Vec<((Day, CellKey), Sum)>,
+    plain: Vec<Plain>,
+    /// All, plain, repeats, corrections and crossing rows, by the number of the meter.
+    by_meter: Vec<[Sum; 5]>,
+    by_day: HashMap<(Day, u32), Sum>,
     control: Control,
     repeats: Vec<Repeat>,
     suspects: Vec<RecordBatch>,
     /// How many usage rows of a day a commit has.
-    spans: BTreeMap<(u64, i32), u64>,
+    spans: BTreeMap<(u64, Day), u64>,
 }
 
 impl Fold {
     pub fn new(shard: u32) -> Self {
         Self {
             shard,
-            names: Default::default(),
+            names: KeyNames::default(),
+            keys: KeyReader::default(),
             cells: HashMap::new(),
+            sums: Vec::new(),
+            plain: Vec::new(),
+            by_meter: Vec::new(),
+            by_day: HashMap::new(),
             control: Control::default(),
             repeats: Vec::new(),
             suspects: Vec::new(),
@@ -134,25 +98,16 @@ impl Fold {
     /// Takes in rows of a commit; `known` says of each what is known of its id.
     pub fn commit(&mut self, version: u64, rows: &UsageRows, known: &[Known]) {
         assert_eq!(rows.len(), known.len(), "of each row something is known");
-        let columns = KEY.map(|name| rows.texts(name));
-        for (names, column) in self.names.iter_mut().zip(columns) {
-            names.read(column.values());
-        }
+        let keys = self.keys.read(&mut self.names, &rows.0, KEY.map(UsageRows::place_of));
         let (micros, values, numbers) = (rows.micros(), rows.values(), rows.numbers().values());
-        // By meter: all, plain, repeats, corrections, crossing.
-        let mut by_meter: BTreeMap<u32, [Sum; 5]> = BTreeMap::new();
-        let mut by_day: BTreeMap<(i32, u32), Sum> = BTreeMap::new();
+        let corrections = rows.corrections();
         let mut suspects: Vec<(u32, bool, bool)> = Vec::new();
-        for (row, known) in known.iter().enumerate() {
-            let day = day_of(micros[row]);
+        // Rows of one day mostly follow each other.
+        let mut stretch: Option<(Day, u64)> = None;
+        for (row, (known, key)) in known.iter().zip(keys).enumerate() {
+            let day = Day::of(micros[row]);
             let sum = Sum { events: 1, value: values[row] };
-            let mut key = [0; KEY.len()];
-            for ((key, names), column) in key.iter_mut().zip(&self.names).zip(columns) {
-                *key = names.of(column.keys(), row);
-            }
-            let meter = key[0];
             let place = u32::try_from(row).expect("a commit has fewer than 2^32 rows");
-            let correction = rows.is_correction(row);
             let kind = match known {
                 Known::Before { class, first, content } => {
                     let conflict = *class == Class::Conflict;
@@ -172,44 +127,46 @@ impl Fold {
                         }
                         false => self.control.duplicates += 1,
                     }
-                    2
+                    Kind::Repeat
                 }
-                _ if correction => {
-                    suspects.push((place, false, false));
-                    3
-                }
+                // A correction too: whether it repeats an id is not for its shard to say.
                 Known::Elsewhere => {
                     suspects.push((place, false, false));
-                    4
+                    Kind::Crossing
+                }
+                _ if corrections.is_valid(row) => {
+                    suspects.push((place, false, false));
+                    Kind::Correction
                 }
                 Known::New | Known::Awaited => {
                     if *known == Known::Awaited {
                         suspects.push((place, false, true));
                     }
-                    self.cells.entry((day, key)).or_default().add(sum);
-                    by_day.entry((day, meter)).or_default().add(sum);
-                    1
+                    self.add_plain((day, key), micros[row], sum);
+                    self.by_day.entry((day, key.meter())).or_default().add(sum);
+                    Kind::Plain
                 }
             };
-            let of_meter = by_meter.entry(meter).or_default();
+            let of_meter = self.of_meter(key.meter());
             of_meter[0].add(sum);
-            of_meter[kind].add(sum);
-            *self.spans.entry((version, day)).or_default() += 1;
+            of_meter[match kind {
+                Kind::Plain => 1,
+                Kind::Repeat => 2,
+                Kind::Correction => 3,
+                Kind::Crossing => 4,
+            }]
+            .add(sum);
+            match &mut stretch {
+                Some((of, rows)) if *of == day => *rows += 1,
+                _ => {
+                    let done = stretch.replace((day, 1));
+                    self.span(version, done);
+                }
+            }
         }
+        self.span(version, stretch);
         self.control.rows += rows.len() as u64;
         self.control.usage += rows.len() as u64;
-        let meter = |number: u32| self.names[0].text(number).unwrap_or_default().to_owned();
-        for (number, [usage, plain, repeats, corrections, crossing]) in by_meter {
-            let control = self.control.meters.entry(meter(number)).or_default();
-            control.usage.add(usage);
-            control.plain.add(plain);
-            control.repeats.add(repeats);
-            control.corrections.add(corrections);
-            control.crossing.add(crossing);
-        }
-        for ((day, number), sum) in by_day {
-            self.control.days.entry(day).or_default().entry(meter(number)).or_default().add(sum);
-        }
         if !suspects.is_empty() {
             let places = UInt32Array::from_iter_values(suspects.iter().map(|(place, ..)| *place));
             let settled = suspects.iter().map(|(_, settled, _)| *settled).collect();
@@ -218,46 +175,130 @@ impl Fold {
         }
     }
 
-    /// Takes in the first rows of ids, of any shard, because of rows that came later.
-    pub fn firsts(&mut self, shard: u32, rows: &UsageRows) {
-        let count = u32::try_from(rows.len()).expect("a commit has fewer than 2^32 rows");
-        let places = UInt32Array::from_iter_values(0..count);
-        let plain = (0..rows.len()).map(|row| !rows.is_correction(row)).collect();
-        self.suspects.push(suspects_of(rows, &places, shard, vec![false; rows.len()], plain));
+    fn of_meter(&mut self, meter: u32) -> &mut [Sum; 5] {
+        let place = usize::try_from(meter).expect("32 bits fit");
+        if self.by_meter.len() <= place {
+            self.by_meter.resize(place + 1, Default::default());
+        }
+        &mut self.by_meter[place]
     }
 
-    /// The files of what was folded.
-    pub fn finish(self) -> Files {
-        let Self { names, cells, control, repeats, suspects, spans, .. } = self;
-        let ranks = names.each_ref().map(Names::ranks);
-        let rank = |key: &[u32; KEY.len()]| {
-            let mut ranked = [0; KEY.len()];
-            for ((ranked, ranks), number) in ranked.iter_mut().zip(&ranks).zip(key) {
-                *ranked = ranks[usize::try_from(*number).expect("32 bits fit")];
-            }
-            ranked
-        };
-        let mut sorted: Vec<(Key, [u32; KEY.len()], Sum)> =
-            cells.into_iter().map(|((day, key), sum)| ((day, rank(&key)), key, sum)).collect();
-        sorted.sort_unstable_by_key(|(order, ..)| *order);
-        let mut writer = CellsWriter::new();
-        for ((day, _), key, sum) in &sorted {
-            let mut texts = [None; KEY.len()];
-            for ((text, names), number) in texts.iter_mut().zip(&names).zip(key) {
-                *text = names.text(*number);
-            }
-            writer.push(&Cell { day: *day, texts, sum: *sum });
+    fn add_plain(&mut self, cell: (Day, CellKey), micros: i64, sum: Sum) {
+        let next = u32::try_from(self.sums.len()).expect("a segment has fewer than 2^32 cells");
+        let number = *self.cells.entry(cell).or_insert(next);
+        if number == next {
+            self.sums.push((cell, Sum::default()));
         }
-        let spans: Vec<(u64, i32, u64)> =
-            spans.into_iter().map(|((version, day), rows)| (version, day, rows)).collect();
-        Files {
-            cells: writer.finish(),
-            repeats: write_rows(&repeats_batch(&repeats)),
-            suspects: suspects_file(&suspects),
-            spans: write_rows(&spans_batch(&spans)),
-            control,
+        self.sums[usize::try_from(number).expect("32 bits fit")].1.add(sum);
+        self.plain.push(Plain { cell: number, micros, value: sum.value });
+    }
+
+    fn span(&mut self, version: u64, stretch: Option<(Day, u64)>) {
+        if let Some((day, rows)) = stretch {
+            *self.spans.entry((version, day)).or_default() += rows;
         }
     }
+
+    /// The files of what was folded, and the suspects.
+    pub fn finish(self) -> (Files, Vec<RecordBatch>) {
+        let Self { names, sums, plain, by_meter, by_day, mut control, repeats, suspects, spans, .. } = self;
+        for (number, [usage, plain, repeats, corrections, crossing]) in (0..).zip(by_meter) {
+            if usage.events > 0 {
+                let of_meter = control.meters.entry(names.meter(number).to_owned()).or_default();
+                *of_meter = MeterControl { usage, plain, repeats, corrections, crossing };
+            }
+        }
+        for ((day, number), sum) in by_day {
+            let of_day = control.days.entry(day.number()).or_default();
+            of_day.insert(names.meter(number).to_owned(), sum);
+        }
+        let ranks = names.ranks();
+        let order = in_order(&sums, &ranks);
+        let mut samples = SamplesWriter::new();
+        let mut cells = CellsWriter::new();
+        let mut months: HashMap<(Day, CellKey), Sum> = HashMap::new();
+        let (mut first_of_month, mut of) = (None, None);
+        let mut by_cell = ByCell::of(&plain, &sums);
+        drop(plain);
+        for number in order {
+            let ((day, key), sum) = sums[usize::try_from(number).expect("32 bits fit")];
+            cells.push(&names, &Cell { day, key, sum });
+            samples.push(by_cell.samples(number));
+            if of != Some(day) {
+                (of, first_of_month) = (Some(day), Some(day.first_of_month()));
+            }
+            months.entry((first_of_month.unwrap_or(day), key)).or_default().add(sum);
+        }
+        let months: Vec<((Day, CellKey), Sum)> = months.into_iter().collect();
+        let mut of_months = CellsWriter::new();
+        for number in in_order(&months, &ranks) {
+            let ((day, key), sum) = months[usize::try_from(number).expect("32 bits fit")];
+            of_months.push(&names, &Cell { day, key, sum });
+        }
+        let spans: Vec<(u64, Day, u64)> =
+            spans.into_iter().map(|((version, day), rows)| (version, day, rows)).collect();
+        let files = Files {
+            cells: cells.finish(),
+            samples: samples.finish(),
+            months: of_months.finish(),
+            repeats: write_rows(&repeats_batch(&repeats)),
+            spans: write_rows(&spans_batch(&spans)),
+            control,
+        };
+        (files, suspects)
+    }
+}
+
+/// The numbers of cells in the order of their keys.
+fn in_order(cells: &[((Day, CellKey), Sum)], ranks: &Ranks) -> Vec<u32> {
+    let keyed = (0_u32..).zip(cells).map(|(number, ((day, key), _))| ((*day, ranks.of(*key)), number));
+    let mut keyed: Vec<((Day, [u32; KEY.len()]), u32)> = keyed.collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, number)| number).collect()
+}
+
+/// Plain rows, those of one cell together.
+struct ByCell {
+    /// Where those of each cell begin, by its number; and where the last end.
+    starts: Vec<usize>,
+    samples: Vec<Sample>,
+}
+
+impl ByCell {
+    fn of(plain: &[Plain], cells: &[((Day, CellKey), Sum)]) -> Self {
+        let mut starts = Vec::with_capacity(cells.len() + 1);
+        let mut before = 0;
+        for (_, sum) in cells {
+            starts.push(before);
+            before += usize::try_from(sum.events).expect("events are counted up from 0");
+        }
+        let mut next = starts.clone();
+        starts.push(before);
+        let mut samples = vec![Sample { micros: 0, value: 0 }; plain.len()];
+        for Plain { cell, micros, value } in plain {
+            let place = &mut next[usize::try_from(*cell).expect("32 bits fit")];
+            samples[*place] = Sample { micros: *micros, value: *value };
+            *place += 1;
+        }
+        Self { starts, samples }
+    }
+
+    /// Those of a cell, by time; those of one time as they came.
+    fn samples(&mut self, cell: u32) -> &[Sample] {
+        let cell = usize::try_from(cell).expect("32 bits fit");
+        let samples = &mut self.samples[self.starts[cell]..self.starts[cell + 1]];
+        samples.sort_by_key(|sample| sample.micros);
+        samples
+    }
+}
+
+/// The first rows of ids, of any shard, as suspects, because of rows that came later.
+pub(super) fn firsts(shard: u32, rows: &UsageRows) -> RecordBatch {
+    let count = u32::try_from(rows.len()).expect("a commit has fewer than 2^32 rows");
+    let places = UInt32Array::from_iter_values(0..count);
+    let corrections = rows.corrections();
+    let plain = (0..rows.len()).map(|row| !corrections.is_valid(row)).collect();
+    suspects_of(rows, &places, shard, vec![false; rows.len()], plain)
 }
 
 /// Some of the rows as suspects.

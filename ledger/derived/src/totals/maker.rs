@@ -11,13 +11,14 @@ use super::block::Block;
 use super::control::{Control, Sum};
 use super::cover::Cover;
 use super::error::TotalsError;
-use super::fold::{Fold, Known};
+use super::fold::{Fold, Known, firsts};
 use super::location::RowLocation;
 use super::manifest::{Manifest, NAME, REACHING, ShardState};
 use super::rows::{Reader, UsageRows};
-use super::segment::{Segment, merge, read};
+use super::segment::{Segment, Union, merge, unite};
 use crate::ids::{Class, Entries, IdKey, Index, Limits, LogPosition};
-use arrow::array::{Array as _, AsArray as _, StringArray};
+use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::filter_record_batch;
 use hashbrown::{HashMap, HashSet};
 use ledger::division::shard_count;
 use ledger::log::table::Table;
@@ -30,8 +31,11 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-/// A segment of at most so many rows is folded at once; a larger one is merged from its parts.
-const AT_ONCE: u64 = 4_000_000;
+/// A block of at most so many rows is a leaf, which is folded at once; a larger one is the union of its
+/// parts. Folding takes 64 bytes of memory for each row.
+const LEAF: u64 = 8_000_000;
+/// So many suspects wait for the rows that they are about, which are then read together.
+const WAITING: usize = 1 << 18;
 
 /// Is told how many of how many rows are folded.
 pub type Progress<'a> = dyn FnMut(u64, u64) + Send + 'a;
@@ -53,22 +57,20 @@ impl Caught {
     ///
     /// # Errors
     /// `Damaged` where a file is not what was written.
-    pub async fn cover(&self, versions: &Versions) -> Result<Cover, TotalsError> {
-        Cover::of(&self.folder, &self.manifest, versions).await
+    pub fn cover(&self, versions: &Versions) -> Result<Cover, TotalsError> {
+        Cover::of(&self.folder, &self.manifest, versions)
     }
 
     /// What all rows of all shards add up to.
     pub fn control(&self) -> Control {
         let mut control = Control::default();
-        let segments = self.manifest.shards.iter().flat_map(|shard| &shard.segments);
-        segments.for_each(|segment| control.add(&segment.control));
+        self.manifest.leaves().for_each(|leaf| control.add(&leaf.control));
         control
     }
 
     /// The bytes of all their files but the index's.
     pub fn bytes(&self) -> u64 {
-        let segments = self.manifest.shards.iter().flat_map(|shard| &shard.segments);
-        segments.flat_map(Segment::parts).map(|part| part.bytes).sum()
+        self.manifest.parts().map(|part| part.bytes).sum()
     }
 
     /// The version of each shard that they reach.
@@ -83,23 +85,40 @@ struct Shard {
     entries: Vec<Sha256Digest>,
     /// By version; nothing where the record is of a format that does not say it.
     controls: Vec<Option<Vec<record::MeterControl>>>,
+    /// How many rows there are before each version, from version 1 on, and in all.
+    rows_before: Vec<u64>,
 }
 
 impl Shard {
     async fn open(ledger: &Location, number: u32) -> Result<Self, TotalsError> {
-        let (mut entries, mut controls) = (Vec::new(), Vec::new());
+        let (mut entries, mut controls, mut rows_before) = (Vec::new(), Vec::new(), vec![0]);
         let mut see = |record: &BatchRecord| {
             if record.version > 1 {
                 entries.push(record.previous);
             }
             controls.push(record.controls().map(<[_]>::to_vec));
+            let before = rows_before.last().copied().unwrap_or_default();
+            rows_before.push(before + record.counts.rows());
             Ok(())
         };
         let table = Table::replay(ledger, number, None, &mut see).await?;
         if table.version() > 0 {
             entries.push(table.log().digest());
         }
-        Ok(Self { table, entries, controls })
+        Ok(Self { table, entries, controls, rows_before })
+    }
+
+    /// How many rows the versions from `first` to `last` have, whether or not their files were
+    /// compacted since.
+    fn rows(&self, first: u64, last: u64) -> u64 {
+        let before = |version: u64| {
+            self.rows_before[usize::try_from(version - 1).expect("versions are in memory")]
+        };
+        before(last + 1) - before(first)
+    }
+
+    fn is_leaf(&self, block: Block) -> bool {
+        block.level == 0 || self.rows(block.first(), block.last()) <= LEAF
     }
 
     /// Compares what was read from the rows of a block with what its records say.
@@ -139,10 +158,10 @@ impl Shard {
         self.entry(state.version).as_deref() == Some(state.entry.as_str())
     }
 
-    fn state(&self, segments: Vec<Segment>) -> ShardState {
+    fn state(&self, leaves: Vec<Segment>, unions: Vec<Union>) -> ShardState {
         let version = self.table.version();
         let entry = self.entry(version).expect("a log has its last entry");
-        ShardState { version, entry, segments }
+        ShardState { version, entry, leaves, unions }
     }
 }
 
@@ -219,19 +238,21 @@ async fn make(
         index = Index::open(&ids, Limits::default(), |_| false)?;
     }
     let known = known.unwrap_or_else(|| Manifest::new(0, Vec::new()));
-    let target: Vec<ShardState> = shards.iter().map(|shard| shard.state(Vec::new())).collect();
+    let target: Vec<ShardState> = shards.iter().map(|shard| shard.state(Vec::new(), Vec::new())).collect();
     Manifest::new(0, target).write(folder, REACHING).await?;
     fail::fail_point!("totals.reaching");
     let mut maker = Maker::new(folder, shards, known, index).await?;
-    let total = maker.missing_rows();
-    progress(0, total);
+    maker.fold_new(progress).await?;
     let mut states = Vec::new();
     for (number, shard) in shards.iter().enumerate() {
-        let mut segments = Vec::new();
+        let (mut leaves, mut unions) = (Vec::new(), Vec::new());
         for block in Block::up_to(shard.table.version()) {
-            segments.push(maker.segment(number, block, total, progress).await?);
+            if !shard.is_leaf(block) {
+                unions.push(maker.union(number, block).await?);
+            }
+            maker.leaves(number, block, &mut leaves).await?;
         }
-        states.push(shard.state(segments));
+        states.push(shard.state(leaves, unions));
     }
     let Maker { mut index, read, .. } = maker;
     index.save()?;
@@ -259,12 +280,22 @@ async fn remove_others(folder: &Location, manifest: &Manifest, readers: &File) -
     readers.lock_shared().map_err(|error| storage(folder, "locking", &error))
 }
 
+/// A leaf that lacks the first rows of ids that its rows are about.
+struct Waiting {
+    shard: usize,
+    block: Block,
+    suspects: Vec<RecordBatch>,
+    firsts: BTreeSet<RowLocation>,
+}
+
 struct Maker<'a> {
     folder: &'a Location,
     shards: &'a [Shard],
     /// The version up to which each shard's rows are in the index.
     done: Vec<u64>,
-    segments: HashMap<(usize, Block), Segment>,
+    leaves: HashMap<(usize, Block), Segment>,
+    unions: HashMap<(usize, Block), Union>,
+    waiting: Vec<Waiting>,
     index: Index,
     /// The ids that corrections name and no row has.
     awaited: HashSet<IdKey>,
@@ -279,15 +310,16 @@ impl<'a> Maker<'a> {
         index: Index,
     ) -> Result<Self, TotalsError> {
         let mut done = vec![0; shards.len()];
-        let mut segments = HashMap::new();
+        let (mut leaves, mut unions) = (HashMap::new(), HashMap::new());
         let mut awaited = HashSet::new();
         let mut there = HashSet::new();
         let hasher = index.hasher();
         for (number, state) in known.shards.into_iter().enumerate() {
             done[number] = state.version;
-            for segment in state.segments {
-                for batch in match &segment.suspects {
-                    Some(part) => read(folder, part).await?,
+            unions.extend(state.unions.into_iter().map(|union| ((number, union.block()), union)));
+            for leaf in state.leaves {
+                for batch in match &leaf.suspects {
+                    Some(part) => part.read(folder).await?,
                     None => Vec::new(),
                 } {
                     let column = |name: &str| -> &StringArray {
@@ -302,51 +334,95 @@ impl<'a> Maker<'a> {
                         }
                     }
                 }
-                segments.insert((number, segment.block()), segment);
+                leaves.insert((number, leaf.block()), leaf);
             }
         }
         awaited.retain(|id| !there.contains(id));
-        Ok(Self { folder, shards, done, segments, index, awaited, read: 0 })
+        Ok(Self { folder, shards, done, leaves, unions, waiting: Vec::new(), index, awaited, read: 0 })
     }
 
-    fn missing_rows(&self) -> u64 {
-        let missing = |(shard, done): (&Shard, &u64)| {
-            Reader::of(&shard.table).rows_between(done + 1, shard.table.version())
+    /// Folds all rows that are new, in blocks as large as they come.
+    async fn fold_new(&mut self, progress: &mut Progress<'_>) -> Result<(), TotalsError> {
+        let missing = |(shard, done): (&Shard, &u64)| match shard.table.version() {
+            version if version > *done => shard.rows(done + 1, version),
+            _ => 0,
         };
-        self.shards.iter().zip(&self.done).map(missing).sum()
+        let total = self.shards.iter().zip(&self.done).map(missing).sum();
+        progress(0, total);
+        for (number, shard) in self.shards.iter().enumerate() {
+            let mut blocks = Block::up_to(shard.table.version());
+            blocks.reverse();
+            while let Some(block) = blocks.pop() {
+                if block.last() <= self.done[number] {
+                    continue;
+                }
+                if block.first() > self.done[number] && shard.is_leaf(block) {
+                    self.fold(number, block).await?;
+                    progress(self.read, total.max(self.read));
+                    if self.waiting.iter().map(|waiting| waiting.firsts.len()).sum::<usize>() >= WAITING {
+                        self.find_firsts().await?;
+                    }
+                } else {
+                    let mut parts: Vec<Block> = block.parts().collect();
+                    parts.reverse();
+                    blocks.append(&mut parts);
+                }
+            }
+        }
+        self.find_firsts().await
     }
 
-    /// The segment of a block: the one that is there, folded from rows, or merged from its parts.
-    async fn segment(
+    /// Adds to `leaves` those of a block, in order: the ones that are there, or merged from what was
+    /// smaller.
+    async fn leaves(
         &mut self,
         shard: usize,
         block: Block,
-        total: u64,
-        progress: &mut Progress<'_>,
-    ) -> Result<Segment, TotalsError> {
-        if let Some(known) = self.segments.get(&(shard, block)) {
+        leaves: &mut Vec<Segment>,
+    ) -> Result<(), TotalsError> {
+        if self.shards[shard].is_leaf(block) {
+            leaves.push(self.leaf(shard, block).await?);
+            return Ok(());
+        }
+        for part in block.parts() {
+            Box::pin(self.leaves(shard, part, leaves)).await?;
+        }
+        Ok(())
+    }
+
+    async fn leaf(&mut self, shard: usize, block: Block) -> Result<Segment, TotalsError> {
+        if let Some(known) = self.leaves.get(&(shard, block)) {
             return Ok(known.clone());
         }
+        let mut parts = Vec::new();
+        for part in block.parts() {
+            parts.push(Box::pin(self.leaf(shard, part)).await?);
+        }
         let number = u32::try_from(shard).expect("shards are few");
-        let new = block.first() > self.done[shard];
-        let rows = Reader::of(&self.shards[shard].table).rows_between(block.first(), block.last());
-        let segment = if new && (block.level == 0 || rows <= AT_ONCE) {
-            let segment = self.fold(shard, block).await?;
-            progress(self.read, total.max(self.read));
-            segment
-        } else {
-            let mut parts = Vec::new();
-            for part in block.parts() {
-                parts.push(Box::pin(self.segment(shard, part, total, progress)).await?);
-            }
-            merge(self.folder, &parts).await?.write(self.folder, number, block).await?
-        };
-        self.segments.insert((shard, block), segment.clone());
-        Ok(segment)
+        let leaf = merge(self.folder, number, block, &parts).await?;
+        self.leaves.insert((shard, block), leaf.clone());
+        Ok(leaf)
+    }
+
+    async fn union(&mut self, shard: usize, block: Block) -> Result<Union, TotalsError> {
+        if let Some(known) = self.unions.get(&(shard, block)) {
+            return Ok(known.clone());
+        }
+        let mut months = Vec::new();
+        for part in block.parts() {
+            months.push(match self.shards[shard].is_leaf(part) {
+                true => self.leaf(shard, part).await?.months,
+                false => Box::pin(self.union(shard, part)).await?.months,
+            });
+        }
+        let number = u32::try_from(shard).expect("shards are few");
+        let union = unite(self.folder, number, block, &months).await?;
+        self.unions.insert((shard, block), union.clone());
+        Ok(union)
     }
 
     /// Folds the rows of a block, and adds their ids to the index.
-    async fn fold(&mut self, shard: usize, block: Block) -> Result<Segment, TotalsError> {
+    async fn fold(&mut self, shard: usize, block: Block) -> Result<(), TotalsError> {
         let Self { shards, index, awaited, read, .. } = self;
         let number = u32::try_from(shard).expect("shards are few");
         let mut fold = Fold::new(number);
@@ -365,21 +441,43 @@ impl<'a> Maker<'a> {
         };
         let others = reader.commits(block.first(), block.last(), &mut take).await?;
         fold.others(others.rejected, others.gaps);
+        self.done[shard] = block.last();
+        fail::fail_point!("totals.folded");
+        let (files, suspects) = fold.finish();
+        shards[shard].check(block, &files.control)?;
+        let leaf = files.write(self.folder, number, block).await?;
+        self.leaves.insert((shard, block), leaf);
+        self.waiting.push(Waiting { shard, block, suspects, firsts });
+        Ok(())
+    }
+
+    /// Reads the first rows that leaves wait for, each file once, and writes the suspects of the leaves.
+    async fn find_firsts(&mut self) -> Result<(), TotalsError> {
+        let wanted: BTreeSet<RowLocation> =
+            self.waiting.iter().flat_map(|waiting| waiting.firsts.iter().copied()).collect();
         let mut by_shard: BTreeMap<u32, Vec<(u64, u32)>> = BTreeMap::new();
-        for first in firsts {
+        for first in wanted {
             by_shard.entry(first.shard).or_default().push((first.version, first.row));
         }
         for (of_shard, places) in by_shard {
-            let table = &shards[usize::try_from(of_shard).expect("32 bits fit")].table;
+            let table = &self.shards[usize::try_from(of_shard).expect("32 bits fit")].table;
             for rows in Reader::of(table).rows_at(&places).await? {
-                fold.firsts(of_shard, &rows);
+                for waiting in &mut self.waiting {
+                    let is_wanted: BooleanArray =
+                        rows.places(of_shard).map(|place| Some(waiting.firsts.contains(&place))).collect();
+                    if is_wanted.true_count() > 0 {
+                        let rows = filter_record_batch(&rows.0, &is_wanted).expect("one flag for each row");
+                        waiting.suspects.push(firsts(of_shard, &UsageRows(rows)));
+                    }
+                }
             }
         }
-        self.done[shard] = block.last();
-        fail::fail_point!("totals.folded");
-        let files = fold.finish();
-        shards[shard].check(block, &files.control)?;
-        files.write(self.folder, number, block).await
+        for Waiting { shard, block, suspects, .. } in std::mem::take(&mut self.waiting) {
+            let number = u32::try_from(shard).expect("shards are few");
+            let leaf = self.leaves.get_mut(&(shard, block)).expect("it was folded");
+            leaf.write_suspects(self.folder, number, &suspects).await?;
+        }
+        Ok(())
     }
 }
 
@@ -437,10 +535,15 @@ fn classify(
     }
     let mut place = 0;
     for rows in rows {
+        let corrections = rows.corrections();
+        if corrections.null_count() == rows.len() {
+            place += rows.len();
+            continue;
+        }
         for row in 0..rows.len() {
             let counts = !matches!(known[place], Known::Before { .. });
             place += 1;
-            let Some((source, id)) = rows.target(row).filter(|_| counts && rows.is_correction(row)) else {
+            let Some((source, id)) = rows.target(row).filter(|_| counts && corrections.is_valid(row)) else {
                 continue;
             };
             let target = index.hasher().of(source, id);

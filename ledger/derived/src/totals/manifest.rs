@@ -4,12 +4,13 @@
 //! Invariant: a manifest that can be read is what was written.
 
 use super::error::TotalsError;
-use super::segment::Segment;
+use super::part::Part;
+use super::segment::{Segment, Union};
 use ledger::Location;
 use schemas::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The manifest itself.
 pub(super) const NAME: &str = "manifest.json";
 /// The state that a process is about to reach: what the index of ids may already have.
@@ -21,7 +22,9 @@ pub(super) struct ShardState {
     pub version: u64,
     /// The SHA-256 of that version's log entry; empty for version 0.
     pub entry: String,
-    pub segments: Vec<Segment>,
+    /// Every version up to `version` is in one.
+    pub leaves: Vec<Segment>,
+    pub unions: Vec<Union>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,17 @@ impl Manifest {
 
     /// The names of the files that belong to it.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let segments = self.shards.iter().flat_map(|shard| &shard.segments);
-        segments.flat_map(Segment::parts).map(|part| part.name.as_str())
+        self.parts().map(|part| part.name.as_str())
+    }
+
+    /// The files that it names.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        let of_leaves = self.leaves().flat_map(Segment::parts);
+        let unions = self.shards.iter().flat_map(|shard| &shard.unions);
+        of_leaves.chain(unions.filter_map(|union| union.months.as_ref()))
+    }
+
+    pub fn leaves(&self) -> impl Iterator<Item = &Segment> {
+        self.shards.iter().flat_map(|shard| &shard.leaves)
     }
 }

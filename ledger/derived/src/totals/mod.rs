@@ -3,19 +3,21 @@
 //!
 //! A *plain* row is usage that is no correction and whose id the ledger did not have before. Plain
 //! rows are folded into *cells*: all that a catalog can ask for (day, meter, provider, subject,
-//! dimensions, location), with the number of events and the sum of their values. Beside the cells
-//! stand the few rows that cells cannot say: the *repeats*, which never count, and the *suspects*,
-//! whose counting depends on other rows: corrections, what they correct, conflicts, and rows of one
-//! id in several shards. A run takes the cells and adds or takes away suspects; which of them count
-//! is deliberately not decided here but where every rule of counting is, in `rating::usage`.
+//! dimensions, location), with the number of events and the sum of their values, and once more by
+//! month. Behind the cells of days lie their *samples*, the time and the value of each row, for a cell
+//! within which something begins or ends. Beside them stand the few rows that cells cannot say: the
+//! *repeats*, which never count, and the *suspects*, whose counting depends on other rows:
+//! corrections, what they correct, conflicts, and rows of one id in several shards. A run takes the
+//! cells and adds or takes away suspects; which of them count is deliberately not decided here but
+//! where every rule of counting is, in `rating::usage`.
 //!
 //! Totals know nothing of prices, bindings or customers, so no catalog changes them.
 //!
-//! They are kept in *segments*, one for each block of eight, sixty-four and so on of a shard's
-//! versions, so that every cut of the ledger is a few segments and the rows of a few commits. The
-//! bytes of a segment are a function of the rows of its block and of those before it; of a ledger
-//! with several shards the suspects may stand in another segment when they are made again in
-//! another order.
+//! They are kept in *leaves*, one for each block of eight, sixty-four and so on of a shard's versions,
+//! up to a few million rows, and in *unions*, which have the month cells of larger blocks; so no row is
+//! written more than a few times. The bytes of a leaf are a function of the rows of its block and of
+//! those before it; of a ledger with several shards the suspects may stand in another leaf when they
+//! are made again in another order.
 //!
 //! | what | then |
 //! |---|---|
@@ -23,7 +25,7 @@
 //! | the folder deleted, a file torn, lost or changed | the digest differs: all is made again |
 //! | the ledger restored from an older copy | the manifest names a log entry that this ledger does not have: all is made again |
 //!
-//! Invariant: of each segment and meter, the cells, the repeats and the corrections add up to all
+//! Invariant: of each leaf and meter, the cells, the repeats and the corrections add up to all
 //! usage rows, in number and in value; and to what the records of the ledger say, where they say it.
 
 // Modules in reading order.
@@ -33,16 +35,20 @@ mod block; // which versions make a segment
 mod control; // how many, and how much, by meter and by day
 mod rows; // usage rows out of a ledger's files
 mod schema; // the columns of what is written
-mod fold; // rows into cells, repeats and suspects
-mod segment; // a segment's files: written, merged, checked
+mod part; // a file: written, named, checked
+mod names; // the texts of cells, numbered
+mod cells; // cells and samples: written, read, merged
+mod segment; // the files of a block: written, merged
+mod fold; // rows into cells, samples, repeats and suspects
 mod manifest; // which segments there are, and how far they reach
 mod cover; // what a cut of the ledger is made of
 mod maker; // brought up to the ledger
 mod recount; // all of it recomputed from rows
 
 pub use control::{Control, MeterControl, Sum};
-pub use cover::Cover;
+pub use cover::{Cover, Reading};
 pub use error::TotalsError;
+pub use names::{CellKey, KeyNames};
 pub use maker::{Caught, Progress, catch_up};
 pub use recount::{Recounted, recount};
-pub use schema::{cells_schema, repeats_schema, suspects_schema};
+pub use schema::{repeats_schema, suspects_schema};

@@ -5,7 +5,8 @@
 use super::cover::Cover;
 use super::error::TotalsError;
 use super::maker::{Caught, Progress, make_in};
-use super::segment::{Part, Segment};
+use super::part::Part;
+use super::segment::Segment;
 use ledger::{Location, places};
 use std::collections::BTreeMap;
 
@@ -47,11 +48,11 @@ async fn compare(caught: &Caught, made: &Caught) -> Result<Recounted, TotalsErro
     // Which of several shards has an id first depends on the order in which they were folded.
     let crossing = |caught: &Caught| caught.control().meters.values().any(|meter| meter.crossing.events > 0);
     let exact = !crossing(caught) && !crossing(made);
-    let (here, anew): (Cover, Cover) = (caught.cover(&versions).await?, made.cover(&versions).await?);
+    let (here, anew): (Cover, Cover) = (caught.cover(&versions)?, made.cover(&versions)?);
     for (number, (here, anew)) in here.shards.iter().zip(&anew.shards).enumerate() {
         let known: BTreeMap<_, &Segment> =
-            here.segments().map(|segment| (segment.block(), segment)).collect();
-        for segment in anew.segments() {
+            here.leaves().map(|leaf| (leaf.block(), leaf)).collect();
+        for segment in anew.leaves() {
             let place = format!(
                 "shard {}, versions {} to {}",
                 number + 1,
@@ -76,16 +77,18 @@ async fn compare(caught: &Caught, made: &Caught) -> Result<Recounted, TotalsErro
                 findings.push(format!("{place}: the control totals are not those of the rows"));
             }
             let digests =
-                |parts: [&Option<Part>; 3]| parts.map(|part| part.as_ref().map(|part| part.sha256.clone()));
-            let of = |segment: &Segment| digests([&segment.cells, &segment.repeats, &segment.spans]);
+                |parts: [&Option<Part>; 5]| parts.map(|part| part.as_ref().map(|part| part.sha256.clone()));
+            let of = |Segment { cells, samples, months, repeats, spans, .. }: &Segment| {
+                digests([cells, samples, months, repeats, spans])
+            };
             if of(known) != of(segment) {
                 findings.push(format!("{place}: the totals are not those of the rows"));
             }
         }
     }
     // The files that are there are read as a run reads them.
-    for segment in here.shards.iter().flat_map(|shard| shard.segments()) {
-        for part in segment.parts() {
+    for shard in &here.shards {
+        for part in shard.leaves().flat_map(Segment::parts).chain(shard.months()) {
             if let Err(error) = here.check(part).await {
                 findings.push(error.to_string());
             }

@@ -5,6 +5,7 @@
 //! Invariant: a file is read after its bytes were compared with the log.
 
 use super::error::TotalsError;
+use super::location::RowLocation;
 use super::schema::SUSPECT;
 use arrow::array::{
     Array as _, AsArray as _, BinaryArray, BooleanArray, DictionaryArray, Int32Array, Int64Array,
@@ -39,9 +40,13 @@ impl UsageRows {
         self.0.num_rows()
     }
 
+    /// The place of a column.
+    pub fn place_of(name: &str) -> usize {
+        SUSPECT.iter().position(|column| *column == name).expect("it is one of those read")
+    }
+
     fn column(&self, name: &str) -> &dyn arrow::array::Array {
-        let index = SUSPECT.iter().position(|column| *column == name).expect("it is one of those read");
-        self.0.column(index).as_ref()
+        self.0.column(Self::place_of(name)).as_ref()
     }
 
     pub fn numbers(&self) -> &Int32Array {
@@ -50,6 +55,15 @@ impl UsageRows {
 
     fn versions(&self) -> &Int64Array {
         self.column("batch").as_primitive::<Int64Type>()
+    }
+
+    /// Where each row is, in a shard.
+    pub fn places(&self, shard: u32) -> impl Iterator<Item = RowLocation> {
+        self.versions().values().iter().zip(self.numbers().values()).map(move |(version, row)| RowLocation {
+            shard,
+            version: version.cast_unsigned(),
+            row: row.cast_unsigned(),
+        })
     }
 
     pub fn texts(&self, name: &str) -> &Texts {
@@ -68,8 +82,9 @@ impl UsageRows {
         self.column("value").as_primitive::<Decimal128Type>().values()
     }
 
-    pub fn is_correction(&self, row: usize) -> bool {
-        self.column("correction_action").is_valid(row)
+    /// A column that has something in it for each correction.
+    pub fn corrections(&self) -> &dyn arrow::array::Array {
+        self.column("correction_action")
     }
 
     /// The id that a correction names.
@@ -125,11 +140,6 @@ impl<'a> Reader<'a> {
         let mut files: Vec<&ActiveFile> = log.files.values().collect();
         files.sort_by_key(|file| file.first);
         Self { table, files, schema: schema_as_read(), last: None }
-    }
-
-    /// How many rows the versions have, about: of a file that has others too, all.
-    pub fn rows_between(&self, first: u64, last: u64) -> u64 {
-        self.files_between(first, last).map(|file| file.added.rows).sum()
     }
 
     /// Rows of later commits are in later files: a file has those from its first on, to before the

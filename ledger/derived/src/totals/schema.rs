@@ -23,13 +23,23 @@ fn fields(names: &[&str]) -> Vec<Field> {
 /// day.
 pub(super) const KEY: [&str; 5] = ["type", "provider", "subject", "dimensions", "location"];
 
-/// Cells: a day of one kind of usage.
+/// Cells: a day of one kind of usage, or a month, which is known by its first day.
 pub fn cells_schema() -> SchemaRef {
     let mut columns = vec![Field::new("day", DataType::Int32, false)];
     columns.extend(fields(&KEY));
     columns.push(Field::new("events", DataType::Int64, false));
     columns.push(Field::new("value", DataType::Decimal128(38, 9), false));
     Arc::new(Schema::new(columns))
+}
+
+/// Samples: what cells were folded from, one after the other. A value is in one of two columns,
+/// because one of 18 digits takes half the space.
+pub fn samples_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        fields(&["time"]).remove(0).with_nullable(false),
+        Field::new("value", DataType::Decimal128(18, 9), true),
+        Field::new("long_value", DataType::Decimal128(38, 9), true),
+    ]))
 }
 
 /// Repeats: rows that never count, because their shard had their id before.
