@@ -4,7 +4,7 @@
 use crate::ledger::instant;
 use crate::places::{everything, on_disk, write};
 use crate::properties::{CATALOG, Event, drawn_events, usage};
-use derived::totals::catch_up;
+use derived::totals::{Caught, LEAF, TotalsError, catch_up_with};
 use ledger::compact::compact;
 use ledger::division::divide_ledger;
 use ledger::pinned::{PinnedFiles, Versions};
@@ -63,15 +63,17 @@ fn step() -> impl Strategy<Value = Step> {
 /// A ledger, and how far each partition and the clock are.
 struct History {
     at: Location,
+    /// The rows of a leaf of its totals, at most.
+    leaf: u64,
     shards: u32,
     next: BTreeMap<u32, i64>,
     received: i64,
 }
 
 impl History {
-    async fn new(at: Location) -> Self {
+    async fn new(at: Location, leaf: u64) -> Self {
         create_ledger(&at).await.expect("a ledger");
-        Self { at, shards: 1, next: BTreeMap::new(), received: 1_763_000_000_000_000 }
+        Self { at, leaf, shards: 1, next: BTreeMap::new(), received: 1_763_000_000_000_000 }
     }
 
     async fn step(&mut self, step: &Step) {
@@ -85,9 +87,13 @@ impl History {
                 self.shards = *shards;
                 divide_ledger(&self.at, *shards, now).await.expect("it is divided");
             }
-            Step::CatchUp => drop(catch_up(&self.at, &mut |_, _| ()).await.expect("totals")),
+            Step::CatchUp => drop(self.catch_up().await.expect("totals")),
             Step::Forget => self.at.join("derived").remove_folder().await.expect("it can be deleted"),
         }
+    }
+
+    async fn catch_up(&self) -> Result<Caught, TotalsError> {
+        catch_up_with(&self.at, self.leaf, &mut |_, _| ()).await
     }
 
     async fn commit(&mut self, partition: u32, events: &[Event]) {
@@ -116,8 +122,9 @@ impl History {
 }
 
 /// A run from usage totals, or from every row.
-async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (Run, Mistakes) {
-    let totals = catch_up(at, &mut |_, _| ()).await.expect("totals");
+async fn rated(history: &History, versions: Option<&Versions>, from_rows: bool) -> (Run, Mistakes) {
+    let at = &history.at;
+    let totals = history.catch_up().await.expect("totals");
     let files = PinnedFiles::of_ledger(at, versions).await.expect("pinned files");
     let inputs = at.join(if from_rows { "inputs-rows" } else { "inputs-totals" });
     let usage = if from_rows {
@@ -135,9 +142,9 @@ async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (
     (run, mistakes)
 }
 
-async fn compare(at: &Location, versions: Option<&Versions>) {
-    let (totals, told) = rated(at, versions, false).await;
-    let (rows, expected) = rated(at, versions, true).await;
+async fn compare(history: &History, versions: Option<&Versions>) {
+    let (totals, told) = rated(history, versions, false).await;
+    let (rows, expected) = rated(history, versions, true).await;
     assert_eq!(totals.counts, rows.counts);
     assert_eq!(totals.cost_lines, rows.cost_lines);
     assert_eq!(totals.unrated, rows.unrated);
@@ -152,29 +159,54 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn totals_and_rows_rate_alike(steps in prop::collection::vec(step(), 1..14), earlier in any::<prop::sample::Index>()) {
+    fn totals_and_rows_rate_alike(
+        steps in prop::collection::vec(step(), 1..24),
+        leaf in prop::sample::select(vec![1, 8, LEAF]),
+        earlier in any::<prop::sample::Index>(),
+    ) {
         runtime().block_on(async {
             let place = on_disk();
-            let mut history = History::new(place.at.join("ledger")).await;
+            let mut history = History::new(place.at.join("ledger"), leaf).await;
             for step in &steps {
                 history.step(step).await;
             }
-            compare(&history.at, None).await;
+            compare(&history, None).await;
             let last = PinnedFiles::of_ledger(&history.at, None).await.expect("pinned files").cut.versions;
             let cut = last.0.iter().map(|version| u64::try_from(earlier.index(usize::try_from(*version).expect("small") + 1)).expect("small"));
-            compare(&history.at, Some(&Versions(cut.collect()))).await;
+            compare(&history, Some(&Versions(cut.collect()))).await;
         });
     }
 }
 
+/// The correction of one shard has the id of another's: a conflict that only both together show.
+#[test]
+fn a_correction_whose_id_another_shard_has_is_a_conflict() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut event = drawn_events().new_tree(&mut runner).expect("an event").current();
+    event.id = "e-1".to_owned();
+    event.correction = Some((CorrectionAction::Void, "e-2".to_owned()));
+    let mut other = event.clone();
+    other.correction = Some((CorrectionAction::Replace, "e-3".to_owned()));
+    runtime().block_on(async {
+        let place = on_disk();
+        let mut history = History::new(place.at.join("ledger"), LEAF).await;
+        for step in [Step::Commit(0, vec![event]), Step::Divide(3), Step::Commit(2, vec![other])] {
+            history.step(&step).await;
+        }
+        compare(&history, None).await;
+        assert_eq!(rated(&history, None, false).await.0.counts.conflicts, 1);
+    });
+}
+
 /// A ledger of a few commits that repeat, conflict and correct; the totals follow each of them, or
 /// are made at the end.
-async fn some_history(at: Location, follow: bool) -> History {
+async fn some_history(at: Location, leaf: u64, follow: bool) -> History {
     use proptest::strategy::ValueTree as _;
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let mut history = History::new(at).await;
+    let mut history = History::new(at, leaf).await;
     for _ in 0..40 {
         let step = step().new_tree(&mut runner).expect("a step").current();
         if let Step::Commit(..) = step {
@@ -188,6 +220,9 @@ async fn some_history(at: Location, follow: bool) -> History {
     history
 }
 
+/// With unions over leaves, and without.
+const LEAVES: [u64; 2] = [8, LEAF];
+
 #[test]
 fn totals_that_were_deleted_are_made_again_to_the_same_bytes() {
     runtime().block_on(async {
@@ -197,54 +232,59 @@ fn totals_that_were_deleted_are_made_again_to_the_same_bytes() {
             let named = files.map(|(location, bytes)| (location.name().to_owned(), bytes));
             named.filter(|(name, _)| name.ends_with(".parquet")).collect()
         }
-        let (place, other) = (on_disk(), on_disk());
-        let at_once = some_history(place.at.join("ledger"), false).await;
-        let followed = some_history(other.at.join("ledger"), true).await;
-        let expected = folded(&at_once).await;
-        assert!(expected.len() > 5);
-        assert_eq!(folded(&followed).await, expected);
-        at_once.at.join("derived").remove_folder().await.expect("it can be deleted");
-        let caught = catch_up(&at_once.at, &mut |_, _| ()).await.expect("totals");
-        assert!(caught.rebuilt && caught.rows > 0);
-        assert_eq!(folded(&at_once).await, expected);
+        for leaf in LEAVES {
+            let (place, other) = (on_disk(), on_disk());
+            let at_once = some_history(place.at.join("ledger"), leaf, false).await;
+            let followed = some_history(other.at.join("ledger"), leaf, true).await;
+            let expected = folded(&at_once).await;
+            assert!(expected.len() > 5);
+            assert_eq!(folded(&followed).await, expected);
+            at_once.at.join("derived").remove_folder().await.expect("it can be deleted");
+            let caught = at_once.catch_up().await.expect("totals");
+            assert!(caught.rebuilt && caught.rows > 0);
+            assert_eq!(folded(&at_once).await, expected);
+        }
     });
 }
 
 #[test]
 fn damaged_totals_are_never_billed() {
-    runtime().block_on(async {
-        let place = on_disk();
-        let history = some_history(place.at.join("ledger"), true).await;
-        let (expected, _) = rated(&history.at, None, true).await;
-        let folder = history.at.join("derived/totals");
-        let files = everything(&folder).await;
-        assert!(files.len() > 5, "there are cells, repeats, suspects, spans and a manifest");
-        for (location, bytes) in &files {
-            for place in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
-                let mut damaged = bytes.clone();
-                damaged[place] ^= 4;
-                write(location, damaged).await;
-                let month = BillingMonth::parse("2025-10").expect("a month");
-                let run = async {
-                    let totals = catch_up(&history.at, &mut |_, _| ()).await.ok()?;
-                    let files = PinnedFiles::of_ledger(&history.at, None).await.ok()?;
-                    let cover = totals.cover(&files.cut.versions).ok()?;
-                    let inputs = history.at.join("inputs");
-                    let usage =
-                        CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await.ok()?;
-                    let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
-                    rate(pins, &usage, &CATALOG).await.ok()
-                };
-                if let Some(run) = run.await {
-                    assert_eq!(run.cost_lines, expected.cost_lines, "{location} at {place}");
-                }
-                write(location, bytes.clone()).await;
+    for leaf in LEAVES {
+        runtime().block_on(damaged(leaf));
+    }
+}
+
+async fn damaged(leaf: u64) {
+    let place = on_disk();
+    let history = some_history(place.at.join("ledger"), leaf, true).await;
+    let (expected, _) = rated(&history, None, true).await;
+    let folder = history.at.join("derived/totals");
+    let files = everything(&folder).await;
+    assert!(files.len() > 5, "there are cells, samples, repeats, suspects, spans and a manifest");
+    for (location, bytes) in &files {
+        for place in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 4;
+            write(location, damaged).await;
+            let month = BillingMonth::parse("2025-10").expect("a month");
+            let run = async {
+                let totals = history.catch_up().await.ok()?;
+                let files = PinnedFiles::of_ledger(&history.at, None).await.ok()?;
+                let cover = totals.cover(&files.cut.versions).ok()?;
+                let inputs = history.at.join("inputs");
+                let usage = CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await.ok()?;
+                let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
+                rate(pins, &usage, &CATALOG).await.ok()
+            };
+            if let Some(run) = run.await {
+                assert_eq!(run.cost_lines, expected.cost_lines, "{location} at {place}");
             }
+            write(location, bytes.clone()).await;
         }
-        // An older manifest or index beside newer files is no other ledger's either.
-        let (again, _) = rated(&history.at, None, false).await;
-        assert_eq!(again.cost_lines, expected.cost_lines);
-    });
+    }
+    // An older manifest or index beside newer files is no other ledger's either.
+    let (again, _) = rated(&history, None, false).await;
+    assert_eq!(again.cost_lines, expected.cost_lines);
 }
 
 fn month_in(atcost: &Atcost) -> Vec<u8> {
@@ -254,6 +294,7 @@ fn month_in(atcost: &Atcost) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "the build that people run has no failpoints")]
 fn totals_that_were_killed_at_any_point_go_on() {
     let atcost = Atcost::with_catalog(&case("month/catalog"));
     let events = case("month/events");

@@ -507,6 +507,7 @@ fn the_commands_say_what_was_signed_and_what_is_wrong() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "the build that people run has no failpoints")]
 fn rows_that_were_not_sealed_are_not_signed() {
     let atcost = with_signer();
     ingest(&atcost, "one");
@@ -530,6 +531,7 @@ fn rows_that_were_not_sealed_are_not_signed() {
 }
 
 #[test]
+#[cfg_attr(not(debug_assertions), ignore = "the build that people run has no failpoints")]
 fn a_crash_of_the_signer_is_repaired_by_signing_again() {
     // The last two break off writing the state.
     for point in

@@ -2,8 +2,8 @@
 //!
 //! Nearly every row has an id that occurs once, and no correction names it: it counts, and is not
 //! looked at here. The others are the suspects, which are found once and kept as the table `ranked`;
-//! those of them that do not count are the table `uncounted`. Sums and customers are deliberately not
-//! known here.
+//! those of them that do not count are the table `uncounted`, and where there are corrections these
+//! are the table `corrected`. Sums and customers are deliberately not known here.
 //!
 //! Invariant: the rows that count are a function of ledger order. Of each (`source`, `id`) at most one
 //! is among them.
@@ -63,16 +63,12 @@ impl Suspects {
 pub(super) const PLACE: &str = r#"CASE WHEN origin LIKE 'file/%' THEN origin_name || ':' || CAST("offset" + 1 AS VARCHAR)
 ELSE origin_name || '/' || CAST("partition" AS VARCHAR) || '@' || CAST("offset" AS VARCHAR) END"#;
 
-/// SQL: corrections with their rank among the corrections of one target, as the body of a CTE
-/// `corrections`.
-pub(super) fn corrections(order: &str) -> String {
+/// SQL: the corrections that repeat no id, with their rank among those of one target. They are kept as
+/// the table `corrected`.
+fn corrected(order: &str) -> String {
     format!(
-        r#"
-corrections AS (
-  SELECT source, id, correction_source, correction_id,
-         ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY {order}) AS nth
-  FROM ranked WHERE nth = 1 AND correction_action IS NOT NULL
-)"#
+        "SELECT *, ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY {order}) AS turn
+FROM ranked WHERE nth = 1 AND correction_action IS NOT NULL"
     )
 }
 
@@ -102,17 +98,17 @@ WINDOW by_id AS (PARTITION BY source, id ORDER BY {order} ROWS BETWEEN UNBOUNDED
     )
 }
 
-/// SQL: the suspects that usage totals have, ranked likewise. Those that are settled come after a row
-/// that is not among them, which says something else.
+/// SQL: the suspects that usage totals have, ranked likewise. No two shards have an id, so one that is
+/// settled comes after a row that is not among them and says something else, and any other is the
+/// first of its id.
 fn ranked_among(order: &str, suspects: &str) -> String {
     format!(
         r#"
-SELECT *, CASE WHEN settled THEN arrow_cast(2, 'UInt64') ELSE ROW_NUMBER() OVER by_id END AS nth,
-       CASE WHEN settled THEN arrow_cast('', 'Binary') ELSE FIRST_VALUE(content_digest) OVER by_id END AS first_digest
-FROM (SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
-             provider, location, resource, correction_action, correction_source, correction_id, content_digest, settled, plain
-      FROM {suspects} AS suspects)
-WINDOW by_id AS (PARTITION BY source, id, settled ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"#
+SELECT {order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions,
+       provider, location, resource, correction_action, correction_source, correction_id, content_digest, settled, plain,
+       CASE WHEN settled THEN arrow_cast(2, 'UInt64') ELSE arrow_cast(1, 'UInt64') END AS nth,
+       CASE WHEN settled THEN arrow_cast('', 'Binary') ELSE content_digest END AS first_digest
+FROM {suspects} AS suspects"#
     )
 }
 
@@ -122,20 +118,19 @@ const ROWS_OF_CANDIDATES: &str = "candidates RIGHT SEMI JOIN (SELECT *, event_ke
 
 /// SQL: the places of the suspects that do not count. The few are on the left of each join, because
 /// that is the side it keeps.
-fn uncounted(order: &str, place: &str, corrected: bool) -> String {
+fn uncounted(place: &str, corrected: bool) -> String {
     let repeats = format!("SELECT {place} FROM ranked WHERE nth > 1");
     if !corrected {
         return repeats;
     }
     format!(
-        r#"WITH {corrections}, in_force AS (SELECT * FROM corrections WHERE nth = 1), firsts AS (SELECT * FROM ranked WHERE nth = 1)
+        r#"WITH in_force AS (SELECT * FROM corrected WHERE turn = 1), firsts AS (SELECT * FROM ranked WHERE nth = 1)
 {repeats}
 UNION ALL SELECT {place} FROM (SELECT correction_source AS target_source, correction_id AS target_id FROM in_force) AS target
   RIGHT SEMI JOIN firsts AS event ON target.target_source = event.source AND target.target_id = event.id
 UNION ALL SELECT {place} FROM firsts WHERE correction_action <> 'replace'
 UNION ALL SELECT {place} FROM (SELECT source AS winner_source, id AS winner_id FROM in_force) AS winner
-  RIGHT ANTI JOIN (SELECT * FROM firsts WHERE correction_action = 'replace') AS event ON winner.winner_source = event.source AND winner.winner_id = event.id"#,
-        corrections = corrections(order)
+  RIGHT ANTI JOIN (SELECT * FROM firsts WHERE correction_action = 'replace') AS event ON winner.winner_source = event.source AND winner.winner_id = event.id"#
     )
 }
 
@@ -234,7 +229,10 @@ impl CountedRows {
 
     async fn find_uncounted(&self, ranked: u64, corrections: u64) -> Result<Suspects, RatingError> {
         let corrected = corrections > 0;
-        let uncounted = uncounted(self.order, self.place(), corrected);
+        if corrected {
+            self.keep("corrected", &self.context, &self::corrected(self.order)).await?;
+        }
+        let uncounted = uncounted(self.place(), corrected);
         let uncounted = self.keep("uncounted", &self.joining(corrections), &uncounted).await?;
         Ok(Suspects { ranked, uncounted, corrected })
     }

@@ -75,8 +75,10 @@ impl Folded {
 /// within a period: `micros`, `value` (DECIMAL(38,9)), `events` and the texts of a key.
 pub(super) fn adjustments(order: &str, within: Period) -> String {
     let (from, until) = (within.start().micros(), within.end().micros());
-    let same: Vec<String> =
-        engine::place(order).split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();
+    let same: Vec<String> = engine::place(order)
+        .split(", ")
+        .map(|column| format!("uncounted.{column} = entry.{column}"))
+        .collect();
     let part = |join: &str, plain: &str, value: &str, events: i8| {
         format!(
             r#"SELECT micros, CAST({value} AS DECIMAL(38,9)) AS value, CAST({events} AS BIGINT) AS events, "type", provider, subject, dimensions, location

@@ -4,7 +4,7 @@
 //!
 //! Invariant: received = usage + rejected, or there are no counts.
 
-use super::counted::{CountedRows, PLACE, corrections};
+use super::counted::{CountedRows, PLACE};
 use super::engine;
 use super::text::literal;
 use crate::error::RatingError;
@@ -55,9 +55,8 @@ impl CountedRows {
             None => self.counted_rows().await?,
         };
         if suspects.corrected {
-            let sql =
-                format!("WITH {} SELECT COUNT(*) FROM corrections WHERE nth > 1", corrections(self.order));
-            let [second_corrections] = engine::counts(&self.context, &sql).await?;
+            let second = "SELECT COUNT(*) FROM corrected WHERE turn > 1";
+            let [second_corrections] = engine::counts(&self.context, second).await?;
             counts.conflicts += second_corrections;
         }
         if counts.received != counts.usage + counts.rejected {

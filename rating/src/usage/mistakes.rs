@@ -189,13 +189,7 @@ impl CountedRows {
         if !corrected {
             return (String::new(), repeats.to_owned());
         }
-        let ctes = format!(
-            "WITH corrected AS (
-  SELECT *, ROW_NUMBER() OVER (PARTITION BY correction_source, correction_id ORDER BY {order}) AS turn
-  FROM ranked WHERE nth = 1 AND correction_action IS NOT NULL
-), target AS (SELECT correction_source AS target_source, correction_id AS target_id FROM corrected WHERE turn = 1)",
-            order = self.order,
-        );
+        let ctes = "WITH target AS (SELECT correction_source AS target_source, correction_id AS target_id FROM corrected WHERE turn = 1)".to_owned();
         let unmended = |rows: &str| {
             format!(
                 "SELECT told.* FROM ({rows}) AS told LEFT ANTI JOIN target ON told.source = target.target_source AND told.id = target.target_id"

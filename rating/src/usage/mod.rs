@@ -35,10 +35,10 @@ mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
 mod observed; // for hints: values of dimensions, and when nobody was bound
 
-pub use attributed::UsageKey;
 pub(crate) use attributed::AttributedRows;
-pub(crate) use cuts::{Cuts, ProviderCuts};
+pub use attributed::UsageKey;
 pub use counted::{CountedRows, DEFAULT_MEMORY};
+pub(crate) use cuts::{Cuts, ProviderCuts};
 pub use events::EventRow;
 pub(crate) use events::LargestEvent;
 pub use holdings::{LedgerCounts, StreamCounts};

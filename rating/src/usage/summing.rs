@@ -192,11 +192,17 @@ impl<'c> Summing<'c> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        // The groups of one kind come after each other.
+        let mut cuts: Option<((u32, u32), Vec<Instant>)> = None;
         for (group, sum) in &self.sums {
             let at = Instant::from_micros(group.piece).map_err(RatingError::stored("time"))?;
-            let (provider, meter) = kind(names, group.provider, group.meter)?;
-            let cuts = self.cuts.of_kind(provider.as_ref(), &meter);
-            let interval = interval(&cuts, at)
+            let of = (group.provider, group.meter);
+            if cuts.as_ref().is_none_or(|(known, _)| *known != of) {
+                let (provider, meter) = kind(names, group.provider, group.meter)?;
+                cuts = Some((of, self.cuts.of_kind(provider.as_ref(), &meter)));
+            }
+            let (_, cuts) = cuts.as_ref().expect("they were just found");
+            let interval = interval(cuts, at)
                 .ok_or_else(|| RatingError::Damaged(format!("there is no interval at {at}")))?;
             take(Summed {
                 provider: names.provider(group.provider),
@@ -252,7 +258,8 @@ impl<'c> Summing<'c> {
     /// The instants at which a binding of a subject begins or ends.
     fn moves_of(&self, subject: &str) -> Result<Vec<i64>, RatingError> {
         let subject = Subject::new(subject).map_err(RatingError::stored("name"))?;
-        let ends = self.catalog.bindings.of(&subject).iter().flat_map(|binding| [Some(binding.from), binding.until]);
+        let ends =
+            self.catalog.bindings.of(&subject).iter().flat_map(|binding| [Some(binding.from), binding.until]);
         Ok(ends.flatten().map(Instant::micros).collect())
     }
 

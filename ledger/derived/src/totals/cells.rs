@@ -134,7 +134,8 @@ impl SamplesWriter {
         };
         let times = times.with_timezone("UTC");
         let columns: Vec<ArrayRef> = vec![Arc::new(times), typed(short, 1), typed(long, 2)];
-        let rows = RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of the schema");
+        let rows =
+            RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of the schema");
         self.writer.write(&rows).expect(MEMORY);
         self.written += rows.num_rows() as u64;
         self.held.clear();
@@ -226,12 +227,14 @@ impl SamplesReader {
                 let mut selectors = Vec::new();
                 let mut next = 0;
                 for (before, events) in cells {
-                    let skipped = before.checked_sub(next).ok_or_else(|| failed("its cells overlap".to_owned()))?;
+                    let skipped =
+                        before.checked_sub(next).ok_or_else(|| failed("its cells overlap".to_owned()))?;
                     selectors.push(RowSelector::skip(number(skipped)));
                     selectors.push(RowSelector::select(number(*events)));
                     next = before + events;
                 }
-                let rest = part.rows.checked_sub(next).ok_or_else(|| failed("it lacks samples".to_owned()))?;
+                let rest =
+                    part.rows.checked_sub(next).ok_or_else(|| failed("it lacks samples".to_owned()))?;
                 selectors.push(RowSelector::skip(number(rest)));
                 open.selected(BATCH, RowSelection::from(selectors))
             }
@@ -338,7 +341,8 @@ pub(super) async fn merge_cells(
         merged.sum = Sum::default();
         samples.clear();
         for head in &mut heads {
-            let Some(cell) = head.cell().filter(|cell| (cell.day, cell.key) == (merged.day, merged.key)) else {
+            let Some(cell) = head.cell().filter(|cell| (cell.day, cell.key) == (merged.day, merged.key))
+            else {
                 continue;
             };
             merged.sum.add(cell.sum);

@@ -268,21 +268,39 @@ fn span(days: &BTreeSet<Day>) -> Option<std::ops::RangeInclusive<i32>> {
 
 /// What was read, by stretch of time and meter.
 #[derive(Default)]
-struct Read(BTreeMap<(Day, u32), Sum>);
+struct Read {
+    sums: BTreeMap<(Day, u32), Sum>,
+    /// The last of them: cells of one come after each other.
+    open: Option<((Day, u32), Sum)>,
+}
 
 impl Read {
     fn add(&mut self, day: Day, key: CellKey, sum: Sum) {
-        self.0.entry((day, key.meter())).or_default().add(sum);
+        let of = (day, key.meter());
+        match &mut self.open {
+            Some((open, total)) if *open == of => total.add(sum),
+            _ => {
+                self.close();
+                self.open = Some((of, sum));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((of, sum)) = self.open.take() {
+            self.sums.entry(of).or_default().add(sum);
+        }
     }
 
     fn check(
-        &self,
+        mut self,
         folder: &Location,
         names: &KeyNames,
         said: BTreeMap<(Day, &str), Sum>,
     ) -> Result<(), TotalsError> {
+        self.close();
         let read: BTreeMap<(Day, &str), Sum> =
-            self.0.iter().map(|((day, meter), sum)| ((*day, names.meter(*meter)), *sum)).collect();
+            self.sums.iter().map(|((day, meter), sum)| ((*day, names.meter(*meter)), *sum)).collect();
         let odd = said.keys().chain(read.keys()).find(|key| said.get(*key) != read.get(*key));
         let Some((day, meter)) = odd else { return Ok(()) };
         let figures = |sums: &BTreeMap<(Day, &str), Sum>| {

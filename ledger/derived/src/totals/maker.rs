@@ -33,7 +33,7 @@ use std::time::Duration;
 
 /// A block of at most so many rows is a leaf, which is folded at once; a larger one is the union of its
 /// parts. Folding takes 64 bytes of memory for each row.
-const LEAF: u64 = 8_000_000;
+pub const LEAF: u64 = 8_000_000;
 /// So many suspects wait for the rows that they are about, which are then read together.
 const WAITING: usize = 1 << 18;
 
@@ -73,6 +73,11 @@ impl Caught {
         self.manifest.parts().map(|part| part.bytes).sum()
     }
 
+    /// The rows of a leaf, at most.
+    pub(super) fn leaf(&self) -> u64 {
+        self.manifest.leaf
+    }
+
     /// The version of each shard that they reach.
     pub fn versions(&self) -> Versions {
         Versions(self.manifest.shards.iter().map(|shard| shard.version).collect())
@@ -87,10 +92,12 @@ struct Shard {
     controls: Vec<Option<Vec<record::MeterControl>>>,
     /// How many rows there are before each version, from version 1 on, and in all.
     rows_before: Vec<u64>,
+    /// The rows of a leaf, at most.
+    leaf: u64,
 }
 
 impl Shard {
-    async fn open(ledger: &Location, number: u32) -> Result<Self, TotalsError> {
+    async fn open(ledger: &Location, number: u32, leaf: u64) -> Result<Self, TotalsError> {
         let (mut entries, mut controls, mut rows_before) = (Vec::new(), Vec::new(), vec![0]);
         let mut see = |record: &BatchRecord| {
             if record.version > 1 {
@@ -105,20 +112,19 @@ impl Shard {
         if table.version() > 0 {
             entries.push(table.log().digest());
         }
-        Ok(Self { table, entries, controls, rows_before })
+        Ok(Self { table, entries, controls, rows_before, leaf })
     }
 
     /// How many rows the versions from `first` to `last` have, whether or not their files were
     /// compacted since.
     fn rows(&self, first: u64, last: u64) -> u64 {
-        let before = |version: u64| {
-            self.rows_before[usize::try_from(version - 1).expect("versions are in memory")]
-        };
+        let before =
+            |version: u64| self.rows_before[usize::try_from(version - 1).expect("versions are in memory")];
         before(last + 1) - before(first)
     }
 
     fn is_leaf(&self, block: Block) -> bool {
-        block.level == 0 || self.rows(block.first(), block.last()) <= LEAF
+        block.level == 0 || self.rows(block.first(), block.last()) <= self.leaf
     }
 
     /// Compares what was read from the rows of a block with what its records say.
@@ -171,13 +177,26 @@ impl Shard {
 /// `NoPlace` where the ledger is not on a disk that can be written to; else when rows cannot be read, storage fails, or what was
 /// made does not add up.
 pub async fn catch_up(ledger: &Location, progress: &mut Progress<'_>) -> Result<Caught, TotalsError> {
-    make_in(ledger, &places::derived(ledger), progress).await
+    catch_up_with(ledger, LEAF, progress).await
 }
 
-/// As [`catch_up`], with all that is made below a folder.
+/// As [`catch_up`], with leaves of at most so many rows. Totals with other leaves are made anew.
+///
+/// # Errors
+/// As [`catch_up`].
+pub async fn catch_up_with(
+    ledger: &Location,
+    leaf: u64,
+    progress: &mut Progress<'_>,
+) -> Result<Caught, TotalsError> {
+    make_in(ledger, &places::derived(ledger), leaf, progress).await
+}
+
+/// As [`catch_up_with`], with all that is made below a folder.
 pub(super) async fn make_in(
     ledger: &Location,
     derived: &Location,
+    leaf: u64,
     progress: &mut Progress<'_>,
 ) -> Result<Caught, TotalsError> {
     let Some(on_disk) = derived.disk_path().map(Path::to_owned) else {
@@ -186,7 +205,7 @@ pub(super) async fn make_in(
     };
     let mut shards = Vec::new();
     for number in 0..shard_count(ledger).await? {
-        shards.push(Shard::open(ledger, number).await?);
+        shards.push(Shard::open(ledger, number, leaf).await?);
     }
     let folder = derived.join("totals");
     if let Err(error) = std::fs::create_dir_all(on_disk.join("totals")) {
@@ -197,7 +216,7 @@ pub(super) async fn make_in(
     let readers = open_lock(&on_disk.join("readers"))?;
     let maker = lock_alone(&on_disk.join("maker")).await?;
     readers.lock_shared().map_err(|error| storage(derived, "locking", &error))?;
-    let caught = make(&folder, &on_disk, &shards, readers, progress).await;
+    let caught = make(&folder, &on_disk, &shards, leaf, readers, progress).await;
     drop(maker);
     caught
 }
@@ -206,6 +225,7 @@ async fn make(
     folder: &Location,
     on_disk: &Path,
     shards: &[Shard],
+    leaf: u64,
     readers: File,
     progress: &mut Progress<'_>,
 ) -> Result<Caught, TotalsError> {
@@ -213,7 +233,7 @@ async fn make(
         let of_shards = state.shards.iter().zip(shards).all(|(state, shard)| shard.was_at(state));
         of_shards && state.shards.len() <= shards.len()
     };
-    let known = Manifest::read(folder, NAME).await?.filter(is_ours);
+    let known = Manifest::read(folder, NAME).await?.filter(|known| known.leaf == leaf && is_ours(known));
     let up_to_date = |known: &Manifest| {
         known.shards.len() == shards.len()
             && known.shards.iter().zip(shards).all(|(state, shard)| state.version == shard.table.version())
@@ -237,9 +257,9 @@ async fn make(
         drop(index);
         index = Index::open(&ids, Limits::default(), |_| false)?;
     }
-    let known = known.unwrap_or_else(|| Manifest::new(0, Vec::new()));
+    let known = known.unwrap_or_else(|| Manifest::new(0, leaf, Vec::new()));
     let target: Vec<ShardState> = shards.iter().map(|shard| shard.state(Vec::new(), Vec::new())).collect();
-    Manifest::new(0, target).write(folder, REACHING).await?;
+    Manifest::new(0, leaf, target).write(folder, REACHING).await?;
     fail::fail_point!("totals.reaching");
     let mut maker = Maker::new(folder, shards, known, index).await?;
     maker.fold_new(progress).await?;
@@ -257,7 +277,7 @@ async fn make(
     let Maker { mut index, read, .. } = maker;
     index.save()?;
     fail::fail_point!("totals.indexed");
-    let manifest = Manifest::new(index.complete_to(), states);
+    let manifest = Manifest::new(index.complete_to(), leaf, states);
     manifest.write(folder, NAME).await?;
     fail::fail_point!("totals.manifest");
     remove_others(folder, &manifest, &readers).await?;

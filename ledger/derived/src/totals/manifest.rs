@@ -32,12 +32,14 @@ pub(super) struct Manifest {
     format: u32,
     /// How many commits the index of ids had.
     pub indexed: u64,
+    /// The rows of a leaf, at most.
+    pub leaf: u64,
     pub shards: Vec<ShardState>,
 }
 
 impl Manifest {
-    pub fn new(indexed: u64, shards: Vec<ShardState>) -> Self {
-        Self { format: FORMAT, indexed, shards }
+    pub fn new(indexed: u64, leaf: u64, shards: Vec<ShardState>) -> Self {
+        Self { format: FORMAT, indexed, leaf, shards }
     }
 
     /// Reads `name` in `folder`; none where there is none, or one that is not what was written.

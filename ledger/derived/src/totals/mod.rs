@@ -48,7 +48,7 @@ mod recount; // all of it recomputed from rows
 pub use control::{Control, MeterControl, Sum};
 pub use cover::{Cover, Reading};
 pub use error::TotalsError;
+pub use maker::{Caught, LEAF, Progress, catch_up, catch_up_with};
 pub use names::{CellKey, KeyNames};
-pub use maker::{Caught, Progress, catch_up};
 pub use recount::{Recounted, recount};
 pub use schema::{repeats_schema, suspects_schema};

@@ -12,9 +12,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::statistics::Statistics;
-use parquet::file::metadata::PageIndexPolicy;
 use parquet::schema::types::ColumnPath;
 use schemas::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};

@@ -28,7 +28,7 @@ pub async fn recount(
     progress: &mut Progress<'_>,
 ) -> Result<Recounted, TotalsError> {
     let scratch = places::derived(ledger).join(&format!("recount.{}", std::process::id()));
-    let made = make_in(ledger, &scratch, progress).await;
+    let made = make_in(ledger, &scratch, caught.leaf(), progress).await;
     let made = match made {
         Ok(made) => made,
         Err(error) => {
@@ -50,8 +50,7 @@ async fn compare(caught: &Caught, made: &Caught) -> Result<Recounted, TotalsErro
     let exact = !crossing(caught) && !crossing(made);
     let (here, anew): (Cover, Cover) = (caught.cover(&versions)?, made.cover(&versions)?);
     for (number, (here, anew)) in here.shards.iter().zip(&anew.shards).enumerate() {
-        let known: BTreeMap<_, &Segment> =
-            here.leaves().map(|leaf| (leaf.block(), leaf)).collect();
+        let known: BTreeMap<_, &Segment> = here.leaves().map(|leaf| (leaf.block(), leaf)).collect();
         for segment in anew.leaves() {
             let place = format!(
                 "shard {}, versions {} to {}",

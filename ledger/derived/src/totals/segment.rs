@@ -12,9 +12,7 @@ use super::control::Control;
 use super::error::TotalsError;
 use super::part::{Part, write_rows};
 use super::schema::{repeats_schema, suspects_schema};
-use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch,
-};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch};
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use ledger::Location;
