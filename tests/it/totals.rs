@@ -26,7 +26,7 @@ use tests::machine::case;
 
 /// What happens to a ledger.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     /// Records of a partition; one batch.
     Commit(u32, Vec<Event>),
     Compact,
@@ -37,7 +37,7 @@ enum Step {
 }
 
 /// Few ids, so that they repeat, conflict and are corrected before and after they came.
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let correction = prop::option::weighted(0.3, (any::<bool>(), 0..12_u32));
     let batch = prop::collection::vec((drawn_events(), 0..12_u32, correction), 1..8);
     let commit = (0..3_u32, batch).prop_map(|(partition, batch)| {
@@ -61,20 +61,20 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A ledger, and how far each partition and the clock are.
-struct History {
-    at: Location,
+pub struct History {
+    pub at: Location,
     shards: u32,
     next: BTreeMap<u32, i64>,
     received: i64,
 }
 
 impl History {
-    async fn new(at: Location) -> Self {
+    pub async fn new(at: Location) -> Self {
         create_ledger(&at).await.expect("a ledger");
         Self { at, shards: 1, next: BTreeMap::new(), received: 1_763_000_000_000_000 }
     }
 
-    async fn step(&mut self, step: &Step) {
+    pub async fn step(&mut self, step: &Step) {
         let now = instant("2025-11-20T00:00:00Z");
         match step {
             Step::Commit(partition, events) => self.commit(*partition, events).await,
@@ -90,7 +90,7 @@ impl History {
         }
     }
 
-    async fn commit(&mut self, partition: u32, events: &[Event]) {
+    pub async fn commit(&mut self, partition: u32, events: &[Event]) {
         let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() };
         let stream = Arc::new(Stream { origin, partition });
         let taken = (1..=self.shards)
@@ -115,8 +115,8 @@ impl History {
     }
 }
 
-/// A run from usage totals, or from every row.
-async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (Run, Mistakes) {
+/// The rows of a ledger, by usage totals or every one.
+pub async fn opened(at: &Location, versions: Option<&Versions>, from_rows: bool) -> CountedRows {
     let totals = catch_up(at, &mut |_, _| ()).await.expect("totals");
     let files = PinnedFiles::of_ledger(at, versions).await.expect("pinned files");
     let inputs = at.join(if from_rows { "inputs-rows" } else { "inputs-totals" });
@@ -126,7 +126,13 @@ async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (
         let cover = totals.cover(&files.cut.versions).await.expect("a cover");
         CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await
     };
-    let usage = usage.expect("rows");
+    usage.expect("rows")
+}
+
+/// A run from usage totals, or from every row.
+pub async fn rated(at: &Location, versions: Option<&Versions>, from_rows: bool) -> (Run, Mistakes) {
+    let usage = opened(at, versions, from_rows).await;
+    let files = PinnedFiles::of_ledger(at, versions).await.expect("pinned files");
     let month = BillingMonth::parse("2025-10").expect("a month");
     let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
     let run = rate(pins, &usage, &CATALOG).await.expect("a run");
@@ -144,7 +150,7 @@ async fn compare(at: &Location, versions: Option<&Versions>) {
     assert_eq!(told, expected);
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 

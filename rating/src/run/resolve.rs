@@ -6,7 +6,7 @@
 //! Invariant: usage resolves to one price, to one reason, or to another period.
 
 use super::skus::Skus;
-use crate::catalog::{Catalog, Provider};
+use crate::catalog::{Catalog, Provider, Sku};
 use crate::error::RatingError;
 use crate::usage::{Cuts, UsageKey};
 use crate::words::words;
@@ -97,10 +97,28 @@ impl Periods {
     /// period too: until then, or from then on, it may be that provider who would bill usage that
     /// names none.
     pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
-        let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
-        let bounds = skus.flat_map(|sku| &sku.prices).flat_map(|price| [Some(price.from), price.until]);
-        Cuts::of(self.iter(), bounds.flatten())
+        Cuts::of(self.iter(), bounds(catalog, |_| true))
     }
+
+    /// The same as far as what a provider bills by one meter may depend on it: its own period, and the
+    /// prices by that meter, of any provider. `None` where the period has not begun.
+    pub(crate) fn cuts_of(
+        &self,
+        catalog: &Catalog,
+        provider: &ProviderId,
+        meter: &MeterType,
+    ) -> Option<Cuts> {
+        let by_meter = |sku: &Sku| sku.metered.as_ref().is_some_and(|metered| metered.meter == *meter);
+        let period = self.of_provider(provider)?;
+        Some(Cuts::of(std::iter::once(period), bounds(catalog, by_meter)))
+    }
+}
+
+/// Where the prices of some SKUs begin and end.
+fn bounds(catalog: &Catalog, of: impl Fn(&Sku) -> bool) -> impl Iterator<Item = Instant> {
+    let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
+    let prices = skus.filter(move |sku| of(sku)).flat_map(|sku| &sku.prices);
+    prices.flat_map(|price| [Some(price.from), price.until]).flatten()
 }
 
 pub(crate) enum Resolved {

@@ -121,6 +121,14 @@ pub(super) fn joining(context: &SessionContext, memory: usize, few: u64) -> Sess
     with_settings(context, config)
 }
 
+/// The engine for queries that want few rows of a file: of the others only the columns are read that
+/// tell them apart.
+pub(super) fn picking(context: &SessionContext) -> SessionContext {
+    let mut config = context.copied_config();
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    with_settings(context, config)
+}
+
 /// Registers the table `ledger`, and `narrow` with the same rows, after every file's digest was
 /// compared.
 ///
@@ -149,6 +157,15 @@ pub(super) async fn register_shards_of(
 ) -> Result<(), RatingError> {
     let schema = with_texts(&ledger::row::arrow_schema(ledger::row::COLUMNS), &DataType::Utf8View);
     register_shards(context, table, shards, &schema).await
+}
+
+/// The same, with its texts as columns of the ledger have them.
+pub(super) async fn register_rows(
+    context: &SessionContext,
+    table: &str,
+    shards: &[Vec<Location>],
+) -> Result<(), RatingError> {
+    register_shards(context, table, shards, &ledger::row::arrow_schema(ledger::row::COLUMNS)).await
 }
 
 /// Registers files whose texts are few.
@@ -371,6 +388,15 @@ pub(super) async fn sums(context: &SessionContext, sql: &str) -> Result<Vec<(Str
         }
     }
     Ok(sums)
+}
+
+/// The first column of what a query gives, as numbers; those that are missing are left out.
+pub(super) async fn numbers(context: &SessionContext, sql: &str) -> Result<Vec<i64>, RatingError> {
+    let mut numbers = Vec::new();
+    for batch in context.sql(sql).await?.collect().await? {
+        numbers.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+    }
+    Ok(numbers)
 }
 
 /// The first column of what a query gives, as texts.

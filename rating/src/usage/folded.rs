@@ -8,15 +8,16 @@
 //! up to is compared with the control totals.
 
 use super::engine::{self, Scratch};
-use super::text::list;
+use super::text::{list, literal};
 use crate::error::RatingError;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use derived::totals::{Control, Cover, Sum, TotalsError, cells_schema, repeats_schema, suspects_schema};
 use ledger::pinned::PinnedFiles;
-use schemas::id::Subject;
+use schemas::id::{MeterType, Subject};
 use schemas::time::{Instant, Period};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A day, in microseconds.
@@ -45,6 +46,12 @@ fn day_of(at: Instant) -> i32 {
 /// Whether a day in UTC begins at an instant.
 pub(super) fn is_midnight(at: Instant) -> bool {
     at.micros().rem_euclid(DAY) == 0
+}
+
+/// The days that are in a period, in part or whole.
+pub(super) fn days_within(within: Period) -> RangeInclusive<i32> {
+    let last = day_of(within.end());
+    day_of(within.start())..=if is_midnight(within.end()) { last - 1 } else { last }
 }
 
 impl<'c> CutDays<'c> {
@@ -107,22 +114,63 @@ impl Folded {
         Ok(format!("(SELECT DISTINCT * FROM {name})"))
     }
 
-    /// A table of all rows that do not count: the suspects among them, and the repeats.
-    pub async fn uncounted(&self, scratch: &Scratch<'_>, files: &PinnedFiles) -> Result<String, RatingError> {
-        let place = engine::place(scratch.order);
-        let mut parts = vec![format!("SELECT {place} FROM uncounted")];
+    /// Registers the repeats of each shard; gives the names of the tables.
+    pub async fn repeats(
+        &self,
+        scratch: &Scratch<'_>,
+        files: &PinnedFiles,
+    ) -> Result<Vec<String>, RatingError> {
+        let mut tables = Vec::new();
         for number in 0..files.shards() {
             let name = scratch.name("repeats");
             let of_shard = self.cover.repeats(number).await.map_err(told)?;
             engine::register_texts(scratch.context, &name, &of_shard, &repeats_schema())?;
-            parts.push(format!(
-                r#"SELECT {place} FROM (SELECT CAST({number} AS BIGINT) AS shard, batch, "row" FROM {name}) AS repeats"#
-            ));
+            tables.push(name);
         }
+        Ok(tables)
+    }
+
+    /// A table of all rows that do not count: the suspects among them, and the repeats.
+    pub async fn uncounted(&self, scratch: &Scratch<'_>, files: &PinnedFiles) -> Result<String, RatingError> {
+        let repeats = self.repeats(scratch, files).await?;
         let all = scratch.name("uncounted");
-        let plan = scratch.context.sql(&parts.join(" UNION ALL ")).await?;
+        let plan = scratch.context.sql(&uncounted_of(scratch, &repeats, "TRUE")).await?;
         engine::keep(scratch.context, &all, scratch.inputs, plan).await?;
         Ok(all)
+    }
+
+    /// The days of a period, in part or whole, of which there are cells of a meter and, where given, of
+    /// a subject.
+    pub async fn days_of(
+        &self,
+        scratch: &Scratch<'_>,
+        within: Period,
+        meter: &MeterType,
+        subject: Option<&Subject>,
+    ) -> Result<BTreeSet<i32>, RatingError> {
+        let days = days_within(within);
+        let of_meter =
+            self.control.days.range(days.clone()).filter(|(_, meters)| meters.contains_key(meter.as_str()));
+        let of_meter: BTreeSet<i32> = of_meter.map(|(day, _)| *day).collect();
+        let Some(subject) = subject else { return Ok(of_meter) };
+        let cells = scratch.name("cells");
+        let of_days = self.cover.cells(&days).await.map_err(told)?;
+        engine::register_views(scratch.context, &cells, &of_days, &cells_schema())?;
+        let sql = format!(
+            r#"SELECT DISTINCT CAST(day AS BIGINT) FROM {cells} WHERE day >= {} AND day <= {} AND "type" = {} AND subject = {}"#,
+            days.start(),
+            days.end(),
+            literal(meter.as_str()),
+            literal(subject.as_str()),
+        );
+        let found = engine::numbers(&engine::picking(scratch.context), &sql).await?;
+        let found: BTreeSet<i32> = found.into_iter().filter_map(|day| i32::try_from(day).ok()).collect();
+        Ok(found.intersection(&of_meter).copied().collect())
+    }
+
+    /// The commits of a shard that have plain rows of some days.
+    pub async fn commits_of(&self, shard: usize, days: &BTreeSet<i32>) -> Result<BTreeSet<u64>, RatingError> {
+        self.cover.commits_of(shard, days).await.map_err(told)
     }
 
     /// What counts within the days of a period.
@@ -133,9 +181,8 @@ impl Folded {
         within: Period,
         cut: &CutDays<'_>,
     ) -> Result<Weighed, RatingError> {
-        let first = day_of(within.start());
-        let last = if is_midnight(within.end()) { day_of(within.end()) - 1 } else { day_of(within.end()) };
-        let days = first..=last;
+        let days = days_within(within);
+        let (first, last) = (*days.start(), *days.end());
         let cells = scratch.name("cells");
         let of_days = self.cover.cells(&days).await.map_err(told)?;
         engine::register_views(scratch.context, &cells, &of_days, &cells_schema())?;
@@ -185,7 +232,7 @@ impl Folded {
         let (mut shards, mut repeats) = (Vec::new(), Vec::new());
         for number in 0..files.shards() {
             let commits = self.cover.commits_of(number, days).await.map_err(told)?;
-            let wanted = |range| commits.range::<u64, std::ops::RangeInclusive<u64>>(range).next().is_some();
+            let wanted = |range| commits.range::<u64, RangeInclusive<u64>>(range).next().is_some();
             shards.push(files.verified_of(number, wanted).await?);
             let name = scratch.name("repeats");
             let of_shard = self.cover.repeats(number).await.map_err(told)?;
@@ -233,7 +280,7 @@ impl Folded {
     async fn expected(
         &self,
         scratch: &Scratch<'_>,
-        days: &std::ops::RangeInclusive<i32>,
+        days: &RangeInclusive<i32>,
         adjustments: &str,
     ) -> Result<BTreeMap<String, Sum>, RatingError> {
         let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
@@ -249,6 +296,18 @@ impl Folded {
         sums.retain(|_, sum| *sum != Sum::default());
         Ok(sums)
     }
+}
+
+/// SQL: the places of the rows that do not count, of the commits that `commits` says of `batch`.
+pub(super) fn uncounted_of(scratch: &Scratch<'_>, repeats: &[String], commits: &str) -> String {
+    let place = engine::place(scratch.order);
+    let mut parts = vec![format!("SELECT {place} FROM uncounted WHERE {commits}")];
+    for (number, name) in repeats.iter().enumerate() {
+        parts.push(format!(
+            r#"SELECT {place} FROM (SELECT CAST({number} AS BIGINT) AS shard, batch, "row" FROM {name}) AS repeats WHERE {commits}"#
+        ));
+    }
+    parts.join(" UNION ALL ")
 }
 
 /// SQL: what is taken away of plain rows that do not count, and what is added of other rows that do.
