@@ -217,11 +217,17 @@ impl PinnedFiles {
         wanted: impl Fn(RangeInclusive<u64>) -> bool,
     ) -> Result<Vec<Location>, LedgerError> {
         let (table, files) = &self.shards[shard];
+        let of_commits = files.iter().zip(self.commits_of_files(shard)).filter(|(_, of)| wanted(of.clone()));
+        verified(table, of_commits.map(|(file, _)| &file.added)).await
+    }
+
+    /// The commits whose rows each file of a shard has, in ledger order.
+    pub fn commits_of_files(&self, shard: usize) -> impl Iterator<Item = RangeInclusive<u64>> {
+        let (_, files) = &self.shards[shard];
         // Rows of later commits are in later files: a file has those from its first on, to before the
         // next one's.
         let last = files.iter().skip(1).map(|file| file.first - 1).chain([u64::MAX]);
-        let of_commits = files.iter().zip(last).filter(|(file, last)| wanted(file.first..=*last));
-        verified(table, of_commits.map(|(file, _)| &file.added)).await
+        files.iter().zip(last).map(|(file, last)| file.first..=last)
     }
 
     /// How many shards there are.

@@ -47,6 +47,14 @@ pub enum RatingError {
         "{DISCARDED}: {folder} was written from the same ledger, catalog and engine and differs; one of the two is wrong, nothing was overwritten"
     )]
     Differs { folder: String },
+    /// The tables of a run do not hold what its pins give.
+    #[error(
+        "run {run} cannot be reproduced: {what}; one of the two is wrong: restore the run from a copy, or delete its folder and rate the month again"
+    )]
+    NotReproduced { run: String, what: String },
+    /// There is no charge of these digits, or more than one.
+    #[error("{0}")]
+    NoSuchCharge(String),
     /// A value is not what whoever stored it, or this program, promises.
     #[error("{DISCARDED}: {0}")]
     Damaged(String),
@@ -68,10 +76,15 @@ impl RatingError {
                 ledger::ErrorKind::Invalid => ErrorKind::Invalid,
             },
             Self::Engine(_) | Self::File { .. } => ErrorKind::Retry,
-            Self::Money { .. } | Self::TooLarge { .. } | Self::Period { .. } | Self::Overflow { .. } => {
-                ErrorKind::Invalid
-            }
-            Self::Unbalanced { .. } | Self::Differs { .. } | Self::Damaged(_) => ErrorKind::Corrupt,
+            Self::Money { .. }
+            | Self::TooLarge { .. }
+            | Self::Period { .. }
+            | Self::Overflow { .. }
+            | Self::NoSuchCharge(_) => ErrorKind::Invalid,
+            Self::Unbalanced { .. }
+            | Self::Differs { .. }
+            | Self::NotReproduced { .. }
+            | Self::Damaged(_) => ErrorKind::Corrupt,
         }
     }
 

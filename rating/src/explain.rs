@@ -1,96 +1,160 @@
 //! From a charge back to what it is made of: cost line, arithmetic, price, allocation key, events.
 //!
-//! Nothing is stored for this. The run is rated again from its pins, which gives the same bytes,
-//! and the charge's events are read from the same rows as the totals and resolved by the same
-//! function, so that an explanation cannot differ from the charge.
+//! Nothing is stored for this, and nothing is believed that is stored: what the charge's SKU needs is
+//! rated again from the run's pins by the functions that made the run, and every figure of the run's
+//! tables is compared with what comes out. Other SKUs are deliberately not looked at.
 //!
 //! Invariant: the events of a charge that follows usage add up to what was charged.
 
 use crate::catalog::{Catalog, Meter, Sku};
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, Periods, Resolved, Resolver, Run};
-use crate::usage::{CountedRows, EventRow, UsageKey};
+use crate::run::{Charge, CostLine, Periods, Pins, PoolKey, Resolved, Resolver, lines_of_sku};
+use crate::tables::StoredCharge;
+use crate::usage::{AttributedRows, CountedRows, EventRow, LookedFor, UsageKey, UsageTotal};
 use schemas::decimal::QuantityTotal;
 
 /// Everything behind one charge.
 #[derive(Debug)]
 pub struct Explanation<'a> {
-    pub line: &'a CostLine,
-    pub charge: &'a Charge,
+    pub line: CostLine,
+    pub charge: Charge,
     pub sku: &'a Sku,
     /// The meter that the SKU counts by; `None` where it is billed without usage.
     pub meter: Option<&'a Meter>,
-    /// The events whose quantities make up the charge, in ledger order; of a charge that does not
-    /// follow usage, those of the cost line.
-    pub events: Vec<EventRow>,
+    /// How many events have the quantities that make up the charge; of a charge that does not follow
+    /// usage, those of the cost line.
+    pub events: u64,
     /// Σ of their quantities, in the meter's unit.
     pub events_total: QuantityTotal,
+    /// The first of them, in ledger order.
+    pub first: Vec<EventRow>,
 }
 
-/// Finds a charge of a run by its id or an unambiguous beginning of it.
+/// The SKU of a charge, by its provider's price list and its place there.
 ///
 /// # Errors
-/// A sentence that says whether there is none or more than one.
-pub fn find<'a>(run: &'a Run, charge_id: &str) -> Result<(&'a CostLine, &'a Charge), String> {
-    let mut found = run
-        .cost_lines
-        .iter()
-        .flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
-        .filter(|(_, charge)| !charge_id.is_empty() && charge.id.begins_with(charge_id));
-    match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => Err(format!(
-            "run {} has no charge {charge_id:?}; the ids are in charges.parquet, column charge_id",
-            run.pins.run_id()
-        )),
-        (Some(_), Some(_)) => Err(format!(
-            "more than one charge of run {} begins with {charge_id:?}; give more of the id",
-            run.pins.run_id()
-        )),
-    }
+/// [`RatingError::NotReproduced`] where the catalog has none.
+pub fn sku_of<'c>(stored: &StoredCharge, catalog: &'c Catalog) -> Result<&'c Sku, RatingError> {
+    let sku = catalog.providers.get(&stored.provider).and_then(|provider| provider.sku(&stored.sku));
+    sku.ok_or_else(|| {
+        stored.not_reproduced(format!("the catalog has no SKU {} of {}", stored.sku, stored.provider))
+    })
 }
 
-/// Gathers what is behind a charge of a run.
+/// Gathers what is behind a charge of a run, with at most `most` of its events. `usage` are the rows
+/// of the run's ledger, for a SKU that has a meter.
 ///
 /// # Errors
-/// When rows cannot be read, or the events do not add up to what was charged.
+/// When rows cannot be read, what is rated again is not what the run's tables have, or the events do
+/// not add up to what was charged.
+///
+/// # Panics
+/// Without rows for a SKU that has a meter.
 pub async fn explain<'a>(
-    run: &Run,
-    (line, charge): (&'a CostLine, &'a Charge),
-    usage: &CountedRows,
+    stored: &StoredCharge,
+    pins: &Pins,
+    usage: Option<&CountedRows>,
     catalog: &'a Catalog,
+    most: usize,
 ) -> Result<Explanation<'a>, RatingError> {
-    let gone = || RatingError::Damaged(format!("the price of cost line {} is gone", line.id));
-    let pool = line.key.pool(catalog).ok_or_else(gone)?;
-    let sku = &catalog.providers.get(&pool.provider).ok_or_else(gone)?.skus[pool.sku];
-    let follows_usage = charge.metered_quantity().is_some();
-    let mut events = Vec::new();
+    let sku = sku_of(stored, catalog)?;
+    let provider = &catalog.providers[&stored.provider];
+    let index = provider.skus.iter().position(|known| known.id == sku.id).expect("the SKU is one of these");
+    let periods = Periods::of(pins.month, catalog)?;
+    let (mut rows, mut totals) = (None, Vec::new());
     if let Some(metered) = &sku.metered {
-        let periods = Periods::of(run.pins.month, catalog)?;
-        let prices = Resolver::new(catalog, &periods);
-        let is_behind = |key: &UsageKey| {
-            matches!(prices.resolve(key), Resolved::Rated(found) if found == pool)
-                && (!follows_usage || key.customer == charge.customer)
-        };
-        let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
-        events = rows.events(&metered.meter, charge.subject.as_ref(), is_behind).await?;
+        let usage = usage.expect("a SKU with a meter is explained by rows");
+        if let Some(cuts) = periods.cuts_of(catalog, &provider.id, &metered.meter) {
+            let of_meter = usage.attributed(catalog, cuts).await?.of_meter(&metered.meter);
+            totals = of_meter.totals().await?;
+            rows = Some(of_meter);
+        }
     }
-    let mut events_total = QuantityTotal::ZERO;
-    for event in &events {
-        events_total = events_total
-            .checked_add(event.quantity)
-            .map_err(RatingError::overflow(format!("the sum of the events of charge {}", charge.id)))?;
-    }
-    if let Some(charged) = charge.metered_quantity()
-        && charged != events_total
-    {
-        return Err(RatingError::Unbalanced {
-            whole: format!("charge {}", charge.id),
-            parts: "its events",
-            sum: events_total.to_string(),
-            expected: format!("the {charged} that was charged"),
-        });
-    }
+    let lines = lines_of_sku(totals.clone(), pins.month, catalog, &periods, (provider, index))?;
+    let gone = |what: &str| {
+        stored.not_reproduced(format!("its tables have {what}, which is not there where it is rated again"))
+    };
+    let line = lines.into_iter().find(|line| line.id == stored.cost_line);
+    let line = line.ok_or_else(|| gone(&format!("cost line {}", stored.cost_line)))?;
+    let charge = line.charges.iter().find(|charge| charge.id == stored.id).cloned();
+    let charge = charge.ok_or_else(|| gone(&format!("charge {}", stored.id)))?;
+    stored.compare(&line, &charge, catalog)?;
+    let pool = line.key.pool(catalog);
+    let pool =
+        pool.ok_or_else(|| RatingError::Damaged(format!("the price of cost line {} is gone", line.id)))?;
+    let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge };
+    let (events, events_total) = behind.sum(&totals)?;
+    let first = match &rows {
+        None => Vec::new(),
+        Some(rows) => behind.first(rows, &line, sku, events, most).await?,
+    };
     let meter = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter));
-    Ok(Explanation { line, charge, sku, meter, events, events_total })
+    Ok(Explanation { line, charge, sku, meter, events, events_total, first })
+}
+
+/// Usage behind a charge.
+struct Behind<'a> {
+    prices: Resolver<'a>,
+    pool: PoolKey,
+    charge: &'a Charge,
+}
+
+impl Behind<'_> {
+    /// Whether usage of the charge's subject, where it has one, is behind it.
+    fn takes(&self, key: &UsageKey) -> bool {
+        let follows_usage = self.charge.metered_quantity().is_some();
+        matches!(self.prices.resolve(key), Resolved::Rated(found) if found == self.pool)
+            && (!follows_usage || key.customer == self.charge.customer)
+    }
+
+    /// How many events there are, and what they add up to, which is what was charged.
+    fn sum(&self, totals: &[UsageTotal]) -> Result<(u64, QuantityTotal), RatingError> {
+        let of_subject =
+            |key: &UsageKey| self.charge.subject.as_ref().is_none_or(|subject| *subject == key.subject);
+        let (mut events, mut sum) = (0, QuantityTotal::ZERO);
+        for total in totals.iter().filter(|total| of_subject(&total.key) && self.takes(&total.key)) {
+            let too_large =
+                RatingError::overflow(format!("the sum of the events of charge {}", self.charge.id));
+            sum = sum.checked_add(total.quantity).map_err(too_large)?;
+            events += total.events;
+        }
+        match self.charge.metered_quantity() {
+            Some(charged) if charged != sum => Err(RatingError::Unbalanced {
+                whole: format!("charge {}", self.charge.id),
+                parts: "its events",
+                sum: sum.to_string(),
+                expected: format!("the {charged} that was charged"),
+            }),
+            Some(_) | None => Ok((events, sum)),
+        }
+    }
+
+    /// The first of the `events` that there are.
+    async fn first(
+        &self,
+        rows: &AttributedRows<'_>,
+        line: &CostLine,
+        sku: &Sku,
+        events: u64,
+        most: usize,
+    ) -> Result<Vec<EventRow>, RatingError> {
+        let most = usize::try_from(events).map_or(most, |events| most.min(events));
+        let Some(metered) = sku.metered.as_ref().filter(|_| most > 0) else { return Ok(Vec::new()) };
+        let looked_for = LookedFor {
+            meter: &metered.meter,
+            subject: self.charge.subject.as_ref(),
+            within: line.key.charge_period,
+            most,
+        };
+        let first = rows.first_events(looked_for, |key| self.takes(key)).await?;
+        if first.len() == most {
+            return Ok(first);
+        }
+        Err(RatingError::Unbalanced {
+            whole: format!("charge {}", self.charge.id),
+            parts: "the events that were found in the rows of the ledger",
+            sum: first.len().to_string(),
+            expected: format!("the {most} that usage totals have at least"),
+        })
+    }
 }

@@ -26,7 +26,7 @@ use tests::machine::case;
 
 /// What happens to a ledger.
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     /// Records of a partition; one batch.
     Commit(u32, Vec<Event>),
     Compact,
@@ -37,7 +37,7 @@ enum Step {
 }
 
 /// Few ids, so that they repeat, conflict and are corrected before and after they came.
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let correction = prop::option::weighted(0.3, (any::<bool>(), 0..12_u32));
     let batch = prop::collection::vec((drawn_events(), 0..12_u32, correction), 1..8);
     let commit = (0..3_u32, batch).prop_map(|(partition, batch)| {
@@ -61,8 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A ledger, and how far each partition and the clock are.
-struct History {
-    at: Location,
+pub struct History {
+    pub at: Location,
     /// The rows of a leaf of its totals, at most.
     leaf: u64,
     shards: u32,
@@ -71,12 +71,12 @@ struct History {
 }
 
 impl History {
-    async fn new(at: Location, leaf: u64) -> Self {
+    pub async fn new(at: Location, leaf: u64) -> Self {
         create_ledger(&at).await.expect("a ledger");
         Self { at, leaf, shards: 1, next: BTreeMap::new(), received: 1_763_000_000_000_000 }
     }
 
-    async fn step(&mut self, step: &Step) {
+    pub async fn step(&mut self, step: &Step) {
         let now = instant("2025-11-20T00:00:00Z");
         match step {
             Step::Commit(partition, events) => self.commit(*partition, events).await,
@@ -92,11 +92,15 @@ impl History {
         }
     }
 
+    pub fn ledger(&self) -> (&Location, u64) {
+        (&self.at, self.leaf)
+    }
+
     async fn catch_up(&self) -> Result<Caught, TotalsError> {
         catch_up_with(&self.at, self.leaf, &mut |_, _| ()).await
     }
 
-    async fn commit(&mut self, partition: u32, events: &[Event]) {
+    pub async fn commit(&mut self, partition: u32, events: &[Event]) {
         let origin = Origin::Kafka { cluster: "c".to_owned(), topic: "t".to_owned() };
         let stream = Arc::new(Stream { origin, partition });
         let taken = (1..=self.shards)
@@ -121,10 +125,13 @@ impl History {
     }
 }
 
-/// A run from usage totals, or from every row.
-async fn rated(history: &History, versions: Option<&Versions>, from_rows: bool) -> (Run, Mistakes) {
-    let at = &history.at;
-    let totals = history.catch_up().await.expect("totals");
+/// The rows of a ledger, whose totals have leaves of so many rows, by totals or every one.
+pub async fn opened(
+    (at, leaf): (&Location, u64),
+    versions: Option<&Versions>,
+    from_rows: bool,
+) -> CountedRows {
+    let totals = catch_up_with(at, leaf, &mut |_, _| ()).await.expect("totals");
     let files = PinnedFiles::of_ledger(at, versions).await.expect("pinned files");
     let inputs = at.join(if from_rows { "inputs-rows" } else { "inputs-totals" });
     let usage = if from_rows {
@@ -133,7 +140,17 @@ async fn rated(history: &History, versions: Option<&Versions>, from_rows: bool) 
         let cover = totals.cover(&files.cut.versions).expect("a cover");
         CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await
     };
-    let usage = usage.expect("rows");
+    usage.expect("rows")
+}
+
+/// A run from usage totals, or from every row.
+pub async fn rated(
+    ledger: (&Location, u64),
+    versions: Option<&Versions>,
+    from_rows: bool,
+) -> (Run, Mistakes) {
+    let usage = opened(ledger, versions, from_rows).await;
+    let files = PinnedFiles::of_ledger(ledger.0, versions).await.expect("pinned files");
     let month = BillingMonth::parse("2025-10").expect("a month");
     let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
     let run = rate(pins, &usage, &CATALOG).await.expect("a run");
@@ -143,15 +160,15 @@ async fn rated(history: &History, versions: Option<&Versions>, from_rows: bool) 
 }
 
 async fn compare(history: &History, versions: Option<&Versions>) {
-    let (totals, told) = rated(history, versions, false).await;
-    let (rows, expected) = rated(history, versions, true).await;
+    let (totals, told) = rated(history.ledger(), versions, false).await;
+    let (rows, expected) = rated(history.ledger(), versions, true).await;
     assert_eq!(totals.counts, rows.counts);
     assert_eq!(totals.cost_lines, rows.cost_lines);
     assert_eq!(totals.unrated, rows.unrated);
     assert_eq!(told, expected);
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
@@ -195,7 +212,7 @@ fn a_correction_whose_id_another_shard_has_is_a_conflict() {
             history.step(&step).await;
         }
         compare(&history, None).await;
-        assert_eq!(rated(&history, None, false).await.0.counts.conflicts, 1);
+        assert_eq!(rated(history.ledger(), None, false).await.0.counts.conflicts, 1);
     });
 }
 
@@ -257,7 +274,7 @@ fn damaged_totals_are_never_billed() {
 async fn damaged(leaf: u64) {
     let place = on_disk();
     let history = some_history(place.at.join("ledger"), leaf, true).await;
-    let (expected, _) = rated(&history, None, true).await;
+    let (expected, _) = rated(history.ledger(), None, true).await;
     let folder = history.at.join("derived/totals");
     let files = everything(&folder).await;
     assert!(files.len() > 5, "there are cells, samples, repeats, suspects, spans and a manifest");
@@ -283,7 +300,7 @@ async fn damaged(leaf: u64) {
         }
     }
     // An older manifest or index beside newer files is no other ledger's either.
-    let (again, _) = rated(&history, None, false).await;
+    let (again, _) = rated(history.ledger(), None, false).await;
     assert_eq!(again.cost_lines, expected.cost_lines);
 }
 

@@ -5,17 +5,19 @@ use super::catalog::published;
 use super::totals;
 use crate::config::Config;
 use crate::show::{Align, Busy, plural, printable, table};
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use ledger::Location;
-use ledger::pinned::PinnedFiles;
+use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::exact;
 use rating::explain::{self, Explanation};
 use rating::rounding;
 use rating::run::Pins;
-use rating::tables::{Manifest, Workspace, charge_json, cost_line_json, read_manifest};
-use rating::usage::CountedRows;
+use rating::tables::{
+    Manifest, StoredCharge, StoredCharges, Workspace, charge_json, cost_line_json, read_manifest,
+};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// An explanation as it is printed, in both forms.
@@ -33,7 +35,7 @@ const EVENTS_SHOWN: usize = 5;
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
 pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
-    let (folder, manifest) = find_run(&config.runs, run, charge_id).await?;
+    let (folder, manifest, charges) = find_run(&config.runs, run, charge_id).await?;
     let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder))?;
     if pins.run_id() != manifest.run {
         bail!(
@@ -52,76 +54,79 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
             config.ledger
         );
     }
-    let totals = totals::for_a_run(&config.ledger).await?;
-    let _busy = Busy::with("rating the run again");
-    let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let usage = totals::open_rows(config, &files, totals.as_ref(), &workspace.inputs()).await;
-    let explained = match usage {
-        Ok(usage) => explain_from(pins, charge_id, &manifest, &catalog, &usage).await,
-        Err(error) => Err(error),
+    let stored = charges.find(manifest.run, charge_id).await?;
+    let _busy = Busy::with("rating the charge again");
+    let explanation = match explain::sku_of(&stored, &catalog)?.metered {
+        // Without a meter there is no usage behind it.
+        None => explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?,
+        Some(_) => {
+            let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
+            let explained = explain_usage(config, &stored, &pins, &files, &catalog, &workspace).await;
+            workspace.close().await?;
+            explained?
+        }
     };
-    workspace.close().await?;
-    explained
-}
-
-async fn explain_from(
-    pins: Pins,
-    charge_id: &str,
-    manifest: &Manifest,
-    catalog: &Catalog,
-    usage: &CountedRows,
-) -> anyhow::Result<Explained> {
-    let run = rating::run::rate(pins, usage, catalog).await?;
-    let found = explain::find(&run, charge_id).map_err(|problem| anyhow!(problem))?;
-    let explanation = explain::explain(&run, found, usage, catalog).await?;
     Ok(Explained {
-        text: text(&explanation, manifest, catalog),
-        json: as_json(&explanation, manifest, catalog),
+        text: text(&explanation, &manifest, &catalog),
+        json: as_json(&explanation, &manifest, &catalog),
     })
 }
 
-/// The run to look in: the one named, or the newest by ledger version among those that hold the
-/// charge.
+async fn explain_usage<'c>(
+    config: &Config,
+    stored: &StoredCharge,
+    pins: &Pins,
+    files: &PinnedFiles,
+    catalog: &'c Catalog,
+    workspace: &Workspace,
+) -> anyhow::Result<Explanation<'c>> {
+    let totals = totals::for_a_run(&config.ledger).await?;
+    let usage = totals::open_rows(config, files, totals.as_ref(), &workspace.inputs()).await?;
+    Ok(explain::explain(stored, pins, Some(&usage), catalog, EVENTS_SHOWN).await?)
+}
+
+/// The run to look in, and its charges: the one named, or the newest by ledger version among those
+/// that hold the charge. Of older ones no table is read.
 async fn find_run(
     runs: &Location,
     run: Option<&str>,
     charge_id: &str,
-) -> anyhow::Result<(Location, Manifest)> {
-    let mut found: Vec<(Location, Manifest)> = Vec::new();
+) -> anyhow::Result<(Location, Manifest, StoredCharges)> {
+    let mut by_version: BTreeMap<Versions, Vec<(Location, Manifest)>> = BTreeMap::new();
     for period in folders(runs, "period=").await? {
         for folder in folders(&period, "run=").await? {
             let manifest = read_manifest(&folder).await?;
-            let wanted = match run {
-                Some(run) => manifest.run.begins_with(run),
-                None => holds_charge(&folder, charge_id).await?,
-            };
-            if wanted {
-                found.push((folder, manifest));
+            if run.is_none_or(|run| manifest.run.begins_with(run)) {
+                by_version.entry(manifest.ledger_version.clone()).or_default().push((folder, manifest));
             }
         }
     }
-    found.sort_by(|(_, a), (_, b)| a.ledger_version.cmp(&b.ledger_version));
-    if let [.., (_, other), (_, newest)] = found.as_slice()
-        && other.ledger_version == newest.ledger_version
-    {
-        bail!(
-            "the runs {} and {} are of the same ledger version; say which one with --run",
-            other.run,
-            newest.run
-        );
+    for of_version in by_version.into_values().rev() {
+        let mut found = Vec::new();
+        for (folder, manifest) in of_version {
+            let charges = StoredCharges::open(&folder).await?;
+            if run.is_some() || charges.has(charge_id)? {
+                found.push((folder, manifest, charges));
+            }
+        }
+        if let [.., (_, other, _), (_, newest, _)] = found.as_slice() {
+            bail!(
+                "the runs {} and {} are of the same ledger version; say which one with --run",
+                other.run,
+                newest.run
+            );
+        }
+        if let Some(only) = found.pop() {
+            return Ok(only);
+        }
     }
-    found.pop().with_context(|| match run {
+    bail!(match run {
         Some(run) => format!("there is no run {run:?} below {}", runs),
         None => format!(
             "no run below {} has a charge {charge_id:?}; the ids are in charges.parquet, column charge_id",
             runs
         ),
     })
-}
-
-async fn holds_charge(folder: &Location, charge_id: &str) -> anyhow::Result<bool> {
-    Ok(!charge_id.is_empty()
-        && rating::tables::charge_ids(folder).await?.iter().any(|id| id.begins_with(charge_id)))
 }
 
 /// Folders whose names begin with `prefix`, in byte order.
@@ -131,7 +136,7 @@ async fn folders(parent: &Location, prefix: &str) -> anyhow::Result<Vec<Location
 }
 
 fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> String {
-    let Explanation { line, charge, sku, meter, events, events_total } = explanation;
+    let Explanation { line, charge, sku, meter, events, events_total, first } = explanation;
     let provider = &line.key.provider;
     let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
     let quantity = match line.unit.as_deref() {
@@ -198,15 +203,11 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(String::new());
     match &sku.metered {
         None => say("no events: this price does not follow usage".to_owned()),
-        Some(_) => say(format!(
-            "{}, {events_total} in the meter's unit",
-            plural(events.len() as u64, "event", "events")
-        )),
+        Some(_) => say(format!("{}, {events_total} in the meter's unit", plural(*events, "event", "events"))),
     }
-    if !events.is_empty() {
-        let rows: Vec<Vec<String>> = events
+    if !first.is_empty() {
+        let rows: Vec<Vec<String>> = first
             .iter()
-            .take(EVENTS_SHOWN)
             .map(|event| {
                 vec![
                     event.place.clone(),
@@ -225,9 +226,9 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             ("id", Align::Left),
         ];
         text.push_str(&table(&columns, &rows));
-        if events.len() > EVENTS_SHOWN {
-            writeln!(text, "  … and {} more", events.len() - EVENTS_SHOWN)
-                .expect("writing to a string cannot fail");
+        let more = *events - first.len() as u64;
+        if more > 0 {
+            writeln!(text, "  … and {more} more").expect("writing to a string cannot fail");
         }
     }
     text
@@ -243,7 +244,7 @@ fn number(value: &exact::Exact) -> String {
 }
 
 fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> serde_json::Value {
-    let Explanation { line, charge, events, events_total, .. } = explanation;
+    let Explanation { line, charge, events, events_total, first, .. } = explanation;
     let steps: Vec<_> = line
         .steps
         .iter()
@@ -258,9 +259,8 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog
             })
         })
         .collect();
-    let first: Vec<_> = events
+    let first: Vec<_> = first
         .iter()
-        .take(EVENTS_SHOWN)
         .map(|event| {
             json!({
                 "place": event.place, "source": event.source, "id": event.id,
@@ -277,10 +277,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog
         ("ledger_version".to_owned(), json!(manifest.ledger_version)),
         ("catalog".to_owned(), json!(manifest.catalog)),
         ("cost_line".to_owned(), cost_line.into()),
-        (
-            "events".to_owned(),
-            json!({ "count": events.len(), "total": events_total.to_string(), "first": first }),
-        ),
+        ("events".to_owned(), json!({ "count": events, "total": events_total.to_string(), "first": first })),
     ]);
     json.into()
 }

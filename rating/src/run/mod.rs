@@ -24,7 +24,7 @@ pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
 use crate::allocation::SubjectUsage;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
 use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
 use line::LineMaker;
@@ -82,6 +82,24 @@ pub(crate) fn lines(
     check::check_sums(&cost_lines)?;
     check::check(&cost_lines)?;
     Ok((cost_lines, unrated))
+}
+
+/// The checked cost lines of one SKU, which is the `index`th of its provider, of totals within its
+/// period; the same as among the lines of all.
+pub(crate) fn lines_of_sku(
+    totals: Vec<UsageTotal>,
+    month: BillingMonth,
+    catalog: &Catalog,
+    periods: &Periods,
+    (provider, index): (&Provider, usize),
+) -> Result<Vec<CostLine>, RatingError> {
+    let Some(period) = periods.of_provider(&provider.id) else { return Ok(Vec::new()) };
+    let (pools, _) = pool(totals, catalog, periods)?;
+    let bound = &catalog.customers_bound_in(period);
+    let maker = LineMaker { catalog, provider, sku: &provider.skus[index], month, period, bound };
+    let lines = lines_of(&maker, index, &pools)?;
+    check::check(&lines)?;
+    Ok(lines)
 }
 
 /// Where a number of a SKU is too large, adds which of the SKU's events is the largest, and how it

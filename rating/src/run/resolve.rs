@@ -13,7 +13,7 @@ use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
 use schemas::time::{BillingMonth, Instant, Period, time_zone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 words! {
     /// Why usage has no cost. Fixing the catalog and rating again is the whole repair.
@@ -95,18 +95,39 @@ impl Periods {
 
     /// Every instant where a period or a price begins or ends.
     pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
-        let mut providers: BTreeMap<ProviderId, ProviderCuts> = BTreeMap::new();
-        for provider in catalog.providers.values() {
-            let cuts = providers.entry(provider.id.clone()).or_default();
-            cuts.period = self.of_provider(&provider.id);
-            for sku in &provider.skus {
-                let Some(metered) = &sku.metered else { continue };
-                let bounds = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
-                cuts.prices.entry(metered.meter.clone()).or_default().extend(bounds.flatten());
-            }
-        }
-        Cuts::of(providers, self.utc)
+        let providers = catalog.providers.values().map(|provider| {
+            let period = self.of_provider(&provider.id);
+            (provider.id.clone(), ProviderCuts { period, prices: bounds(provider, |_| true) })
+        });
+        Cuts::of(providers.collect(), self.utc)
     }
+
+    /// The same as far as what a provider bills by one meter may depend on it: its own period, and the
+    /// prices by that meter, of any provider. `None` where the period has not begun.
+    pub(crate) fn cuts_of(
+        &self,
+        catalog: &Catalog,
+        provider: &ProviderId,
+        meter: &MeterType,
+    ) -> Option<Cuts> {
+        let own = self.of_provider(provider)?;
+        let providers = catalog.providers.values().map(|known| {
+            let period = (known.id == *provider).then_some(own);
+            (known.id.clone(), ProviderCuts { period, prices: bounds(known, |known| known == meter) })
+        });
+        Some(Cuts::of(providers.collect(), None))
+    }
+}
+
+/// Where the prices of a provider begin and end, by those of the meters that `of` takes.
+fn bounds(provider: &Provider, of: impl Fn(&MeterType) -> bool) -> BTreeMap<MeterType, BTreeSet<Instant>> {
+    let mut bounds: BTreeMap<MeterType, BTreeSet<Instant>> = BTreeMap::new();
+    for sku in &provider.skus {
+        let Some(metered) = sku.metered.as_ref().filter(|metered| of(&metered.meter)) else { continue };
+        let of_sku = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
+        bounds.entry(metered.meter.clone()).or_default().extend(of_sku.flatten());
+    }
+    bounds
 }
 
 pub(crate) enum Resolved {

@@ -12,6 +12,7 @@ use arrow::array::{
     ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::display::array_value_to_string;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -189,6 +190,37 @@ impl<T: Table> Column<T> {
 
 fn columns<T: Table>() -> impl Iterator<Item = &'static Column<T>> {
     T::COLUMNS.iter().copied().flatten()
+}
+
+/// The name of the first column of a table, which has the ids of its rows.
+pub(super) fn first<T: Table>() -> &'static str {
+    columns::<T>().next().expect("a table has columns").name
+}
+
+/// A column in which a row differs from what is stored of it.
+pub(super) struct Difference {
+    pub column: &'static str,
+    pub stored: String,
+    pub rated: String,
+}
+
+/// The first column in which a row differs from the only row of `stored`; none where it has the same
+/// value in each.
+pub(super) fn difference<T: Table>(row: &T::Row<'_>, stored: &RecordBatch) -> Option<Difference> {
+    columns::<T>().find_map(|column| {
+        let (_, rated) = column.array(std::slice::from_ref(row));
+        let there = stored.column_by_name(column.name);
+        if there.is_some_and(|there| there.as_ref() == rated.as_ref()) {
+            return None;
+        }
+        let words = |array: &ArrayRef| match array_value_to_string(array, 0) {
+            Ok(words) if words.is_empty() => "nothing".to_owned(),
+            Ok(words) => words,
+            Err(error) => error.to_string(),
+        };
+        let there = there.map_or_else(|| "not there".to_owned(), words);
+        Some(Difference { column: column.name, stored: there, rated: words(&rated) })
+    })
 }
 
 /// A row as a JSON object with the names of the columns; a missing value is null.

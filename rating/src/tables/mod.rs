@@ -4,7 +4,7 @@
 //! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
 //! clock, the machine or the order in which events arrived.
 //!
-//! Invariant: all files of a run are read and written in this file.
+//! Invariant: all files of a run are written in this file, and read in it and in `stored`.
 
 // Modules in reading order.
 mod columns; // columns as data: their bytes, their JSON, their description
@@ -13,19 +13,19 @@ mod cost_lines;
 mod charges;
 mod statement_lines;
 mod unrated;
+mod stored; // rows read back, and compared
 mod manifest; // what the run depended on, and what it adds up to
 
 pub use columns::{ColumnDescription, TableDescription};
 pub use manifest::{Currencies, Manifest, TableEntry, Total};
+pub use stored::{StoredCharge, StoredCharges};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{Charge, ChargeId, CostLine, ENGINE_VERSION, Pins, Run};
-use arrow::array::AsArray as _;
+use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, Run};
 use charges::{ChargeRow, Charges};
 use columns::Table;
 use cost_lines::{CostLineRow, CostLines};
-use ledger::row::read_parquet;
 use ledger::{Location, places};
 use schemas::digest::Sha256Digest;
 use statement_lines::StatementLines;
@@ -163,27 +163,4 @@ pub async fn read_manifest(folder: &Location) -> Result<Manifest, RatingError> {
     };
     let bytes = location.read().await?.ok_or_else(|| failed(&"there is none"))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(&error))
-}
-
-/// The charge ids of a written run.
-///
-/// # Errors
-/// When the table cannot be read.
-pub async fn charge_ids(folder: &Location) -> Result<Vec<ChargeId>, RatingError> {
-    let location = folder.join("charges.parquet");
-    let failed = |error: &dyn std::fmt::Display| {
-        RatingError::file(&location, "reading the charges", &error.to_string())
-    };
-    let bytes = location.read().await?.ok_or_else(|| failed(&"there is no such file"))?;
-    let mut ids = Vec::new();
-    for batch in read_parquet(bytes).map_err(|error| failed(&error))? {
-        let column =
-            batch.column_by_name("charge_id").ok_or_else(|| failed(&"there is no column charge_id"))?;
-        for text in column.as_string::<i32>().iter().flatten() {
-            let id =
-                ChargeId::parse(text).ok_or_else(|| failed(&format!("{text:?} is not a charge's id")))?;
-            ids.push(id);
-        }
-    }
-    Ok(ids)
 }

@@ -20,6 +20,7 @@ use crate::error::RatingError;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
 use derived::totals::{KeyNames, Sum};
 use futures::StreamExt as _;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
@@ -102,10 +103,12 @@ fn within(period: Period, at: &str) -> String {
 
 /// What counts between the first and the last cut.
 pub(crate) struct AttributedRows<'a> {
-    rows: &'a CountedRows,
+    pub(super) rows: &'a CountedRows,
     suspects: Suspects,
     catalog: &'a Catalog,
-    cuts: Cuts,
+    pub(super) cuts: Cuts,
+    /// The only meter whose usage is summed, where it is one.
+    of_meter: Option<&'a MeterType>,
     /// Every dimension some SKU matches on, and the meters for which; the columns d0, d1 and so on.
     dimensions: BTreeMap<String, BTreeSet<MeterType>>,
 }
@@ -121,7 +124,8 @@ impl CountedRows {
         cuts: Cuts,
     ) -> Result<AttributedRows<'a>, RatingError> {
         let suspects = self.suspects().await?;
-        Ok(AttributedRows { rows: self, suspects, catalog, cuts, dimensions: matched_dimensions(catalog) })
+        let dimensions = matched_dimensions(catalog);
+        Ok(AttributedRows { rows: self, suspects, catalog, cuts, of_meter: None, dimensions })
     }
 }
 
@@ -151,7 +155,12 @@ fn matched_dimensions(catalog: &Catalog) -> BTreeMap<String, BTreeSet<MeterType>
     names
 }
 
-impl AttributedRows<'_> {
+impl<'a> AttributedRows<'a> {
+    /// The same of one meter alone.
+    pub(crate) fn of_meter(self, meter: &'a MeterType) -> Self {
+        Self { of_meter: Some(meter), ..self }
+    }
+
     /// SQL: the columns that [`Self::key`] reads.
     pub(super) fn key_columns(&self) -> String {
         let dimensions: String = (0..self.dimensions.len()).map(|index| format!(", d{index}")).collect();
@@ -163,23 +172,39 @@ impl AttributedRows<'_> {
         self.rows.order
     }
 
-    /// Runs a query on `attributed`, which has the rows that count, one by one.
-    pub(super) async fn query(&self, select: &str) -> Result<SendableRecordBatchStream, RatingError> {
-        let columns = format!(
-            r#"{order}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, location, resource"#,
-            order = self.order()
-        );
+    /// Runs a query on `attributed`, which has the rows of a period that count, one by one. A period
+    /// lies within the cuts.
+    pub(super) async fn query(
+        &self,
+        within: Period,
+        select: &str,
+    ) -> Result<SendableRecordBatchStream, RatingError> {
         let uncounted = self.rows.every_row(self.suspects).await?;
-        let within = Some(self.cuts.whole());
-        let counting = self.rows.counting("ledger", uncounted.as_deref(), &columns, within);
-        let sql = format!(
+        let sql = self.query_of("ledger", uncounted.as_deref(), within, select);
+        self.run(&sql).await
+    }
+
+    /// SQL: `select` on `attributed`, which has the rows of a table that are not among some uncounted
+    /// ones and lie in a period.
+    pub(super) fn query_of(
+        &self,
+        table: &str,
+        uncounted: Option<&str>,
+        within: Period,
+        select: &str,
+    ) -> String {
+        let columns = format!(
+            r#"received_at, {place}, origin, origin_name, "partition", "offset", source, id, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, location, resource"#,
+            place = engine::place(self.order())
+        );
+        let counting = self.rows.counting(table, uncounted, &columns, Some(within));
+        format!(
             r#"WITH effective AS ({counting}), attributed AS (
   SELECT *{projected} FROM (SELECT *, "type" AS meter, micros AS at FROM effective) AS event
 )
 {select}"#,
             projected = projected(&self.dimensions)
-        );
-        self.run(&sql).await
+        )
     }
 
     /// The sums of rows that count, as `quantity`, `events` and [`Self::key_columns`]. What one key has
@@ -188,6 +213,13 @@ impl AttributedRows<'_> {
         let pieces = Pieces::of(&self.cuts, self.catalog);
         let whole = self.cuts.whole();
         let effective = self.rows.weighed(self.suspects, Some(whole));
+        let effective = match self.of_meter {
+            None => effective,
+            Some(meter) => format!(
+                r#"SELECT * FROM ({effective}) AS every_meter WHERE "type" = {}"#,
+                literal(meter.as_str())
+            ),
+        };
         let source = if pieces.moving.is_empty() {
             "effective".to_owned()
         } else {
@@ -235,7 +267,7 @@ GROUP BY {key}"#,
         names: &mut KeyNames,
     ) -> Result<Option<Summing<'n>>, RatingError> {
         let Some(folded) = &self.rows.folded else { return Ok(None) };
-        let mut summing = Summing::new(&self.cuts, self.catalog, &self.dimensions);
+        let mut summing = Summing::new(&self.cuts, self.catalog, &self.dimensions, self.of_meter);
         folded.plain(names, &mut summing).await?;
         if self.suspects.ranked == 0 {
             return Ok(Some(summing));
@@ -256,8 +288,12 @@ GROUP BY {key}"#,
     }
 
     async fn run(&self, sql: &str) -> Result<SendableRecordBatchStream, RatingError> {
-        let engine = self.rows.joining(self.suspects.uncounted);
-        Ok(engine.sql(sql).await?.execute_stream().await?)
+        Ok(self.engine().sql(sql).await?.execute_stream().await?)
+    }
+
+    /// The engine for joins with the suspects that do not count.
+    pub(super) fn engine(&self) -> SessionContext {
+        self.rows.joining(self.suspects.uncounted)
     }
 
     /// Whether what is in the columns from `first` on lies beyond the cuts.

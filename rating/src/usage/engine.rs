@@ -119,6 +119,14 @@ pub(super) fn joining(context: &SessionContext, memory: usize, few: u64) -> Sess
     with_settings(context, config)
 }
 
+/// The engine for queries that want few rows of a file: of the others only the columns are read that
+/// tell them apart.
+pub(super) fn picking(context: &SessionContext) -> SessionContext {
+    let mut config = context.copied_config();
+    config.options_mut().execution.parquet.pushdown_filters = true;
+    with_settings(context, config)
+}
+
 /// Registers the table `ledger`, and `narrow` with the same rows, after every file's digest was
 /// compared.
 ///
@@ -136,6 +144,16 @@ pub(super) async fn register_ledger(
         }
     }
     Ok(())
+}
+
+/// Registers the rows of some files of each shard as one table, with the number of the shard beside
+/// them.
+pub(super) async fn register_rows(
+    context: &SessionContext,
+    table: &str,
+    shards: &[Vec<Location>],
+) -> Result<(), RatingError> {
+    register_shards(context, table, shards, &ledger::row::arrow_schema(ledger::row::COLUMNS)).await
 }
 
 /// Registers files whose texts are few.
@@ -332,6 +350,15 @@ pub(super) async fn counts<const N: usize>(
         *value = u64::try_from(column.as_primitive::<Int64Type>().value(0)).map_err(|_| no_count())?;
     }
     Ok(values)
+}
+
+/// The first column of what a query gives, as numbers; those that are missing are left out.
+pub(super) async fn numbers(context: &SessionContext, sql: &str) -> Result<Vec<i64>, RatingError> {
+    let mut numbers = Vec::new();
+    for batch in context.sql(sql).await?.collect().await? {
+        numbers.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+    }
+    Ok(numbers)
 }
 
 /// The first column of what a query gives, as texts.

@@ -10,9 +10,13 @@
 use super::engine::{self, Scratch};
 use super::summing::Summing;
 use crate::error::RatingError;
-use derived::totals::{CellKey, Control, Cover, KeyNames, Sum, TotalsError, repeats_schema, suspects_schema};
+use derived::totals::{
+    CellKey, Control, Cover, KeyNames, Reading, Sum, TotalsError, repeats_schema, suspects_schema,
+};
 use ledger::pinned::PinnedFiles;
+use schemas::id::{MeterType, Subject};
 use schemas::time::{Day, Period};
+use std::collections::BTreeSet;
 
 /// A cut of the ledger that usage totals cover whole.
 pub(super) struct Folded {
@@ -41,22 +45,51 @@ impl Folded {
         Ok(format!("(SELECT DISTINCT * FROM {name})"))
     }
 
-    /// A table of all rows that do not count: the suspects among them, and the repeats.
-    pub async fn uncounted(&self, scratch: &Scratch<'_>, files: &PinnedFiles) -> Result<String, RatingError> {
-        let place = engine::place(scratch.order);
-        let mut parts = vec![format!("SELECT {place} FROM uncounted")];
+    /// Registers the repeats of each shard; gives the names of the tables.
+    pub async fn repeats(
+        &self,
+        scratch: &Scratch<'_>,
+        files: &PinnedFiles,
+    ) -> Result<Vec<String>, RatingError> {
+        let mut tables = Vec::new();
         for number in 0..files.shards() {
             let name = scratch.name("repeats");
             let of_shard = self.cover.repeats(number).await.map_err(told)?;
             engine::register_texts(scratch.context, &name, &of_shard, &repeats_schema())?;
-            parts.push(format!(
-                r#"SELECT {place} FROM (SELECT CAST({number} AS BIGINT) AS shard, batch, "row" FROM {name}) AS repeats"#
-            ));
+            tables.push(name);
         }
+        Ok(tables)
+    }
+
+    /// A table of all rows that do not count: the suspects among them, and the repeats.
+    pub async fn uncounted(&self, scratch: &Scratch<'_>, files: &PinnedFiles) -> Result<String, RatingError> {
+        let repeats = self.repeats(scratch, files).await?;
         let all = scratch.name("uncounted");
-        let plan = scratch.context.sql(&parts.join(" UNION ALL ")).await?;
+        let plan = scratch.context.sql(&uncounted_of(scratch, &repeats, "TRUE")).await?;
         engine::keep(scratch.context, &all, scratch.inputs, plan).await?;
         Ok(all)
+    }
+
+    /// The days of a period, in part or whole, of which there are cells of a meter and, where given, of
+    /// a subject.
+    pub async fn days_of(
+        &self,
+        within: Period,
+        meter: &MeterType,
+        subject: Option<&Subject>,
+    ) -> Result<BTreeSet<Day>, RatingError> {
+        let mut days = days_within(within);
+        let has = |day: &Day| self.control.days.get(&day.number());
+        days.retain(|day| has(day).is_some_and(|meters| meters.contains_key(meter.as_str())));
+        let Some(subject) = subject else { return Ok(days) };
+        let mut used = Used { meter: meter.as_str(), subject: subject.as_str(), days: BTreeSet::new() };
+        self.cover.days(&days, &mut KeyNames::default(), &mut used).await.map_err(told)?;
+        Ok(used.days)
+    }
+
+    /// The commits of a shard that have plain rows of some days.
+    pub async fn commits_of(&self, shard: usize, days: &BTreeSet<Day>) -> Result<BTreeSet<u64>, RatingError> {
+        self.cover.commits_of(shard, days).await.map_err(told)
     }
 
     /// Sums what is plain between the first and the last of some cuts, by cells and samples.
@@ -69,6 +102,47 @@ impl Folded {
         let days = summing.days();
         self.cover.days(&days, names, summing).await.map_err(told)
     }
+}
+
+/// The days on which a subject used something.
+struct Used<'a> {
+    meter: &'a str,
+    subject: &'a str,
+    days: BTreeSet<Day>,
+}
+
+impl Reading for Used<'_> {
+    fn cell(&mut self, names: &KeyNames, day: Day, key: CellKey, _: Sum) -> bool {
+        if names.subject(key.subject()) == self.subject && names.meter(key.meter()) == self.meter {
+            self.days.insert(day);
+        }
+        false
+    }
+
+    fn sample(&mut self, _: CellKey, _: i64, _: i128) {}
+}
+
+/// The days that a period has anything of.
+pub(super) fn days_within(within: Period) -> BTreeSet<Day> {
+    let mut days = BTreeSet::new();
+    let mut day = Day::of(within.start().micros());
+    while day.start() < within.end().micros() {
+        days.insert(day);
+        day = day.next();
+    }
+    days
+}
+
+/// SQL: the places of the rows that do not count, of the commits that `commits` says of `batch`.
+pub(super) fn uncounted_of(scratch: &Scratch<'_>, repeats: &[String], commits: &str) -> String {
+    let place = engine::place(scratch.order);
+    let mut parts = vec![format!("SELECT {place} FROM uncounted WHERE {commits}")];
+    for (number, name) in repeats.iter().enumerate() {
+        parts.push(format!(
+            r#"SELECT {place} FROM (SELECT CAST({number} AS BIGINT) AS shard, batch, "row" FROM {name}) AS repeats WHERE {commits}"#
+        ));
+    }
+    parts.join(" UNION ALL ")
 }
 
 /// SQL: what is taken away of plain rows that do not count, and what is added of other rows that do,

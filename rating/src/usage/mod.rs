@@ -29,7 +29,8 @@ mod counted; // which record counts
 mod attributed; // whose it is
 mod reported; // an event with its place, and its corrections
 mod totals; // how much
-mod events; // one by one, behind a charge
+mod events; // the first ones behind a charge
+mod largest; // the largest behind a number
 mod holdings; // how many, by kind and by stream
 mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
@@ -40,8 +41,9 @@ pub use attributed::UsageKey;
 pub use counted::{CountedRows, DEFAULT_MEMORY};
 pub(crate) use cuts::{Cuts, ProviderCuts};
 pub use events::EventRow;
-pub(crate) use events::LargestEvent;
+pub(crate) use events::LookedFor;
 pub use holdings::{LedgerCounts, StreamCounts};
+pub(crate) use largest::LargestEvent;
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
 pub(crate) use observed::Observed;
 pub use refused::{Cursor, RefusedBytes, RefusedRecord};

@@ -98,6 +98,8 @@ pub(super) struct Summing<'c> {
     catalog: &'c Catalog,
     /// Every dimension some SKU matches on, and the meters for which.
     matched: &'c BTreeMap<String, BTreeSet<MeterType>>,
+    /// The only meter that is summed, where there is one.
+    of_meter: Option<&'c MeterType>,
     /// The first days of all months that have anything of the cuts.
     months: BTreeSet<Day>,
     /// The days of which cells are wanted.
@@ -126,6 +128,7 @@ impl<'c> Summing<'c> {
         cuts: &'c Cuts,
         catalog: &'c Catalog,
         matched: &'c BTreeMap<String, BTreeSet<MeterType>>,
+        of_meter: Option<&'c MeterType>,
     ) -> Self {
         let whole = cuts.whole();
         let mut months = BTreeSet::new();
@@ -138,6 +141,7 @@ impl<'c> Summing<'c> {
             cuts,
             catalog,
             matched,
+            of_meter,
             months,
             days: BTreeSet::new(),
             plans: Vec::new(),
@@ -246,6 +250,9 @@ impl<'c> Summing<'c> {
         (provider, meter, subject): (u32, u32, u32),
     ) -> Result<Vec<i64>, RatingError> {
         let (provider, meter) = kind(names, provider, meter)?;
+        if self.of_meter.is_some_and(|only| *only != meter) {
+            return Ok(Vec::new());
+        }
         let of_kind = self.cuts.of_kind(provider.as_ref(), &meter);
         let mut cuts: BTreeSet<i64> = of_kind.iter().map(|cut| cut.micros()).collect();
         if let (Some(first), Some(last), true) = (cuts.first().copied(), cuts.last().copied(), subject > 0) {

@@ -240,20 +240,20 @@ impl Cover {
         self.verified(leaves.filter_map(|leaf| leaf.repeats.as_ref())).await
     }
 
-    /// The commits of a shard, within leaves, that have usage of one of `days`, which are counted from
-    /// 1970.
+    /// The commits of a shard, within leaves, that have usage of one of `days`.
     ///
     /// # Errors
     /// `Damaged` where a file is not what was written.
-    pub async fn commits_of(&self, shard: usize, days: &BTreeSet<i32>) -> Result<BTreeSet<u64>, TotalsError> {
+    pub async fn commits_of(&self, shard: usize, days: &BTreeSet<Day>) -> Result<BTreeSet<u64>, TotalsError> {
         let mut commits = BTreeSet::new();
         for leaf in &self.shards[shard].leaves {
-            let has = |day: &i32| leaf.control.days.contains_key(day);
+            let has = |day: &Day| leaf.control.days.contains_key(&day.number());
             let Some(spans) = leaf.spans.as_ref().filter(|_| days.iter().any(has)) else { continue };
             for batch in spans.read(&self.folder).await? {
                 let versions = batch.column(0).as_primitive::<Int64Type>().values();
                 let of_days = batch.column(1).as_primitive::<Int32Type>().values();
-                let wanted = versions.iter().zip(of_days).filter(|(_, day)| days.contains(*day));
+                let wanted =
+                    versions.iter().zip(of_days).filter(|(_, day)| days.contains(&Day::from_number(**day)));
                 commits.extend(wanted.map(|(version, _)| version.cast_unsigned()));
             }
         }

@@ -1,0 +1,258 @@
+//! A charge explained: the same figures as the run has, by usage totals and by every row, from few
+//! files; and no explanation of a run that was changed.
+
+use crate::ledger::instant;
+use crate::places::{everything, on_disk, place, read, write};
+use crate::properties::{CATALOG, Event};
+use crate::totals::{History, opened, rated, runtime, step};
+use arrow::array::{
+    ArrayRef, AsArray as _, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
+use derived::totals::LEAF;
+use ledger::Location;
+use ledger::row::read_parquet;
+use parquet::arrow::ArrowWriter;
+use proptest::prelude::*;
+use rating::RatingError;
+use rating::explain::{Explanation, explain};
+use rating::run::{Charge, ChargeId, Run};
+use rating::tables::{StoredCharges, Workspace, write as write_tables};
+use rating::usage::CountedRows;
+use schemas::decimal::{Quantity, QuantityTotal};
+use std::sync::Arc;
+use tests::month;
+
+/// Writes a run and gives its folder.
+async fn written(run: &Run, runs: &Location) -> Location {
+    let workspace = Workspace::create(runs, &run.pins, 1).await.expect("a workspace");
+    let (folder, _) = write_tables(run, &CATALOG, runs, &workspace).await.expect("it is written");
+    workspace.close().await.expect("it is closed");
+    folder
+}
+
+async fn explained(
+    folder: &Location,
+    run: &Run,
+    charge: ChargeId,
+    usage: &CountedRows,
+    most: usize,
+) -> Result<Explanation<'static>, RatingError> {
+    let charges = StoredCharges::open(folder).await?;
+    let stored = charges.find(run.pins.run_id(), &charge.to_string()).await?;
+    explain(&stored, &run.pins, Some(usage), &CATALOG, most).await
+}
+
+/// Explains a charge by totals and by rows, with all of its events and with the first of them.
+async fn compare(folder: &Location, run: &Run, charge: &Charge, [totals, rows]: [&CountedRows; 2]) {
+    let all = explained(folder, run, charge.id, rows, usize::MAX).await.expect("an explanation");
+    assert_eq!(&all.charge, charge);
+    assert!(run.cost_lines.contains(&all.line));
+    assert_eq!(all.first.len() as u64, all.events, "every event of {} is counted", charge.id);
+    let sum = all.first.iter().try_fold(QuantityTotal::ZERO, |sum, event| sum.checked_add(event.quantity));
+    assert_eq!(sum.ok(), Some(all.events_total));
+    if let Some(charged) = charge.metered_quantity() {
+        assert_eq!(charged, all.events_total);
+    }
+    for most in [0, 2, usize::MAX] {
+        let few = explained(folder, run, charge.id, totals, most).await.expect("an explanation");
+        assert_eq!((&few.line, &few.charge), (&all.line, &all.charge));
+        assert_eq!((few.events, few.events_total), (all.events, all.events_total));
+        assert_eq!(few.first, all.first[..most.min(all.first.len())]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_charge_is_explained_alike_by_totals_and_by_rows(
+        steps in prop::collection::vec(step(), 4..16),
+        picked in prop::collection::vec(any::<prop::sample::Index>(), 4),
+    ) {
+        runtime().block_on(async {
+            let place = on_disk();
+            let mut history = History::new(place.at.join("ledger"), LEAF).await;
+            for step in &steps {
+                history.step(step).await;
+            }
+            let (run, _) = rated(history.ledger(), None, true).await;
+            let folder = written(&run, &place.at.join("runs")).await;
+            let usage = [opened(history.ledger(), None, false).await, opened(history.ledger(), None, true).await];
+            let charges: Vec<&Charge> = run.cost_lines.iter().flat_map(|line| &line.charges).collect();
+            for picked in picked.iter().filter(|_| !charges.is_empty()) {
+                compare(&folder, &run, charges[picked.index(charges.len())], usage.each_ref()).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn each_charge_of_the_month_is_explained_as_it_was_rated() {
+    let (atcost, folder) = month::rated();
+    let ledger = place(&atcost.folder().join("ledger"));
+    runtime().block_on(async {
+        let (run, _) = rated((&ledger, LEAF), None, true).await;
+        let usage = [opened((&ledger, LEAF), None, false).await, opened((&ledger, LEAF), None, true).await];
+        let charges = run.cost_lines.iter().flat_map(|line| &line.charges);
+        let (follow, others): (Vec<&Charge>, Vec<&Charge>) =
+            charges.partition(|charge| charge.metered_quantity().is_some());
+        assert!(follow.len() > 10 && others.len() > 3, "{} and {}", follow.len(), others.len());
+        for charge in follow.into_iter().chain(others) {
+            compare(&place(&folder), &run, charge, usage.each_ref()).await;
+        }
+    });
+}
+
+/// Usage of one subject by one meter, in days that nothing cuts.
+fn usage_of(subject: &'static str, day: u32, numbers: std::ops::Range<u32>) -> Vec<Event> {
+    let event = |number: u32| Event {
+        id: format!("{subject}-{number}"),
+        meter: "network.example/port-hours",
+        subject,
+        time: instant(&format!("2025-10-{day:02}T08:00:00Z")),
+        quantity: Quantity::from_units(i128::from(number + 1) * 1_000_000_000).expect("a quantity"),
+        dimension: ("destination", "eu"),
+        provider: None,
+        correction: None,
+    };
+    numbers.map(event).collect()
+}
+
+#[test]
+fn an_explanation_reads_the_files_that_it_needs_and_no_others() {
+    runtime().block_on(async {
+        let place = on_disk();
+        let mut history = History::new(place.at.join("ledger"), LEAF).await;
+        history.commit(0, &usage_of("projects/c1", 3, 0..4)).await;
+        history.commit(0, &usage_of("projects/a1", 4, 0..4)).await;
+        history.commit(0, &usage_of("projects/c1", 5, 4..8)).await;
+        history.commit(0, &usage_of("projects/a2", 6, 0..4)).await;
+        history.commit(0, &usage_of("projects/a1", 7, 4..8)).await;
+        history.commit(0, &usage_of("projects/a2", 8, 4..8)).await;
+        let (run, _) = rated(history.ledger(), None, false).await;
+        let folder = written(&run, &place.at.join("runs")).await;
+        let charge = |subject: &str| {
+            let mut charges = run.cost_lines.iter().flat_map(|line| &line.charges);
+            let found =
+                charges.find(|charge| charge.subject.as_ref().is_some_and(|of| of.as_str() == subject));
+            found.expect("it was charged").id
+        };
+        let mut files = everything(&history.at.join("shards")).await;
+        files.retain(|(location, _)| location.name().starts_with("rows-"));
+        assert_eq!(files.len(), 6);
+        for (subject, most, needed) in [
+            ("projects/c1", 4, [true, false, false, false, false, false]),
+            ("projects/c1", 5, [true, false, true, false, false, false]),
+            // Where the first file of the days has none of them, cells say which ones have.
+            ("projects/a2", 4, [true, false, false, true, false, false]),
+            ("projects/a2", 6, [true, false, false, true, false, true]),
+            ("projects/a1", 0, [false; 6]),
+        ] {
+            for ((location, bytes), needed) in files.iter().zip(needed) {
+                let mut damaged = bytes.clone();
+                damaged[bytes.len() / 2] ^= 1;
+                write(location, damaged).await;
+                let usage = opened(history.ledger(), None, false).await;
+                let found = explained(&folder, &run, charge(subject), &usage, most).await;
+                match found {
+                    Ok(found) => {
+                        assert!(!needed, "{subject}, {most}: {location} was not read");
+                        assert_eq!((found.events, found.first.len()), (8, most));
+                    }
+                    Err(error) => {
+                        assert!(needed, "{subject}, {most}: {error}");
+                        assert!(error.to_string().contains("its SHA-256 is"), "{error}");
+                    }
+                }
+                write(location, bytes.clone()).await;
+            }
+        }
+    });
+}
+
+/// One value of a column, changed.
+fn changed(rows: &RecordBatch, column: usize, row: usize) -> RecordBatch {
+    let array = rows.column(column);
+    let here = |at: usize| usize::from(at == row);
+    let other: ArrayRef = match array.data_type() {
+        DataType::Utf8 => {
+            let texts = array.as_string::<i32>().iter().enumerate().map(|(at, text)| {
+                if at == row {
+                    Some(format!("{}x", text.unwrap_or_default()))
+                } else {
+                    text.map(str::to_owned)
+                }
+            });
+            Arc::new(texts.collect::<StringArray>())
+        }
+        DataType::Decimal128(digits, scale) => {
+            let units = array
+                .as_primitive::<Decimal128Type>()
+                .iter()
+                .enumerate()
+                .map(|(at, units)| if at == row { Some(units.unwrap_or_default() + 1) } else { units });
+            Arc::new(
+                units
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(*digits, *scale)
+                    .expect("a decimal"),
+            )
+        }
+        DataType::Timestamp(..) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().values().iter().enumerate();
+            let micros = micros.map(|(at, micros)| micros + i64::try_from(here(at)).expect("0 or 1"));
+            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+        }
+        other => panic!("no column of a run is {other}"),
+    };
+    let mut columns = rows.columns().to_vec();
+    columns[column] = other;
+    RecordBatch::try_new(rows.schema(), columns).expect("the columns of the table")
+}
+
+#[test]
+fn a_run_whose_tables_were_changed_is_not_explained() {
+    let (atcost, folder) = month::rated();
+    runtime().block_on(async {
+        let mut refused = 0;
+        for (table, of_line) in [("charges", "cost_line_id"), ("cost_lines", "cost_line_id")] {
+            let location = place(&folder.join(format!("{table}.parquet")));
+            let charges = place(&folder.join("charges.parquet"));
+            let bytes = read(&location).await;
+            let [rows] = read_parquet(bytes.clone().into()).expect("rows").try_into().expect("one batch");
+            let [all] =
+                read_parquet(read(&charges).await.into()).expect("rows").try_into().expect("one batch");
+            let text = |rows: &RecordBatch, column: &str, row: usize| {
+                rows.column_by_name(column).expect("a column").as_string::<i32>().value(row).to_owned()
+            };
+            // A charge that follows usage, and the row of this table that is about it.
+            let amounts = all.column_by_name("metered_quantity").expect("a column");
+            let charge = (0..all.num_rows()).find(|row| amounts.is_valid(*row)).expect("one follows usage");
+            let wanted = if table == "charges" {
+                text(&all, "charge_id", charge)
+            } else {
+                text(&all, of_line, charge)
+            };
+            let id = text(&all, "charge_id", charge);
+            let first = rows.schema().field(0).name().clone();
+            let row = (0..rows.num_rows()).find(|row| text(&rows, &first, *row) == wanted).expect("its row");
+            for column in 0..rows.num_columns() {
+                let changed = changed(&rows, column, row);
+                let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+                writer.write(&changed).expect("rows");
+                write(&location, writer.into_inner().expect("bytes")).await;
+                let said = atcost.run(&["explain", &id]);
+                let name = rows.schema().field(column).name().clone();
+                assert_eq!(said.code, Some(2), "{table}.{name}: {}", said.text());
+                if name != "charge_id" && name != "cost_line_id" {
+                    assert!(said.stderr.contains("cannot be reproduced"), "{table}.{name}: {}", said.stderr);
+                    refused += 1;
+                }
+            }
+            write(&location, bytes).await;
+            atcost.ok(&["explain", &id]);
+        }
+        assert!(refused > 25, "{refused}");
+    });
+}
