@@ -175,7 +175,7 @@ proptest! {
 
 /// A ledger of a few commits that repeat, conflict and correct; the totals follow each of them, or
 /// are made at the end.
-async fn some_history(at: Location, follow: bool) -> History {
+pub async fn some_history(at: Location, follow: bool) -> History {
     use proptest::strategy::ValueTree as _;
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

@@ -21,7 +21,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A day, in microseconds.
-const DAY: i64 = 86_400_000_000;
+pub(super) const DAY: i64 = 86_400_000_000;
 
 /// A cut of the ledger that usage totals cover whole.
 pub(super) struct Folded {
@@ -70,7 +70,7 @@ impl<'c> CutDays<'c> {
     }
 
     /// The days of subjects, as a table.
-    fn table(&self) -> RecordBatch {
+    pub fn table(&self) -> RecordBatch {
         let schema = Schema::new(vec![
             Field::new("cut_day", DataType::Int32, false),
             Field::new("cut_subject", DataType::Utf8, false),
@@ -137,6 +137,24 @@ impl Folded {
         let plan = scratch.context.sql(&uncounted_of(scratch, &repeats, "TRUE")).await?;
         engine::keep(scratch.context, &all, scratch.inputs, plan).await?;
         Ok(all)
+    }
+
+    /// Registers every cell; gives the name of the table.
+    pub async fn every_cell(&self, scratch: &Scratch<'_>) -> Result<String, RatingError> {
+        let cells = scratch.name("cells");
+        let all = self.cover.cells(&(i32::MIN..=i32::MAX)).await.map_err(told)?;
+        engine::register_views(scratch.context, &cells, &all, &cells_schema())?;
+        Ok(cells)
+    }
+
+    /// The places of the first rows of ids that some rows of a shard repeat.
+    pub async fn firsts(
+        &self,
+        shard: usize,
+        repeats: &BTreeSet<(u64, u32)>,
+    ) -> Result<BTreeSet<(u64, u32)>, RatingError> {
+        let firsts = self.cover.firsts(shard, repeats).await.map_err(told)?;
+        Ok(firsts.into_values().collect())
     }
 
     /// The days of a period, in part or whole, of which there are cells of a meter and, where given, of

@@ -7,6 +7,7 @@
 
 use super::counted::CountedRows;
 use super::engine;
+use super::folded::{CutDays, DAY};
 use super::text::{literal, optional};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
@@ -14,7 +15,7 @@ use arrow::array::{ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray}
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::StreamExt as _;
 use schemas::id::Subject;
-use schemas::time::Instant;
+use schemas::time::{Instant, Period};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,11 +41,25 @@ impl CountedRows {
         dimension: &str,
         meters: &BTreeSet<&str>,
     ) -> Result<BTreeSet<Observed>, RatingError> {
-        self.ledger().await?;
+        let rows = match &self.folded {
+            None => {
+                self.ledger().await?;
+                "narrow WHERE kind = 'usage' AND".to_owned()
+            }
+            // What repeats an event says nothing else, or is a suspect.
+            Some(folded) => {
+                self.suspects().await?;
+                let cells = folded.every_cell(&self.scratch()).await?;
+                let columns = r#""type", provider, dimensions"#;
+                format!(
+                    "(SELECT {columns} FROM {cells} UNION ALL SELECT {columns} FROM ranked) AS said WHERE"
+                )
+            }
+        };
         let meters: Vec<String> = meters.iter().map(|meter| literal(meter)).collect();
         let sql = format!(
             r#"SELECT DISTINCT CAST(meter AS VARCHAR), CAST(provider AS VARCHAR), dimension(dimensions, {}) FROM (
-  SELECT DISTINCT "type" AS meter, provider, dimensions FROM narrow WHERE kind = 'usage' AND "type" IN ({})) AS event"#,
+  SELECT DISTINCT "type" AS meter, provider, dimensions FROM {rows} "type" IN ({})) AS event"#,
             literal(dimension),
             meters.join(", ")
         );
@@ -60,59 +75,121 @@ impl CountedRows {
         Ok(observed)
     }
 
-    /// The quarters of an hour, which begin and end with every time zone's days, in which something
-    /// was used that no binding covers.
+    /// Instants at which something was used that no binding covers: of each quarter of an hour in which
+    /// it was, one. The time zones' days begin and end with quarters. Of a day that is `alike` all
+    /// through, one instant may stand for it, so that cells tell it; rows are read of the days of
+    /// subjects in which a binding begins or ends, and of days that are not alike.
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub(crate) async fn unattributed_quarters(
+    pub(crate) async fn unattributed_use(
         &self,
         catalog: &Catalog,
+        alike: impl Fn(Period) -> bool,
     ) -> Result<BTreeSet<Instant>, RatingError> {
-        self.ledger().await?;
-        assert!(self.folded.is_none(), "quarters of an hour are no days");
         let suspects = self.suspects().await?;
-        let engine = self.joining(suspects.uncounted);
-        let effective = self.weighed(suspects, None);
+        let bound = self.bound(catalog).await?;
+        let Some(folded) = &self.folded else {
+            self.ledger().await?;
+            return self.unbound(&bound, &self.weighed(suspects, None), MICROS_OF_A_QUARTER).await;
+        };
+        let mut cut = CutDays::default();
+        for binding in catalog.bindings.iter() {
+            let ends = [Some(binding.from), binding.until].into_iter().flatten();
+            ends.for_each(|instant| cut.cut_for(instant, &binding.subject));
+        }
+        let pairs = self.name("cut");
+        engine::keep_batch(&self.context, &pairs, &self.inputs, &cut.table()).await?;
+        let always = ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"];
+        let [first, last] = always.map(|text| Instant::parse_rfc3339(text).expect("an instant"));
+        let always = Period::new(first, last).expect("one is before the other");
+        let weighed = folded.weighed(&self.scratch(), &self.files, always, &cut).await?.sql;
+        let placed = |join: &str| {
+            format!(
+                "SELECT placed.* FROM {pairs} {join} JOIN (SELECT *, micros - (micros % {DAY} + {DAY}) % {DAY} AS midnight FROM ({weighed}) AS every) AS placed ON CAST(cut_day AS BIGINT) * {DAY} = midnight AND cut_subject = subject"
+            )
+        };
+        let mut instants = self.unbound(&bound, &placed("RIGHT SEMI"), MICROS_OF_A_QUARTER).await?;
+        for midnight in self.unbound(&bound, &placed("RIGHT ANTI"), DAY).await? {
+            let next = Instant::from_micros(midnight.micros() + DAY).map_err(RatingError::stored("time"))?;
+            let day = Period::new(midnight, next).expect("a day ends after it begins");
+            if alike(day) {
+                instants.insert(midnight);
+                continue;
+            }
+            let within = Instant::from_micros(midnight.micros() + 1).map_err(RatingError::stored("time"))?;
+            let mut cut = CutDays::default();
+            cut.cut(within);
+            let rows = folded.weighed(&self.scratch(), &self.files, day, &cut).await?.sql;
+            instants.extend(self.unbound(&bound, &rows, MICROS_OF_A_QUARTER).await?);
+        }
+        Ok(instants)
+    }
+
+    /// Makes a table of the times in which subjects are bound.
+    async fn bound<'c>(&self, catalog: &'c Catalog) -> Result<Bound<'c>, RatingError> {
         let (covered, scattered) = covered(catalog);
         let stretches = self.name("covered");
         engine::keep_batch(&self.context, &stretches, &self.inputs, &covered).await?;
-        let sql = format!(
-            r#"WITH effective AS ({effective}) SELECT DISTINCT event.micros - event.micros % {MICROS_OF_A_QUARTER} AS quarter
-FROM {stretches} AS covered RIGHT ANTI JOIN effective AS event
-  ON event.subject = covered.subject AND event.micros >= covered.from_micros AND event.micros < covered.until_micros"#
-        );
-        let mut quarters = BTreeSet::new();
-        for batch in engine.sql(&sql).await?.collect().await? {
-            for micros in batch.column(0).as_primitive::<Int64Type>().values() {
-                quarters.insert(Instant::from_micros(*micros).map_err(RatingError::stored("time"))?);
-            }
-        }
-        if scattered.is_empty() {
-            return Ok(quarters);
-        }
         let names = scattered.iter().map(|subject| subject.as_str());
         let subjects = self.name("scattered");
         let subjects = engine::keep_texts(&self.context, subjects, &self.inputs, "scattered", names).await?;
+        Ok(Bound { catalog, stretches, scattered: (!scattered.is_empty()).then_some(subjects) })
+    }
+
+    /// The stretches of `unit` microseconds, by their beginning, in which something counts of `effective`
+    /// that no binding covers.
+    async fn unbound(
+        &self,
+        bound: &Bound<'_>,
+        effective: &str,
+        unit: i64,
+    ) -> Result<BTreeSet<Instant>, RatingError> {
+        let engine = self.joining(self.suspects().await?.uncounted);
+        let Bound { catalog, stretches, scattered } = bound;
+        let begins = |micros: i64| micros - micros.rem_euclid(unit);
         let sql = format!(
-            "WITH effective AS ({effective}) SELECT CAST(subject AS VARCHAR), micros FROM {subjects} RIGHT SEMI JOIN effective ON scattered = subject"
+            r#"WITH effective AS ({effective}) SELECT event.micros - (event.micros % {unit} + {unit}) % {unit} AS begins, SUM(event.events) AS events
+FROM {stretches} AS covered RIGHT ANTI JOIN effective AS event
+  ON event.subject = covered.subject AND event.micros >= covered.from_micros AND event.micros < covered.until_micros
+GROUP BY begins HAVING SUM(event.events) > 0"#
         );
-        let mut events = engine.sql(&sql).await?.execute_stream().await?;
-        while let Some(batch) = events.next().await {
-            let batch = batch?;
-            let times = batch.column(1).as_primitive::<Int64Type>().values();
-            for (subject, micros) in batch.column(0).as_string::<i32>().iter().zip(times) {
-                let subject =
-                    Subject::new(subject.unwrap_or_default()).map_err(RatingError::stored("name"))?;
-                let time = Instant::from_micros(*micros).map_err(RatingError::stored("time"))?;
-                if catalog.customer_at(&subject, time).is_none() {
-                    let quarter = Instant::from_micros(micros - micros % MICROS_OF_A_QUARTER);
-                    quarters.insert(quarter.map_err(RatingError::stored("time"))?);
+        let mut found: BTreeSet<i64> = engine::numbers(&engine, &sql).await?.into_iter().collect();
+        if let Some(subjects) = scattered {
+            let sql = format!(
+                "WITH effective AS ({effective}) SELECT CAST(subject AS VARCHAR), micros, SUM(events) FROM {subjects} RIGHT SEMI JOIN effective ON scattered = subject GROUP BY subject, micros"
+            );
+            let mut sums: BTreeMap<(Subject, i64), i64> = BTreeMap::new();
+            let mut events = engine.sql(&sql).await?.execute_stream().await?;
+            while let Some(batch) = events.next().await {
+                let batch = batch?;
+                let times = batch.column(1).as_primitive::<Int64Type>().values();
+                let counts = batch.column(2).as_primitive::<Int64Type>().values();
+                for ((subject, micros), count) in
+                    batch.column(0).as_string::<i32>().iter().zip(times).zip(counts)
+                {
+                    let subject =
+                        Subject::new(subject.unwrap_or_default()).map_err(RatingError::stored("name"))?;
+                    let time = Instant::from_micros(*micros).map_err(RatingError::stored("time"))?;
+                    if catalog.customer_at(&subject, time).is_none() {
+                        *sums.entry((subject, begins(*micros))).or_default() += count;
+                    }
                 }
             }
+            found.extend(sums.into_iter().filter(|(_, events)| *events > 0).map(|((_, begins), _)| begins));
         }
-        Ok(quarters)
+        let instants = found.into_iter().map(Instant::from_micros);
+        instants.collect::<Result<_, _>>().map_err(RatingError::stored("time"))
     }
+}
+
+/// The times in which subjects are bound.
+struct Bound<'c> {
+    catalog: &'c Catalog,
+    /// A table of them; subjects that have too many are covered for ever in it.
+    stretches: String,
+    /// A table of these subjects, where there are any.
+    scattered: Option<String>,
 }
 
 /// The most stretches of time in which a subject is bound that its usage is compared with in a join,

@@ -4,13 +4,14 @@
 
 use super::control::Control;
 use super::error::TotalsError;
+use super::location::RowLocation;
 use super::manifest::Manifest;
 use super::segment::{Part, Segment, read, verified_location};
 use arrow::array::AsArray as _;
 use arrow::datatypes::{Int32Type, Int64Type};
 use ledger::Location;
 use ledger::pinned::Versions;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// The part of a cut that is in one shard.
@@ -110,6 +111,36 @@ impl Cover {
     pub async fn repeats(&self, shard: usize) -> Result<Vec<Location>, TotalsError> {
         let segments = self.shards[shard].segments.iter();
         self.verified(segments.filter_map(|segment| segment.repeats.as_ref())).await
+    }
+
+    /// The first row of each id that some rows of a shard repeat, by the places of these rows. A place is
+    /// a commit and the number of a row.
+    ///
+    /// # Errors
+    /// `Damaged` where a file is not what was written.
+    pub async fn firsts(
+        &self,
+        shard: usize,
+        repeats: &BTreeSet<(u64, u32)>,
+    ) -> Result<BTreeMap<(u64, u32), (u64, u32)>, TotalsError> {
+        let mut firsts = BTreeMap::new();
+        for segment in &self.shards[shard].segments {
+            let (first, last) = (segment.block().first(), segment.block().last());
+            let wanted = repeats.range((first, 0)..=(last, u32::MAX)).next().is_some();
+            let Some(part) = segment.repeats.as_ref().filter(|_| wanted) else { continue };
+            for batch in read(&self.folder, part).await? {
+                let numbers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
+                let rows = batch.column(1).as_primitive::<Int32Type>().values();
+                for ((version, row), first) in numbers(0).iter().zip(rows).zip(numbers(4)) {
+                    let place = (version.cast_unsigned(), row.cast_unsigned());
+                    if repeats.contains(&place) {
+                        let RowLocation { version, row, .. } = RowLocation::unpack(first.cast_unsigned());
+                        firsts.insert(place, (version, row));
+                    }
+                }
+            }
+        }
+        Ok(firsts)
     }
 
     /// The commits of a shard, within segments, that have usage of one of `days`.
