@@ -33,15 +33,14 @@ pub async fn verified<'a>(
     table: &Location,
     files: impl IntoIterator<Item = &'a AddedFile>,
 ) -> Result<Vec<Location>, LedgerError> {
-    let mut found = Vec::new();
-    for file in files {
-        let location = table.join(&file.path);
-        let (bytes, digest) =
-            location.digest().await?.ok_or_else(|| LedgerError::corrupt(&location, GONE))?;
+    let files: Vec<&AddedFile> = files.into_iter().collect();
+    let found: Vec<Location> = files.iter().map(|file| table.join(&file.path)).collect();
+    let digests = Location::digests(&found).await?;
+    for ((file, location), digest) in files.iter().zip(&found).zip(digests) {
+        let (bytes, digest) = digest.ok_or_else(|| LedgerError::corrupt(location, GONE))?;
         if let Some(difference) = difference(file, bytes, digest) {
-            return Err(LedgerError::corrupt(&location, difference));
+            return Err(LedgerError::corrupt(location, difference));
         }
-        found.push(location);
     }
     Ok(found)
 }

@@ -221,6 +221,15 @@ impl PinnedFiles {
         verified(table, of_commits.map(|(file, _)| &file.added)).await
     }
 
+    /// Where the files of a shard are that may have refused records, checked likewise.
+    ///
+    /// # Errors
+    /// As [`Self::verified`].
+    pub async fn verified_refusing(&self, shard: usize) -> Result<Vec<Location>, LedgerError> {
+        let (table, files) = &self.shards[shard];
+        verified(table, files.iter().filter(|file| file.refused).map(|file| &file.added)).await
+    }
+
     /// The commits whose rows each file of a shard has, in ledger order.
     pub fn commits_of_files(&self, shard: usize) -> impl Iterator<Item = RangeInclusive<u64>> {
         let (_, files) = &self.shards[shard];
@@ -228,6 +237,12 @@ impl PinnedFiles {
         // next one's.
         let last = files.iter().skip(1).map(|file| file.first - 1).chain([u64::MAX]);
         files.iter().zip(last).map(|(file, last)| file.first..=last)
+    }
+
+    /// Whether each file of a shard may hold refused records, as the log says it, in ledger order.
+    pub fn refusing(&self, shard: usize) -> impl Iterator<Item = bool> {
+        let (_, files) = &self.shards[shard];
+        files.iter().map(|file| file.refused)
     }
 
     /// How many shards there are.

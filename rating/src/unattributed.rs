@@ -15,7 +15,7 @@ use crate::usage::CountedRows;
 use schemas::decimal::Amount;
 use schemas::id::Subject;
 use schemas::money::Currency;
-use schemas::time::{BillingMonth, time_zone};
+use schemas::time::{BillingMonth, Instant, Period, time_zone};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,15 +130,24 @@ fn hint(subject: &Subject, bound: &BTreeSet<&Subject>, names: &Names<'_>) -> Opt
 /// # Errors
 /// When the rows cannot be read.
 pub async fn months(usage: &CountedRows, catalog: &Catalog) -> Result<BTreeSet<BillingMonth>, RatingError> {
-    let quarters = usage.unattributed_quarters(catalog).await?;
     let utc = time_zone("UTC").expect("the tz database has UTC");
     let mut zones = BTreeMap::from([("UTC", &utc)]);
     for provider in catalog.providers.values() {
         zones.insert(&provider.time_zone_name, &provider.time_zone);
     }
+    // A day in UTC is alike where it is in one month of each zone.
+    let alike = |day: Period| {
+        let last = Instant::from_micros(day.end().micros() - 1);
+        last.is_ok_and(|last| {
+            let same =
+                |zone| BillingMonth::containing(day.start(), zone) == BillingMonth::containing(last, zone);
+            zones.values().all(|zone| same(*zone))
+        })
+    };
+    let instants = usage.unattributed_use(catalog, alike).await?;
     let mut months = BTreeSet::new();
-    for zone in zones.into_values() {
-        months.extend(quarters.iter().filter_map(|quarter| BillingMonth::containing(*quarter, zone)));
+    for zone in zones.values() {
+        months.extend(instants.iter().filter_map(|instant| BillingMonth::containing(*instant, zone)));
     }
     Ok(months)
 }

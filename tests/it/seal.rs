@@ -122,6 +122,62 @@ proptest! {
     }
 }
 
+/// Hashes messages that are read in pieces, and looks at how they are read.
+fn long(messages: &[Vec<u8>]) -> Vec<Digest> {
+    let mut read = vec![0; messages.len()];
+    let mut ended = vec![false; messages.len()];
+    let digests = lanes::long(messages.len(), |number, buffer| {
+        assert!(!ended[number], "a message that has ended is read again");
+        let rest = &messages[number][read[number]..];
+        let taken = rest.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&rest[..taken]);
+        read[number] += taken;
+        ended[number] = taken < buffer.len();
+        let open = ended.iter().zip(&read).filter(|(ended, read)| !**ended && **read > 0).count();
+        assert!(open <= 16, "{open} messages are read at a time");
+        Ok::<usize, std::convert::Infallible>(taken)
+    });
+    let Ok(digests) = digests;
+    for ((_, length), message) in digests.iter().zip(messages) {
+        assert_eq!(*length, message.len() as u64);
+    }
+    digests.into_iter().map(|(digest, _)| digest).collect()
+}
+
+/// Around the ends of blocks and of pieces, and more and fewer of them than are worth lanes.
+#[test]
+fn messages_that_are_read_in_pieces_are_hashed_as_sha2_does() {
+    let around = |length: usize| (0..=130).map(move |more| length - 65 + more);
+    let lengths: Vec<usize> = around(65).chain(around(32 << 10)).chain(around(64 << 10)).collect();
+    let messages: Vec<Vec<u8>> = lengths.iter().map(|length| noise(*length, *length * 7919)).collect();
+    let expected: Vec<Digest> = messages.iter().map(|message| sha256(message)).collect();
+    assert_eq!(long(&messages), expected);
+    for count in 0..40 {
+        assert_eq!(long(&messages[100..100 + count]), expected[100..100 + count], "{count} messages");
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_read_ends_the_hashing() {
+    for count in [1, 20] {
+        let read = |number, _: &mut [u8]| if number + 1 == count { Err("gone") } else { Ok(7) };
+        assert_eq!(lanes::long(count, read), Err("gone"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn long_messages_of_mixed_lengths_are_hashed_as_sha2_does(
+        lengths in vec(prop_oneof![0..200_usize, 0..200_000_usize], 0..40)
+    ) {
+        let messages: Vec<Vec<u8>> =
+            lengths.iter().enumerate().map(|(number, length)| noise(*length, number)).collect();
+        prop_assert_eq!(long(&messages), messages.iter().map(|message| sha256(message)).collect::<Vec<_>>());
+    }
+}
+
 // The vectors that Certificate Transparency implementations share.
 
 const INPUTS: [&[u8]; 8] = [

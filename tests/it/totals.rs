@@ -218,7 +218,7 @@ fn a_correction_whose_id_another_shard_has_is_a_conflict() {
 
 /// A ledger of a few commits that repeat, conflict and correct; the totals follow each of them, or
 /// are made at the end.
-async fn some_history(at: Location, leaf: u64, follow: bool) -> History {
+pub async fn some_history(at: Location, leaf: u64, follow: bool) -> History {
     use proptest::strategy::ValueTree as _;
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

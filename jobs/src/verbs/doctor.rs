@@ -5,8 +5,10 @@ use super::catalog::published;
 use super::nobody::{self, SUBJECTS_LISTED};
 use super::rate::REFUSED_LISTED;
 use super::rejected::shortened;
+use super::totals;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, Verdict, plural, printable, printable_json, printable_lines, table};
+use derived::totals::Caught;
 use ingest::IngestError;
 use ingest::kafka::{KafkaConfig, Seen, SeenPartition, cleanup_policy, look};
 use ledger::journal::{EntryKind, Journal};
@@ -137,10 +139,12 @@ pub struct Finding {
 /// When the ledger cannot be opened at all; the error says why and what to do.
 pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>) -> anyhow::Result<Report> {
     let _busy = Busy::with("recounting the ledger");
+    let totals = totals::for_a_run(&config.ledger).await?;
     // Rows and positions of one cut, also while somebody ingests.
-    let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
+    let reached = totals.as_ref().map(Caught::versions);
+    let files = PinnedFiles::of_ledger(&config.ledger, reached.as_ref()).await?;
     let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
-    let report = report(config, &files, &workspace, brokers, topic).await;
+    let report = report(config, &files, totals.as_ref(), &workspace, brokers, topic).await;
     workspace.close().await?;
     report
 }
@@ -148,11 +152,14 @@ pub async fn doctor(config: &Config, brokers: Option<&str>, topic: Option<&str>)
 async fn report(
     config: &Config,
     files: &PinnedFiles,
+    totals: Option<&Caught>,
     workspace: &Workspace,
     brokers: Option<&str>,
     topic: Option<&str>,
 ) -> anyhow::Result<Report> {
-    let usage = CountedRows::open(files, &workspace.inputs(), config.memory).await?;
+    let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;
+    // Few of them are read, and a doctor looks at all.
+    usage.check_files().await?;
     let counts = usage.counts().await?;
     let journal = Journal::open(&config.ledger).await?;
     let catalogs = journal.entries().iter().filter(|entry| entry.kind == EntryKind::CatalogPublished).count();

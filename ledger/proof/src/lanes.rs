@@ -98,6 +98,132 @@ pub fn variable(arena: &[u8], ends: &[u32]) -> Vec<[u8; 32]> {
     digests
 }
 
+/// The bytes of a long message that are held; of sixteen they fit the cache of a core.
+const PIECE: usize = 32 << 10;
+
+/// The SHA-256 and the length of `count` messages that need not fit into memory. `read` is given a
+/// message's number and a buffer, and puts the next bytes of that message there; fewer than fit only
+/// where it ends. It is asked for at most sixteen messages at a time, and never again for one that has
+/// ended.
+///
+/// # Errors
+/// The first one of `read`.
+///
+/// # Panics
+/// When `read` says that it put more bytes than fit.
+pub fn long<E>(
+    count: usize,
+    mut read: impl FnMut(usize, &mut [u8]) -> Result<usize, E>,
+) -> Result<Vec<([u8; 32], u64)>, E> {
+    let mut digests = vec![([0; 32], 0); count];
+    let mut waiting = 0..count;
+    // The last few of many go on in lanes: what was hashed of them cannot be handed to `sha2`.
+    if let Some(wide) = Wide::here().filter(|_| count >= WORTHWHILE) {
+        let mut state = START.map(|word| [word; LANES]);
+        let mut lanes: Vec<Long> = Vec::new();
+        loop {
+            for number in waiting.by_ref().take(LANES - lanes.len()) {
+                let lane = lanes.len();
+                START.iter().zip(&mut state).for_each(|(start, words)| words[lane] = *start);
+                lanes.push(Long::new(number));
+            }
+            for lane in &mut lanes {
+                lane.fill(&mut read)?;
+            }
+            let Some(together) = lanes.iter().map(|lane| lane.blocks().len()).min() else { break };
+            for block in 0..together {
+                let mut blocks = [&[0; BLOCK]; LANES];
+                for (here, lane) in blocks.iter_mut().zip(&lanes) {
+                    *here = &lane.blocks()[block];
+                }
+                wide.compress(&mut state, &blocks);
+            }
+            for (place, lane) in lanes.iter_mut().enumerate() {
+                lane.taken += together * BLOCK;
+                lane.state = state.map(|words| words[place]);
+            }
+            lanes.retain(|lane| {
+                let done = lane.done();
+                if let Some(done) = done {
+                    digests[lane.number] = done;
+                }
+                done.is_none()
+            });
+            // Those that go on stand beside each other again.
+            for (place, lane) in lanes.iter().enumerate() {
+                state.iter_mut().zip(lane.state).for_each(|(words, word)| words[place] = word);
+            }
+        }
+    }
+    let mut buffer = vec![0; PIECE];
+    for number in waiting {
+        let (mut hasher, mut length) = (Sha256::new(), 0);
+        loop {
+            let bytes = read(number, &mut buffer)?;
+            hasher.update(&buffer[..bytes]);
+            length += bytes as u64;
+            if bytes < PIECE {
+                break;
+            }
+        }
+        digests[number] = (hasher.finalize().into(), length);
+    }
+    Ok(digests)
+}
+
+/// A message of [`long`], as far as it was read.
+struct Long {
+    number: usize,
+    state: [u32; 8],
+    /// Whole blocks, with room for the padding.
+    buffer: Vec<u8>,
+    /// The bytes of the buffer that are there, and those that are in the state.
+    held: usize,
+    taken: usize,
+    length: u64,
+    ended: bool,
+}
+
+impl Long {
+    fn new(number: usize) -> Self {
+        let buffer = vec![0; PIECE + 2 * BLOCK];
+        Self { number, state: START, buffer, held: 0, taken: 0, length: 0, ended: false }
+    }
+
+    /// Reads the next piece, and the padding after the last, where all that was read is taken.
+    fn fill<E>(&mut self, read: &mut impl FnMut(usize, &mut [u8]) -> Result<usize, E>) -> Result<(), E> {
+        if self.taken < self.held || self.ended {
+            return Ok(());
+        }
+        let bytes = read(self.number, &mut self.buffer[..PIECE])?;
+        assert!(bytes <= PIECE, "no more was read than there was room for");
+        self.length += bytes as u64;
+        (self.taken, self.held) = (0, bytes);
+        if bytes < PIECE {
+            self.ended = true;
+            self.held = (bytes + PADDING).next_multiple_of(BLOCK);
+            self.buffer[bytes..self.held].fill(0);
+            self.buffer[bytes] = 0x80;
+            self.buffer[self.held - 8..self.held].copy_from_slice(&(self.length * 8).to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// The blocks that are not taken yet.
+    fn blocks(&self) -> &[[u8; BLOCK]] {
+        self.buffer[self.taken..self.held].as_chunks().0
+    }
+
+    /// The result, once the padding is taken.
+    fn done(&self) -> Option<([u8; 32], u64)> {
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(self.state) {
+            *bytes = word.to_be_bytes();
+        }
+        (self.ended && self.taken == self.held).then_some((digest, self.length))
+    }
+}
+
 /// Puts the SHA-256 of at most sixteen messages, those with fewer blocks first, where their numbers
 /// say.
 fn side_by_side(wide: Wide, numbered: &[(usize, &[u8])], digests: &mut [[u8; 32]]) {

@@ -47,6 +47,8 @@ pub struct ActiveFile {
     pub first: u64,
     /// When the last commit whose rows it holds was made.
     pub at: Instant,
+    /// Whether it may hold refused records.
+    pub refused: bool,
 }
 
 /// A stream that was taken back, because its source lost what was read from it.
@@ -193,7 +195,8 @@ impl Log {
             // A copy stands where what it copies stood.
             let first = removed.iter().map(|file| file.first).min().unwrap_or(record.version);
             let at = removed.iter().map(|file| file.at).max().unwrap_or(record.at);
-            let file = ActiveFile { added: added.clone(), first, at };
+            let refused = record.counts.rejected > 0 || removed.iter().any(|file| file.refused);
+            let file = ActiveFile { added: added.clone(), first, at, refused };
             self.files.insert(added.path.clone(), file);
         }
         for moved in record.streams.iter().filter(|moved| moved.stream != DIVISION_STREAM) {

@@ -17,6 +17,7 @@ use futures::lock::Mutex;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
 use schemas::time::Period;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 /// The memory that plans take before they spill, unless a setting says otherwise.
@@ -33,8 +34,10 @@ pub struct CountedRows {
     pub(super) files: PinnedFiles,
     /// The cut as usage totals cover it, where they do and rows need not be read.
     pub(super) folded: Option<Folded>,
-    /// Whether the tables of all rows are there.
-    registered: Mutex<bool>,
+    /// The files of each shard, once all are checked and the tables of all rows are there.
+    checked: Mutex<Option<Arc<Vec<Vec<Location>>>>>,
+    /// Whether the table of refused rows is there.
+    pub(super) refused: Mutex<bool>,
     suspects: Mutex<Option<Suspects>>,
     /// The tables that were given a name.
     named: AtomicU64,
@@ -177,20 +180,38 @@ impl CountedRows {
             memory,
             files: files.clone(),
             folded,
-            registered: Mutex::new(false),
+            checked: Mutex::new(None),
+            refused: Mutex::new(false),
             suspects: Mutex::new(None),
             named: AtomicU64::new(0),
         })
     }
 
-    /// Checks every file's digest, once; the tables `ledger` and `narrow` are there then.
-    pub(super) async fn ledger(&self) -> Result<(), RatingError> {
-        let mut registered = self.registered.lock().await;
-        if !*registered {
-            engine::register_ledger(&self.context, &self.files).await?;
-            *registered = true;
+    /// Checks every file's digest, once; few are read where usage totals say what counts.
+    ///
+    /// # Errors
+    /// When a file differs from the log, or cannot be read.
+    pub async fn check_files(&self) -> Result<(), RatingError> {
+        self.ledger().await.map(drop)
+    }
+
+    /// Checks every file's digest, once; the tables `ledger` and `narrow` are there then. Gives the
+    /// files of each shard.
+    pub(super) async fn ledger(&self) -> Result<Arc<Vec<Vec<Location>>>, RatingError> {
+        let mut checked = self.checked.lock().await;
+        match &*checked {
+            Some(files) => Ok(files.clone()),
+            None => {
+                let files = Arc::new(engine::register_ledger(&self.context, &self.files).await?);
+                *checked = Some(files.clone());
+                Ok(files)
+            }
         }
-        Ok(())
+    }
+
+    /// The files of each shard, if all are checked.
+    pub(super) async fn checked(&self) -> Option<Arc<Vec<Vec<Location>>>> {
+        self.checked.lock().await.clone()
     }
 
     /// Finds the suspects, once; the tables `ranked` and `uncounted` are there then.

@@ -59,16 +59,22 @@ impl ScalarUDFImpl for Dimension {
                 continue;
             };
             if !known.contains_key(object) {
-                let mut dimensions: BTreeMap<String, String> =
-                    serde_json::from_str(object).map_err(|error| {
-                        invalid(format!("stored dimensions are not a JSON object of strings: {error}"))
-                    })?;
+                let mut dimensions = read(object).map_err(invalid)?;
                 known.insert(object, dimensions.remove(name));
             }
             values.append_option(known[object].as_ref());
         }
         Ok(ColumnarValue::Array(Arc::new(values.finish())))
     }
+}
+
+/// The dimensions of an event, as they are stored.
+///
+/// # Errors
+/// A sentence that says why they cannot be read.
+pub(super) fn read(object: &str) -> Result<BTreeMap<String, String>, String> {
+    serde_json::from_str(object)
+        .map_err(|error| format!("stored dimensions are not a JSON object of strings: {error}"))
 }
 
 fn texts(column: &ArrayRef) -> Box<dyn Iterator<Item = Option<&str>> + '_> {

@@ -128,13 +128,13 @@ pub(super) fn picking(context: &SessionContext) -> SessionContext {
 }
 
 /// Registers the table `ledger`, and `narrow` with the same rows, after every file's digest was
-/// compared.
+/// compared; gives where the files of each shard are.
 ///
 /// Texts are views in `narrow`: those of a dictionary are not copied for every row.
 pub(super) async fn register_ledger(
     context: &SessionContext,
     files: &PinnedFiles,
-) -> Result<(), RatingError> {
+) -> Result<Vec<Vec<Location>>, RatingError> {
     let shards = files.verified().await?;
     let schema = ledger::row::arrow_schema(ledger::row::COLUMNS);
     for (name, schema) in [("ledger", schema.clone()), ("narrow", with_texts(&schema, &DataType::Utf8View))] {
@@ -143,7 +143,7 @@ pub(super) async fn register_ledger(
             shards => register_shards(context, name, shards, &schema).await?,
         }
     }
-    Ok(())
+    Ok(shards)
 }
 
 /// Registers the rows of some files of each shard as one table, with the number of the shard beside

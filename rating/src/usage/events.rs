@@ -53,7 +53,8 @@ const MOST_FILES: usize = 64;
 /// The commits whose rows a file has.
 type OfFile = RangeInclusive<u64>;
 
-/// A row of the ledger, in its order: when it was received, its shard, batch and row.
+/// A row of the ledger, in its order: when it was received, where there are several shards, its shard,
+/// batch and row.
 type Order = (i64, u32, i64, i64);
 
 /// The first of the events that were read.
@@ -200,11 +201,12 @@ impl AttributedRows<'_> {
         takes: impl Fn(&UsageKey) -> bool,
         first: &mut First,
     ) -> Result<(), RatingError> {
+        let one_shard = self.rows.files.shards() == 1;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             for row in 0..batch.num_rows() {
                 let at = RowPlace::read(&batch, 0, row)?;
-                let received = number(&batch, RowPlace::COLUMNS, row);
+                let received = if one_shard { 0 } else { number(&batch, RowPlace::COLUMNS, row) };
                 let order = (received, at.shard, at.batch, at.row);
                 if first.has_room(order) && takes(&self.key(&batch, RowPlace::COLUMNS + 5, row)?) {
                     first.push(order, event(&batch, RowPlace::COLUMNS + 1, row, at)?);

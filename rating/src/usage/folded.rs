@@ -70,6 +70,50 @@ impl Folded {
         Ok(all)
     }
 
+    /// The first days of all months that have cells.
+    fn months(&self) -> BTreeSet<Day> {
+        self.control.days.keys().map(|day| Day::from_number(*day).first_of_month()).collect()
+    }
+
+    /// The meter, provider and dimensions of every cell, each combination once.
+    pub async fn kinds(&self, names: &mut KeyNames) -> Result<BTreeSet<CellKey>, RatingError> {
+        let mut kinds = BTreeSet::new();
+        let mut see = |_: &KeyNames, _: Day, key: CellKey, _: Sum| {
+            kinds.insert(key.without_subject());
+        };
+        self.cover.months(&self.months(), names, &mut see).await.map_err(told)?;
+        Ok(kinds)
+    }
+
+    /// Hands out cells of days, and samples, of the months that have some that `wanted` takes.
+    pub async fn in_months(
+        &self,
+        names: &mut KeyNames,
+        wanted: &(dyn Fn(&KeyNames, Day, CellKey) -> bool + Sync),
+        reading: &mut (dyn Reading + Send),
+    ) -> Result<(), RatingError> {
+        let mut months = BTreeSet::new();
+        let mut see = |names: &KeyNames, month: Day, key: CellKey, _: Sum| {
+            if !months.contains(&month) && wanted(names, month, key) {
+                months.insert(month);
+            }
+        };
+        self.cover.months(&self.months(), names, &mut see).await.map_err(told)?;
+        let mut days: BTreeSet<Day> = self.control.days.keys().map(|day| Day::from_number(*day)).collect();
+        days.retain(|day| months.contains(&day.first_of_month()));
+        self.cover.days(&days, names, reading).await.map_err(told)
+    }
+
+    /// The places of the first rows of ids that some rows of a shard repeat.
+    pub async fn firsts(
+        &self,
+        shard: usize,
+        repeats: &BTreeSet<(u64, u32)>,
+    ) -> Result<BTreeSet<(u64, u32)>, RatingError> {
+        let firsts = self.cover.firsts(shard, repeats).await.map_err(told)?;
+        Ok(firsts.into_values().collect())
+    }
+
     /// The days of a period, in part or whole, of which there are cells of a meter and, where given, of
     /// a subject.
     pub async fn days_of(
@@ -119,7 +163,7 @@ impl Reading for Used<'_> {
         false
     }
 
-    fn sample(&mut self, _: CellKey, _: i64, _: i128) {}
+    fn sample(&mut self, _: &KeyNames, _: CellKey, _: i64, _: i128) {}
 }
 
 /// The days that a period has anything of.

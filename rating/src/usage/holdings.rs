@@ -1,10 +1,10 @@
-//! The ledger's holdings at a cut, counted: rows by kind and by stream, refusals, conflicts.
+//! The ledger's holdings at a cut, counted: rows by kind, conflicts, months of use.
 //!
 //! They are for people and for the manifest; nothing here is billed.
 //!
 //! Invariant: received = usage + rejected, or there are no counts.
 
-use super::counted::{CountedRows, PLACE};
+use super::counted::CountedRows;
 use super::engine;
 use super::text::literal;
 use crate::error::RatingError;
@@ -13,7 +13,7 @@ use arrow::datatypes::Int64Type;
 use derived::totals::Control;
 use schemas::position::{NextOffset, Stream};
 use schemas::time::{BillingMonth, Day, Instant};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The rows of the ledger at a cut, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,20 +24,6 @@ pub struct LedgerCounts {
     pub gaps: u64,
     pub duplicates: u64,
     pub conflicts: u64,
-}
-
-/// The rows of one stream, counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamCounts {
-    /// As [`schemas::position::Origin`] is written.
-    pub origin: String,
-    pub partition: u32,
-    pub origin_name: String,
-    pub usage: u64,
-    pub rejected: u64,
-    pub gaps: u64,
-    pub distinct_offsets: u64,
-    pub last_offset: i64,
 }
 
 impl CountedRows {
@@ -81,38 +67,6 @@ impl CountedRows {
         Ok(LedgerCounts { received, usage, rejected, gaps, duplicates, conflicts })
     }
 
-    /// Rows by stream.
-    ///
-    /// # Errors
-    /// When the rows cannot be read.
-    pub async fn streams(&self) -> Result<Vec<StreamCounts>, RatingError> {
-        self.ledger().await?;
-        let sql = r#"SELECT origin, CAST("partition" AS BIGINT) AS number, MIN(origin_name), COUNT(*) FILTER (WHERE kind = 'usage'), COUNT(*) FILTER (WHERE kind = 'rejected'),
-       COUNT(*) FILTER (WHERE kind = 'gap'), COUNT(DISTINCT "offset"), MAX("offset")
-FROM ledger GROUP BY origin, "partition" ORDER BY MIN(batch), MIN(origin_name), origin, "partition""#;
-        let mut streams = Vec::new();
-        for batch in self.context.sql(sql).await?.collect().await? {
-            let number =
-                |column: usize, row: usize| batch.column(column).as_primitive::<Int64Type>().value(row);
-            let count = |column: usize, row: usize| {
-                u64::try_from(number(column, row)).map_err(RatingError::stored("count"))
-            };
-            for row in 0..batch.num_rows() {
-                streams.push(StreamCounts {
-                    origin: batch.column(0).as_string::<i32>().value(row).to_owned(),
-                    partition: u32::try_from(number(1, row)).map_err(RatingError::stored("count"))?,
-                    origin_name: batch.column(2).as_string::<i32>().value(row).to_owned(),
-                    usage: count(3, row)?,
-                    rejected: count(4, row)?,
-                    gaps: count(5, row)?,
-                    distinct_offsets: count(6, row)?,
-                    last_offset: number(7, row),
-                });
-            }
-        }
-        Ok(streams)
-    }
-
     /// Rows of a stream at offsets from `from` on, those of gaps included.
     ///
     /// # Errors
@@ -150,47 +104,5 @@ FROM (SELECT CAST("time" AS BIGINT) AS micros FROM ledger WHERE kind = 'usage') 
             }
         }
         Ok(months)
-    }
-
-    /// Refused records by reason.
-    ///
-    /// # Errors
-    /// When the rows cannot be read.
-    pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
-        self.ledger().await?;
-        let mut reasons = BTreeMap::new();
-        for batch in self
-            .context
-            .sql("SELECT reason, COUNT(*) FROM ledger WHERE kind = 'rejected' GROUP BY reason")
-            .await?
-            .collect()
-            .await?
-        {
-            for row in 0..batch.num_rows() {
-                let count = batch.column(1).as_primitive::<Int64Type>().value(row);
-                let count = u64::try_from(count).map_err(RatingError::stored("count"))?;
-                reasons.insert(batch.column(0).as_string::<i32>().value(row).to_owned(), count);
-            }
-        }
-        Ok(reasons)
-    }
-
-    /// Where refused records were, in ledger order; at most `limit`.
-    ///
-    /// # Errors
-    /// When the rows cannot be read.
-    pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
-        if self.folded.as_ref().is_some_and(|folded| folded.control().rejected == 0) {
-            return Ok(Vec::new());
-        }
-        self.ledger().await?;
-        engine::texts(
-            &self.context,
-            &format!(
-                "SELECT {PLACE} AS place FROM ledger WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}",
-                self.order
-            ),
-        )
-        .await
     }
 }

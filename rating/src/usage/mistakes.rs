@@ -9,12 +9,15 @@
 
 use super::counted::CountedRows;
 use super::engine;
+use super::folded::Folded;
 use super::reported::{ReportedEvent, RowPlace};
 use super::text::{literal, optional};
 use crate::error::RatingError;
 use crate::words::words;
 use arrow::array::{AsArray as _, RecordBatch};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 words! {
     /// The kind of a mistake.
@@ -149,24 +152,17 @@ impl CountedRows {
         if named.is_empty() {
             return Ok(());
         }
-        let named = named.join(" OR ");
         let firsts = match &self.folded {
-            None => format!("(SELECT * FROM ranked WHERE nth = 1 AND ({named}))"),
-            // The first of a conflict is in a cell, as any other row.
-            Some(_) => {
-                self.ledger().await?;
-                format!(
-                    r#"(SELECT * FROM (SELECT *, CAST("time" AS BIGINT) AS micros, ROW_NUMBER() OVER (PARTITION BY source, id ORDER BY {order}) AS nth FROM ledger WHERE kind = 'usage' AND ({named})) AS named WHERE nth = 1)"#,
-                    order = self.order,
-                )
-            }
+            None => format!("(SELECT * FROM ranked WHERE nth = 1 AND ({}))", named.join(" OR ")),
+            // The first of a conflict is in a cell, as any other row; the repeats know its place.
+            Some(folded) => self.rows_before(folded, mistakes).await?,
         };
         let sql = format!(
             "SELECT {place}, {event} FROM {firsts} AS firsts",
             place = RowPlace::columns(self.order),
             event = ReportedEvent::COLUMNS,
         );
-        for batch in self.context.sql(&sql).await?.collect().await? {
+        for batch in engine::picking(&self.context).sql(&sql).await?.collect().await? {
             for row in 0..batch.num_rows() {
                 let at = RowPlace::read(&batch, 0, row)?;
                 let event = ReportedEvent::read(&batch, RowPlace::COLUMNS, row)?;
@@ -180,6 +176,36 @@ impl CountedRows {
             }
         }
         Ok(())
+    }
+
+    /// SQL: the first rows of the ids that conflicts repeat.
+    async fn rows_before(&self, folded: &Folded, mistakes: &[Mistake]) -> Result<String, RatingError> {
+        let (mut shards, mut wanted) = (Vec::new(), vec!["FALSE".to_owned()]);
+        for shard in 0..self.files.shards() {
+            let mut repeats = BTreeSet::new();
+            let of_shard = |mistake: &&Mistake| {
+                mistake.kind == MistakeKind::Conflict && usize::try_from(mistake.at.shard) == Ok(shard)
+            };
+            for Mistake { at, .. } in mistakes.iter().filter(of_shard) {
+                let batch = u64::try_from(at.batch).map_err(RatingError::stored("batch"))?;
+                repeats.insert((batch, u32::try_from(at.row).map_err(RatingError::stored("row"))?));
+            }
+            let firsts = folded.firsts(shard, &repeats).await?;
+            let has = |of: RangeInclusive<u64>| {
+                firsts.range((*of.start(), 0)..=(*of.end(), u32::MAX)).next().is_some()
+            };
+            shards.push(self.files.verified_of(shard, has).await?);
+            let of_shard = engine::shard_column(self.order);
+            wanted.extend(firsts.iter().map(|(batch, row)| {
+                format!(r#"({of_shard} = {shard} AND batch = {batch} AND "row" = {row})"#)
+            }));
+        }
+        let table = self.name("rows");
+        engine::register_rows(&self.context, &table, &shards).await?;
+        Ok(format!(
+            r#"(SELECT *, CAST("time" AS BIGINT) AS micros FROM {table} WHERE {})"#,
+            wanted.join(" OR ")
+        ))
     }
 
     /// The CTEs that a query needs, and the query for the rows of a kind. In each join the few are on

@@ -31,7 +31,8 @@ mod reported; // an event with its place, and its corrections
 mod totals; // how much
 mod events; // the first ones behind a charge
 mod largest; // the largest behind a number
-mod holdings; // how many, by kind and by stream
+mod holdings; // how many, by kind
+mod streams; // how many, by stream
 mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
 mod observed; // for hints: values of dimensions, and when nobody was bound
@@ -42,10 +43,11 @@ pub use counted::{CountedRows, DEFAULT_MEMORY};
 pub(crate) use cuts::{Cuts, ProviderCuts};
 pub use events::EventRow;
 pub(crate) use events::LookedFor;
-pub use holdings::{LedgerCounts, StreamCounts};
+pub use holdings::LedgerCounts;
 pub(crate) use largest::LargestEvent;
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
 pub(crate) use observed::Observed;
 pub use refused::{Cursor, RefusedBytes, RefusedRecord};
 pub use reported::{ReportedEvent, RowPlace};
+pub use streams::StreamCounts;
 pub(crate) use totals::UsageTotal;

@@ -1,11 +1,12 @@
 //! Refused records: the first of each reason, a page of them, or all with their bytes.
 //!
-//! Why a record was refused was decided when it arrived, and is only read here.
+//! Why a record was refused was decided when it arrived, and is only read here, from the files that the
+//! log says have any.
 //!
 //! Invariant: memory does not grow with the number of refused records. A page has at most as many as
 //! were asked for, and all of them are handed out one by one.
 
-use super::counted::CountedRows;
+use super::counted::{CountedRows, PLACE};
 use super::engine;
 use super::reported::RowPlace;
 use super::text::{literal, optional};
@@ -15,6 +16,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt as _;
 use schemas::time::Instant;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -124,6 +126,57 @@ fn refused_for(reason: Option<&str>) -> String {
 }
 
 impl CountedRows {
+    /// Makes a table of the files that may have refused records, once, and gives an engine that reads of
+    /// other rows only that they are none.
+    async fn refusing(&self) -> Result<SessionContext, RatingError> {
+        let mut registered = self.refused.lock().await;
+        if !*registered {
+            let mut shards = Vec::new();
+            for shard in 0..self.files.shards() {
+                let refusing = self.files.refusing(shard);
+                shards.push(match self.checked().await {
+                    Some(all) => {
+                        let files = all[shard].iter().zip(refusing);
+                        files.filter(|(_, refusing)| *refusing).map(|(file, _)| file.clone()).collect()
+                    }
+                    None => self.files.verified_refusing(shard).await?,
+                });
+            }
+            engine::register_rows(&self.context, "refused", &shards).await?;
+            *registered = true;
+        }
+        Ok(engine::picking(&self.context))
+    }
+
+    /// Refused records by reason.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn rejected_by_reason(&self) -> Result<BTreeMap<String, u64>, RatingError> {
+        let sql = "SELECT reason, COUNT(*) FROM refused WHERE kind = 'rejected' GROUP BY reason";
+        let mut reasons = BTreeMap::new();
+        for batch in self.refusing().await?.sql(sql).await?.collect().await? {
+            for row in 0..batch.num_rows() {
+                let count = batch.column(1).as_primitive::<Int64Type>().value(row);
+                let count = u64::try_from(count).map_err(RatingError::stored("count"))?;
+                reasons.insert(batch.column(0).as_string::<i32>().value(row).to_owned(), count);
+            }
+        }
+        Ok(reasons)
+    }
+
+    /// Where refused records were, in ledger order; at most `limit`.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn refused(&self, limit: usize) -> Result<Vec<String>, RatingError> {
+        let sql = format!(
+            "SELECT {PLACE} AS place FROM refused WHERE kind = 'rejected' ORDER BY {} LIMIT {limit}",
+            self.order
+        );
+        engine::texts(&self.refusing().await?, &sql).await
+    }
+
     /// Refused records after `after`, by shard and in its order; at most `limit`.
     ///
     /// # Errors
@@ -134,19 +187,19 @@ impl CountedRows {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<RefusedRecord>, RatingError> {
-        self.ledger().await?;
+        let engine = self.refusing().await?;
         let later = after.map_or_else(String::new, |Cursor { shard, batch, row }| {
             format!(
                 " WHERE (shard_number > {shard} OR (shard_number = {shard} AND (batch_number > {batch} OR (batch_number = {batch} AND row_number > {row}))))"
             )
         });
         let sql = format!(
-            "SELECT * FROM (SELECT {} FROM ledger WHERE {}) AS refused{later} ORDER BY shard_number, batch_number, row_number LIMIT {limit}",
+            "SELECT * FROM (SELECT {} FROM refused WHERE {}) AS found{later} ORDER BY shard_number, batch_number, row_number LIMIT {limit}",
             RefusedRecord::columns(self.order),
             refused_for(reason),
         );
         let mut page = Vec::new();
-        for batch in self.context.sql(&sql).await?.collect().await? {
+        for batch in engine.sql(&sql).await?.collect().await? {
             for row in 0..batch.num_rows() {
                 page.push(RefusedRecord::read(&batch, row)?);
             }
@@ -164,14 +217,14 @@ impl CountedRows {
         reason: Option<&str>,
         mut take: impl FnMut(&RefusedRecord, RefusedBytes<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
-        self.ledger().await.map_err(E::from)?;
+        let picking = self.refusing().await.map_err(E::from)?;
         let sql = format!(
-            "SELECT {}, raw_key, raw_headers, raw_value FROM ledger WHERE {}",
+            "SELECT {}, raw_key, raw_headers, raw_value FROM refused WHERE {}",
             RefusedRecord::columns(self.order),
             refused_for(reason),
         );
         let engine = |error: datafusion::error::DataFusionError| E::from(RatingError::from(error));
-        let plan = self.few_at_a_time().sql(&sql).await.map_err(engine)?;
+        let plan = few_at_a_time(&picking).sql(&sql).await.map_err(engine)?;
         let mut stream = plan.execute_stream().await.map_err(engine)?;
         let mut count = 0;
         while let Some(batch) = stream.next().await {
@@ -189,13 +242,12 @@ impl CountedRows {
         }
         Ok(count)
     }
+}
 
-    /// The same tables in an engine that keeps few rows in memory: one that was refused may be a
-    /// megabyte.
-    fn few_at_a_time(&self) -> SessionContext {
-        let config = self.context.copied_config().with_batch_size(64).with_target_partitions(1);
-        engine::with_settings(&self.context, config)
-    }
+/// The same tables in an engine that keeps few rows in memory: one that was refused may be a megabyte.
+fn few_at_a_time(context: &SessionContext) -> SessionContext {
+    let config = context.copied_config().with_batch_size(64).with_target_partitions(1);
+    engine::with_settings(context, config)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Invariant: each plain row of the cut between the first and the last of its cuts is in one sum, once.
 
 use super::cuts::{Cuts, interval};
+use super::dimension;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use derived::totals::{CellKey, KeyNames, Reading, Sum};
@@ -296,10 +297,7 @@ impl<'c> Summing<'c> {
         let matched: BTreeSet<&str> = matched.map(|(name, _)| name.as_str()).collect();
         let mut dimensions = BTreeMap::new();
         if let Some(text) = names.dimensions(key.dimensions()).filter(|_| !matched.is_empty()) {
-            let read: Result<BTreeMap<String, String>, _> = serde_json::from_str(text);
-            let read = read.map_err(|error| {
-                RatingError::Damaged(format!("stored dimensions are not a JSON object of strings: {error}"))
-            });
+            let read = dimension::read(text).map_err(RatingError::Damaged);
             dimensions = self.told(read).unwrap_or_default();
             dimensions.retain(|name, _| matched.contains(name.as_str()));
         }
@@ -391,7 +389,7 @@ impl Reading for Summing<'_> {
         false
     }
 
-    fn sample(&mut self, key: CellKey, micros: i64, value: i128) {
+    fn sample(&mut self, _: &KeyNames, key: CellKey, micros: i64, value: i128) {
         let subject = match self.moves[usize::try_from(key.subject()).expect("32 bits fit")] {
             Some(true) => key.subject(),
             _ => 0,

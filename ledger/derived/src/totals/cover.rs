@@ -8,6 +8,7 @@
 use super::cells::{Cell, CellsReader, SamplesReader};
 use super::control::{Control, Sum};
 use super::error::TotalsError;
+use super::location::RowLocation;
 use super::manifest::Manifest;
 use super::names::{CellKey, KeyNames};
 use super::part::Part;
@@ -62,7 +63,7 @@ pub trait Reading {
     fn cell(&mut self, names: &KeyNames, day: Day, key: CellKey, sum: Sum) -> bool;
 
     /// A sample of a cell that was wanted; those of one cell come by time.
-    fn sample(&mut self, key: CellKey, micros: i64, value: i128);
+    fn sample(&mut self, names: &KeyNames, key: CellKey, micros: i64, value: i128);
 }
 
 impl Cover {
@@ -185,7 +186,7 @@ impl Cover {
                 reader.read(names, &mut cells)?;
             }
             let Some(samples) = leaf.samples.as_ref().filter(|_| !wanted.is_empty()) else { continue };
-            self.samples(samples, &wanted, reading).await?;
+            self.samples(samples, &wanted, names, reading).await?;
         }
         read.check(&self.folder, names, self.said(|day| days.contains(&day).then_some(day)))
     }
@@ -195,6 +196,7 @@ impl Cover {
         &self,
         part: &Part,
         cells: &[(u64, Cell)],
+        names: &KeyNames,
         reading: &mut (dyn Reading + Send),
     ) -> Result<(), TotalsError> {
         let wanted: Vec<(u64, u64)> =
@@ -205,7 +207,7 @@ impl Cover {
             samples.clear();
             reader.read(cell.sum, &mut samples)?;
             for sample in &samples {
-                reading.sample(cell.key, sample.micros, sample.value);
+                reading.sample(names, cell.key, sample.micros, sample.value);
             }
         }
         Ok(())
@@ -238,6 +240,36 @@ impl Cover {
     pub async fn repeats(&self, shard: usize) -> Result<Vec<Location>, TotalsError> {
         let leaves = self.shards[shard].leaves.iter();
         self.verified(leaves.filter_map(|leaf| leaf.repeats.as_ref())).await
+    }
+
+    /// The first row of each id that some rows of a shard repeat, by the places of these rows. A place is
+    /// a commit and the number of a row.
+    ///
+    /// # Errors
+    /// `Damaged` where a file is not what was written.
+    pub async fn firsts(
+        &self,
+        shard: usize,
+        repeats: &BTreeSet<(u64, u32)>,
+    ) -> Result<BTreeMap<(u64, u32), (u64, u32)>, TotalsError> {
+        let mut firsts = BTreeMap::new();
+        for leaf in &self.shards[shard].leaves {
+            let (first, last) = (leaf.block().first(), leaf.block().last());
+            let wanted = repeats.range((first, 0)..=(last, u32::MAX)).next().is_some();
+            let Some(part) = leaf.repeats.as_ref().filter(|_| wanted) else { continue };
+            for batch in part.read(&self.folder).await? {
+                let numbers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
+                let rows = batch.column(1).as_primitive::<Int32Type>().values();
+                for ((version, row), first) in numbers(0).iter().zip(rows).zip(numbers(4)) {
+                    let place = (version.cast_unsigned(), row.cast_unsigned());
+                    if repeats.contains(&place) {
+                        let RowLocation { version, row, .. } = RowLocation::unpack(first.cast_unsigned());
+                        firsts.insert(place, (version, row));
+                    }
+                }
+            }
+        }
+        Ok(firsts)
     }
 
     /// The commits of a shard, within leaves, that have usage of one of `days`.

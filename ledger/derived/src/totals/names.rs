@@ -66,6 +66,12 @@ impl CellKey {
     pub fn dimensions(self) -> u32 {
         self.0[3]
     }
+
+    /// The same of everybody, everywhere.
+    pub fn without_subject(self) -> Self {
+        let [meter, provider, _, dimensions, _] = self.0;
+        Self([meter, provider, 0, dimensions, 0])
+    }
 }
 
 /// The texts of all columns of a key.
