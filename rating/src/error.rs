@@ -42,6 +42,11 @@ pub enum RatingError {
     /// The parts of a whole do not add up to it.
     #[error("{DISCARDED}: {whole}: {parts} add up to {sum}, not to {expected}")]
     Unbalanced { whole: String, parts: &'static str, sum: String, expected: String },
+    /// What an engine has summed is not what the control totals say.
+    #[error(
+        "{DISCARDED}: of the usage of {meter}, usage totals and rows add up to {read}, and the control totals say {expected}; `atcost verify totals` says what is wrong, and once the folder `derived` of the ledger is deleted, the next run makes it anew from the rows"
+    )]
+    NotAsControlled { meter: String, read: Box<str>, expected: Box<str> },
     /// The run that is there already has the same pins and other bytes.
     #[error(
         "{DISCARDED}: {folder} was written from the same ledger, catalog and engine and differs; one of the two is wrong, nothing was overwritten"
@@ -71,7 +76,10 @@ impl RatingError {
             Self::Money { .. } | Self::TooLarge { .. } | Self::Period { .. } | Self::Overflow { .. } => {
                 ErrorKind::Invalid
             }
-            Self::Unbalanced { .. } | Self::Differs { .. } | Self::Damaged(_) => ErrorKind::Corrupt,
+            Self::Unbalanced { .. }
+            | Self::NotAsControlled { .. }
+            | Self::Differs { .. }
+            | Self::Damaged(_) => ErrorKind::Corrupt,
         }
     }
 

@@ -90,16 +90,13 @@ fn check(expected: &BTreeMap<String, Sum>, read: &BTreeMap<String, Sum>) -> Resu
     for meter in expected.keys().chain(read.keys()) {
         let (expected, read) = (expected.get(meter).filter(there), read.get(meter).filter(there));
         if expected != read {
-            let said = |sum: Option<&Sum>| {
+            let said = |sum: Option<&Sum>| -> Result<Box<str>, RatingError> {
                 let Sum { events, value } = sum.copied().unwrap_or_default();
-                format!("{events} events and {value} units of 10^-9")
+                let quantity = QuantityTotal::from_units(value).map_err(too_large())?;
+                Ok(format!("{quantity} in {events} events").into())
             };
-            return Err(RatingError::Unbalanced {
-                whole: format!("the usage of {meter}"),
-                parts: "what was read of usage totals and rows",
-                sum: said(read),
-                expected: format!("the control totals, {}", said(expected)),
-            });
+            let (read, expected) = (said(read)?, said(expected)?);
+            return Err(RatingError::NotAsControlled { meter: meter.clone(), read, expected });
         }
     }
     Ok(())
