@@ -27,12 +27,12 @@ pub static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
 #[derive(Debug, Clone)]
 pub struct Event {
     pub id: String,
-    meter: &'static str,
-    subject: &'static str,
-    time: Instant,
-    quantity: Quantity,
-    dimension: (&'static str, &'static str),
-    provider: Option<&'static str>,
+    pub meter: &'static str,
+    pub subject: &'static str,
+    pub time: Instant,
+    pub quantity: Quantity,
+    pub dimension: (&'static str, &'static str),
+    pub provider: Option<&'static str>,
     /// The event that is corrected, and how.
     pub correction: Option<(CorrectionAction, String)>,
 }

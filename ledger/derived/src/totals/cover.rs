@@ -6,7 +6,7 @@ use super::control::Control;
 use super::error::TotalsError;
 use super::manifest::Manifest;
 use super::segment::{Part, Segment, read, verified_location};
-use arrow::array::AsArray as _;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use ledger::Location;
 use ledger::pinned::Versions;
@@ -68,13 +68,18 @@ impl Cover {
         control
     }
 
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.shards.iter().flat_map(|shard| &shard.segments)
     }
 
     /// Whether a file is what was written.
     pub(super) async fn check(&self, part: &Part) -> Result<(), TotalsError> {
         verified_location(&self.folder, part).await.map(drop)
+    }
+
+    /// The rows of a file, after its digest was compared.
+    pub(super) async fn read(&self, part: &Part) -> Result<Vec<RecordBatch>, TotalsError> {
+        read(&self.folder, part).await
     }
 
     async fn verified(&self, parts: impl Iterator<Item = &Part>) -> Result<Vec<Location>, TotalsError> {

@@ -174,13 +174,14 @@ impl Fold {
                     }
                     2
                 }
-                _ if correction => {
-                    suspects.push((place, false, false));
-                    3
-                }
+                // A correction too: a run reads rows where shards share an id.
                 Known::Elsewhere => {
                     suspects.push((place, false, false));
                     4
+                }
+                _ if correction => {
+                    suspects.push((place, false, false));
+                    3
                 }
                 Known::New | Known::Awaited => {
                     if *known == Known::Awaited {
