@@ -38,6 +38,11 @@ pub struct Campaign {
 pub struct Random(u64);
 
 impl Random {
+    /// Numbers that are the same in every trial.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

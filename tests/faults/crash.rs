@@ -1,14 +1,11 @@
 //! Crashes at every failpoint of the path from a source to a sealed ledger.
 //!
-//! The work is done by a process of its own, this same program started as a worker, because only a
-//! process can really be aborted or killed. It does what `atcost ingest`, `atcost compact` and
-//! `atcost sign` do, in turn, and says after each commit that it was told so.
-//!
-//! The sites are read from the source code, so a failpoint that is added there is tried here, and
-//! one that no work reaches is a failure.
+//! A worker does what `atcost ingest`, `atcost compact` and `atcost sign` do, in turn, and says after
+//! each commit that it was told so.
 
 use crate::campaign::{self, Campaign, Extent, Trial};
-use crate::work::{at, ledger_before_checkpoint, new_signer, place, sign, wait};
+use crate::work::{at, file_stream, ledger_before_checkpoint, new_signer, place, sign, wait};
+use crate::worker::{Job, Site, say, sites, work};
 use derived::classifier::Classifier;
 use ingest::decode::Decoder;
 use ingest::files::FilesSource;
@@ -18,17 +15,13 @@ use ingest::source::BatchPolicy;
 use ingest::stop::Stop;
 use ledger::ShardWriter;
 use ledger::compact::compact;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tests::machine::workspace;
+use tests::atcost::utf8;
 
 pub const CAMPAIGNS: &[Campaign] = &[Campaign {
     name: "failpoints",
@@ -38,15 +31,13 @@ pub const CAMPAIGNS: &[Campaign] = &[Campaign {
     run,
 }];
 
-/// How the command line says that this program is to be the worker.
-pub const WORKER: &str = "worker";
+/// What the worker of this campaign does.
+pub const JOB: Job = ("ledger", |[ledger, input]| {
+    wait(all_work(Path::new(ledger), Path::new(input))).map_err(|error| error.to_string())
+});
 
-/// Code whose failpoints the worker passes.
-const SOURCES: &[&str] = &["ledger/src", "ingest/src"];
-/// Code that only a broker reaches is tried with one.
-const ELSEWHERE: &[&str] = &["ingest/src/kafka"];
-/// A switch by which a benchmark learns what sealing costs, and no fault.
-const SWITCHES: &[&str] = &["seal.skip"];
+/// Code whose failpoints it passes.
+const SOURCES: &[&str] = &["ledger/src", "ledger/derived/src/ids", "ingest/src"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -65,47 +56,16 @@ struct Try {
     passed: u64,
 }
 
-/// A site's name, and whether it can return an error.
-fn sites() -> Vec<(String, bool)> {
-    let mut sites = Vec::new();
-    for source in SOURCES {
-        look(&workspace().join(source), &mut sites);
-    }
-    sites.retain(|(site, _)| !SWITCHES.contains(&site.as_str()));
-    sites.sort();
-    sites.dedup();
-    sites
-}
-
-fn look(folder: &Path, sites: &mut Vec<(String, bool)>) {
-    for entry in std::fs::read_dir(folder).expect("the source code") {
-        let path = entry.expect("the source code").path();
-        let name = path.strip_prefix(workspace()).expect("the source code").to_string_lossy().into_owned();
-        if ELSEWHERE.iter().any(|elsewhere| name.starts_with(elsewhere)) {
-            continue;
-        }
-        if path.is_dir() {
-            look(&path, sites);
-            continue;
-        }
-        let text = std::fs::read_to_string(&path).expect("the source code");
-        for found in text.split(concat!("fail_", "point!(\"")).skip(1) {
-            let (site, rest) = found.split_once('"').expect("a failpoint has a name");
-            sites.push((site.to_owned(), rest.trim_start().starts_with(',')));
-        }
-    }
-}
-
 fn tries() -> &'static [Try] {
     static TRIES: OnceLock<Vec<Try>> = OnceLock::new();
     TRIES.get_or_init(|| {
         let folder = campaign::folder();
         let (ledger, input) = prepare(folder.path());
         new_signer(folder.path());
-        let counted = work(&ledger, &input, &["count"]);
+        let counted = work(JOB.0, [utf8(&ledger), utf8(&input)], &["count"]);
         assert!(counted.ended_well, "the worker does its work when nothing disturbs it: {}", counted.errors);
         let mut tries = Vec::new();
-        for (site, returns) in sites() {
+        for Site { name: site, returns } in sites(SOURCES) {
             let passed = counted.passed.get(&site).copied().unwrap_or_default();
             let actions: &[Action] = if returns {
                 &[Action::Abort, Action::Panic, Action::Kill, Action::Error]
@@ -134,7 +94,8 @@ fn run(trial: &mut Trial) {
         Action::Kill => "stall",
         Action::Error => "error",
     };
-    let crashed = work(&ledger, &input, &[name, site, &hit.to_string()]);
+    let words = [utf8(&ledger), utf8(&input)];
+    let crashed = work(JOB.0, words, &[name, site, &hit.to_string()]);
     if crashed.struck || *action == Action::Error {
         trial.injected(1);
         trial.tally(format!("{site}, {name}"));
@@ -151,7 +112,7 @@ fn run(trial: &mut Trial) {
             crashed.acknowledged
         ));
     }
-    let recovered = work(&ledger, &input, &[]);
+    let recovered = work(JOB.0, words, &[]);
     if !recovered.ended_well {
         return trial
             .failed(format!("{site}, {name}, pass {hit}: the next worker fails: {}", recovered.errors));
@@ -161,54 +122,6 @@ fn run(trial: &mut Trial) {
     if signed < audit.shards.first().map(|shard| shard.signed) {
         trial.failed(format!("{site}, {name}, pass {hit}: the signed head went back"));
     }
-}
-
-/// The facts known of a worker that is over.
-#[derive(Debug, Default)]
-struct Worked {
-    ended_well: bool,
-    struck: bool,
-    timed_out: bool,
-    acknowledged: Option<u64>,
-    passed: BTreeMap<String, u64>,
-    errors: String,
-}
-
-fn work(ledger: &Path, input: &Path, strike: &[&str]) -> Worked {
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut command = Command::new(program);
-    command
-        .arg(WORKER)
-        .arg(ledger)
-        .arg(input)
-        .args(strike)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().expect("this program starts");
-    let output = BufReader::new(child.stdout.take().expect("the output is piped"));
-    let mut errors = child.stderr.take().expect("the errors are piped");
-    let errors = std::thread::spawn(move || {
-        let mut text = String::new();
-        // The last thing it says is for people, and may be cut off when it dies.
-        let _ = errors.read_to_string(&mut text);
-        text
-    });
-    let mut worked = Worked::default();
-    for line in output.lines() {
-        let Ok(line) = line else { break };
-        match line.split_once(' ').unwrap_or((&line, "")) {
-            ("acknowledged", version) => worked.acknowledged = version.parse().ok(),
-            ("struck", _) => worked.struck = true,
-            ("passed", site) => *worked.passed.entry(site.to_owned()).or_default() += 1,
-            ("stalled", _) => child.kill().expect("a process of ours can be killed"),
-            ("timed-out", _) => worked.timed_out = true,
-            _ => {}
-        }
-    }
-    worked.ended_well = child.wait().expect("the worker ends").success();
-    worked.errors = errors.join().unwrap_or_default();
-    worked
 }
 
 /// A copy of a ledger that will soon make a Delta checkpoint, and the files to ingest.
@@ -242,66 +155,7 @@ fn records(file: u32) -> String {
 }
 
 fn expected(input: &Path) -> Vec<(String, Range<i64>)> {
-    let stream = |file: u32| {
-        let digest = Sha256::digest(
-            std::fs::read(input.join(format!("{}/part-{file}.ndjson", file / 2))).expect("a file"),
-        );
-        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        (format!("file/{digest}/0"), 0..40)
-    };
-    (0..4).map(stream).collect()
-}
-
-/// The worker: does all of the work that is not done, and strikes itself where it was told to.
-pub fn worker(arguments: &[String]) -> Result<(), String> {
-    let [ledger, input, strike @ ..] = arguments else {
-        return Err("a worker is given a ledger and an input".to_owned());
-    };
-    arm(strike)?;
-    // Everybody who waits for a worker waits for its output to end.
-    std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_secs(60));
-        say("timed-out");
-        std::process::abort();
-    });
-    wait(all_work(Path::new(ledger), Path::new(input))).map_err(|error| error.to_string())
-}
-
-fn say(line: &str) {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{line}").and_then(|()| output.flush()).expect("whoever started the worker listens");
-}
-
-fn arm(strike: &[String]) -> Result<(), String> {
-    match strike {
-        [] => Ok(()),
-        [count] if count == "count" => sites().into_iter().try_for_each(|(site, _)| {
-            let passed = format!("passed {site}");
-            fail::cfg_callback(site, move || say(&passed))
-        }),
-        [action, site, hit] if action == "error" => fail::cfg(
-            site.as_str(),
-            &if hit == "0" { "1*return".to_owned() } else { format!("{hit}*off->1*return") },
-        ),
-        [action, site, hit] => {
-            let (action, hit) = (action.clone(), hit.parse::<u64>().map_err(|error| error.to_string())?);
-            let pass = AtomicU64::new(0);
-            fail::cfg_callback(site.as_str(), move || {
-                if pass.fetch_add(1, Ordering::Relaxed) == hit {
-                    say("struck");
-                    match action.as_str() {
-                        "abort" => std::process::abort(),
-                        "panic" => panic!("a planned panic"),
-                        _ => {
-                            say("stalled");
-                            std::thread::sleep(Duration::from_secs(600));
-                        }
-                    }
-                }
-            })
-        }
-        _ => Err(format!("a worker cannot be struck with {strike:?}")),
-    }
+    (0..4).map(|file| file_stream(&input.join(format!("{}/part-{file}.ndjson", file / 2)))).collect()
 }
 
 /// The version of which the ledger makes a Delta checkpoint, beside the commits. This work is so

@@ -4,7 +4,7 @@ use crate::campaign::{Campaign, Extent, Random, Trial, folder};
 use crate::work::{Work, behind, ledger_before_checkpoint, new_signer, place, sign, wait, wait_or_panic};
 use ledger::store::Store;
 use ledger::store::disk::{FileSystem, LocalFiles, Readers};
-use ledger::{ErrorKind, LedgerError, ShardWriter};
+use ledger::{ErrorKind, LedgerError, Location, ShardWriter};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -164,7 +164,7 @@ impl FileSystem for FailingDisk {
 
 /// The things that happened to the disk, in order. Paths are relative to the ledger.
 #[derive(Debug, Clone)]
-enum Event {
+pub enum Event {
     Written(PathBuf, Arc<[u8]>),
     FileSynced(PathBuf),
     FolderSynced(PathBuf),
@@ -175,27 +175,68 @@ enum Event {
     Acknowledged(BTreeMap<String, i64>),
     /// The world was shown a signature over so many commits.
     Signed(u64),
+    /// The files of the index of ids, which writes them itself, are now these.
+    Ids(BTreeMap<String, Arc<[u8]>>),
 }
 
 #[derive(Debug)]
-struct RecordingDisk {
+pub struct RecordingDisk {
     ledger: PathBuf,
     events: Mutex<Vec<Event>>,
-    /// Itself, for the signer that looks at the ledger as soon as an entry has its name.
+    /// Is told as soon as an entry has its name, which nobody has synced yet.
+    sees: fn(&Arc<Self>),
     itself: Weak<Self>,
 }
 
 impl RecordingDisk {
-    fn record(&self, event: Event) {
+    pub fn new(ledger: &Path, sees: fn(&Arc<Self>)) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            ledger: ledger.to_owned(),
+            events: Mutex::default(),
+            sees,
+            itself: itself.clone(),
+        })
+    }
+
+    /// The ledger on this disk.
+    pub fn location(self: &Arc<Self>) -> Location {
+        Store::disk_over(self.clone()).at_path(&self.ledger).expect("a place")
+    }
+
+    pub fn events(&self) -> Vec<Event> {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert!(
+            events.iter().any(|event| matches!(event, Event::Renamed(..) | Event::Linked(..))),
+            "the recording saw the commits"
+        );
+        events
+    }
+
+    /// Records the files of the index of ids, where they are others than before.
+    pub fn see_ids(&self) {
+        let mut files: BTreeMap<String, Arc<[u8]>> = BTreeMap::new();
+        for entry in std::fs::read_dir(self.ledger.join("derived/ids")).into_iter().flatten().flatten() {
+            let bytes = std::fs::read(entry.path()).expect("a file of the index");
+            files.insert(entry.file_name().to_string_lossy().into_owned(), bytes.into());
+        }
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = events.iter().rev().find_map(|event| match event {
+            Event::Ids(before) => Some(before),
+            _ => None,
+        });
+        if before != Some(&files) {
+            events.push(Event::Ids(files));
+        }
+    }
+
+    pub fn record(&self, event: Event) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
-    /// Another process signs what it finds. Nobody has synced the name of the last entry yet.
-    fn sign(&self) {
-        let disk = self.itself.upgrade().expect("who records is there");
-        let (ledger, folder) =
-            (self.ledger.clone(), self.ledger.parent().expect("a folder around the ledger").to_owned());
-        let ledger = Store::disk_over(disk).at_path(&ledger).expect("a place");
+    /// Another process signs what it finds.
+    fn sign(self: &Arc<Self>) {
+        let folder = self.ledger.parent().expect("a folder around the ledger").to_owned();
+        let ledger = self.location();
         let signing = thread::spawn(move || wait(sign(&ledger, &folder)));
         let size = signing.join().expect("a signer does not panic").expect("a whole ledger is signed");
         self.record(Event::Signed(size));
@@ -230,7 +271,7 @@ impl FileSystem for RecordingDisk {
         LocalFiles.link(from, to)?;
         self.record(Event::Linked(self.relative(from), self.relative(to)));
         if to.extension().is_some_and(|extension| extension == "json") {
-            self.sign();
+            (self.sees)(&self.itself.upgrade().expect("who records is there"));
         }
         Ok(())
     }
@@ -264,25 +305,15 @@ fn recorded() -> &'static [Event] {
         let ledger = folder.path().join("ledger");
         ledger_before_checkpoint(&ledger);
         new_signer(folder.path());
-        let disk = Arc::new_cyclic(|itself| RecordingDisk {
-            ledger: ledger.clone(),
-            events: Mutex::default(),
-            itself: itself.clone(),
-        });
+        let disk = RecordingDisk::new(&ledger, RecordingDisk::sign);
         wait(async {
             let work = work();
-            let ledger = Store::disk_over(disk.clone()).at_path(&ledger).expect("a place");
-            let mut ledger = ShardWriter::open(&ledger).await.expect("it opens");
+            let mut ledger = ShardWriter::open(&disk.location()).await.expect("it opens");
             while work.step(&mut ledger).await.expect("a whole disk").is_some() {
                 disk.record(Event::Acknowledged(work.reached(&ledger)));
             }
         });
-        let events = disk.events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert!(
-            events.iter().any(|event| matches!(event, Event::Renamed(..) | Event::Linked(..))),
-            "the recording saw the commits"
-        );
-        events
+        disk.events()
     })
 }
 
@@ -294,7 +325,7 @@ struct Inode {
 
 /// The disk as a machine finds it that was without power: each folder has what was synced, and any
 /// part of what was not.
-fn after_power_loss(events: &[Event], random: &mut Random) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn after_power_loss(events: &[Event], random: &mut Random) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut inodes: Vec<Inode> = Vec::new();
     let mut live: BTreeMap<PathBuf, usize> = BTreeMap::new();
     // Names that are durable, and per folder the changes of names that may be.
@@ -334,7 +365,7 @@ fn after_power_loss(events: &[Event], random: &mut Random) -> BTreeMap<PathBuf, 
                 name(from, None, &mut live);
             }
             Event::Removed(path) => name(path, None, &mut live),
-            Event::Acknowledged(_) | Event::Signed(_) => {}
+            Event::Acknowledged(_) | Event::Signed(_) | Event::Ids(_) => {}
         }
     }
     for changes in pending.into_values() {
@@ -346,7 +377,11 @@ fn after_power_loss(events: &[Event], random: &mut Random) -> BTreeMap<PathBuf, 
             }
         }
     }
-    durable.into_iter().map(|(path, inode)| (path, content(&inodes[inode], random))).collect()
+    let content = |(path, inode): (PathBuf, usize), random: &mut Random| {
+        let Inode { bytes, synced } = &inodes[inode];
+        (path, if *synced { bytes.to_vec() } else { not_synced(bytes, random) })
+    };
+    durable.into_iter().map(|named| content(named, random)).collect()
 }
 
 fn change(names: &mut BTreeMap<PathBuf, usize>, path: PathBuf, inode: Option<usize>) {
@@ -356,9 +391,10 @@ fn change(names: &mut BTreeMap<PathBuf, usize>, path: PathBuf, inode: Option<usi
     };
 }
 
-fn content(inode: &Inode, random: &mut Random) -> Vec<u8> {
-    let whole = inode.bytes.to_vec();
-    if inode.synced || whole.is_empty() {
+/// The bytes of a file that was written and not synced, as they may be found.
+pub fn not_synced(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    let whole = bytes.to_vec();
+    if whole.is_empty() {
         return whole;
     }
     let part = random.index(whole.len());

@@ -13,11 +13,13 @@
 mod campaign; // what a campaign and a trial are
 mod report; // the table, on the screen and in docs/reliability.md
 mod work; // what is interrupted
+mod worker; // processes that are struck at a failpoint
 mod crash; // a process dies at every step of the way
 mod ambiguous; // commits whose answer lies
 mod disk; // a disk that fails, or forgets what was not synced
 mod zombies; // several owners of one shard
 mod flips; // one bit is another
+mod totals; // what is derived is killed, cut and flipped
 mod kafka; // around a real broker
 
 use campaign::{Campaign, Extent};
@@ -30,6 +32,7 @@ fn campaigns() -> Vec<&'static Campaign> {
         disk::CAMPAIGNS,
         zombies::CAMPAIGNS,
         flips::CAMPAIGNS,
+        totals::CAMPAIGNS,
         kafka::CAMPAIGNS,
     ]
     .into_iter()
@@ -81,9 +84,9 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
     if let [first, rest @ ..] = given.as_slice()
-        && first == crash::WORKER
+        && first == worker::WORKER
     {
-        return match crash::worker(rest) {
+        return match worker::worker(rest, &[crash::JOB, totals::JOB]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");

@@ -13,6 +13,7 @@ use ledger::{Committed, LedgerError, Location, ShardWriter, create_ledger};
 use proof::head::VerifierKey;
 use schemas::canonical::push_map;
 use schemas::decimal::Quantity;
+use schemas::digest::Sha256Digest;
 use schemas::event::{EventRef, MapRef};
 use schemas::outcome::OutcomeRef;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Positions, Stream};
@@ -226,6 +227,15 @@ pub async fn sign(ledger: &Location, folder: &Path) -> Result<u64, String> {
 /// Makes the key of a signer in `folder`; gives the key that checks its signatures.
 pub fn new_signer(folder: &Path) -> VerifierKey {
     wait(SignerKey::create(&place(&folder.join("signer.key")), "signer.example")).expect("a key")
+}
+
+/// The stream that a file of lines is, and its offsets.
+pub fn file_stream(path: &Path) -> (String, Range<i64>) {
+    let bytes = std::fs::read(path).expect("a file");
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let origin = Origin::File { digest: Sha256Digest::of(&bytes) };
+    let stream = Stream { origin, partition: 0 };
+    (stream.to_string(), 0..i64::try_from(lines).expect("a small file"))
 }
 
 /// A folder or a file of this machine.

@@ -138,18 +138,7 @@ fn a_running_ingest_reads_on_beside_a_damaged_partition() {
     broker.stop();
     broker.flip_on_disk(&topic, 0, 1, 100, 1);
     broker.start_again();
-    let address = format!("127.0.0.1:{port}");
-    let running = atcost.spawn(&[
-        "ingest",
-        "--brokers",
-        broker.address(),
-        "--topic",
-        &topic,
-        "--metrics",
-        &address,
-        "--log-format",
-        "json",
-    ]);
+    let running = atcost.ingest_with_metrics(broker.address(), &topic, port, &[]);
     let unreadable = |partition: u32| {
         format!("atcost_partition_unreadable{{topic=\"{topic}\",partition=\"{partition}\"}}")
     };

@@ -220,14 +220,13 @@ pub fn ledger() -> Atcost {
 fn a_running_ingest_tells_what_the_ledger_then_holds() {
     let (broker, atcost, port) = (Broker::shared(), ledger(), free_port());
     let topic = broker.topic(2);
-    let kafka = ["ingest", "--brokers", broker.address(), "--topic", &topic];
     broker.produce(&topic, &[events("first", 0, 10), events("first", 1, 10)].concat());
-    atcost.ok(&[&kafka[..], &["--until-caught-up"]].concat());
+    atcost.ok(&["ingest", "--brokers", broker.address(), "--topic", &topic, "--until-caught-up"]);
     let before = atcost.doctor();
     // Five records of partition 0 go before anybody reads them.
     broker.produce(&topic, &events("second", 0, 8));
     broker.delete_before(&topic, 0, 15);
-    let running = atcost.spawn(&[&kafka[..], &["--metrics", &format!("127.0.0.1:{port}")]].concat());
+    let running = atcost.ingest_with_metrics(broker.address(), &topic, port, &[]);
     scrape_until(port, |scrape| scrape.number("atcost_records_received_total") == 3);
     broker.produce(&topic, &events("third", 1, 40));
     broker.produce(
@@ -310,15 +309,7 @@ fn a_running_ingest_tells_what_the_ledger_then_holds() {
 fn an_unanswered_client_harms_nobody() {
     let (broker, atcost, port) = (Broker::shared(), ledger(), free_port());
     let topic = broker.topic(1);
-    let running = atcost.spawn(&[
-        "ingest",
-        "--brokers",
-        broker.address(),
-        "--topic",
-        &topic,
-        "--metrics",
-        &format!("127.0.0.1:{port}"),
-    ]);
+    let running = atcost.ingest_with_metrics(broker.address(), &topic, port, &[]);
     scrape(port);
     // More than are served at a time: some that say half of a request, some that say nothing, some
     // that never read.

@@ -73,24 +73,12 @@ fn a_run_leaves_no_secret_anywhere() {
     let unknown = [404, 8].map(|id| Record::bare(0, confluent(id, b"datum")));
     broker.produce(&topic, &unknown);
     broker.produce(&topic, &[record(Encoding::Confluent { schema_id: 7 }, 0, &event)]);
-    let running = atcost.spawn_with(
-        &[
-            "--log-format",
-            "json",
-            "ingest",
-            "--brokers",
-            broker.address(),
-            "--topic",
-            &topic,
-            "--metrics",
-            &format!("127.0.0.1:{port}"),
-        ],
-        &[
-            ("ATCOST_LOG", "trace"),
-            ("REGISTRY_PASSWORD", "hunter2-registry"),
-            ("KAFKA_PASSWORD", "hunter2-kafka"),
-        ],
-    );
+    let environment = [
+        ("ATCOST_LOG", "trace"),
+        ("REGISTRY_PASSWORD", "hunter2-registry"),
+        ("KAFKA_PASSWORD", "hunter2-kafka"),
+    ];
+    let running = atcost.ingest_with_metrics(broker.address(), &topic, port, &environment);
     wait_for(PATIENCE, || (registry.requests() > 1).then_some(())).expect("the registry is asked");
     registry.fail(false);
     let scraped = wait_for(PATIENCE, || {

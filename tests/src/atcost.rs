@@ -144,6 +144,21 @@ impl Atcost {
         queries(&shard, &[&view, statement]).remove(1)
     }
 
+    /// Starts an ingest of a topic that goes on and serves its metrics at a port of the loopback
+    /// interface; its log is lines of JSON.
+    #[track_caller]
+    pub fn ingest_with_metrics(
+        &self,
+        brokers: &str,
+        topic: &str,
+        port: u16,
+        environment: &[(&str, &str)],
+    ) -> Running {
+        let metrics = format!("127.0.0.1:{port}");
+        let ingest = ["--log-format", "json", "ingest", "--brokers", brokers, "--topic", topic];
+        self.spawn_with(&[&ingest[..], &["--metrics", &metrics]].concat(), environment)
+    }
+
     /// Starts it and goes on.
     #[track_caller]
     pub fn spawn(&self, arguments: &[&str]) -> Running {

@@ -2,7 +2,7 @@
 
 use super::catalog::published;
 use super::nobody::{self, SUBJECTS_LISTED};
-use super::totals;
+use super::totals::{self, ControlTotals};
 use crate::clock;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable, table};
@@ -34,6 +34,8 @@ pub struct Rated {
     pub unattributed: Vec<Unattributed>,
     /// The zones in which the month goes on; none where it is over.
     pub not_over: Vec<NotOver>,
+    /// What the run rests on; none where it read rows, which nothing was compared with.
+    pub control_totals: Option<ControlTotals>,
 }
 
 /// A time zone in which a month is not over.
@@ -78,6 +80,7 @@ struct Summary<'a> {
     /// Whether the month is over for every provider.
     over: bool,
     not_over: &'a [NotOver],
+    control_totals: &'a Option<ControlTotals>,
     #[serde(flatten)]
     manifest: &'a Manifest,
 }
@@ -123,12 +126,13 @@ async fn rate_into(
 ) -> anyhow::Result<Rated> {
     let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;
     let run = rating::run::rate(pins, &usage, &catalog).await?;
+    let control_totals = ControlTotals::compared(&usage, &files.cut.versions)?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
     let unattributed = unattributed(&run, &catalog, SUBJECTS_LISTED)?;
     let not_over = not_over(run.pins.month, &catalog, clock::now())?;
     let (folder, manifest) = run_tables::write(&run, &catalog, &config.runs, workspace).await?;
-    Ok(Rated { run, folder, manifest, catalog, refused, mistakes, unattributed, not_over })
+    Ok(Rated { run, folder, manifest, catalog, refused, mistakes, unattributed, not_over, control_totals })
 }
 
 /// The zones in which the month ends after `now`, by name.
@@ -160,6 +164,7 @@ impl Answer for Rated {
             unattributed: nobody::json(&self.unattributed),
             over: self.not_over.is_empty(),
             not_over: &self.not_over,
+            control_totals: &self.control_totals,
             manifest: &self.manifest,
         })?)
     }
@@ -176,7 +181,7 @@ impl Answer for Rated {
             plural(manifest.gaps, "gap", "gaps")
         );
         let sections = [
-            records,
+            records + &self.control_totals.as_ref().map(ControlTotals::text).unwrap_or_default(),
             cost_lines(&self.run.cost_lines),
             customers(manifest) + &self.reservations(),
             format!("{}\n", self.folder),

@@ -3,10 +3,11 @@
 use crate::config::Config;
 use crate::show::{Answer, Busy, Verdict, plural, printable};
 use anyhow::Context as _;
-use derived::totals::{self, Caught, Control, Recounted, TotalsError};
+use derived::totals::{self, Caught, Control, Recounted, Sum, TotalsError};
 use ledger::Location;
-use ledger::pinned::PinnedFiles;
+use ledger::pinned::{PinnedFiles, Versions};
 use rating::usage::CountedRows;
+use schemas::decimal::QuantityTotal;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,17 +27,77 @@ pub struct Report {
     pub gaps: u64,
     /// The bytes of the totals, without the index of ids.
     pub bytes: u64,
-    pub meters: BTreeMap<String, Meter>,
+    pub meters: BTreeMap<String, Total>,
     /// What does not agree with the rows.
     pub findings: Vec<String>,
 }
 
-/// The usage of one meter, repeats and corrections among it.
+/// Some usage of one meter.
 #[derive(Debug, Serialize)]
-pub struct Meter {
+pub struct Total {
     pub events: i64,
     /// Σ of the values.
     pub value: String,
+}
+
+impl Total {
+    fn of(sum: Sum) -> anyhow::Result<Self> {
+        let value = QuantityTotal::from_units(sum.value).context("a sum of values is too large")?;
+        Ok(Self { events: sum.events, value: value.to_string() })
+    }
+}
+
+/// The control totals that a run rests on: of all rows of its cut, by meter.
+#[derive(Debug, Serialize)]
+pub struct ControlTotals {
+    /// Commits and rows that they cover; of the rows, those that are usage.
+    pub commits: u64,
+    pub rows: u64,
+    pub usage: u64,
+    pub meters: BTreeMap<String, Parts>,
+}
+
+/// The usage of one meter, by what became of it.
+#[derive(Debug, Serialize)]
+pub struct Parts {
+    /// All of it.
+    pub usage: Total,
+    /// What is no correction, and whose id was not in the ledger before.
+    pub plain: Total,
+    /// What repeats an id.
+    pub repeats: Total,
+    pub corrections: Total,
+}
+
+impl ControlTotals {
+    /// What was compared while these rows were rated; none where nothing was.
+    ///
+    /// # Errors
+    /// When a sum does not fit.
+    pub(super) fn compared(usage: &CountedRows, versions: &Versions) -> anyhow::Result<Option<Self>> {
+        let Some(control) = usage.control() else { return Ok(None) };
+        let mut meters = BTreeMap::new();
+        for (meter, parts) in &control.meters {
+            let parts = Parts {
+                usage: Total::of(parts.usage)?,
+                plain: Total::of(parts.plain)?,
+                repeats: Total::of(parts.repeats)?,
+                corrections: Total::of(parts.corrections)?,
+            };
+            meters.insert(meter.clone(), parts);
+        }
+        let commits = versions.0.iter().try_fold(0_u64, |sum, version| sum.checked_add(*version));
+        let commits = commits.context("there are too many commits")?;
+        Ok(Some(Self { commits, rows: control.rows, usage: control.usage, meters }))
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!(
+            "agrees with the control totals of {} in {}\n",
+            plural(self.usage, "usage row", "usage rows"),
+            plural(self.commits, "commit", "commits")
+        )
+    }
 }
 
 /// Totals of a ledger, brought up to its last commits, with a sign of life.
@@ -86,7 +147,7 @@ pub(super) async fn open_rows(
 /// # Errors
 /// When rows cannot be read, storage fails, or they do not add up.
 pub async fn catch_up(config: &Config) -> anyhow::Result<Report> {
-    Ok(report(&caught_up(&config.ledger).await?, Vec::new()))
+    report(&caught_up(&config.ledger).await?, Vec::new())
 }
 
 /// Keeps the totals up to the ledger until it is asked to stop. `shown` gets each report that has
@@ -103,7 +164,7 @@ pub async fn follow(
     let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be watched")?;
     loop {
         match caught_up(&config.ledger).await {
-            Ok(caught) if caught.rows > 0 || caught.rebuilt => shown(&report(&caught, Vec::new()))?,
+            Ok(caught) if caught.rows > 0 || caught.rebuilt => shown(&report(&caught, Vec::new())?)?,
             Ok(_) => {}
             Err(TotalsError::Ledger(error)) if error.kind() == ledger::ErrorKind::Retry => {
                 tracing::warn!(event = "totals.unavailable", %error, "storage did not answer; trying again");
@@ -128,17 +189,13 @@ pub async fn verify(config: &Config) -> anyhow::Result<Report> {
     let mut tell = |done, total| busy.say(|| format!("recomputing usage totals: {done} of {total} rows"));
     let Recounted { findings } = totals::recount(&config.ledger, &caught, &mut tell).await?;
     drop(busy);
-    Ok(report(&caught, findings))
+    report(&caught, findings)
 }
 
-fn report(caught: &Caught, findings: Vec<String>) -> Report {
+fn report(caught: &Caught, findings: Vec<String>) -> anyhow::Result<Report> {
     let control: Control = caught.control();
-    let meters = control.meters.iter().map(|(meter, control)| {
-        let value = schemas::decimal::QuantityTotal::from_units(control.usage.value);
-        let value = value.map_or_else(|error| error.to_string(), |value| value.to_string());
-        (meter.clone(), Meter { events: control.usage.events, value })
-    });
-    Report {
+    let meters = control.meters.iter().map(|(meter, parts)| Ok((meter.clone(), Total::of(parts.usage)?)));
+    Ok(Report {
         versions: caught.versions().to_string(),
         rows_read: caught.rows,
         rebuilt: caught.rebuilt,
@@ -146,9 +203,9 @@ fn report(caught: &Caught, findings: Vec<String>) -> Report {
         rejected: control.rejected,
         gaps: control.gaps,
         bytes: caught.bytes(),
-        meters: meters.collect(),
+        meters: meters.collect::<anyhow::Result<_>>()?,
         findings,
-    }
+    })
 }
 
 /// Findings that are listed one by one.

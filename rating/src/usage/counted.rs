@@ -12,7 +12,7 @@ use super::engine::{self, Scratch};
 use super::folded::Folded;
 use crate::error::RatingError;
 use datafusion::prelude::SessionContext;
-use derived::totals::Cover;
+use derived::totals::{Control, Cover};
 use futures::lock::Mutex;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
@@ -185,6 +185,12 @@ impl CountedRows {
             suspects: Mutex::new(None),
             named: AtomicU64::new(0),
         })
+    }
+
+    /// The control totals that what is summed is compared with; none where all rows are read, which
+    /// nothing is compared with.
+    pub fn control(&self) -> Option<&Control> {
+        self.folded.as_ref().map(Folded::control)
     }
 
     /// Checks every file's digest, once; few are read where usage totals say what counts.

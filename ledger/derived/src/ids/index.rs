@@ -239,6 +239,19 @@ impl Index {
         }
     }
 
+    /// Compares all that a folder's manifest names with its checksums, while nobody writes there.
+    ///
+    /// # Errors
+    /// `Damaged` when a file is not what was written, which is then left as it is.
+    pub fn check(folder: &Path) -> Result<(), IndexError> {
+        let Some(manifest) = Manifest::read(folder)? else { return Ok(()) };
+        manifest
+            .front
+            .iter()
+            .chain(&manifest.runs)
+            .try_for_each(|name| Run::open(folder, *name, &manifest.secret)?.check())
+    }
+
     /// Classifies the usage rows of the next version, which the ledger has committed, and adds
     /// those whose ids are new. A version without usage rows is added too, with no entries.
     ///

@@ -143,6 +143,15 @@ impl Run {
         Ok(Self { name, shape, path, file, salt, filter: None })
     }
 
+    /// Compares the checksum of every page.
+    pub(super) fn check(&self) -> Result<(), IndexError> {
+        let (mut words, mut bytes) = (vec![0; WORDS], Vec::new());
+        for page in 0..self.shape.filter_pages + self.shape.entry_pages {
+            page::read(&self.file, &self.path, self.salt, page, &mut words, &mut bytes)?;
+        }
+        Ok(())
+    }
+
     /// The bytes of the filter in memory.
     pub(super) fn filter_bytes(&self) -> u64 {
         self.shape.filter_pages * BYTES as u64

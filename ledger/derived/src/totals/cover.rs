@@ -13,11 +13,12 @@ use super::manifest::Manifest;
 use super::names::{CellKey, KeyNames};
 use super::part::Part;
 use super::segment::{Segment, Union};
-use arrow::array::AsArray as _;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use ledger::Location;
 use ledger::pinned::Versions;
-use schemas::time::Day;
+use schemas::decimal::QuantityTotal;
+use schemas::time::{Day, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The part of a cut that is in one shard.
@@ -104,13 +105,18 @@ impl Cover {
         control
     }
 
-    fn leaves(&self) -> impl Iterator<Item = &Segment> {
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &Segment> {
         self.shards.iter().flat_map(|shard| &shard.leaves)
     }
 
     /// Whether a file is what was written.
     pub(super) async fn check(&self, part: &Part) -> Result<(), TotalsError> {
         part.verified_location(&self.folder).await.map(drop)
+    }
+
+    /// The rows of a file, after its digest was compared.
+    pub(super) async fn read(&self, part: &Part) -> Result<Vec<RecordBatch>, TotalsError> {
+        part.read(&self.folder).await
     }
 
     async fn verified(&self, parts: impl Iterator<Item = &Part>) -> Result<Vec<Location>, TotalsError> {
@@ -337,11 +343,14 @@ impl Read {
         let Some((day, meter)) = odd else { return Ok(()) };
         let figures = |sums: &BTreeMap<(Day, &str), Sum>| {
             let Sum { events, value } = sums.get(&(*day, *meter)).copied().unwrap_or_default();
-            format!("{events} events and {value} units of 10^-9")
+            let value = QuantityTotal::from_units(value);
+            let value = value.map_or_else(|_| "too much".to_owned(), |value| value.to_string());
+            format!("{value} in {events} events")
         };
+        let from = Instant::from_micros(day.start());
+        let from = from.map_or_else(|error| error.to_string(), |from| from.to_string());
         let detail = format!(
-            "the cells of {meter} from day {} of 1970 on add up to {}, and the control totals to {}",
-            day.number(),
+            "of the usage of {meter} from {from} on, cells add up to {}, and the control totals say {}; `atcost verify totals` says what is wrong",
             figures(&read),
             figures(&said)
         );

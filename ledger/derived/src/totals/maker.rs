@@ -16,7 +16,7 @@ use super::location::RowLocation;
 use super::manifest::{Manifest, NAME, REACHING, ShardState};
 use super::rows::{Reader, UsageRows};
 use super::segment::{Segment, Union, merge, unite};
-use crate::ids::{Class, Entries, IdKey, Index, Limits, LogPosition};
+use crate::ids::{Class, Entries, IdKey, Index, IndexError, Limits, LogPosition};
 use arrow::array::{Array as _, AsArray as _, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use hashbrown::{HashMap, HashSet};
@@ -49,6 +49,8 @@ pub struct Caught {
     pub rows: u64,
     /// Whether all was made anew.
     pub rebuilt: bool,
+    /// Whether it was because the manifest was not what was written.
+    pub torn: bool,
     _readers: File,
 }
 
@@ -216,9 +218,21 @@ pub(super) async fn make_in(
     let readers = open_lock(&on_disk.join("readers"))?;
     let maker = lock_alone(&on_disk.join("maker")).await?;
     readers.lock_shared().map_err(|error| storage(derived, "locking", &error))?;
-    let caught = make(&folder, &on_disk, &shards, leaf, readers, progress).await;
+    let mut made = make(&folder, &on_disk, &shards, leaf, &readers, progress).await;
+    if let Err(TotalsError::Index(error @ IndexError::Damaged { .. })) = &made {
+        tracing::warn!(event = "index.damaged", %error, "the index of ids cannot be trusted");
+        made = make(&folder, &on_disk, &shards, leaf, &readers, progress).await;
+    }
     drop(maker);
-    caught
+    let Made { manifest, rows, rebuilt, torn } = made?;
+    Ok(Caught { folder, manifest, rows, rebuilt, torn, _readers: readers })
+}
+
+struct Made {
+    manifest: Manifest,
+    rows: u64,
+    rebuilt: bool,
+    torn: bool,
 }
 
 async fn make(
@@ -226,36 +240,37 @@ async fn make(
     on_disk: &Path,
     shards: &[Shard],
     leaf: u64,
-    readers: File,
+    readers: &File,
     progress: &mut Progress<'_>,
-) -> Result<Caught, TotalsError> {
+) -> Result<Made, TotalsError> {
     let is_ours = |state: &Manifest| {
         let of_shards = state.shards.iter().zip(shards).all(|(state, shard)| shard.was_at(state));
         of_shards && state.shards.len() <= shards.len()
     };
+    let torn = Manifest::is_torn(folder, NAME).await?;
     let known = Manifest::read(folder, NAME).await?.filter(|known| known.leaf == leaf && is_ours(known));
     let up_to_date = |known: &Manifest| {
         known.shards.len() == shards.len()
             && known.shards.iter().zip(shards).all(|(state, shard)| state.version == shard.table.version())
     };
     if let Some(known) = known.clone().filter(up_to_date) {
-        return Ok(Caught {
-            folder: folder.clone(),
-            manifest: known,
-            rows: 0,
-            rebuilt: false,
-            _readers: readers,
-        });
+        return Ok(Made { manifest: known, rows: 0, rebuilt: false, torn: false });
     }
     let reaching = Manifest::read(folder, REACHING).await?.filter(is_ours);
     let ids = on_disk.join("ids");
-    let mut index = Index::open(&ids, Limits::default(), |_| reaching.is_some())?;
+    let mut index = Index::open(&ids, limits(), |_| reaching.is_some())?;
     let known = known.filter(|known| index.complete_to() >= known.indexed);
     let rebuilt = known.is_none();
+    if rebuilt {
+        // An index that is built again has as many commits as the old manifest says before it has the
+        // same ones.
+        folder.join(NAME).remove().await?;
+        folder.sync_folder().await?;
+    }
     if rebuilt && index.complete_to() > 0 {
         // What it has may be of another ledger; without a manifest nothing tells how much.
         drop(index);
-        index = Index::open(&ids, Limits::default(), |_| false)?;
+        index = Index::open(&ids, limits(), |_| false)?;
     }
     let known = known.unwrap_or_else(|| Manifest::new(0, leaf, Vec::new()));
     let target: Vec<ShardState> = shards.iter().map(|shard| shard.state(Vec::new(), Vec::new())).collect();
@@ -280,8 +295,19 @@ async fn make(
     let manifest = Manifest::new(index.complete_to(), leaf, states);
     manifest.write(folder, NAME).await?;
     fail::fail_point!("totals.manifest");
-    remove_others(folder, &manifest, &readers).await?;
-    Ok(Caught { folder: folder.clone(), manifest, rows: read, rebuilt, _readers: readers })
+    remove_others(folder, &manifest, readers).await?;
+    Ok(Made { manifest, rows: read, rebuilt, torn })
+}
+
+/// How much of the index of ids is in memory. A test has little there, so that a few rows do what
+/// millions do: they become runs, these are merged, and the index is ahead of the manifest.
+fn limits() -> Limits {
+    fail::fail_point!("totals.small-index", |_| Limits {
+        front_keys: 16,
+        save_every: 2,
+        ..Limits::default()
+    });
+    Limits::default()
 }
 
 /// Removes what no manifest names, unless somebody may read it still.
@@ -347,9 +373,12 @@ impl<'a> Maker<'a> {
                     };
                     let (sources, ids) = (column("source"), column("id"));
                     let targets = (column("correction_source"), column("correction_id"));
+                    let settled = batch.column_by_name("settled").expect("suspects have the column");
                     for row in 0..batch.num_rows() {
                         there.insert(hasher.of(sources.value(row), ids.value(row)));
-                        if targets.0.is_valid(row) && targets.1.is_valid(row) {
+                        // A correction that repeats an id awaits nothing.
+                        let awaits = !settled.as_boolean().value(row);
+                        if awaits && targets.0.is_valid(row) && targets.1.is_valid(row) {
                             awaited.insert(hasher.of(targets.0.value(row), targets.1.value(row)));
                         }
                     }
@@ -613,7 +642,7 @@ fn no_place(location: &impl ToString, error: &std::io::Error) -> Option<TotalsEr
 }
 
 /// Waits until no other process makes totals.
-async fn lock_alone(path: &Path) -> Result<File, TotalsError> {
+pub(super) async fn lock_alone(path: &Path) -> Result<File, TotalsError> {
     let file = open_lock(path)?;
     loop {
         match file.try_lock() {

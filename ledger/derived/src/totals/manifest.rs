@@ -51,6 +51,15 @@ impl Manifest {
         Ok(Self::decode(&bytes))
     }
 
+    /// Whether `name` in `folder` is there and not what was written.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn is_torn(folder: &Location, name: &str) -> Result<bool, TotalsError> {
+        let bytes = folder.join(name).read().await?;
+        Ok(bytes.is_some_and(|bytes| Self::decode(&bytes).is_none()))
+    }
+
     fn decode(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (digest, body) = text.split_once('\n')?;
