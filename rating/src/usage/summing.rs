@@ -378,8 +378,6 @@ impl Reading for Summing<'_> {
         }
         let (main, here) = (*piece, plan.piece(day.start()));
         if plan.cuts_within(day) {
-            // The samples of a cell are told apart by the time alone.
-            self.projected(names, key);
             return true;
         }
         if main.is_some() || here.is_some() {
@@ -389,25 +387,16 @@ impl Reading for Summing<'_> {
         false
     }
 
-    fn sample(&mut self, _: &KeyNames, key: CellKey, micros: i64, value: i128) {
-        let subject = match self.moves[usize::try_from(key.subject()).expect("32 bits fit")] {
-            Some(true) => key.subject(),
-            _ => 0,
-        };
-        let plan = &self.plans[self.plan_of[&(key.provider(), key.meter(), subject)]];
-        let month = Day::of(micros).first_of_month();
+    fn sample(&mut self, names: &KeyNames, key: CellKey, micros: i64, value: i128) {
+        let month = self.month_of(Day::of(micros));
+        let plan = self.plan(names, key);
+        let plan = &self.plans[plan];
         let Some(Month { main, piece }) = plan.months.get(&month) else { return };
         if main.0 <= micros && micros < main.1 {
             return;
         }
         let (main, here) = (*piece, plan.piece(micros));
-        let group = Group {
-            provider: key.provider(),
-            meter: key.meter(),
-            subject: key.subject(),
-            dimensions: self.projected[&(key.meter(), key.dimensions())],
-            piece: here.unwrap_or(NOWHERE),
-        };
+        let group = self.group(names, key, here.unwrap_or(NOWHERE));
         let sum = Sum { events: 1, value };
         match &mut self.open {
             Some((open, from, total)) if *open == group && *from == main => total.add(sum),
