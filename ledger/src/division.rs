@@ -13,7 +13,7 @@ use proof::record::{DIVISION_STREAM, Division, JOURNAL, RecordKind};
 use schemas::position::{NextOffset, StreamMove};
 use schemas::shard::Shard;
 use schemas::time::Instant;
-use std::time::Duration;
+use std::time::{Duration, Instant as Deadline};
 
 /// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed.
 ///
@@ -82,27 +82,30 @@ pub struct Divided {
     pub changed: bool,
 }
 
+/// How long a division races with writers that go on before it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Divides a ledger into another number of shards. No writer should run; one that does is fenced,
 /// or is faster a few times and then fenced. An interrupted run is completed by running it again.
 ///
 /// # Errors
 /// As [`crate::ShardWriter::open_shard`], `Invalid` when an interrupted division into another
-/// number is to be completed first, and `Fenced` when a writer was faster each time.
+/// number is to be completed first, and `Fenced` when writers were faster for [`PATIENCE`].
 pub async fn divide_ledger(ledger: &Location, shards: u32, at: Instant) -> Result<Divided, LedgerError> {
-    const ATTEMPTS: u32 = 50;
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
     let mut tables = open_all(ledger).await?;
-    let mut attempt = 1;
+    let until = Deadline::now() + PATIENCE;
+    let mut again = false;
     loop {
-        match divide(ledger, &mut tables, &key, shards, Some(at)).await {
-            // Only what the faster writer has added is read before the next attempt: who reads a
-            // whole log each time overtakes no writer that never rests.
-            Err(LedgerError::Fenced { .. }) if attempt < ATTEMPTS => catch_up(ledger, &mut tables).await?,
+        match divide(ledger, &mut tables, &key, shards, Some(at), until).await {
+            Err(LedgerError::Fenced { .. }) if Deadline::now() < until => {
+                catch_up(ledger, &mut tables).await?;
+                again = true;
+            }
             // A change by an attempt before this one was made here.
-            Ok(divided) => return Ok(Divided { changed: divided.changed || attempt > 1, ..divided }),
+            Ok(divided) => return Ok(Divided { changed: divided.changed || again, ..divided }),
             Err(error) => return Err(error),
         }
-        attempt += 1;
     }
 }
 
@@ -112,6 +115,7 @@ async fn divide(
     key: &LeafKey,
     shards: u32,
     at: Option<Instant>,
+    until: Deadline,
 ) -> Result<Divided, LedgerError> {
     let latest = latest(tables);
     let target = match agreed(tables, ledger) {
@@ -130,9 +134,6 @@ async fn divide(
         table.location().sync_names().await?;
     }
     for table in tables.iter_mut() {
-        if table.log().division == target {
-            continue;
-        }
         let moved = StreamMove {
             stream: DIVISION_STREAM.to_owned(),
             from: None,
@@ -145,7 +146,22 @@ async fn divide(
         let kind = RecordKind::Division;
         let (key, streams) = (key.id(), vec![moved]);
         let commit = Commit { kind, at, division: target, key, streams, seal: &|_| None };
-        table.commit(&commit).await?;
+        let before = table.log().division;
+        while table.log().division == before && before != target {
+            match table.commit(&commit).await {
+                Ok(_) => {}
+                // Nothing but what the faster writer has added is read before the next attempt:
+                // whoever does more in between overtakes no writer that never rests.
+                Err(LedgerError::Fenced { .. }) if Deadline::now() < until => table.catch_up().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        if table.log().division != target {
+            return Err(LedgerError::Fenced {
+                location: table.location().to_string(),
+                expected: table.version(),
+            });
+        }
     }
     Ok(Divided { division: target, changed: true })
 }
@@ -239,5 +255,5 @@ async fn catch_up(ledger: &Location, tables: &mut Vec<Table>) -> Result<(), Ledg
 /// Divides a ledger that nobody has written to.
 async fn first_division(ledger: &Location, shards: u32) -> Result<Divided, LedgerError> {
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
-    divide(ledger, &mut open_all(ledger).await?, &key, shards, None).await
+    divide(ledger, &mut open_all(ledger).await?, &key, shards, None, Deadline::now() + PATIENCE).await
 }
