@@ -29,6 +29,19 @@ impl Table {
         Self { columns, types: Vec::new(), rows }
     }
 
+    /// The table without some columns, where it has them.
+    pub fn without(self, columns: &[&str]) -> Self {
+        let kept: Vec<bool> = self.columns.iter().map(|name| !columns.contains(&name.as_str())).collect();
+        fn only<T>(values: Vec<T>, kept: &[bool]) -> Vec<T> {
+            values.into_iter().zip(kept).filter_map(|(value, kept)| kept.then_some(value)).collect()
+        }
+        Self {
+            columns: only(self.columns, &kept),
+            types: only(self.types, &kept),
+            rows: self.rows.into_iter().map(|row| only(row, &kept)).collect(),
+        }
+    }
+
     /// The rows as lines of `name=value`, sorted: two tables hold the same rows exactly when these
     /// are equal.
     pub fn lines(&self) -> Vec<String> {
