@@ -16,7 +16,9 @@ use jobs::verbs;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
+use rating::units::Unit;
 use rating::usage::Cursor;
+use schemas::decimal::QuantityTotal;
 use schemas::rejection::Reason;
 use schemas::shard::Shard;
 use std::path::PathBuf;
@@ -56,6 +58,8 @@ enum Verb {
     Catalog(CatalogVerb),
     /// Rate a month: provider costs, customer charges, statement lines and what could not be rated.
     Rate(RateArgs),
+    /// Say what a quantity costs by the prices of a file, step by step. It needs no ledger.
+    Price(PriceArgs),
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
@@ -134,6 +138,26 @@ enum CatalogVerb {
         #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
         allow_past_changes: Option<String>,
     },
+}
+
+#[derive(Args)]
+struct PriceArgs {
+    /// The file: SKUs as in prices.toml, of which the first counts the quantity, or one price's keys
+    /// alone; above them `currency`, `[rounding]`, `time_zone` and `anchor`, if they matter.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// How much.
+    #[arg(long, value_name = "Q", value_parser = verbs::price::quantity)]
+    quantity: QuantityTotal,
+    /// How much the billing period had counted before, in the same unit.
+    #[arg(long, value_name = "Q", value_parser = verbs::price::quantity, default_value = "0")]
+    before: QuantityTotal,
+    /// The unit that both are in, in UCUM; without it the SKU's.
+    #[arg(long, value_name = "U", value_parser = Unit::parse)]
+    unit: Option<Unit>,
+    /// The month whose prices are in force, as 2025-11. It is needed where they change.
+    #[arg(long, value_name = "MONTH")]
+    period: Option<String>,
 }
 
 #[derive(Args)]
@@ -345,6 +369,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let (ledger_version, catalog) = (ledger_version.clone(), catalog.clone());
             let cut = Cut { ledger_version, catalog, from_rows: *from_rows };
             show(&verbs::rate::rate(&config, month, &cut).await?, cli.format)
+        }
+        Verb::Price(PriceArgs { model, quantity, before, unit, period }) => {
+            let month = period.as_deref().map(verbs::rate::month).transpose()?;
+            show(&verbs::price::price(model, *quantity, *before, unit.as_ref(), month)?, cli.format)
         }
         Verb::Explain(ExplainArgs { charge, run }) => {
             show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)

@@ -9,7 +9,7 @@
 use crate::allocation::Kind;
 use crate::catalog::{Catalog, Spans};
 use crate::error::{ErrorKind, RatingError};
-use crate::run::{CostLine, Periods, decimal, lines};
+use crate::run::{CostLine, Periods, decimal, lines, taken_before};
 use crate::usage::CountedRows;
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId, Subject};
@@ -124,7 +124,7 @@ pub async fn past_changes(
 /// The first month in which an amount that no usage changes may fall due.
 fn first_fee(catalog: &Catalog) -> Option<BillingMonth> {
     let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
-    let fees = skus.filter(|sku| sku.metered.is_none()).flat_map(|sku| &sku.prices);
+    let fees = skus.filter(|sku| sku.metered().is_none()).flat_map(|sku| &sku.prices);
     let (month, _) = BillingMonth::anywhere(fees.map(|price| price.from).min()?);
     Some(month)
 }
@@ -171,7 +171,8 @@ async fn rate_before(
         Some(rows) => rows.attributed(catalog, periods.cuts(catalog)).await?.totals().await?,
         None => Vec::new(),
     };
-    Ok(lines(totals, month, catalog, periods)?.0)
+    let taken = taken_before(month, usage, catalog).await?;
+    Ok(lines(totals, month, catalog, periods, &taken)?.0)
 }
 
 /// Provider, SKU, sub account, and when the price came into force: a line by another SKU or another

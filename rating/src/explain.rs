@@ -6,9 +6,12 @@
 //!
 //! Invariant: the events of a charge that follows usage add up to what was charged.
 
-use crate::catalog::{Catalog, Meter, Sku};
+use crate::catalog::{Catalog, Counts, Meter, Sku};
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, Periods, Pins, PoolKey, Resolved, Resolver, lines_of_sku};
+use crate::exact::{display, exact};
+use crate::run::{
+    Charge, CostLine, Periods, Pins, PoolKey, Resolved, Resolver, Taken, lines_of_sku, taken_before,
+};
 use crate::tables::StoredCharge;
 use crate::usage::{AttributedRows, CountedRows, EventRow, LookedFor, UsageKey, UsageTotal};
 use schemas::decimal::QuantityTotal;
@@ -42,14 +45,14 @@ pub fn sku_of<'c>(stored: &StoredCharge, catalog: &'c Catalog) -> Result<&'c Sku
 }
 
 /// Gathers what is behind a charge of a run, with at most `most` of its events. `usage` are the rows
-/// of the run's ledger, for a SKU that has a meter.
+/// of the run's ledger, for a SKU that is priced by usage, or by lines that may be.
 ///
 /// # Errors
 /// When rows cannot be read, what is rated again is not what the run's tables have, or the events do
 /// not add up to what was charged.
 ///
 /// # Panics
-/// Without rows for a SKU that has a meter.
+/// Without rows for such a SKU.
 pub async fn explain<'a>(
     stored: &StoredCharge,
     pins: &Pins,
@@ -61,16 +64,26 @@ pub async fn explain<'a>(
     let provider = &catalog.providers[&stored.provider];
     let index = provider.skus.iter().position(|known| known.id == sku.id).expect("the SKU is one of these");
     let periods = Periods::of(pins.month, catalog)?;
-    let (mut rows, mut totals) = (None, Vec::new());
-    if let Some(metered) = &sku.metered {
-        let usage = usage.expect("a SKU with a meter is explained by rows");
-        if let Some(cuts) = periods.cuts_of(catalog, &provider.id, &metered.meter) {
-            let of_meter = usage.attributed(catalog, cuts).await?.of_meter(&metered.meter);
-            totals = of_meter.totals().await?;
-            rows = Some(of_meter);
+    let (mut rows, mut totals, mut taken) = (None, Vec::new(), Taken::default());
+    match &sku.counts {
+        Counts::Nothing => {}
+        Counts::Usage(metered) => {
+            let usage = usage.expect("a SKU with a meter is explained by rows");
+            if let Some(cuts) = periods.cuts_of(catalog, &provider.id, &metered.meter) {
+                let of_meter = usage.attributed(catalog, cuts).await?.of_meter(&metered.meter);
+                totals = of_meter.totals().await?;
+                rows = Some(of_meter);
+            }
+        }
+        // Whatever it stands on is rated, too.
+        Counts::Lines(_) => {
+            let usage = usage.expect("a SKU on other lines is explained by their rows");
+            taken = taken_before(pins.month, Some(usage), catalog).await?;
+            totals = usage.attributed(catalog, periods.cuts(catalog)).await?.totals().await?;
         }
     }
-    let lines = lines_of_sku(totals.clone(), pins.month, catalog, &periods, (provider, index))?;
+    let of = (provider, index);
+    let lines = lines_of_sku(totals.clone(), pins.month, catalog, &periods, of, &taken)?;
     let gone = |what: &str| {
         stored.not_reproduced(format!("its tables have {what}, which is not there where it is rated again"))
     };
@@ -82,13 +95,17 @@ pub async fn explain<'a>(
     let pool = line.key.pool(catalog);
     let pool =
         pool.ok_or_else(|| RatingError::Damaged(format!("the price of cost line {} is gone", line.id)))?;
+    if sku.metered().is_none() {
+        let (events, events_total, first) = (0, QuantityTotal::ZERO, Vec::new());
+        return Ok(Explanation { line, charge, sku, meter: None, events, events_total, first });
+    }
     let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge };
     let (events, events_total) = behind.sum(&totals)?;
     let first = match &rows {
         None => Vec::new(),
         Some(rows) => behind.first(rows, &line, sku, events, most).await?,
     };
-    let meter = sku.metered.as_ref().and_then(|metered| catalog.meters.get(&metered.meter));
+    let meter = sku.metered().and_then(|metered| catalog.meters.get(&metered.meter));
     Ok(Explanation { line, charge, sku, meter, events, events_total, first })
 }
 
@@ -102,7 +119,7 @@ struct Behind<'a> {
 impl Behind<'_> {
     /// Whether usage of the charge's subject, where it has one, is behind it.
     fn takes(&self, key: &UsageKey) -> bool {
-        let follows_usage = self.charge.metered_quantity().is_some();
+        let follows_usage = self.charge.because.used().is_some();
         matches!(self.prices.resolve(key), Resolved::Rated(found) if found == self.pool)
             && (!follows_usage || key.customer == self.charge.customer)
     }
@@ -118,12 +135,12 @@ impl Behind<'_> {
             sum = sum.checked_add(total.quantity).map_err(too_large)?;
             events += total.events;
         }
-        match self.charge.metered_quantity() {
-            Some(charged) if charged != sum => Err(RatingError::Unbalanced {
+        match self.charge.because.used() {
+            Some(charged) if *charged != exact(sum) => Err(RatingError::Unbalanced {
                 whole: format!("charge {}", self.charge.id),
                 parts: "its events",
                 sum: sum.to_string(),
-                expected: format!("the {charged} that was charged"),
+                expected: format!("the {} that was charged", display(charged)),
             }),
             Some(_) | None => Ok((events, sum)),
         }
@@ -139,7 +156,7 @@ impl Behind<'_> {
         most: usize,
     ) -> Result<Vec<EventRow>, RatingError> {
         let most = usize::try_from(events).map_or(most, |events| most.min(events));
-        let Some(metered) = sku.metered.as_ref().filter(|_| most > 0) else { return Ok(Vec::new()) };
+        let Some(metered) = sku.metered().filter(|_| most > 0) else { return Ok(Vec::new()) };
         let looked_for = LookedFor {
             meter: &metered.meter,
             subject: self.charge.subject.as_ref(),

@@ -17,6 +17,7 @@ pub mod price; // every price model, one match
 pub mod allocation; // who bears a cost line
 mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
+pub mod trial; // prices without a catalog, and without usage
 pub mod usage; // ledger rows to usage totals, in SQL
 pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines

@@ -4,15 +4,17 @@
 //! factor and price is rounded once. This module deliberately knows nothing of prices, customers or
 //! files.
 //!
-//! Invariant: the parts of an allocation always add up to what was shared.
+//! Invariants: the parts of an allocation always add up to what was shared, and the conversions of
+//! one sequence of amounts to the conversion of their sum.
 
 use crate::exact::{Exact, exact, power_of_ten};
 use crate::words::words;
 use num_bigint::BigInt;
 use num_integer::Integer;
-use num_traits::{Signed, Zero};
+use num_traits::{One, Signed, Zero};
 use schemas::decimal::{Amount, Decimal, DecimalError, QuantityTotal};
 use schemas::money::{Currency, Money};
+use std::collections::BTreeSet;
 
 /// Why a number cannot become money, or be shared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +23,8 @@ pub enum MoneyError {
     Overflow { what: &'static str, reason: DecimalError },
     #[error("{what} is too large: it does not fit in 128 bits of minor units")]
     OverflowMinor { what: &'static str },
-    #[error("a weight is negative: {0}")]
-    NegativeWeight(i128),
+    #[error("a weight is negative: {}", crate::exact::display(.0))]
+    NegativeWeight(Exact),
     #[error("{total} cannot be shared: there is nobody to share it or every weight is zero")]
     NothingToShareBy { total: String },
 }
@@ -58,10 +60,33 @@ pub fn quantity_total(value: &Exact) -> Result<QuantityTotal, MoneyError> {
 /// # Errors
 /// None for any currency of ISO 4217; the type says so because money never wraps.
 pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<Money, MoneyError> {
-    let minor = round(&(exact(amount) * power_of_ten(currency.minor_digits())), mode);
-    let minor_units =
-        i128::try_from(minor).map_err(|_| MoneyError::OverflowMinor { what: "a settled amount" })?;
-    Ok(Money { minor_units, currency })
+    money(&exact(amount), currency, mode, "a settled amount")
+}
+
+/// Whether an amount is a whole number of a currency's minor units.
+pub fn in_minor_units(amount: Amount, currency: Currency) -> bool {
+    (exact(amount) * power_of_ten(currency.minor_digits())).is_integer()
+}
+
+/// So many decimals, and how they are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    pub places: u32,
+    pub mode: RoundingMode,
+}
+
+/// To so many places after the point.
+pub fn to_places(value: &Exact, to: Places) -> Exact {
+    let unit = power_of_ten(to.places);
+    Exact::new(round(&(value * &unit), to.mode), unit)
+}
+
+/// To a multiple of a size.
+///
+/// # Panics
+/// If the size is 0, which has no multiples; a catalog with such a size is refused.
+pub fn to_multiple(value: &Exact, size: &Exact, mode: RoundingMode) -> Exact {
+    Exact::from_integer(round(&(value / size), mode)) * size
 }
 
 words! {
@@ -82,17 +107,31 @@ words! {
 }
 
 /// How much of a total one part takes, relative to the other weights. Never negative.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Weight(i128);
+#[derive(Debug, Clone)]
+pub struct Weight(Size);
+
+#[derive(Debug, Clone)]
+enum Size {
+    /// So many of 10^-scale. Weights that are all of one scale are shared by without a fraction.
+    Units {
+        units: i128,
+        scale: u32,
+    },
+    Exact(Exact),
+}
 
 impl Weight {
     /// One of equal parts.
-    pub const ONE: Self = Self(1);
+    pub const ONE: Self = Self(Size::Units { units: 1, scale: 0 });
+    /// Of a part that gets nothing where others get something.
+    pub const ZERO: Self = Self(Size::Units { units: 0, scale: 0 });
+    /// Places of a quantity.
+    const SCALE: u32 = 9;
 
     /// # Errors
     /// [`MoneyError::NegativeWeight`].
     pub fn new(units: i128) -> Result<Self, MoneyError> {
-        if units < 0 { Err(MoneyError::NegativeWeight(units)) } else { Ok(Self(units)) }
+        Self::of_units(units, 0)
     }
 
     /// By how much was used. All quantities of one allocation must be in one unit.
@@ -100,19 +139,67 @@ impl Weight {
     /// # Errors
     /// [`MoneyError::NegativeWeight`].
     pub fn of_quantity(quantity: QuantityTotal) -> Result<Self, MoneyError> {
-        Self::new(quantity.units())
+        Self::of_units(quantity.units(), Self::SCALE)
+    }
+
+    /// By any number.
+    ///
+    /// # Errors
+    /// [`MoneyError::NegativeWeight`].
+    pub fn of(value: &Exact) -> Result<Self, MoneyError> {
+        if value.is_negative() {
+            return Err(MoneyError::NegativeWeight(value.clone()));
+        }
+        let units = u64::try_from(value.denom()).ok().and_then(|denominator| {
+            let (times, rest) = 10u64.pow(Self::SCALE).div_rem(&denominator);
+            let units = i128::try_from(value.numer()).ok().filter(|_| rest == 0)?;
+            units.checked_mul(i128::from(times))
+        });
+        Ok(Self(match units {
+            Some(units) => Size::Units { units, scale: Self::SCALE },
+            None => Size::Exact(value.clone()),
+        }))
     }
 
     /// By how large an amount is, whatever its sign: the parts of a credit weigh like the parts of
     /// a charge.
     pub fn of_magnitude(amount: Amount) -> Self {
-        Self(amount.units().abs())
+        Self(Size::Units { units: amount.units().abs(), scale: 18 })
     }
 
-    pub fn is_zero(self) -> bool {
-        self.0 == 0
+    /// By how far an amount is above zero: one below it takes nothing.
+    pub fn above_zero(amount: Amount) -> Self {
+        Self(Size::Units { units: amount.units().max(0), scale: 18 })
+    }
+
+    pub fn is_zero(&self) -> bool {
+        match &self.0 {
+            Size::Units { units, .. } => *units == 0,
+            Size::Exact(value) => value.is_zero(),
+        }
+    }
+
+    fn of_units(units: i128, scale: u32) -> Result<Self, MoneyError> {
+        let weight = Self(Size::Units { units, scale });
+        if units < 0 { Err(MoneyError::NegativeWeight(weight.value())) } else { Ok(weight) }
+    }
+
+    fn value(&self) -> Exact {
+        match &self.0 {
+            Size::Units { units, scale } => Exact::new((*units).into(), power_of_ten(*scale)),
+            Size::Exact(value) => value.clone(),
+        }
     }
 }
+
+/// However it is held, a weight is its value.
+impl PartialEq for Weight {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
+}
+
+impl Eq for Weight {}
 
 /// Shares an amount, in units of 10⁻¹⁸; see [`allocate_money`].
 ///
@@ -143,13 +230,14 @@ pub fn allocate_money(total: Money, weights: &[Weight]) -> Result<Vec<Money>, Mo
 
 /// `None` when there is something to share and nothing to share it by.
 fn allocate(total: i128, weights: &[Weight]) -> Option<Vec<i128>> {
-    let sum: BigInt = weights.iter().map(|weight| weight.0).sum();
+    let weights = whole(weights);
+    let sum: BigInt = weights.iter().sum();
     if sum.is_zero() {
         return (total == 0).then(|| vec![0; weights.len()]);
     }
     let magnitude = BigInt::from(total.unsigned_abs());
     let (mut parts, remainders): (Vec<BigInt>, Vec<BigInt>) =
-        weights.iter().map(|weight| (&magnitude * weight.0).div_rem(&sum)).unzip();
+        weights.iter().map(|weight| (&magnitude * weight).div_rem(&sum)).unzip();
     // Each remainder is less than one unit, so the units left are fewer than the parts that have a
     // remainder.
     let left = usize::try_from(&magnitude - parts.iter().sum::<BigInt>())
@@ -171,6 +259,48 @@ fn allocate(total: i128, weights: &[Weight]) -> Option<Vec<i128>> {
             .map(|part| i128::try_from(part * sign).expect("a part is never larger than the total"))
             .collect(),
     )
+}
+
+/// The weights as whole numbers of one unit.
+fn whole(weights: &[Weight]) -> Vec<BigInt> {
+    if let Some(units) = of_one_scale(weights) {
+        return units;
+    }
+    let values: Vec<Exact> = weights.iter().map(Weight::value).collect();
+    let denominators: BTreeSet<&BigInt> = values.iter().map(Exact::denom).collect();
+    // The least common multiple. Its remainder is as short as the denominator, so that the divisor
+    // of both is found at once however long it has become.
+    let unit = denominators.into_iter().fold(BigInt::one(), |unit, denominator| {
+        let common = (&unit % denominator).gcd(denominator);
+        unit * (denominator / common)
+    });
+    values.iter().map(|value| value.numer() * (&unit / value.denom())).collect()
+}
+
+/// `None` where a weight is a fraction, or of another scale than the first.
+fn of_one_scale(weights: &[Weight]) -> Option<Vec<BigInt>> {
+    let mut first = None;
+    weights
+        .iter()
+        .map(|weight| match weight.0 {
+            Size::Units { units, scale } if *first.get_or_insert(scale) == scale => Some(units.into()),
+            Size::Units { .. } | Size::Exact(_) => None,
+        })
+        .collect()
+}
+
+fn money(
+    value: &Exact,
+    currency: Currency,
+    mode: RoundingMode,
+    what: &'static str,
+) -> Result<Money, MoneyError> {
+    minor(round(&(value * power_of_ten(currency.minor_digits())), mode), currency, what)
+}
+
+fn minor(minor_units: BigInt, currency: Currency, what: &'static str) -> Result<Money, MoneyError> {
+    let minor_units = i128::try_from(minor_units).map_err(|_| MoneyError::OverflowMinor { what })?;
+    Ok(Money { minor_units, currency })
 }
 
 fn decimal<const PRECISION: u32, const SCALE: u32>(
@@ -265,7 +395,7 @@ mod tests {
 
     #[test]
     fn nothing_is_shared_by_nothing() {
-        let weights = [Weight::new(0).expect("a weight"); 3];
+        let weights = [Weight::ZERO; 3];
         assert_eq!(allocate_amount(Amount::ZERO, &weights), Ok(vec![Amount::ZERO; 3]));
         assert_eq!(allocate_amount(Amount::ZERO, &[]), Ok(vec![]));
         for weights in [&weights[..], &[]] {
@@ -274,7 +404,51 @@ mod tests {
                 Err(MoneyError::NothingToShareBy { .. })
             ));
         }
-        assert_eq!(Weight::new(-1), Err(MoneyError::NegativeWeight(-1)));
+        let minus_one = Exact::from_integer((-1).into());
+        assert_eq!(Weight::new(-1), Err(MoneyError::NegativeWeight(minus_one.clone())));
+        assert_eq!(Weight::of(&minus_one), Err(MoneyError::NegativeWeight(minus_one)));
+    }
+
+    fn ratio(numerator: i64, denominator: i64) -> Exact {
+        Exact::new(numerator.into(), denominator.into())
+    }
+
+    #[test]
+    fn fractions_weigh_what_they_are() {
+        let weights = [ratio(1, 3), ratio(1, 6), ratio(0, 1), ratio(1, 2)];
+        let weights = weights.map(|weight| Weight::of(&weight).expect("a weight"));
+        assert_eq!(allocate(7, &weights), Some(vec![2, 1, 0, 4])); // 2 1/3, 1 1/6, 0 and 3 1/2
+        // Nine and eighteen places are two scales.
+        let quantity = QuantityTotal::from_units(1_000_000_000).expect("a quantity");
+        let mixed = [
+            Weight::of_quantity(quantity).expect("a weight"),
+            Weight::of_magnitude(parse("-3")),
+            Weight::ONE,
+        ];
+        assert_eq!(allocate(10, &mixed), Some(vec![2, 6, 2]));
+        assert_eq!(
+            [Weight::of(&ratio(1, 1)).expect("a weight"), Weight::ONE],
+            [Weight::ONE, mixed[0].clone()]
+        );
+        assert_eq!(Weight::above_zero(parse("-3")), Weight::ZERO);
+    }
+
+    #[test]
+    fn steps_and_increments_round_as_they_are_told() {
+        let places = |places, mode| {
+            crate::exact::display(&to_places(&ratio(20_055_555, 1_000_000), Places { places, mode }))
+        };
+        assert_eq!(places(4, RoundingMode::Down), "20.0555");
+        assert_eq!(places(4, RoundingMode::HalfUp), "20.0556");
+        assert_eq!(places(0, RoundingMode::Up), "21");
+        assert_eq!(places(18, RoundingMode::Up), "20.055555");
+        let multiple =
+            |value: Exact, size: Exact, mode| crate::exact::display(&to_multiple(&value, &size, mode));
+        assert_eq!(multiple(ratio(1, 3_600_000), ratio(1, 1), RoundingMode::Up), "1");
+        assert_eq!(multiple(ratio(0, 1), ratio(1, 1), RoundingMode::Up), "0");
+        assert_eq!(multiple(ratio(7, 4), ratio(1, 2), RoundingMode::HalfEven), "2");
+        assert_eq!(multiple(ratio(5, 4), ratio(1, 2), RoundingMode::HalfEven), "1");
+        assert_eq!(multiple(ratio(2, 1), ratio(2, 3), RoundingMode::Down), "2");
     }
 
     fn total() -> impl Strategy<Value = i128> {
@@ -288,7 +462,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_always_sum_and_mirror(total in total(), units in weights()) {
-            let weights: Vec<Weight> = units.iter().map(|units| Weight(*units)).collect();
+            let weights: Vec<Weight> = units.iter().map(|units| Weight::new(*units).expect("a weight")).collect();
             let Some(parts) = allocate(total, &weights) else {
                 prop_assert!(total != 0 && units.iter().all(|units| *units == 0));
                 return Ok(());
@@ -303,6 +477,14 @@ mod tests {
                 prop_assert!(distance < sum || sum.is_zero());
                 prop_assert!(*units != 0 || *part == 0);
             }
+        }
+
+        #[test]
+        fn a_weight_is_its_value_however_it_is_held(total in total(), units in weights(), denominator in 1..1000i64) {
+            let plain: Vec<Weight> = units.iter().map(|units| Weight::new(*units).expect("a weight")).collect();
+            // The same weights in another unit, each held by itself.
+            let scaled: Vec<Weight> = units.iter().map(|units| Weight::of(&Exact::new((*units).into(), denominator.into())).expect("a weight")).collect();
+            prop_assert_eq!(allocate(total, &plain), allocate(total, &scaled));
         }
 
         #[test]

@@ -2,9 +2,11 @@
 //! priced in.
 //!
 //! The grammar is UCUM 2.2 (ucum.org), sections 2.1 and 2.2, without square brackets and
-//! parentheses. Two things are stricter than UCUM, because a bill depends on them:
+//! parentheses. Three things are not as in UCUM, because a bill depends on them:
 //! - `bit` and `By` are a dimension of their own. UCUM (table 22) makes them plain numbers, so that
 //!   bytes would convert to requests.
+//! - A currency of ISO 4217 is a unit by itself, which converts to itself alone: the events carry the
+//!   amount.
 //! - `mo` has no length by itself. UCUM's mean Gregorian month is nobody's billing month, so the
 //!   price list says how long it is.
 //!
@@ -17,6 +19,8 @@ use crate::exact::{Exact, exact};
 use num_bigint::BigInt;
 use num_traits::One;
 use schemas::decimal::{DecimalError, QuantityTotal, Sign};
+use schemas::money::Currency;
+use schemas::time::Period;
 use std::fmt;
 
 /// A unit as it was written, and what it means.
@@ -27,13 +31,14 @@ pub struct Unit {
     dimension: Dimension,
 }
 
-/// Exponents of the base units: bit, s, J and the month of unknown length.
+/// Exponents of the base units: bit, s, J and the month of unknown length; or a currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Dimension {
     data: i32,
     time: i32,
     energy: i32,
     months: i32,
+    currency: Option<Currency>,
 }
 
 /// Why a text is not a unit, or a unit does not convert to another.
@@ -72,6 +77,10 @@ impl Unit {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(malformed("only printable ASCII without spaces is allowed"));
         }
+        if let Some(currency) = Currency::from_code(text) {
+            let dimension = Dimension { currency: Some(currency), ..Dimension::default() };
+            return Ok(Self { text: text.into(), factor: Exact::one(), dimension });
+        }
         // Evaluated from left to right, `.` and `/` alike; a leading `/` inverts what follows it
         // (section 2.2.1).
         let (mut rest, mut divides) = match text.strip_prefix('/') {
@@ -96,6 +105,11 @@ impl Unit {
             }
             rest = &after[1..];
         }
+    }
+
+    /// The currency that it is, where it is one.
+    pub fn currency(&self) -> Option<Currency> {
+        self.dimension.currency
     }
 
     /// The unit as it was written.
@@ -163,6 +177,43 @@ pub fn conversion(from: &Unit, to: &Unit, month: Option<&Exact>) -> Result<Exact
         _ if months == 0 => Ok(factor),
         Some(seconds) => Ok(factor * seconds.pow(months)),
         None => Err(UnitError::MonthUnknown { from: from.text.to_string(), to: to.text.to_string() }),
+    }
+}
+
+/// By what a quantity is multiplied to be one of another unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Factor {
+    Fixed(Exact),
+    /// A month is as long as the billing period.
+    Calendar {
+        /// The factor if a month had one second.
+        with_second: Exact,
+        /// How many months it has as factors.
+        months: i32,
+    },
+}
+
+impl Factor {
+    /// From one unit to another where a month is as long as the billing period; `None` where no month
+    /// is involved.
+    ///
+    /// # Errors
+    /// As [`conversion`].
+    pub fn calendar(from: &Unit, to: &Unit) -> Result<Option<Self>, UnitError> {
+        let with_second = conversion(from, to, Some(&Exact::one()))?;
+        let months = from.dimension.months - to.dimension.months;
+        Ok((months != 0).then_some(Self::Calendar { with_second, months }))
+    }
+
+    /// The factor within a billing period.
+    pub fn within(&self, period: Period) -> Exact {
+        match self {
+            Self::Fixed(factor) => factor.clone(),
+            Self::Calendar { with_second, months } => {
+                let micros = period.end().micros() - period.start().micros();
+                with_second * Exact::new(micros.into(), 1_000_000.into()).pow(*months)
+            }
+        }
     }
 }
 
@@ -318,7 +369,7 @@ const PREFIXES: [(&str, u32, i32); 15] = [
 
 /// An atom's value in base units, its dimension, and whether it takes prefixes (section 2.3).
 fn atom(symbol: &str) -> Option<(Exact, Dimension, bool)> {
-    const NONE: Dimension = Dimension { data: 0, time: 0, energy: 0, months: 0 };
+    const NONE: Dimension = Dimension { data: 0, time: 0, energy: 0, months: 0, currency: None };
     const DATA: Dimension = Dimension { data: 1, ..NONE };
     const TIME: Dimension = Dimension { time: 1, ..NONE };
     let (numerator, denominator, dimension, metric): (u32, u32, _, _) = match symbol {
@@ -347,6 +398,7 @@ impl Dimension {
             time: self.time + other.time * times,
             energy: self.energy + other.energy * times,
             months: self.months + other.months * times,
+            currency: self.currency,
         }
     }
 }
@@ -354,6 +406,9 @@ impl Dimension {
 /// `data × time`, `energy × time^-1`, `a number`.
 impl fmt::Display for Dimension {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(currency) = self.currency {
+            return write!(formatter, "money in {currency}");
+        }
         let parts: Vec<String> =
             [("data", self.data), ("energy", self.energy), ("time", self.time), ("months", self.months)]
                 .into_iter()

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub async fn unseen_values(usage: &CountedRows, catalog: &Catalog) -> Result<Vec<Warning>, RatingError> {
     let mut meters: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let metered = catalog.providers.values().flat_map(|provider| &provider.skus);
-    for metered in metered.filter_map(|sku| sku.metered.as_ref()) {
+    for metered in metered.filter_map(|sku| sku.metered()) {
         for dimension in metered.matches.keys() {
             meters.entry(dimension).or_default().insert(metered.meter.as_str());
         }
@@ -44,7 +44,7 @@ fn compare(catalog: &Catalog, dimension: &str, observed: &BTreeSet<Observed>, fi
             seen.iter().map(|(meter, values)| (*meter, Names::new(values.iter().copied()))).collect();
         let file = format!("providers/{}/prices.toml", provider.id);
         for sku in &provider.skus {
-            let Some(metered) = &sku.metered else { continue };
+            let Some(metered) = sku.metered() else { continue };
             let (Some(values), Some(wanted)) =
                 (seen.get(metered.meter.as_str()), metered.matches.get(dimension))
             else {

@@ -344,6 +344,18 @@ impl BillingMonth {
         Date::new(self.year, self.month, 1).expect("a month was checked when it was made")
     }
 
+    /// The month after it; `None` at the edge of the calendar.
+    ///
+    /// ```
+    /// # use schemas::time::BillingMonth;
+    /// let month = BillingMonth::parse("2025-12").expect("a month");
+    /// assert_eq!(month.next().expect("a month").to_string(), "2026-01");
+    /// ```
+    pub fn next(self) -> Option<Self> {
+        let first = self.first_day().last_of_month().tomorrow().ok()?;
+        Some(Self { year: first.year(), month: first.month() })
+    }
+
     /// The month before it; `None` where the calendar begins.
     ///
     /// ```
@@ -385,9 +397,68 @@ impl BillingMonth {
     /// # Errors
     /// [`TimeError::OutOfRange`] at the edges of the calendar.
     pub fn period_in(self, zone: &TimeZone) -> Result<Period, TimeError> {
-        let first = self.first_day();
-        let next = first.last_of_month().tomorrow().map_err(|_| TimeError::OutOfRange)?;
-        Period::new(start_of_day(first, zone)?, start_of_day(next, zone)?).ok_or(TimeError::OutOfRange)
+        Anchor::FIRST.period(self, zone)
+    }
+}
+
+/// The day of a month on which billing periods begin, or the month's last where it has no such day.
+///
+/// ```
+/// # use schemas::time::{Anchor, BillingMonth, time_zone};
+/// let period = |anchor: &str, month: &str| {
+///     let month = BillingMonth::parse(month).expect("a month");
+///     let zone = time_zone("UTC").expect("a zone");
+///     Anchor::parse(anchor).expect("a day").period(month, &zone).expect("a period").to_string()
+/// };
+/// assert_eq!(period("1", "2025-02"), "[2025-02-01T00:00:00Z, 2025-03-01T00:00:00Z)");
+/// // The period of a month is the one whose last day lies in it.
+/// assert_eq!(period("31", "2025-12"), "[2025-11-30T00:00:00Z, 2025-12-31T00:00:00Z)");
+/// assert_eq!(period("15", "2025-01"), "[2024-12-15T00:00:00Z, 2025-01-15T00:00:00Z)");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Anchor(i8);
+
+impl Anchor {
+    pub const FIRST: Self = Self(1);
+
+    /// A day from 1 to 31, without leading zeros; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let day: i8 = text.parse().ok()?;
+        ((1..=31).contains(&day) && day.to_string() == text).then_some(Self(day))
+    }
+
+    /// The billing period of a month in a time zone.
+    ///
+    /// # Errors
+    /// [`TimeError::OutOfRange`] at the edges of the calendar.
+    pub fn period(self, month: BillingMonth, zone: &TimeZone) -> Result<Period, TimeError> {
+        let first = month.first_day();
+        let (start, end) = match self {
+            Self::FIRST => (first, first.last_of_month().tomorrow().map_err(|_| TimeError::OutOfRange)?),
+            _ => (self.in_month(first.yesterday().map_err(|_| TimeError::OutOfRange)?), self.in_month(first)),
+        };
+        Period::new(start_of_day(start, zone)?, start_of_day(end, zone)?).ok_or(TimeError::OutOfRange)
+    }
+
+    /// Whether a billing period begins on a date.
+    pub fn begins_on(self, date: Date) -> bool {
+        self.in_month(date) == date
+    }
+
+    /// The beginning within the month that a date is in.
+    fn in_month(self, date: Date) -> Date {
+        let last = date.last_of_month();
+        if self.0 >= last.day() {
+            last
+        } else {
+            date.first_of_month().with().day(self.0).build().unwrap_or(last)
+        }
+    }
+}
+
+impl fmt::Display for Anchor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
     }
 }
 

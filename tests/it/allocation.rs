@@ -1,9 +1,10 @@
 //! The bearers of a cost line: one file per rule or trap in tests/cases/allocation. Lines that
-//! begin with a word (`amount`, `rule`, `internal`, `bound`, `usage`), a line of `---`, then every
-//! share and statement line in order.
+//! begin with a word (`amount`, `rule`, `internal`, `bound`, `usage`, `alone`, `base`, `account`), a line
+//! of `---`, then every share and statement line in order.
 
 use crate::cases;
-use rating::allocation::{Kind, Rule, SubjectUsage, shares, statement};
+use rating::allocation::{Alone, Bearers, Borne, Kind, Rule, SubjectUsage, shares, statement};
+use rating::exact::{Exact, display, exact};
 use rating::rounding::{RoundingMode, settle};
 use schemas::decimal::{Amount, Quantity, QuantityTotal, Sign};
 use schemas::id::{CustomerId, Subject};
@@ -43,6 +44,7 @@ fn answer(question: &str) -> Result<String, String> {
     let rule = match one("rule")[..] {
         ["proportional"] => Rule::Proportional,
         ["direct"] => Rule::Direct,
+        ["standalone"] => Rule::Standalone,
         ["even"] => Rule::Even { among: None },
         ["even", "among", ref among @ ..] => Rule::Even { among: Some(customers(among)) },
         ["fixed", ref shares @ ..] => Rule::Fixed {
@@ -61,21 +63,42 @@ fn answer(question: &str) -> Result<String, String> {
         .map(|words| SubjectUsage {
             customer: (words[0] != "-").then(|| customer(words[0])),
             subject: Subject::new(words[1]).expect("a subject"),
-            quantity: QuantityTotal::parse(words[2], Sign::NonNegative).expect("a quantity"),
+            quantity: number(words[2]),
         })
         .collect();
+    let whose = |word: &str| (word != "-").then(|| customer(word));
+    let alone: Vec<Alone> = all("alone")
+        .into_iter()
+        .map(|words| Alone {
+            customer: whose(words[0]),
+            amount: exact(Amount::parse(words[1], Sign::Any).expect("an amount")),
+            quantity: number(words[2]),
+        })
+        .collect();
+    let base: Vec<Borne> = all("base")
+        .into_iter()
+        .map(|words| Borne {
+            customer: whose(words[0]),
+            amount: Amount::parse(words[1], Sign::Any).expect("an amount"),
+        })
+        .collect();
+    let account = one("account").first().map(|word| customer(word));
     let internal = customers(&one("internal"));
 
-    let shares =
-        shares(amount, &rule, &usage, &customers(&one("bound")), |customer| internal.contains(customer))
-            .map_err(|error| error.to_string())?;
+    let bearers = Bearers {
+        usage: &usage,
+        alone: &alone,
+        base: (!base.is_empty()).then_some(&base),
+        account: account.as_ref(),
+        bound: &customers(&one("bound")),
+    };
+    let shares = shares(amount, &rule, &bearers, |customer| internal.contains(customer))
+        .map_err(|error| error.to_string())?;
     let statement = statement(settled, &shares).map_err(|error| error.to_string())?;
     let mut output = String::new();
     for share in &shares {
-        let (subject, quantity) = (
-            share.subject.as_ref().map_or("", Subject::as_str),
-            share.because.used().map(|quantity| quantity.to_string()),
-        );
+        let (subject, quantity) =
+            (share.subject.as_ref().map_or("", Subject::as_str), share.because.used().map(display));
         let row = format!(
             "{:14}{:12}{:16}{:>12}  {}",
             kind(share.kind),
@@ -94,6 +117,10 @@ fn answer(question: &str) -> Result<String, String> {
             .expect("a String takes everything");
     }
     Ok(output)
+}
+
+fn number(text: &str) -> Exact {
+    exact(QuantityTotal::parse(text, Sign::NonNegative).expect("a quantity"))
 }
 
 fn customer(id: &str) -> CustomerId {

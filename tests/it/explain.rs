@@ -51,7 +51,7 @@ async fn compare(folder: &Location, run: &Run, charge: &Charge, [totals, rows]: 
     assert_eq!(all.first.len() as u64, all.events, "every event of {} is counted", charge.id);
     let sum = all.first.iter().try_fold(QuantityTotal::ZERO, |sum, event| sum.checked_add(event.quantity));
     assert_eq!(sum.ok(), Some(all.events_total));
-    if let Some(charged) = charge.metered_quantity() {
+    if let Some(charged) = charge.metered_quantity {
         assert_eq!(charged, all.events_total);
     }
     for most in [0, 2, usize::MAX] {
@@ -96,7 +96,7 @@ fn each_charge_of_the_month_is_explained_as_it_was_rated() {
         let usage = [opened((&ledger, LEAF), None, false).await, opened((&ledger, LEAF), None, true).await];
         let charges = run.cost_lines.iter().flat_map(|line| &line.charges);
         let (follow, others): (Vec<&Charge>, Vec<&Charge>) =
-            charges.partition(|charge| charge.metered_quantity().is_some());
+            charges.partition(|charge| charge.metered_quantity.is_some());
         assert!(follow.len() > 10 && others.len() > 3, "{} and {}", follow.len(), others.len());
         for charge in follow.into_iter().chain(others) {
             compare(&place(&folder), &run, charge, usage.each_ref()).await;

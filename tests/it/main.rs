@@ -18,6 +18,7 @@ mod month; // the month of tests/cases/month from files: the contract
 mod mistakes; // what whoever sends has done wrong, and how it is mended
 mod nobody; // whose money it is, in which currency, and what is nobody's
 mod kafka; // the same month through a broker, and what goes wrong there
+mod tried; // prices without a ledger
 mod truncation; // a partition that lost what was read from it, and what the doctor sees of a topic
 mod broker_faults; // damage, open transactions, and brokers that nobody can talk to
 mod metrics; // what a running ingest tells Prometheus

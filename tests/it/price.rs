@@ -5,7 +5,7 @@
 use crate::cases;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::exact::{Exact, display, exact};
-use rating::price::{self, PriceModel};
+use rating::price::{self, PriceModel, Stretch, Terms};
 use rating::rounding;
 use schemas::decimal::{QuantityTotal, Sign};
 use std::fmt::Write as _;
@@ -28,7 +28,7 @@ fn check(case: &str) -> String {
 }
 
 /// The steps, one a line, and their sum where there are several.
-fn answer(model: &PriceModel, question: &str) -> String {
+fn answer(terms: &Terms, question: &str) -> String {
     let words: Vec<&str> = question.split(' ').collect();
     let number = |text: &str| exact(QuantityTotal::parse(text, Sign::NonNegative).expect("a quantity"));
     let word_after =
@@ -36,7 +36,23 @@ fn answer(model: &PriceModel, question: &str) -> String {
     let quantity = number(words[0]);
     let before = word_after("after").unwrap_or_else(|| Exact::from_integer(0.into()));
     let period_total = word_after("of").unwrap_or_else(|| &before + &quantity);
-    let steps = price::steps(model, &before, &quantity, &period_total);
+    let steps = match &terms.model {
+        PriceModel::Flat { amount, .. } => price::flat(*amount, &Exact::from_integer(1.into())),
+        PriceModel::Credit { .. } => price::on_lines(terms, &quantity, &period_total, None),
+        PriceModel::Minimum { .. } | PriceModel::Maximum { .. } => {
+            price::on_lines(terms, &quantity, &Exact::from_integer(0.into()), None)
+        }
+        _ => {
+            let first = before == Exact::from_integer(0.into());
+            let counted = |quantity: Exact| match terms.increment {
+                Some(increment) => increment.apply(&quantity),
+                None => quantity,
+            };
+            let quantity = counted(quantity);
+            let period_total = period_total.max(&before + &quantity);
+            price::steps(terms, &Stretch { before, quantity, period_total, first }, None)
+        }
+    };
     let bounds = |from: &Option<Exact>, to: &Option<Exact>| match (from, to) {
         (None, _) => String::new(),
         (Some(from), None) => format!(" above {}", display(from)),
@@ -50,7 +66,7 @@ fn answer(model: &PriceModel, question: &str) -> String {
                 "  {}{bounds}: {} × {} = {}",
                 step.label,
                 display(&step.quantity),
-                step.unit_price,
+                display(&step.unit_price),
                 display(&step.amount)
             )
         })
@@ -63,15 +79,20 @@ fn answer(model: &PriceModel, question: &str) -> String {
 }
 
 /// The price of a catalog that holds nothing else.
-fn load(price: &str) -> PriceModel {
-    let flat = price.contains("\"flat\"");
-    let usage = if flat {
-        "allocation = \"even\""
-    } else {
-        "meter = \"m\"\nunit = \"1\"\nallocation = \"proportional\""
+fn load(price: &str) -> Terms {
+    let is_one_of =
+        |models: &[&str]| models.iter().any(|model| price.contains(&format!("model = \"{model}\"")));
+    let (above, usage) = match () {
+        () if is_one_of(&["flat"]) => ("", "allocation = \"even\""),
+        () if is_one_of(&["minimum", "maximum", "credit"]) => (
+            "[[sku]]\nid = \"B\"\nname = \"B\"\nallocation = \"even\"\n[[sku.price]]\nfrom = \"2025-01-01\"\nmodel = \"flat\"\namount = \"1\"\nevery = \"month\"\n",
+            "of = [\"*\"]\nallocation = \"even\"",
+        ),
+        () => ("", "meter = \"m\"\nunit = \"1\"\nallocation = \"proportional\""),
     };
-    let prices =
-        format!("[[sku]]\nid = \"S\"\nname = \"S\"\n{usage}\n[[sku.price]]\nfrom = \"2025-01-01\"\n{price}");
+    let prices = format!(
+        "{above}[[sku]]\nid = \"S\"\nname = \"S\"\n{usage}\n[[sku.price]]\nfrom = \"2025-01-01\"\n{price}"
+    );
     let files = [
         ("catalog.toml", "operator = \"o\"\nname = \"O\"\n"),
         ("meters.toml", "[[meter]]\ntype = \"m\"\nunit = \"1\"\naggregation = \"sum\"\ndimensions = []\n"),
@@ -87,5 +108,6 @@ fn load(price: &str) -> PriceModel {
         CatalogFiles::new(files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
     let (catalog, _) = Catalog::load(&files).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let provider = catalog.providers.into_values().next().expect("the provider");
-    provider.skus[0].prices[0].model.clone()
+    let sku = provider.skus.last().expect("the SKU");
+    sku.prices[0].terms.clone()
 }

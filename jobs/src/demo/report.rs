@@ -210,7 +210,7 @@ fn quantities(run: &Run) -> anyhow::Result<BTreeMap<(String, Option<String>), Qu
     let mut quantities = BTreeMap::new();
     for line in &run.cost_lines {
         for charge in &line.charges {
-            let Some(quantity) = charge.metered_quantity() else { continue };
+            let Some(quantity) = charge.metered_quantity else { continue };
             let key = (line.key.sku.to_string(), charge.customer.as_ref().map(ToString::to_string));
             let sum = quantities.entry(key).or_insert(QuantityTotal::ZERO);
             *sum = sum.checked_add(quantity)?;

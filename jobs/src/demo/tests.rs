@@ -65,7 +65,7 @@ fn the_generator_and_the_catalog_mean_the_same_world() {
         .providers
         .values()
         .flat_map(|provider| &provider.skus)
-        .filter(|sku| sku.metered.is_some())
+        .filter(|sku| sku.metered().is_some())
         .map(|sku| sku.id.as_str())
         .collect();
     assert_eq!(expected.quantities.keys().map(|(sku, _)| *sku).collect::<BTreeSet<_>>(), metered);

@@ -8,7 +8,7 @@ use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, bail};
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
-use rating::catalog::Catalog;
+use rating::catalog::{Catalog, Counts};
 use rating::exact;
 use rating::explain::{self, Explanation};
 use rating::rounding;
@@ -56,10 +56,10 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     }
     let stored = charges.find(manifest.run, charge_id).await?;
     let _busy = Busy::with("rating the charge again");
-    let explanation = match explain::sku_of(&stored, &catalog)?.metered {
-        // Without a meter there is no usage behind it.
-        None => explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?,
-        Some(_) => {
+    let explanation = match explain::sku_of(&stored, &catalog)?.counts {
+        // There is no usage behind it.
+        Counts::Nothing => explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?,
+        Counts::Usage(_) | Counts::Lines(_) => {
             let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
             let explained = explain_usage(config, &stored, &pins, &files, &catalog, &workspace).await;
             workspace.close().await?;
@@ -184,7 +184,7 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
             "    {}{span}: {} × {} = {} {}",
             step.label,
             number(&step.quantity),
-            step.unit_price,
+            number(&step.unit_price),
             number(&step.amount),
             line.currency
         ));
@@ -197,13 +197,19 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     ));
     say(String::new());
     let meter_unit = meter.map_or("", |meter| meter.unit.as_str());
-    let because = charge.because.words(meter_unit);
+    let because = charge.because.words(meter_unit, line.currency);
     say(format!("allocation {}: {because}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
-    match &sku.metered {
-        None => say("no events: this price does not follow usage".to_owned()),
-        Some(_) => say(format!("{}, {events_total} in the meter's unit", plural(*events, "event", "events"))),
+    match &sku.counts {
+        Counts::Nothing => say("no events: this price does not follow usage".to_owned()),
+        Counts::Lines(of) => {
+            let of: Vec<&str> = of.of.iter().map(String::as_str).collect();
+            say(format!("no events: this price stands on the lines of {}", of.join(", ")));
+        }
+        Counts::Usage(_) => {
+            say(format!("{}, {events_total} in the meter's unit", plural(*events, "event", "events")))
+        }
     }
     if !first.is_empty() {
         let rows: Vec<Vec<String>> = first
@@ -254,7 +260,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog
                 "from": step.from.as_ref().map(exact::display),
                 "to": step.to.as_ref().map(exact::display),
                 "quantity": exact::display(&step.quantity),
-                "unit_price": step.unit_price.to_string(),
+                "unit_price": exact::display(&step.unit_price),
                 "amount": exact::display(&step.amount),
             })
         })

@@ -8,10 +8,9 @@
 
 use super::bindings::Bindings;
 use crate::allocation::Rule;
-use crate::exact::Exact;
-use crate::price::PriceModel;
-use crate::rounding::RoundingMode;
-use crate::units::Unit;
+use crate::price::{Basis, Terms};
+use crate::rounding::{Places, RoundingMode};
+use crate::units::{Factor, Unit};
 use crate::words::words;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -19,7 +18,7 @@ use schemas::decimal::{Amount, QuantityTotal};
 use schemas::digest::Sha256Digest;
 use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId, SkuId, Subject};
 use schemas::money::Currency;
-use schemas::time::{BillingMonth, Instant, Period, TimeError};
+use schemas::time::{Anchor, BillingMonth, Instant, Period, TimeError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One version of the catalog, checked.
@@ -63,8 +62,13 @@ pub struct Provider {
     pub currency: Currency,
     pub time_zone: TimeZone,
     pub time_zone_name: String,
+    /// The day on which its billing periods begin.
+    pub anchor: Anchor,
     /// How a line of its invoice is rounded to the minor unit.
     pub rounding: RoundingMode,
+    /// How each step of a line's arithmetic is rounded before they are added up; none where they are
+    /// not.
+    pub steps: Option<Places>,
     /// In the order of the file.
     pub skus: Vec<Sku>,
 }
@@ -74,14 +78,32 @@ pub struct Provider {
 pub struct Sku {
     pub id: SkuId,
     pub name: String,
-    /// `None` for what is billed without usage.
-    pub metered: Option<Metered>,
+    pub counts: Counts,
     pub allocation: Rule,
     /// By `from`; they never overlap.
     pub prices: Vec<DatedPrice>,
     pub examples: Vec<Example>,
     /// Where it stands in the provider's prices.toml.
     pub line: usize,
+}
+
+/// What a SKU puts a price on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counts {
+    Usage(Metered),
+    Lines(Of),
+    /// What is billed without either.
+    Nothing,
+}
+
+/// The SKUs whose lines another is priced by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Of {
+    /// The names as written; `*` for all that stand above.
+    pub of: BTreeSet<String>,
+    pub except: BTreeSet<String>,
+    /// By their places in the price list, all of them above.
+    pub skus: BTreeSet<usize>,
 }
 
 /// The time in which a SKU takes events: from the beginning of its first price until the end of its
@@ -102,7 +124,7 @@ pub struct Metered {
     /// The unit that is priced.
     pub unit: Unit,
     /// From the meter's unit to this one.
-    pub factor: Exact,
+    pub factor: Factor,
 }
 
 /// A price while it is in force, `[from, until)`.
@@ -113,7 +135,7 @@ pub struct DatedPrice {
     /// The dates as written, at whose midnights in the provider's zone the price begins and ends.
     pub from_date: Date,
     pub until_date: Option<Date>,
-    pub model: PriceModel,
+    pub terms: Terms,
     /// Where it stands in the provider's prices.toml.
     pub line: usize,
 }
@@ -191,7 +213,7 @@ impl Provider {
     /// # Errors
     /// [`TimeError::OutOfRange`] at the edges of the calendar.
     pub fn billing_period(&self, month: BillingMonth) -> Result<Period, TimeError> {
-        month.period_in(&self.time_zone)
+        self.anchor.period(month, &self.time_zone)
     }
 
     /// The SKU that takes an event of that meter with those dimensions at that instant: one that
@@ -205,11 +227,25 @@ impl Provider {
         let of_meter = || {
             let lives = |sku: &&Sku| sku.life().is_some_and(|life| life.contains(at));
             self.skus.iter().filter(lives).filter_map(|sku| {
-                sku.metered.as_ref().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered))
+                sku.metered().filter(|metered| &metered.meter == meter).map(|metered| (sku, metered))
             })
         };
         let named = of_meter().find(|(_, metered)| !metered.matches.is_empty() && metered.takes(&dimension));
         named.or_else(|| of_meter().find(|(_, metered)| metered.matches.is_empty())).map(|(sku, _)| sku)
+    }
+
+    /// The places of a SKU and of all whose lines it is priced by, directly or through others.
+    pub fn stands_on(&self, index: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([index]);
+        // Whatever a SKU stands on is above it.
+        for place in (0..=index).rev() {
+            if found.contains(&place)
+                && let Some(of) = self.skus[place].of()
+            {
+                found.extend(&of.skus);
+            }
+        }
+        found
     }
 
     pub fn sku(&self, id: &SkuId) -> Option<&Sku> {
@@ -218,6 +254,22 @@ impl Provider {
 }
 
 impl Sku {
+    /// Which usage it takes, if it is priced by usage.
+    pub fn metered(&self) -> Option<&Metered> {
+        match &self.counts {
+            Counts::Usage(metered) => Some(metered),
+            Counts::Lines(_) | Counts::Nothing => None,
+        }
+    }
+
+    /// The SKUs whose lines it is priced by, if it is.
+    pub fn of(&self) -> Option<&Of> {
+        match &self.counts {
+            Counts::Lines(of) => Some(of),
+            Counts::Usage(_) | Counts::Nothing => None,
+        }
+    }
+
     /// The time in which it takes events; `None` for a SKU without a price, which none is.
     pub fn life(&self) -> Option<Life> {
         Life::of(&self.prices)
@@ -232,6 +284,16 @@ impl Sku {
     pub(crate) fn price_index_at(&self, instant: Instant) -> Option<usize> {
         let last = self.prices.partition_point(|price| price.from <= instant).checked_sub(1)?;
         self.prices[last].contains(instant).then_some(last)
+    }
+}
+
+impl Counts {
+    pub fn basis(&self) -> Basis {
+        match self {
+            Self::Usage(_) => Basis::Usage,
+            Self::Lines(_) => Basis::Lines,
+            Self::Nothing => Basis::Nothing,
+        }
     }
 }
 

@@ -20,11 +20,11 @@ mod read; // the folder's texts, read and checked
 
 pub use bindings::{Binding, Bindings};
 pub use contents::{
-    Aggregation, Catalog, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered, Provider,
-    Sku,
+    Aggregation, Catalog, Counts, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered,
+    Of, Provider, Sku,
 };
 pub use past::{ComparedPast, compare_past};
 pub(crate) use problem::Findings;
 pub use problem::{Counted, Problem, Warning};
-pub use read::{CatalogFiles, CatalogFilesError, TableKeys, keys};
+pub use read::{CatalogFiles, CatalogFilesError, PriceSheet, TableKeys, keys};
 pub use spans::Spans;

@@ -7,7 +7,7 @@
 //! Invariant: where the versions are not said to differ, they do the same with every event before
 //! `now`, whatever it is, and the same fees fall due.
 
-use super::contents::{Catalog, CustomerKind, DatedPrice, Kinds, Metered, Provider, Sku};
+use super::contents::{Catalog, Counts, CustomerKind, DatedPrice, Kinds, Metered, Provider, Sku};
 use super::problem::{Findings, Problem};
 use super::spans::Spans;
 use crate::allocation::Rule;
@@ -96,6 +96,8 @@ impl Compared {
                 before.rounding.as_str(),
                 after.rounding.as_str(),
             ),
+            ("rounding of steps", before.steps != after.steps, &steps(before), &steps(after)),
+            ("anchor", before.anchor != after.anchor, &before.anchor.to_string(), &after.anchor.to_string()),
         ];
         let was_in_force = before.skus.iter().any(|sku| self.was_in_force(sku));
         for (what, _, from, to) in changes.into_iter().filter(|(_, changed, ..)| *changed) {
@@ -131,9 +133,8 @@ impl Compared {
         }
         let skus = before.skus.iter().chain(&after.skus);
         let Some(first) = skus.flat_map(|sku| &sku.prices).map(|price| price.from).min() else { return true };
-        let periods = |month: BillingMonth| {
-            (month.period_in(&before.time_zone).ok(), month.period_in(&after.time_zone).ok())
-        };
+        let periods =
+            |month: BillingMonth| (before.billing_period(month).ok(), after.billing_period(month).ok());
         let (_, last) = BillingMonth::anywhere(self.now);
         let mut month = Some(last);
         while let Some(current) = month {
@@ -152,10 +153,17 @@ impl Compared {
     /// `zone`: whether the provider's time zone has changed.
     fn skus(&mut self, provider: &Provider, before: &Sku, after: &Sku, zone: bool) {
         let mut changes = Vec::new();
-        match (&before.metered, &after.metered) {
-            (None, None) => {}
-            (Some(old), Some(new)) => changes.extend(changes_of_metered(old, new)),
-            _ => changes.push("meter"),
+        match (&before.counts, &after.counts) {
+            (Counts::Nothing, Counts::Nothing) => {}
+            (Counts::Usage(old), Counts::Usage(new)) => changes.extend(changes_of_metered(old, new)),
+            (Counts::Lines(old), Counts::Lines(new)) => {
+                changes.extend((old.of != new.of).then_some("`of`"));
+                changes.extend((old.except != new.except).then_some("`except`"));
+            }
+            (Counts::Lines(_), _) | (_, Counts::Lines(_)) => changes.push("`of`"),
+            (Counts::Usage(_), Counts::Nothing) | (Counts::Nothing, Counts::Usage(_)) => {
+                changes.push("meter")
+            }
         }
         if !same_rule(&before.allocation, &after.allocation) {
             changes.push("allocation");
@@ -170,7 +178,7 @@ impl Compared {
             for price in &one.prices {
                 let same = |other: &DatedPrice| {
                     other.from == price.from
-                        && other.model == price.model
+                        && other.terms == price.terms
                         && self.past_end(other) == self.past_end(price)
                 };
                 if !other.prices.iter().any(same) {
@@ -221,7 +229,7 @@ impl Compared {
             Some(new) if !same(new.from_date == price.from_date, new.from == price.from) => {
                 (new.line, format!("now begins on {}", new.from_date))
             }
-            Some(new) if new.model != price.model => (new.line, "has changed".to_owned()),
+            Some(new) if new.terms != price.terms => (new.line, "has changed".to_owned()),
             Some(new) => match new.until_date {
                 Some(until)
                     if !same(new.until_date == price.until_date, new.until == price.until)
@@ -296,6 +304,14 @@ fn by_subject(catalog: &Catalog) -> BTreeMap<&Subject, Vec<Bound<'_>>> {
 /// The midnight of UTC at which a day begins.
 fn midnight(date: Date) -> Option<Instant> {
     schemas::time::start_of_day(date, &jiff::tz::TimeZone::UTC).ok()
+}
+
+/// How a provider rounds steps, for people.
+fn steps(provider: &Provider) -> String {
+    provider.steps.map_or_else(
+        || "none".to_owned(),
+        |steps| format!("{} to {} places", steps.mode.as_str(), steps.places),
+    )
 }
 
 fn terms_file(provider: &Provider) -> String {

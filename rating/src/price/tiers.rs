@@ -7,13 +7,15 @@
 
 use crate::exact::{Exact, exact};
 use num_traits::Zero;
-use schemas::decimal::{QuantityTotal, UnitPrice};
+use schemas::decimal::{Amount, QuantityTotal, UnitPrice};
 
 /// One tier as a price list writes it. Without `up_to` it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {
     pub up_to: Option<QuantityTotal>,
     pub unit_price: UnitPrice,
+    /// Due once in a billing period that reaches the tier.
+    pub flat: Option<Amount>,
 }
 
 /// Tiers from zero upwards, without gap or overlap, the last one open.
@@ -65,25 +67,15 @@ impl Tiers {
             from,
             to: tier.up_to.map(exact),
             unit_price: tier.unit_price,
+            flat: tier.flat,
         };
         self.0.iter().zip(lower).enumerate().map(place).collect()
     }
 
     /// The tier that a count falls in; zero falls in the first.
     pub(super) fn containing(&self, count: &Exact) -> TierRef {
-        self.find(|to| count <= to)
-    }
-
-    /// The tier that the unit after `count` falls in.
-    pub(super) fn first_not_full(&self, count: &Exact) -> TierRef {
-        self.find(|to| count < to)
-    }
-
-    fn find(&self, accepts: impl Fn(&Exact) -> bool) -> TierRef {
-        self.refs()
-            .into_iter()
-            .find(|tier| tier.to.as_ref().is_none_or(&accepts))
-            .expect("the last tier is open")
+        let holds = |tier: &TierRef| tier.to.as_ref().is_none_or(|to| count <= to);
+        self.refs().into_iter().find(holds).expect("the last tier is open")
     }
 }
 
@@ -94,9 +86,15 @@ pub(super) struct TierRef {
     pub from: Exact,
     pub to: Option<Exact>,
     pub unit_price: UnitPrice,
+    pub flat: Option<Amount>,
 }
 
 impl TierRef {
+    /// Whether the unit after `count` falls in it.
+    pub(super) fn is_next(&self, count: &Exact) -> bool {
+        self.from <= *count && self.to.as_ref().is_none_or(|to| count < to)
+    }
+
     pub(super) fn label(&self) -> String {
         format!("tier {} of {}", self.position, self.of)
     }
@@ -112,6 +110,7 @@ mod tests {
         let tier = |up_to: &str| Tier {
             up_to: (!up_to.is_empty()).then(|| QuantityTotal::parse(up_to, Sign::Any).expect("a bound")),
             unit_price: UnitPrice::ZERO,
+            flat: None,
         };
         let check =
             |bounds: &[&str]| Tiers::new(bounds.iter().map(|up_to| tier(up_to)).collect()).map(|_| ());

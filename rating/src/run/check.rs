@@ -5,7 +5,7 @@
 //! Invariant: of lines that pass, Σ charges = amount, Σ statement lines = settled, and no two ids
 //! are equal.
 
-use super::line::CostLine;
+use super::line::{CostLine, decimal};
 use crate::error::RatingError;
 use schemas::decimal::{Amount, DecimalError};
 use schemas::money::{Currency, Money};
@@ -106,15 +106,4 @@ fn check_statement_lines(line: &CostLine, name: &str) -> Result<(), RatingError>
         sum: format!("{} minor units of {}", sum.minor_units, line.currency),
         expected: format!("what the cost line settles at, {}", line.settled.minor_units),
     })
-}
-
-/// Money as the decimal that tables write.
-///
-/// # Errors
-/// [`RatingError::Overflow`] beyond DECIMAL(38,18).
-pub(crate) fn decimal(money: Money) -> Result<Amount, RatingError> {
-    money
-        .to_amount()
-        .ok_or(DecimalError::Overflow(38))
-        .map_err(RatingError::overflow("money that is settled"))
 }

@@ -7,18 +7,20 @@
 
 use super::ids::{ChargeId, CostLineId, StatementLineId, digest_of};
 use super::resolve::PoolKey;
-use crate::allocation::{self, AllocationError, Because, Kind, Rule, Share, SubjectUsage};
-use crate::catalog::{Catalog, DatedPrice, Metered, Provider, Sku};
+use crate::allocation::{
+    self, AllocationError, Alone, Bearers, Because, Borne, Kind, Rule, Share, SubjectUsage,
+};
+use crate::catalog::{Catalog, DatedPrice, Metered, Of, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
-use crate::price::{self, PriceModel, PriceModelName, Recurrence, Step};
+use crate::price::{self, PriceModel, PriceModelName, Recurrence, Step, Stretch};
 use crate::rounding;
-use num_traits::{One as _, Zero as _};
-use schemas::decimal::{Amount, QuantityTotal};
+use num_traits::{One as _, Signed as _, Zero as _};
+use schemas::decimal::{Amount, DecimalError, QuantityTotal};
 use schemas::id::{BillingAccountId, CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::{Currency, Money};
 use schemas::time::{BillingMonth, Instant, Period};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of a cost line within a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,9 +66,11 @@ pub struct CostLine {
     pub id: CostLineId,
     pub key: CostLineKey,
     pub currency: Currency,
-    /// In `unit`, to 9 places; 1 for a flat amount.
+    /// In `unit`, to 9 places; 1 for a flat amount; what other lines come to, for a price on them.
     pub quantity: QuantityTotal,
-    /// UCUM; `None` for a flat amount.
+    /// Before the increment of the price; `None` without a meter.
+    pub metered_quantity: Option<QuantityTotal>,
+    /// UCUM, or a currency; `None` for a flat amount.
     pub unit: Option<String>,
     /// The arithmetic, step by step.
     pub steps: Vec<Step>,
@@ -88,15 +92,12 @@ pub struct Charge {
     pub kind: Kind,
     /// In the cost line's unit, to 9 places, where the rule follows usage.
     pub quantity: Option<QuantityTotal>,
+    /// In the meter's unit, to 9 places, where the rule follows usage.
+    pub metered_quantity: Option<QuantityTotal>,
     pub because: Because,
+    /// What this customer alone would pay, to 18 places, where the rule asks it.
+    pub standalone: Option<Amount>,
     pub amount: Amount,
-}
-
-impl Charge {
-    /// In the meter's unit: the exact allocation key, where the rule follows usage.
-    pub fn metered_quantity(&self) -> Option<QuantityTotal> {
-        self.because.used()
-    }
 }
 
 /// One customer's part of a cost line as a statement says it, in minor units.
@@ -106,6 +107,17 @@ pub struct StatementLine {
     pub customer: Option<CustomerId>,
     pub kind: Kind,
     pub money: Money,
+}
+
+/// Money as the decimal that tables write.
+///
+/// # Errors
+/// [`RatingError::Overflow`] beyond DECIMAL(38,18).
+pub(crate) fn decimal(money: Money) -> Result<Amount, RatingError> {
+    money
+        .to_amount()
+        .ok_or(DecimalError::Overflow(38))
+        .map_err(RatingError::overflow("money that is settled"))
 }
 
 /// Makes the cost lines of one SKU.
@@ -118,26 +130,75 @@ pub(super) struct LineMaker<'a> {
     pub bound: &'a BTreeSet<CustomerId>,
 }
 
-impl LineMaker<'_> {
-    /// The line of a flat price, if it falls due in this period.
-    pub(super) fn flat(&self, price: &DatedPrice) -> Result<Option<CostLine>, RatingError> {
-        let PriceModel::Flat { every, .. } = &price.model else {
-            return Err(RatingError::Damaged(format!(
-                "{} has no meter and a price that needs one",
-                self.sku.id
-            )));
-        };
-        let due = match every {
-            Recurrence::Month => price.contains(self.period.start()),
-            Recurrence::Once => self.period.contains(price.from),
-        };
-        if !due {
-            return Ok(None);
+/// What `once` credits have taken in earlier billing periods: by provider, SKU (its place in the price
+/// list), account and the beginning of the price.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken(BTreeMap<(ProviderId, SkuId, Option<CustomerId>, Instant), Exact>);
+
+impl Taken {
+    /// Adds what the credits of these lines have taken.
+    pub(super) fn add(&mut self, lines: &[CostLine]) -> Result<(), RatingError> {
+        for line in lines.iter().filter(|line| line.model == PriceModelName::Credit) {
+            let key = &line.key;
+            let of = (key.provider.clone(), key.sku.clone(), key.sub_account.clone(), key.price_from);
+            *self.0.entry(of).or_insert_with(Exact::zero) -= exact(decimal(line.settled)?);
         }
-        let one = Exact::one();
-        let steps = price::steps(&price.model, &Exact::zero(), &one, &one);
-        let quantity = rounding::quantity_total(&one).map_err(|error| self.money(error))?;
-        self.line(price, None, self.period, quantity, None, steps, &[], &one).map(Some)
+        Ok(())
+    }
+}
+
+/// The parts of one account's usage, by the price that applies: its place in the price list, and who
+/// used what.
+pub(super) type ByPrice<'u> = [(usize, &'u [SubjectUsage])];
+
+/// A stretch of usage before it is shared.
+struct Counted {
+    metered: Exact,
+    stretch: Stretch,
+}
+
+/// What a line is made of, before it is shared.
+struct Made<'m> {
+    price: &'m DatedPrice,
+    sub_account: Option<&'m CustomerId>,
+    charge_period: Period,
+    quantity: &'m Exact,
+    metered: Option<&'m Exact>,
+    unit: Option<&'m str>,
+    steps: Vec<Step>,
+    /// From the meter's unit to the line's.
+    factor: &'m Exact,
+}
+
+impl LineMaker<'_> {
+    /// The lines of what is billed without usage: of each price that falls due in this period.
+    pub(super) fn fees(&self) -> Result<Vec<CostLine>, RatingError> {
+        let mut lines = Vec::new();
+        for price in &self.sku.prices {
+            let PriceModel::Flat { amount, every, prorate } = &price.terms.model else {
+                return Err(self.unsuited());
+            };
+            let due = match (every, prorate) {
+                (Recurrence::Once, _) => {
+                    self.period.contains(price.from).then_some((self.period, Exact::one()))
+                }
+                (Recurrence::Month, None) => {
+                    price.contains(self.period.start()).then_some((self.period, Exact::one()))
+                }
+                (Recurrence::Month, Some(by)) => {
+                    let zone = &self.provider.time_zone;
+                    price.within(self.period).map(|part| (part, price::part_of(self.period, part, *by, zone)))
+                }
+            };
+            let Some((charge_period, part)) = due else { continue };
+            let one = &Exact::one();
+            let steps = price::flat(*amount, &part);
+            let (metered, unit, sub_account) = (None, None, None);
+            let made =
+                Made { price, sub_account, charge_period, quantity: one, metered, unit, steps, factor: one };
+            lines.push(self.line(made, &self.bearers())?);
+        }
+        Ok(lines)
     }
 
     /// The lines of one account: one per price with usage. Tiers, free units and packages count on
@@ -146,74 +207,189 @@ impl LineMaker<'_> {
         &self,
         metered: &Metered,
         sub_account: Option<&CustomerId>,
-        prices: &[(usize, &[SubjectUsage])],
+        prices: &ByPrice<'_>,
     ) -> Result<Vec<CostLine>, RatingError> {
-        let mut quantities = Vec::with_capacity(prices.len());
-        let mut period_total = Exact::zero();
-        for (_, usage) in prices {
-            let mut sum = QuantityTotal::ZERO;
-            for usage in *usage {
-                sum = sum.checked_add(usage.quantity).map_err(|error| self.money(error))?;
+        let factor = &metered.factor.within(self.period);
+        let counted = self.count(factor, prices, |_| true);
+        let customers: BTreeSet<Option<&CustomerId>> = match self.sku.allocation {
+            Rule::Standalone => prices
+                .iter()
+                .flat_map(|(_, usage)| usage.iter().map(|usage| usage.customer.as_ref()))
+                .collect(),
+            _ => BTreeSet::new(),
+        };
+        let mut alone: Vec<Vec<Alone>> = vec![Vec::new(); prices.len()];
+        for customer in customers {
+            let own = self.count(factor, prices, |usage| usage.customer.as_ref() == customer);
+            for ((alone, (price, usage)), own) in alone.iter_mut().zip(prices).zip(own) {
+                if usage.iter().any(|usage| usage.customer.as_ref() == customer) {
+                    let amount = price::total(&self.steps(&self.sku.prices[*price], &own.stretch));
+                    let quantity = own.metered / factor;
+                    alone.push(Alone { customer: customer.cloned(), amount, quantity });
+                }
             }
-            let quantity = exact(sum) * &metered.factor;
-            period_total += &quantity;
-            quantities.push(quantity);
         }
-        let mut counted_before = Exact::zero();
         let mut lines = Vec::with_capacity(prices.len());
-        for ((price, usage), quantity) in prices.iter().zip(quantities) {
+        for (((price, usage), counted), alone) in prices.iter().zip(&counted).zip(&alone) {
             let price = &self.sku.prices[*price];
-            let steps = price::steps(&price.model, &counted_before, &quantity, &period_total);
-            counted_before += &quantity;
             let charge_period = price.within(self.period).ok_or_else(|| {
                 RatingError::Damaged(format!("{}: a price was used outside its dates", self.sku.id))
             })?;
-            let rounded = rounding::quantity_total(&quantity).map_err(|error| self.money(error))?;
-            lines.push(self.line(
+            let made = Made {
                 price,
                 sub_account,
                 charge_period,
-                rounded,
-                Some(metered.unit.as_str()),
-                steps,
-                usage,
-                &metered.factor,
-            )?);
+                quantity: &counted.stretch.quantity,
+                metered: Some(&counted.metered),
+                unit: Some(metered.unit.as_str()),
+                steps: self.steps(price, &counted.stretch),
+                factor,
+            };
+            lines.push(self.line(made, &Bearers { usage, alone, account: sub_account, ..self.bearers() })?);
         }
         Ok(lines)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call per kind of line; a struct would name each of these twice"
-    )]
-    fn line(
+    /// The line of a SKU that nobody used, where it costs something all the same.
+    pub(super) fn unused(&self, metered: &Metered) -> Result<Option<CostLine>, RatingError> {
+        let Some(price) = self.sku.price_at(self.period.start()) else { return Ok(None) };
+        let steps = self.steps(price, &Stretch::whole(Exact::zero()));
+        let nothing = &Exact::zero();
+        let charge_period = price.within(self.period).unwrap_or(self.period);
+        let (sub_account, metered_quantity, unit) = (None, Some(nothing), Some(metered.unit.as_str()));
+        let factor = &metered.factor.within(self.period);
+        if price::total(&steps).is_zero() {
+            return Ok(None);
+        }
+        let made = Made {
+            price,
+            sub_account,
+            charge_period,
+            quantity: nothing,
+            metered: metered_quantity,
+            unit,
+            steps,
+            factor,
+        };
+        self.line(made, &self.bearers()).map(Some)
+    }
+
+    /// Counts, price by price, the usage that `takes` takes.
+    fn count(
+        &self,
+        factor: &Exact,
+        prices: &ByPrice<'_>,
+        takes: impl Fn(&SubjectUsage) -> bool,
+    ) -> Vec<Counted> {
+        let mut counted = Vec::with_capacity(prices.len());
+        let mut period_total = Exact::zero();
+        for (price, usage) in prices {
+            let used = usage.iter().filter(|usage| takes(usage)).map(|usage| &usage.quantity);
+            let metered = used.sum::<Exact>() * factor;
+            let increment = self.sku.prices[*price].terms.increment;
+            let quantity = increment.map_or_else(|| metered.clone(), |increment| increment.apply(&metered));
+            let before = period_total.clone();
+            period_total += &quantity;
+            counted.push((metered, before, quantity));
+        }
+        let place = |(place, (metered, before, quantity)): (usize, (Exact, Exact, Exact))| {
+            let stretch = Stretch { before, quantity, period_total: period_total.clone(), first: place == 0 };
+            Counted { metered, stretch }
+        };
+        counted.into_iter().enumerate().map(place).collect()
+    }
+
+    fn steps(&self, price: &DatedPrice, stretch: &Stretch) -> Vec<Step> {
+        price::steps(&price.terms, stretch, self.provider.steps)
+    }
+
+    /// The lines of a SKU that is priced by others, which stand above it: one, or one for each account.
+    pub(super) fn on_lines(
+        &self,
+        of: &Of,
+        above: &[Vec<CostLine>],
+        taken: &Taken,
+    ) -> Result<Vec<CostLine>, RatingError> {
+        let Some(price) = self.sku.price_at(self.period.start()) else { return Ok(Vec::new()) };
+        let base = || of.skus.iter().flat_map(|place| &above[*place]);
+        let accounts: BTreeSet<Option<&CustomerId>> = match self.sku.allocation {
+            Rule::Direct => base().map(|line| line.key.sub_account.as_ref()).collect(),
+            _ => BTreeSet::from([None]),
+        };
+        let mut lines = Vec::new();
+        for account in accounts {
+            let is_direct = self.sku.allocation == Rule::Direct;
+            let of_account = || base().filter(|line| !is_direct || line.key.sub_account.as_ref() == account);
+            lines.push(self.on_lines_of(price, account, &of_account().collect::<Vec<_>>(), taken)?);
+        }
+        Ok(lines)
+    }
+
+    fn on_lines_of(
         &self,
         price: &DatedPrice,
-        sub_account: Option<&CustomerId>,
-        charge_period: Period,
-        quantity: QuantityTotal,
-        unit: Option<&str>,
-        steps: Vec<Step>,
-        usage: &[SubjectUsage],
-        factor: &Exact,
+        account: Option<&CustomerId>,
+        base: &[&CostLine],
+        taken: &Taken,
     ) -> Result<CostLine, RatingError> {
+        let mut sum = Exact::zero();
+        for line in base {
+            sum += exact(decimal(line.settled)?);
+        }
+        let sum = if sum.is_negative() { Exact::zero() } else { sum };
+        let left = match &price.terms.model {
+            PriceModel::Credit { amount, every: Recurrence::Once } => {
+                let of = (self.provider.id.clone(), self.sku.id.clone(), account.cloned(), price.from);
+                exact(*amount) - taken.0.get(&of).cloned().unwrap_or_else(Exact::zero)
+            }
+            PriceModel::Credit { amount, .. } => exact(*amount),
+            _ => Exact::zero(),
+        };
+        let charges = base.iter().flat_map(|line| &line.charges);
+        let borne: Vec<Borne> = charges
+            .map(|charge| Borne { customer: charge.customer.clone(), amount: charge.amount })
+            .collect();
+        let made = Made {
+            price,
+            sub_account: account,
+            charge_period: self.period,
+            quantity: &sum,
+            metered: None,
+            unit: Some(self.provider.currency.code()),
+            steps: price::on_lines(&price.terms, &sum, &left, self.provider.steps),
+            factor: &Exact::one(),
+        };
+        self.line(made, &Bearers { base: Some(&borne), account, ..self.bearers() })
+    }
+
+    /// Nobody used anything.
+    fn bearers(&self) -> Bearers<'_> {
+        Bearers { usage: &[], alone: &[], base: None, account: None, bound: self.bound }
+    }
+
+    fn unsuited(&self) -> RatingError {
+        RatingError::Damaged(format!("{} has a price that does not suit it", self.sku.id))
+    }
+
+    fn line(&self, made: Made<'_>, bearers: &Bearers<'_>) -> Result<CostLine, RatingError> {
         let provider = self.provider;
         let key = CostLineKey {
             provider: provider.id.clone(),
             billing_account: provider.billing_account.clone(),
-            sub_account: sub_account.cloned(),
+            sub_account: made.sub_account.cloned(),
             sku: self.sku.id.clone(),
-            charge_period,
-            price_from: price.from,
+            charge_period: made.charge_period,
+            price_from: made.price.from,
         };
         let id = key.id();
-        let amount = rounding::amount(&price::total(&steps)).map_err(|error| self.money(error))?;
+        let rounded =
+            |quantity: &Exact| rounding::quantity_total(quantity).map_err(|error| self.money(error));
+        let amount = rounding::amount(&price::total(&made.steps)).map_err(|error| self.money(error))?;
         let settled = rounding::settle(amount, provider.currency, provider.rounding)
             .map_err(|error| self.money(error))?;
         let first_day = self.month.first_day();
         let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer, first_day);
-        let shares = allocation::shares(amount, &self.sku.allocation, usage, self.bound, is_internal)
+        let shares = allocation::shares(amount, &self.sku.allocation, bearers, is_internal)
             .map_err(|error| self.money(error))?;
         let statement_lines = allocation::statement(settled, &shares)
             .map_err(|error| self.money(error))?
@@ -229,17 +405,18 @@ impl LineMaker<'_> {
             })
             .collect();
         let charges =
-            shares.into_iter().map(|share| self.charge(id, share, factor)).collect::<Result<_, _>>()?;
+            shares.into_iter().map(|share| self.charge(id, share, made.factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
             id,
             key,
             currency: provider.currency,
-            quantity,
-            unit: unit.map(str::to_owned),
-            steps,
+            quantity: rounded(made.quantity)?,
+            metered_quantity: made.metered.map(rounded).transpose()?,
+            unit: made.unit.map(str::to_owned),
+            steps: made.steps,
             amount,
             settled,
-            model: price.model.name(),
+            model: made.price.terms.model.name(),
             rule: self.sku.allocation.clone(),
             charges,
             statement_lines,
@@ -247,12 +424,9 @@ impl LineMaker<'_> {
     }
 
     fn charge(&self, cost_line: CostLineId, share: Share, factor: &Exact) -> Result<Charge, RatingError> {
-        let quantity = match share.because.used() {
-            Some(quantity) => Some(
-                rounding::quantity_total(&(exact(quantity) * factor)).map_err(|error| self.money(error))?,
-            ),
-            None => None,
-        };
+        let rounded = |used: &Exact| rounding::quantity_total(used).map_err(|error| self.money(error));
+        let used = share.because.used();
+        let standalone = share.because.alone().map(rounding::amount).transpose();
         let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
         let subject = share.subject.as_ref().map_or("", Subject::as_str);
         Ok(Charge {
@@ -260,7 +434,9 @@ impl LineMaker<'_> {
             customer: share.customer,
             subject: share.subject,
             kind: share.kind,
-            quantity,
+            quantity: used.map(|used| rounded(&(used * factor))).transpose()?,
+            metered_quantity: used.map(rounded).transpose()?,
+            standalone: standalone.map_err(|error| self.money(error))?,
             because: share.because,
             amount: share.amount,
         })

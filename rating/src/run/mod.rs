@@ -16,18 +16,20 @@ mod resolve; // which SKU, whose bill, at which price
 mod line; // a cost line, its charges and statement lines
 mod check; // what goes in comes out
 
-pub(crate) use check::decimal;
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
 pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
-use crate::allocation::SubjectUsage;
-use crate::catalog::{Catalog, Provider};
+use crate::allocation::{Rule, SubjectUsage};
+use crate::catalog::{Catalog, Counts, Provider};
 use crate::error::RatingError;
+use crate::exact::exact;
+use crate::price::{PriceModel, Recurrence};
 use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
 use line::LineMaker;
+pub(crate) use line::{Taken, decimal};
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, ProviderId};
 use schemas::time::BillingMonth;
@@ -51,8 +53,9 @@ pub struct Run {
 pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
+    let taken = taken_before(pins.month, Some(usage), catalog).await?;
     let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
-    match lines(rows.totals().await?, pins.month, catalog, &periods) {
+    match lines(rows.totals().await?, pins.month, catalog, &periods, &taken) {
         Ok((cost_lines, unrated)) => Ok(Run { pins, counts, cost_lines, unrated }),
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
     }
@@ -64,6 +67,7 @@ pub(crate) fn lines(
     month: BillingMonth,
     catalog: &Catalog,
     periods: &Periods,
+    taken: &Taken,
 ) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
     let (pools, unrated) = pool(totals, catalog, periods)?;
     let mut cost_lines = Vec::new();
@@ -74,14 +78,45 @@ pub(crate) fn lines(
         let bound: &BTreeSet<CustomerId> = bound_in
             .entry((period.start(), period.end()))
             .or_insert_with(|| catalog.customers_bound_in(period));
+        let mut above: Vec<Vec<CostLine>> = Vec::with_capacity(provider.skus.len());
         for (index, sku) in provider.skus.iter().enumerate() {
             let maker = LineMaker { catalog, provider, sku, month, period, bound };
-            cost_lines.append(&mut lines_of(&maker, index, &pools)?);
+            let lines = lines_of(&maker, index, &pools, (&above, taken))?;
+            above.push(lines);
         }
+        cost_lines.extend(above.into_iter().flatten());
     }
     check::check_sums(&cost_lines)?;
     check::check(&cost_lines)?;
     Ok((cost_lines, unrated))
+}
+
+/// What the `once` credits of a catalog have taken in the billing periods before a month's, of the same
+/// usage.
+pub(crate) async fn taken_before(
+    month: BillingMonth,
+    usage: Option<&CountedRows>,
+    catalog: &Catalog,
+) -> Result<Taken, RatingError> {
+    let mut taken = Taken::default();
+    let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
+    let once = skus
+        .flat_map(|sku| &sku.prices)
+        .filter(|price| matches!(price.terms.model, PriceModel::Credit { every: Recurrence::Once, .. }));
+    let Some(first) = once.map(|price| price.from).min() else { return Ok(taken) };
+    let (mut earlier, _) = BillingMonth::anywhere(first);
+    while earlier < month {
+        let periods = Periods::of(earlier, catalog)?;
+        let totals = match usage {
+            None => Vec::new(),
+            Some(usage) => usage.attributed(catalog, periods.cuts(catalog)).await?.totals().await?,
+        };
+        let (cost_lines, _) = lines(totals, earlier, catalog, &periods, &taken)?;
+        taken.add(&cost_lines)?;
+        let Some(next) = earlier.next() else { break };
+        earlier = next;
+    }
+    Ok(taken)
 }
 
 /// The checked cost lines of one SKU, which is the `index`th of its provider, of totals within its
@@ -92,12 +127,19 @@ pub(crate) fn lines_of_sku(
     catalog: &Catalog,
     periods: &Periods,
     (provider, index): (&Provider, usize),
+    taken: &Taken,
 ) -> Result<Vec<CostLine>, RatingError> {
     let Some(period) = periods.of_provider(&provider.id) else { return Ok(Vec::new()) };
     let (pools, _) = pool(totals, catalog, periods)?;
     let bound = &catalog.customers_bound_in(period);
-    let maker = LineMaker { catalog, provider, sku: &provider.skus[index], month, period, bound };
-    let lines = lines_of(&maker, index, &pools)?;
+    let needed = provider.stands_on(index);
+    let mut above: Vec<Vec<CostLine>> = Vec::with_capacity(index + 1);
+    for (place, sku) in provider.skus[..=index].iter().enumerate() {
+        let maker = LineMaker { catalog, provider, sku, month, period, bound };
+        let is_needed = needed.contains(&place);
+        above.push(if is_needed { lines_of(&maker, place, &pools, (&above, taken))? } else { Vec::new() });
+    }
+    let lines = above.pop().expect("the SKU is one of these");
     check::check(&lines)?;
     Ok(lines)
 }
@@ -122,7 +164,7 @@ async fn name_largest(
     let of_provider = catalog.providers.get(&provider);
     let meter = of_provider
         .and_then(|found| found.skus.iter().find(|known| known.id == sku))
-        .and_then(|sku| sku.metered.as_ref())
+        .and_then(|sku| sku.metered())
         .map(|metered| &metered.meter);
     let largest = match meter {
         Some(meter) => rows.largest(meter, of_sku).await,
@@ -168,6 +210,7 @@ fn pool(
             }
             Resolved::Rated(key) => {
                 let UsageKey { customer, subject, .. } = usage;
+                let quantity = exact(quantity);
                 pools.entry(key).or_default().push(SubjectUsage { customer, subject, quantity });
             }
         }
@@ -176,36 +219,38 @@ fn pool(
     Ok((pools, unrated.collect()))
 }
 
-/// The cost lines of one SKU, which is the `index`th of its provider.
-fn lines_of(maker: &LineMaker<'_>, index: usize, pools: &Pools) -> Result<Vec<CostLine>, RatingError> {
-    let mut lines = Vec::new();
-    match &maker.sku.metered {
-        None => {
-            for price in &maker.sku.prices {
-                lines.extend(maker.flat(price)?);
-            }
-        }
-        Some(metered) => {
+/// The cost lines of one SKU, which is the `index`th of its provider; `above` are the lines of those
+/// that stand above it.
+fn lines_of(
+    maker: &LineMaker<'_>,
+    index: usize,
+    pools: &Pools,
+    (above, taken): (&[Vec<CostLine>], &Taken),
+) -> Result<Vec<CostLine>, RatingError> {
+    match &maker.sku.counts {
+        Counts::Nothing => maker.fees(),
+        Counts::Lines(of) => maker.on_lines(of, above, taken),
+        Counts::Usage(metered) => {
+            let mut lines = Vec::new();
             for (sub_account, prices) in accounts(&maker.provider.id, index, pools) {
                 lines.append(&mut maker.metered(metered, sub_account, &prices)?);
             }
+            if lines.is_empty() && maker.sku.allocation != Rule::Direct {
+                lines.extend(maker.unused(metered)?);
+            }
+            Ok(lines)
         }
     }
-    Ok(lines)
 }
 
-/// Usage by the price that applies, by its place in the price list.
-type ByPrice<'p> = Vec<(usize, &'p [SubjectUsage])>;
+/// Usage by the provider's sub account, then by the price that applies, by its place in the price list.
+type Accounts<'p> = BTreeMap<Option<&'p CustomerId>, Vec<(usize, &'p [SubjectUsage])>>;
 
 /// The usage of one SKU by the provider's sub account.
-fn accounts<'p>(
-    provider: &ProviderId,
-    sku: usize,
-    pools: &'p Pools,
-) -> BTreeMap<Option<&'p CustomerId>, ByPrice<'p>> {
+fn accounts<'p>(provider: &ProviderId, sku: usize, pools: &'p Pools) -> Accounts<'p> {
     let first = PoolKey { provider: provider.clone(), sku, sub_account: None, price: 0 };
     let of_sku = pools.range(first..).take_while(|(key, _)| key.provider == *provider && key.sku == sku);
-    let mut accounts: BTreeMap<Option<&CustomerId>, ByPrice<'_>> = BTreeMap::new();
+    let mut accounts = Accounts::new();
     for (key, usage) in of_sku {
         accounts.entry(key.sub_account.as_ref()).or_default().push((key.price, usage));
     }

@@ -123,7 +123,7 @@ impl Periods {
 fn bounds(provider: &Provider, of: impl Fn(&MeterType) -> bool) -> BTreeMap<MeterType, BTreeSet<Instant>> {
     let mut bounds: BTreeMap<MeterType, BTreeSet<Instant>> = BTreeMap::new();
     for sku in &provider.skus {
-        let Some(metered) = sku.metered.as_ref().filter(|metered| of(&metered.meter)) else { continue };
+        let Some(metered) = sku.metered().filter(|metered| of(&metered.meter)) else { continue };
         let of_sku = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
         bounds.entry(metered.meter.clone()).or_default().extend(of_sku.flatten());
     }

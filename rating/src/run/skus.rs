@@ -44,7 +44,7 @@ impl<'c> Skus<'c> {
         let mut skus: BTreeMap<&MeterType, BTreeMap<&ProviderId, Filed<'_>>> = BTreeMap::new();
         for provider in catalog.providers.values() {
             for (index, sku) in provider.skus.iter().enumerate() {
-                let (Some(metered), Some(life)) = (&sku.metered, sku.life()) else { continue };
+                let (Some(metered), Some(life)) = (sku.metered(), sku.life()) else { continue };
                 let of_meter = skus.entry(&metered.meter).or_default();
                 let filed = of_meter.entry(&provider.id).or_insert_with(|| Filed {
                     provider,
@@ -125,7 +125,7 @@ impl<'c> Filed<'c> {
             let sku = &self.provider.skus[*index];
             let lives = sku.life().is_some_and(|life| life.contains(usage.interval.start()));
             let value = |name: &str| usage.dimensions.get(name).map(String::as_str);
-            lives && sku.metered.as_ref().is_some_and(|metered| metered.takes(value))
+            lives && sku.metered().is_some_and(|metered| metered.takes(value))
         };
         filed.flatten().copied().find(takes)
     }

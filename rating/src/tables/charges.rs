@@ -54,9 +54,12 @@ const REST: &[Column<Charges>] = &[
     required("kind", Text, "`charge`, or `retained` where the operator bears it.", |row| {
         text(row.charge.kind.as_str())
     }),
-    optional("retained_reason", Text, "Why the operator bears it: `internal` or `unattributed`.", |row| {
-        row.charge.kind.retained_reason().map(text)
-    }),
+    optional(
+        "retained_reason",
+        Text,
+        "Why the operator bears it: `internal`, `unattributed` or `idle`.",
+        |row| row.charge.kind.retained_reason().map(text),
+    ),
     required("rule", Text, "The allocation rule that made it.", |row| text(row.line.rule.as_str())),
     optional("quantity", Quantity, "How much was used, in `unit`, where the rule follows usage.", |row| {
         row.charge.quantity.map(Value::Quantity)
@@ -68,7 +71,13 @@ const REST: &[Column<Charges>] = &[
         "metered_quantity",
         Quantity,
         "How much was used, in the meter's unit: the exact allocation key.",
-        |row| row.charge.metered_quantity().map(Value::Quantity),
+        |row| row.charge.metered_quantity.map(Value::Quantity),
+    ),
+    optional(
+        "standalone",
+        Amount,
+        "What this customer alone would pay, to 18 places, under the rule of that name.",
+        |row| row.charge.standalone.map(Value::Amount),
     ),
     required("amount", Amount, "Its part of the cost line's amount, to 18 places.", |row| {
         Value::Amount(row.charge.amount)

@@ -67,16 +67,28 @@ const REST: &[Column<CostLines>] = &[
     required("price_from", Instant, "When the price that applies came into force.", |row| {
         Value::Instant(row.line.key.price_from)
     }),
-    required("price_model", Text, "The price model, as the price list names it.", |row| text(row.line.model)),
+    required("model", Text, "The price model, as the price list names it.", |row| text(row.line.model)),
     required("rule", Text, "The allocation rule, as the price list names it.", |row| {
         text(row.line.rule.as_str())
     }),
-    required("quantity", Quantity, "How much was used, in `unit`; 1 for a flat amount.", |row| {
-        Value::Quantity(row.line.quantity)
-    }),
-    optional("unit", Text, "The unit that is priced, in UCUM; none for a flat amount.", |row| {
-        row.line.unit.as_ref().map(text)
-    }),
+    required(
+        "quantity",
+        Quantity,
+        "How much was used, in `unit`; 1 for a flat amount; what other lines come to, for a price on them.",
+        |row| Value::Quantity(row.line.quantity),
+    ),
+    optional(
+        "metered_quantity",
+        Quantity,
+        "The quantity before the price's increment; none without a meter.",
+        |row| row.line.metered_quantity.map(Value::Quantity),
+    ),
+    optional(
+        "unit",
+        Text,
+        "The unit that is priced, in UCUM, or a currency; none for a flat amount.",
+        |row| row.line.unit.as_ref().map(text),
+    ),
     required("amount", Amount, "The exact cost, rounded once, to 18 places.", |row| {
         Value::Amount(row.line.amount)
     }),

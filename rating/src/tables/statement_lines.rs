@@ -53,9 +53,12 @@ const REST: &[Column<StatementLines>] = &[
     required("kind", Text, "`charge`, or `retained` where the operator bears it.", |row| {
         text(row.statement_line.kind.as_str())
     }),
-    optional("retained_reason", Text, "Why the operator bears it: `internal` or `unattributed`.", |row| {
-        row.statement_line.kind.retained_reason().map(text)
-    }),
+    optional(
+        "retained_reason",
+        Text,
+        "Why the operator bears it: `internal`, `unattributed` or `idle`.",
+        |row| row.statement_line.kind.retained_reason().map(text),
+    ),
     required("amount", Amount, "Its part of what the cost line settles at, in whole minor units.", |row| {
         Value::Amount(row.statement_line.money.to_amount().expect("the run was checked for it"))
     }),

@@ -146,7 +146,7 @@ fn projected(matched: &BTreeMap<String, BTreeSet<MeterType>>) -> String {
 fn matched_dimensions(catalog: &Catalog) -> BTreeMap<String, BTreeSet<MeterType>> {
     let mut names: BTreeMap<String, BTreeSet<MeterType>> = BTreeMap::new();
     for metered in
-        catalog.providers.values().flat_map(|provider| &provider.skus).filter_map(|sku| sku.metered.as_ref())
+        catalog.providers.values().flat_map(|provider| &provider.skus).filter_map(|sku| sku.metered())
     {
         for name in metered.matches.keys() {
             names.entry(name.clone()).or_default().insert(metered.meter.clone());

@@ -2,12 +2,14 @@
 //!
 //! Sharing itself is `allocation`.
 //!
-//! Invariant: a rule that shares by usage belongs to a SKU with a meter.
+//! Invariant: a rule that shares by usage belongs to a SKU with a meter, or one that is priced by the
+//! lines of others.
 
 use super::definitions::Context;
 use super::format::{CUSTOMERS, SKU_KEYS, TableKeys};
 use super::toml::{Table, Text};
 use crate::allocation::{Rule, RuleName};
+use crate::price::Basis;
 use schemas::decimal::{Quantity, Sign};
 use schemas::id::CustomerId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ struct Reader {
 fn reader(rule: RuleName) -> Reader {
     match rule {
         RuleName::Proportional => Reader { keys: &[], read: |_, _| Some(Rule::Proportional) },
+        RuleName::Standalone => Reader { keys: &[], read: |_, _| Some(Rule::Standalone) },
         RuleName::Direct => Reader { keys: &[], read: |_, _| Some(Rule::Direct) },
         RuleName::Even => Reader { keys: &["among"], read: read_even },
         RuleName::Fixed => Reader {
@@ -45,9 +48,9 @@ pub(super) fn declare_rules(table: &Table<'_>) {
 }
 
 /// Rules that other systems have and this one does not.
-const KNOWN_RULES: [&str; 2] = ["standalone", "by_meter"];
+const KNOWN_RULES: [&str; 1] = ["by_meter"];
 
-pub(super) fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<Rule> {
+pub(super) fn read_allocation(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<Rule> {
     let text = table.text("allocation")?;
     let name = RuleName::parse(text.value);
     let in_place = refuse_keys_of_others(table, name, text.value);
@@ -62,9 +65,14 @@ pub(super) fn read_allocation(table: &Table<'_>, is_metered: bool, context: &Con
         return None;
     };
     let rule = (reader(name).read)(table, context)?;
-    if name.needs_usage() && !is_metered {
+    if name.needs_usage() && basis == Basis::Nothing {
         let message = format!("{} has no meter, so there is no usage to share it by", table.name());
         table.problem(text.line, message, "use `even` or `fixed`, or add the `meter`");
+        return None;
+    }
+    if rule == Rule::Standalone && basis != Basis::Usage {
+        let message = format!("{} has no meter, so nobody would pay anything for it alone", table.name());
+        table.problem(text.line, message, "use another allocation, like `proportional`");
         return None;
     }
     in_place.then_some(rule)

@@ -8,19 +8,15 @@
 use super::definitions::Context;
 use super::ending::means_for_ever;
 use super::format::PRICE_KEYS;
-use super::price_model::read_model;
+use super::price_model::read_terms;
 use super::toml::{Table, day};
 use crate::catalog::contents::DatedPrice;
-use crate::price::{PriceModel, Recurrence};
+use crate::price::{Basis, PriceModel, Recurrence};
 use jiff::civil::Date;
-use schemas::time::{Instant, start_of_day};
+use schemas::time::{Anchor, Instant, start_of_day};
 
 /// The prices by date. `None` if one of them has a problem, or there is none.
-pub(super) fn read_prices(
-    table: &Table<'_>,
-    is_metered: bool,
-    context: &Context<'_>,
-) -> Option<Vec<DatedPrice>> {
+pub(super) fn read_prices(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<Vec<DatedPrice>> {
     let tables = table.tables("price", &format!("this price of {}", table.name()))?;
     if tables.is_empty() {
         table.problem(
@@ -31,7 +27,7 @@ pub(super) fn read_prices(
         return None;
     }
     let prices: Vec<Option<DatedPrice>> =
-        tables.iter().map(|price| read_price(price, is_metered, context)).collect();
+        tables.iter().map(|price| read_price(price, basis, context)).collect();
     // Overlaps are looked for among the prices that could be read.
     let all_read = prices.iter().all(Option::is_some);
     let mut prices: Vec<DatedPrice> = prices.into_iter().flatten().collect();
@@ -83,25 +79,11 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
     }
 }
 
-fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Option<DatedPrice> {
+fn read_price(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<DatedPrice> {
     table.declare(PRICE_KEYS.keys);
     let from = read_date(table, "from", context);
     let until = if table.has("until") { read_until(table, context).map(Some) } else { Some(None) };
-    let model = read_model(table);
-    if let Some(model) = &model {
-        if model.needs_usage() && !is_metered {
-            let message = format!("the model {} prices usage, but the SKU has no meter", model.as_str());
-            table.problem(table.line_of("model"), message, "use `model = \"flat\"`, or add the `meter`");
-        }
-        if !model.needs_usage() && is_metered {
-            let message = "the model flat does not look at usage, but the SKU has a meter";
-            table.problem(
-                table.line_of("model"),
-                message,
-                "use another model, or move the flat amount to a SKU without `meter`",
-            );
-        }
-    }
+    let terms = read_terms(table, basis, context.currency);
     let ((from_date, from), until) = (from?, until?);
     if let Some((until_date, until)) = until
         && until <= from
@@ -111,8 +93,10 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
         return None;
     }
     let (until_date, until) = until.unzip();
-    if let Some(PriceModel::Flat { every: Recurrence::Month, .. }) = &model
-        && never_begins_a_month(from_date, until_date)
+    let model = terms.as_ref().map(|terms| &terms.model);
+    if let (Some(PriceModel::Flat { every: Recurrence::Month, prorate: None, .. }), Some(anchor)) =
+        (model, context.anchor)
+        && never_begins_a_period(anchor, from_date, until_date)
     {
         let message = format!(
             "{} is in force on no first day of a month, so it never bills; a monthly amount is due in the \
@@ -121,13 +105,54 @@ fn read_price(table: &Table<'_>, is_metered: bool, context: &Context<'_>) -> Opt
         );
         table.warning(table.line, message);
     }
-    Some(DatedPrice { from, until, from_date, until_date, model: model?, line: table.line })
+    if basis == Basis::Lines {
+        refuse_within_a_period(
+            table,
+            context,
+            [Some(("from", from_date)), until_date.map(|date| ("until", date))],
+        )?;
+    }
+    Some(DatedPrice { from, until, from_date, until_date, terms: terms?, line: table.line })
 }
 
-/// Whether no month begins within `[from, until)`.
-fn never_begins_a_month(from: Date, until: Option<Date>) -> bool {
-    let first = if from.day() == 1 { Some(from) } else { from.last_of_month().tomorrow().ok() };
-    first.is_none_or(|first| until.is_some_and(|until| until <= first))
+/// Whether no billing period begins within `[from, until)`.
+fn never_begins_a_period(anchor: Anchor, from: Date, until: Option<Date>) -> bool {
+    let mut day = Some(from);
+    // One begins within 31 days, whatever the anchor.
+    for _ in 0..=31 {
+        match day {
+            None => return true,
+            Some(day) if until.is_some_and(|until| until <= day) => return true,
+            Some(day) if anchor.begins_on(day) => return false,
+            Some(_) => day = day.and_then(|day| day.tomorrow().ok()),
+        }
+    }
+    true
+}
+
+/// Refuses a price that begins or ends inside a billing period, where that period has one line.
+pub(super) fn refuse_within_a_period(
+    table: &Table<'_>,
+    context: &Context<'_>,
+    dates: [Option<(&str, Date)>; 2],
+) -> Option<()> {
+    let anchor = context.anchor?;
+    let mut fine = Some(());
+    for (key, date) in dates.into_iter().flatten().filter(|(_, date)| !anchor.begins_on(*date)) {
+        let what = if key == "from" { "begins" } else { "ends" };
+        let message = format!(
+            "{} {what} on {date}, inside a billing period, which has one line of this SKU; billing periods \
+             begin on day {anchor} of a month, or on its last",
+            table.name()
+        );
+        table.problem(
+            table.line_of(key),
+            message,
+            format!("let `{key}` be the first day of a billing period"),
+        );
+        fine = None;
+    }
+    fine
 }
 
 /// The end of a price. One that stands for no end is better left out, and may be none of the

@@ -12,12 +12,14 @@ use super::format::{
 use super::toml::{Table, TomlFile, name};
 use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Kinds, Meter};
 use crate::catalog::problem::Findings;
+use crate::rounding::Places;
 use crate::units::Unit;
 use crate::words::either;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
+use schemas::time::Anchor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -29,6 +31,13 @@ pub(super) struct Declared<K, V> {
     /// False when the file is missing or no TOML, or a name in it cannot be read: then no other
     /// name can be called unknown.
     complete: bool,
+}
+
+impl<K, V> Declared<K, V> {
+    /// Nothing is declared, and nothing is unknown.
+    pub fn unread() -> Self {
+        Self { values: BTreeMap::new(), lines: BTreeMap::new(), complete: false }
+    }
 }
 
 impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
@@ -95,7 +104,20 @@ pub(super) struct Context<'c> {
     /// Where the provider's dates begin.
     pub time_zone: &'c TimeZone,
     /// The provider's, where it could be read.
+    pub anchor: Option<Anchor>,
+    /// The provider's, where it could be read.
     pub currency: Option<Currency>,
+    /// How the provider rounds steps.
+    pub steps: Option<Places>,
+    /// Where prices are tried without a catalog: what is counted is in this unit, or in the SKU's.
+    pub trial: Option<Trial>,
+}
+
+/// Prices that are tried without a catalog: there are no meters and no customers to refer to.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    /// What is counted is in this unit; in the SKU's where none is given.
+    pub unit: Option<Unit>,
 }
 
 /// The operator's id and the catalog's name.

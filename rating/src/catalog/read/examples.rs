@@ -10,17 +10,17 @@ use super::format::EXAMPLE_KEYS;
 use super::toml::Table;
 use crate::catalog::contents::{DatedPrice, Example};
 use crate::exact::{Exact, display, exact};
-use crate::price::{self, PriceModel, Step};
-use crate::rounding;
+use crate::price::{self, Basis, PriceModel, Step, Stretch, Terms};
+use crate::rounding::{self, Places};
 use jiff::civil::Date;
-use num_traits::Zero;
+use num_traits::{One as _, Zero as _};
 use schemas::decimal::{Amount, QuantityTotal, Sign};
 use schemas::money::Currency;
 
 /// The worked examples. They are evaluated only when all of the SKU's prices could be read.
 pub(super) fn read_examples(
     table: &Table<'_>,
-    is_metered: bool,
+    basis: Basis,
     unit: &str,
     prices: Option<&[DatedPrice]>,
     context: &Context<'_>,
@@ -30,7 +30,7 @@ pub(super) fn read_examples(
         example.only(EXAMPLE_KEYS.keys);
         let on = read_date(example, "on", context);
         let amount: Option<Amount> = example.decimal("amount", "an amount", Sign::Any);
-        let quantity: Option<Option<QuantityTotal>> = if is_metered {
+        let quantity: Option<Option<QuantityTotal>> = if basis != Basis::Nothing {
             example.decimal("quantity", "a quantity", Sign::NonNegative).map(Some)
         } else {
             match example.optional_text("quantity") {
@@ -56,7 +56,7 @@ pub(super) fn read_examples(
                 return None;
             };
             let money = |amount: Amount| in_currency(amount, context.currency);
-            check_example(example, &price.model, quantity, unit, on, amount, money)?;
+            check_example(example, (&price.terms, context.steps), quantity, unit, on, amount, money)?;
         }
         Some(Example { on, quantity, amount, line: example.line })
     };
@@ -65,7 +65,7 @@ pub(super) fn read_examples(
 
 fn check_example(
     example: &Table<'_>,
-    model: &PriceModel,
+    (terms, places): (&Terms, Option<Places>),
     quantity: Option<QuantityTotal>,
     unit: &str,
     on: Date,
@@ -73,7 +73,17 @@ fn check_example(
     money: impl Fn(Amount) -> String,
 ) -> Option<()> {
     let count = quantity.map_or_else(Exact::zero, exact);
-    let steps = price::steps(model, &Exact::zero(), &count, &count);
+    let steps = match &terms.model {
+        PriceModel::Flat { amount, .. } => price::flat(*amount, &Exact::one()),
+        PriceModel::Minimum { .. } | PriceModel::Maximum { .. } => {
+            price::on_lines(terms, &count, &Exact::zero(), places)
+        }
+        PriceModel::Credit { amount, .. } => price::on_lines(terms, &count, &exact(*amount), places),
+        _ => {
+            let counted = terms.increment.map_or_else(|| count.clone(), |increment| increment.apply(&count));
+            price::steps(terms, &Stretch::whole(counted), places)
+        }
+    };
     let line = example.line_of("amount");
     match rounding::amount(&price::total(&steps)) {
         Ok(total) if total == amount => Some(()),
@@ -105,7 +115,7 @@ fn in_currency(amount: Amount, currency: Option<Currency>) -> String {
 fn arithmetic(steps: &[Step]) -> String {
     steps
         .iter()
-        .map(|step| format!("{} × {}", display(&step.quantity), step.unit_price))
+        .map(|step| format!("{} × {}", display(&step.quantity), display(&step.unit_price)))
         .collect::<Vec<_>>()
         .join(" + ")
 }

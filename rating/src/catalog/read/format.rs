@@ -37,6 +37,11 @@ macro_rules! tables {
     };
 }
 
+/// The keys of a file of prices that are tried without a catalog, beside those of its SKUs or of its
+/// one price.
+pub(super) const SHEET_KEYS: TableKeys =
+    TableKeys { file: "FILE", table: "", with: None, keys: &["currency", "rounding", "time_zone", "anchor"] };
+
 tables! {
     OPERATOR_KEYS: "catalog.toml" "" ["operator", "name"];
     METER_LIST: "meters.toml" "" ["meter"];
@@ -46,12 +51,14 @@ tables! {
     KIND_KEYS: "customers.toml" "[[customer.kind]]" ["is", "from", "until"];
     BINDING_COLUMNS: "bindings.csv" "" ["subject", "customer", "from", "until"];
     PROVIDER_KEYS: "providers/ID/provider.toml" ""
-        ["id", "name", "billing_account", "currency", "time_zone", "rounding"];
-    ROUNDING_KEYS: "providers/ID/provider.toml" "[rounding]" ["mode"];
+        ["id", "name", "billing_account", "currency", "time_zone", "anchor", "rounding"];
+    ROUNDING_KEYS: "providers/ID/provider.toml" "[rounding]" ["mode", "steps"];
+    STEPS_KEYS: "providers/ID/provider.toml" "[rounding.steps]" ["places", "mode"];
     SKU_LIST: "providers/ID/prices.toml" "" ["sku"];
     SKU_KEYS: "providers/ID/prices.toml" "[[sku]]"
-        ["id", "name", "meter", "match", "unit", "month", "allocation", "price", "example"];
-    PRICE_KEYS: "providers/ID/prices.toml" "[[sku.price]]" ["from", "until", "model"];
-    TIER_KEYS: "providers/ID/prices.toml" "[[sku.price.tiers]]" ["up_to", "unit_price"];
+        ["id", "name", "meter", "match", "unit", "month", "of", "except", "allocation", "price", "example"];
+    PRICE_KEYS: "providers/ID/prices.toml" "[[sku.price]]" ["from", "until", "model", "increment", "free"];
+    INCREMENT_KEYS: "providers/ID/prices.toml" "[sku.price.increment]" ["size", "mode"];
+    TIER_KEYS: "providers/ID/prices.toml" "[[sku.price.tiers]]" ["up_to", "unit_price", "flat"];
     EXAMPLE_KEYS: "providers/ID/prices.toml" "[[sku.example]]" ["on", "quantity", "amount"];
 }

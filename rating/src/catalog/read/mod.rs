@@ -12,6 +12,7 @@ mod toml; // strict reading of TOML
 mod ending; // ends that mean none
 mod definitions; // catalog.toml, meters.toml, customers.toml
 mod bindings; // bindings.csv
+mod rounding; // billing periods, and how a provider rounds
 mod price_model; // what a price says
 mod dated_price; // when a price begins and ends
 mod allocation_rule; // how a SKU's cost is shared
@@ -19,9 +20,11 @@ mod examples; // the worked examples of a price list
 mod claims; // no event is billed by two SKUs
 mod sku; // a provider's prices.toml
 mod provider; // the folders under providers/
+mod trial; // prices without a catalog
 
 pub use files::{CatalogFiles, CatalogFilesError};
 pub use format::TableKeys;
+pub use trial::PriceSheet;
 
 use super::contents::{Catalog, Metered};
 use super::problem::{Findings, Problem, Warning};
@@ -147,7 +150,7 @@ fn warn_of_the_unused(
 ) {
     let skus = || catalog.providers.values().flat_map(|provider| &provider.skus);
     let used: BTreeSet<&MeterType> =
-        skus().filter_map(|sku| sku.metered.as_ref()).map(|metered| &metered.meter).collect();
+        skus().filter_map(|sku| sku.metered()).map(|metered| &metered.meter).collect();
     for (meter, line) in meters.iter().filter(|(meter, _)| !used.contains(meter)) {
         findings.warning(METERS, *line, format!("no SKU uses the meter {meter}; its events will be unrated"));
     }
@@ -191,7 +194,7 @@ fn warn_of_values_that_look_alike(catalog: &Catalog, findings: &Findings) {
     let mut seen: BTreeMap<(&MeterType, &str, String), (&str, String)> = BTreeMap::new();
     for provider in catalog.providers.values() {
         let file = format!("providers/{}/{PRICES}", provider.id);
-        let metered = provider.skus.iter().filter_map(|sku| Some((sku, sku.metered.as_ref()?)));
+        let metered = provider.skus.iter().filter_map(|sku| Some((sku, sku.metered()?)));
         for (sku, Metered { meter, matches, .. }) in metered {
             let pairs = matches
                 .iter()

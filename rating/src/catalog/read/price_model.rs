@@ -4,11 +4,17 @@
 //!
 //! Invariant: a model that is returned has every number that `price::steps` asks it for.
 
-use super::format::{PRICE_KEYS, TIER_KEYS, TableKeys};
+use super::format::{INCREMENT_KEYS, PRICE_KEYS, TIER_KEYS, TableKeys};
+use super::rounding::read_mode;
 use super::toml::Table;
-use crate::price::{PackageSize, PriceModel, PriceModelName, Recurrence, Tier, Tiers, TiersError};
+use crate::price::{
+    Basis, Increment, PackageSize, PriceModel, PriceModelName, Prorate, Recurrence, Terms, Tier, Tiers,
+    TiersError,
+};
+use crate::rounding;
 use crate::words::either;
 use schemas::decimal::{Amount, Decimal, QuantityTotal, Sign};
+use schemas::money::Currency;
 use std::cell::Cell;
 
 /// How one model is written.
@@ -33,8 +39,17 @@ fn reader(model: PriceModelName) -> Reader {
             Reader { keys: &["tiers"], read: |price| read_tiers(price).map(PriceModel::Volume) }
         }
         PriceModelName::Package => Reader { keys: &["size", "package_price"], read: read_package },
-        PriceModelName::Flat => Reader { keys: &["amount", "every"], read: read_flat },
+        PriceModelName::Flat => Reader { keys: &["amount", "every", "prorate"], read: read_flat },
         PriceModelName::Zero => Reader { keys: &[], read: |_| Some(PriceModel::Zero) },
+        PriceModelName::Minimum => Reader {
+            keys: &["amount"],
+            read: |price| Some(PriceModel::Minimum { amount: price.limit("amount")? }),
+        },
+        PriceModelName::Maximum => Reader {
+            keys: &["amount"],
+            read: |price| Some(PriceModel::Maximum { amount: price.limit("amount")? }),
+        },
+        PriceModelName::Credit => Reader { keys: &["amount", "every"], read: read_credit },
     }
 }
 
@@ -46,6 +61,7 @@ pub(super) fn keys(model: PriceModelName) -> TableKeys {
 /// A price's table while its model is read.
 struct Price<'t> {
     table: &'t Table<'t>,
+    currency: Option<Currency>,
     below_zero: Cell<bool>,
 }
 
@@ -63,10 +79,34 @@ impl Price<'_> {
         }
         Some(number)
     }
+
+    /// An amount of money that lines are compared with: never below zero, and in whole minor units.
+    fn limit(&self, key: &str) -> Option<Amount> {
+        let amount: Amount = self.table.decimal(key, "an amount", Sign::NonNegative)?;
+        let fits = self.currency.is_none_or(|currency| rounding::in_minor_units(amount, currency));
+        if let (false, Some(currency)) = (fits, self.currency) {
+            let digits = currency.minor_digits();
+            self.table.problem(
+                self.table.line_of(key),
+                format!("`{key} = \"{amount}\"` has more places than {currency}, which has {digits}"),
+                "lines settle in minor units, so an amount that they are compared with has no smaller part",
+            );
+            return None;
+        }
+        Some(amount)
+    }
+
+    fn recurrence(&self) -> Option<Recurrence> {
+        self.table.parsed("every", "a recurrence", |text| {
+            let all = || format!("it must be {}", either(Recurrence::ALL.map(Recurrence::as_str)));
+            Recurrence::parse(text).ok_or_else(all)
+        })
+    }
 }
 
-/// Reads the model, after the keys that every price has were declared; any other key is refused.
-pub(super) fn read_model(table: &Table<'_>) -> Option<PriceModel> {
+/// Reads the terms of a price, after the keys that every price has were declared; any other key is
+/// refused. `basis` is what the SKU counts.
+pub(super) fn read_terms(table: &Table<'_>, basis: Basis, currency: Option<Currency>) -> Option<Terms> {
     let text = table.text("model")?;
     let Some(name) = PriceModelName::parse(text.value) else {
         let all = PriceModelName::ALL.map(PriceModelName::as_str).join(", ");
@@ -79,30 +119,134 @@ pub(super) fn read_model(table: &Table<'_>) -> Option<PriceModel> {
     };
     let reader = reader(name);
     table.only(reader.keys);
-    let price = Price { table, below_zero: Cell::new(false) };
+    let price = Price { table, currency, below_zero: Cell::new(false) };
     let model = (reader.read)(&price);
-    if model.is_some() && price.below_zero.get() {
+    // A discount is what a price on lines is for.
+    if model.is_some() && price.below_zero.get() && basis != Basis::Lines {
         table.warning(table.line, format!("{} is below zero: it pays money back", table.name()));
     }
-    model
+    let suits = suits(table, name, basis);
+    let (increment, free) = read_counting(table, name, basis)?;
+    suits.then_some(Terms { model: model?, increment, free })
+}
+
+/// Reports a model that cannot price what the SKU counts.
+fn suits(table: &Table<'_>, name: PriceModelName, basis: Basis) -> bool {
+    if name.suits(basis) {
+        return true;
+    }
+    let (message, help) = match basis {
+        Basis::Nothing if name.suits(Basis::Usage) => (
+            format!("the model {name} prices usage, but the SKU has no meter"),
+            "use `model = \"flat\"`, or add the `meter`".to_owned(),
+        ),
+        Basis::Nothing => (
+            format!("the model {name} prices other lines, but the SKU names none"),
+            "say which with `of`".to_owned(),
+        ),
+        Basis::Usage if name == PriceModelName::Flat => (
+            "the model flat does not look at usage, but the SKU has a meter".to_owned(),
+            "use another model, or move the flat amount to a SKU without `meter`".to_owned(),
+        ),
+        Basis::Usage => (
+            format!("the model {name} prices other lines, but the SKU has a meter"),
+            "move it to a SKU with `of` in place of `meter`".to_owned(),
+        ),
+        Basis::Lines => {
+            let suiting = PriceModelName::ALL.into_iter().filter(|name| name.suits(Basis::Lines));
+            let suiting: Vec<&str> = suiting.map(PriceModelName::as_str).collect();
+            let message = format!("the model {name} does not price other lines, but the SKU has `of`");
+            (message, format!("use one of: {}", suiting.join(", ")))
+        }
+    };
+    table.problem(table.line_of("model"), message, help);
+    false
+}
+
+/// What is done with a quantity before it is priced: `increment` and `free`.
+fn read_counting(
+    table: &Table<'_>,
+    name: PriceModelName,
+    basis: Basis,
+) -> Option<(Option<Increment>, QuantityTotal)> {
+    let mut fine = true;
+    for key in ["increment", "free"].into_iter().filter(|key| table.has(key)) {
+        if basis != Basis::Usage || name == PriceModelName::Zero {
+            let message =
+                format!("`{key}` has no effect: the price of {} looks at no quantity", table.name());
+            let message = match basis {
+                Basis::Lines => format!("`{key}` is of usage, but {} prices other lines", table.name()),
+                Basis::Usage | Basis::Nothing => message,
+            };
+            table.problem(table.line_of(key), message, format!("remove `{key}`"));
+            fine = false;
+        }
+    }
+    let mut increment = None;
+    if table.has("increment") {
+        let of = format!("the increment of {}", table.name());
+        increment = Some(read_increment(&table.optional_table("increment", of)?)?);
+    }
+    let mut free = QuantityTotal::ZERO;
+    if table.has("free") {
+        free = read_size(table, "free", "a number of units")?.get();
+    }
+    fine.then_some((increment, free))
+}
+
+fn read_increment(table: &Table<'_>) -> Option<Increment> {
+    table.only(INCREMENT_KEYS.keys);
+    let size = read_size(table, "size", "the size of an increment");
+    let mode = read_mode(table);
+    Some(Increment { size: size?, mode: mode? })
+}
+
+/// A quantity above zero.
+fn read_size(table: &Table<'_>, key: &str, what: &str) -> Option<PackageSize> {
+    table.parsed(key, what, |text| {
+        let size = QuantityTotal::parse(text, Sign::NonNegative).map_err(|error| error.to_string())?;
+        PackageSize::new(size).ok_or_else(|| "it must be above zero".to_owned())
+    })
 }
 
 fn read_package(price: &Price<'_>) -> Option<PriceModel> {
-    let size = price.table.parsed("size", "the size of a package", |text| {
-        let size = QuantityTotal::parse(text, Sign::NonNegative).map_err(|error| error.to_string())?;
-        PackageSize::new(size).ok_or_else(|| "it must be above zero".to_owned())
-    });
+    let size = read_size(price.table, "size", "the size of a package");
     let package_price: Option<Amount> = price.number(price.table, "package_price", "a price");
     Some(PriceModel::Package { size: size?, package_price: package_price? })
 }
 
 fn read_flat(price: &Price<'_>) -> Option<PriceModel> {
     let amount: Option<Amount> = price.number(price.table, "amount", "an amount");
-    let every = price.table.parsed("every", "a recurrence", |text| {
-        let all = || format!("it must be {}", either(Recurrence::ALL.map(Recurrence::as_str)));
-        Recurrence::parse(text).ok_or_else(all)
-    });
-    Some(PriceModel::Flat { amount: amount?, every: every? })
+    let every = price.recurrence();
+    let mut prorate = Some(None);
+    if price.table.has("prorate") {
+        let read = price.table.parsed("prorate", "a measure of time", |text| {
+            let all = || format!("it must be {}", either(Prorate::ALL.map(Prorate::as_str)));
+            Prorate::parse(text).ok_or_else(all)
+        });
+        prorate = read.map(Some);
+        if every == Some(Recurrence::Once) {
+            let message = format!("`prorate` has no effect: {} is due once, whole", price.table.name());
+            price.table.problem(
+                price.table.line_of("prorate"),
+                message,
+                "remove it, or use `every = \"month\"`",
+            );
+            return None;
+        }
+    }
+    Some(PriceModel::Flat { amount: amount?, every: every?, prorate: prorate? })
+}
+
+fn read_credit(price: &Price<'_>) -> Option<PriceModel> {
+    let amount = price.limit("amount");
+    if amount.is_some_and(|amount| amount.is_zero()) {
+        let line = price.table.line_of("amount");
+        price.table.problem(line, "a credit of nothing has no effect", "give it an `amount` above zero");
+        return None;
+    }
+    let every = price.recurrence();
+    Some(PriceModel::Credit { amount: amount?, every: every? })
 }
 
 fn read_tiers(price: &Price<'_>) -> Option<Tiers> {
@@ -124,7 +268,9 @@ fn read_tiers(price: &Price<'_>) -> Option<Tiers> {
             Some(None)
         };
         let unit_price = price.number(tier, "unit_price", "a price");
-        Some(Tier { up_to: up_to?, unit_price: unit_price? })
+        let flat =
+            if tier.has("flat") { price.number(tier, "flat", "an amount").map(Some) } else { Some(None) };
+        Some(Tier { up_to: up_to?, unit_price: unit_price?, flat: flat? })
     };
     let tiers = tables.iter().map(read).collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
     Tiers::new(tiers).map_err(|error| report(error, table, &tables)).ok()

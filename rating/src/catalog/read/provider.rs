@@ -4,12 +4,12 @@
 
 use super::definitions::{Context, Declared, read_currency};
 use super::files::CatalogFiles;
-use super::format::{PRICES, PROVIDER, PROVIDER_KEYS, ROUNDING_KEYS};
+use super::format::{PRICES, PROVIDER, PROVIDER_KEYS};
+use super::rounding::{read_anchor, read_rounding};
 use super::sku::read_skus;
 use super::toml::{TomlFile, name};
 use crate::catalog::contents::{Customer, Meter, Provider};
 use crate::catalog::problem::Findings;
-use crate::rounding::RoundingMode;
 use jiff::tz::TimeZone;
 use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId};
 use schemas::time::time_zone;
@@ -26,9 +26,14 @@ pub(super) fn read_provider(
     // kept.
     let zone = provider.as_ref().map_or(TimeZone::UTC, |provider| provider.time_zone.clone());
     let currency = provider.as_ref().map(|provider| provider.currency);
+    let anchor = provider.as_ref().map(|provider| provider.anchor);
+    let steps = provider.as_ref().and_then(|provider| provider.steps);
     let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
     let file = TomlFile::parse(path, text, findings)?;
-    let skus = read_skus(&file.root(), &Context { meters, customers, time_zone: &zone, currency });
+    let skus = read_skus(
+        &file.root(),
+        &Context { meters, customers, time_zone: &zone, anchor, currency, steps, trial: None },
+    );
     provider.map(|provider| Provider { skus, ..provider })
 }
 
@@ -56,15 +61,11 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
             .map(|zone| (zone, text.to_owned()))
             .ok_or("it must be a name of the IANA time zone database, like UTC or Europe/Berlin")
     });
-    let rounding =
-        root.table("rounding", format!("the rounding of the provider {folder}")).and_then(|table| {
-            table.only(ROUNDING_KEYS.keys);
-            table.parsed("mode", "a rounding mode", |text| {
-                RoundingMode::parse(text).ok_or_else(|| {
-                    format!("it must be one of: {}", RoundingMode::ALL.map(RoundingMode::as_str).join(", "))
-                })
-            })
-        });
+    let anchor = read_anchor(&root);
+    let rounding = root
+        .table("rounding", format!("the rounding of the provider {folder}"))
+        .and_then(|table| read_rounding(&table));
+    let (rounding, steps) = rounding?;
     let (time_zone, time_zone_name) = zone?;
     Some(Provider {
         id: id?,
@@ -73,7 +74,9 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
         currency: currency?,
         time_zone,
         time_zone_name,
-        rounding: rounding?,
+        anchor: anchor?,
+        rounding,
+        steps,
         skus: Vec::new(),
     })
 }

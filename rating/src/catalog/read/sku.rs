@@ -11,10 +11,13 @@ use super::definitions::{Context, warn_of_unit};
 use super::examples::read_examples;
 use super::format::{METERS, SKU_KEYS, SKU_LIST};
 use super::toml::{Table, name};
-use crate::catalog::contents::{Life, Meter, Metered, Sku};
+use crate::allocation::Rule;
+use crate::catalog::contents::{Counts, DatedPrice, Life, Meter, Metered, Of, Sku};
 use crate::exact::Exact;
-use crate::units::{Unit, UnitError, conversion, duration};
+use crate::price::{Basis, PriceModel};
+use crate::units::{Factor, Unit, UnitError, conversion, duration};
 use schemas::id::{MeterType, SkuId};
+use schemas::money::Currency;
 use schemas::name::check_name;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,38 +35,64 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
         declare_rules(&table);
         let Some(id) = table.parsed("id", "a SKU's id", name(SkuId::new)) else { continue };
         let table = table.named(format!("the SKU {id}"));
-        if let Some(line) = lines.insert(id.clone(), table.line) {
+        if let Some(line) = lines.get(&id) {
             table.problem(
                 table.line,
                 format!("{} is declared twice; the first time in line {line}", table.name()),
                 "remove one of them, or give it another id",
             );
         }
-        skus.extend(read_sku(&table, id, context, &mut claims));
+        let above = Above { skus: &skus, lines: &lines };
+        let sku = read_sku(&table, id.clone(), (context, &above), &mut claims);
+        skus.extend(sku);
+        lines.entry(id).or_insert(table.line);
     }
     refuse_double_claims(root, &claims);
+    refuse_below_zero(root, &skus);
     skus
 }
 
-fn read_sku(table: &Table<'_>, id: SkuId, context: &Context<'_>, claims: &mut Vec<Claim>) -> Option<Sku> {
+fn read_sku(
+    table: &Table<'_>,
+    id: SkuId,
+    (context, above): (&Context<'_>, &Above<'_>),
+    claims: &mut Vec<Claim>,
+) -> Option<Sku> {
     table.refuse_others();
     let label = table.label("name");
-    let is_metered = table.has("meter");
-    let prices = read_prices(table, is_metered, context);
-    let life = prices.as_deref().and_then(Life::of);
-    let metered = if is_metered {
-        read_metered(table, (&id, life), context, claims).map(Some)
-    } else {
-        read_unmetered(table)
+    let basis = match (table.has("meter"), table.has("of")) {
+        (true, true) => {
+            let message = format!("{} has a `meter` and an `of`: it is priced by one of them", table.name());
+            table.problem(table.line_of("of"), message, "remove one of them");
+            return None;
+        }
+        (true, false) => Basis::Usage,
+        (false, true) => Basis::Lines,
+        (false, false) => Basis::Nothing,
     };
-    let allocation = read_allocation(table, is_metered, context);
-    let unit =
-        metered.as_ref().and_then(|metered| metered.as_ref()).map_or("", |metered| metered.unit.as_str());
-    let examples = read_examples(table, is_metered, unit, prices.as_deref(), context);
+    let prices = read_prices(table, basis, context);
+    let life = prices.as_deref().and_then(Life::of);
+    let others = refuse_keys_of_others(table, basis);
+    let counts = match basis {
+        Basis::Usage => read_metered(table, (&id, life), context, claims).map(Counts::Usage),
+        Basis::Lines => read_of(table, above).map(Counts::Lines),
+        Basis::Nothing => Some(Counts::Nothing),
+    };
+    let allocation = read_allocation(table, basis, context);
+    if let (Some(Counts::Lines(of)), Some(Rule::Direct)) = (&counts, &allocation) {
+        refuse_of_shared(table, of, above)?;
+    }
+    let unit = match &counts {
+        Some(Counts::Usage(metered)) => metered.unit.as_str(),
+        Some(Counts::Lines(_)) => context.currency.map_or("", Currency::code),
+        Some(Counts::Nothing) | None => "",
+    };
+    let examples = read_examples(table, basis, unit, prices.as_deref(), context);
+    others.then_some(())?;
     Some(Sku {
         id,
         name: label?,
-        metered: metered?,
+        counts: counts?,
         allocation: allocation?,
         prices: prices?,
         examples: examples?,
@@ -71,20 +100,119 @@ fn read_sku(table: &Table<'_>, id: SkuId, context: &Context<'_>, claims: &mut Ve
     })
 }
 
-/// Without a meter there is nothing to match, count or convert.
-fn read_unmetered(table: &Table<'_>) -> Option<Option<Metered>> {
+/// Without a meter there is nothing to match, count or convert; without `of` nothing to except.
+fn refuse_keys_of_others(table: &Table<'_>, basis: Basis) -> bool {
     let mut fine = true;
-    for key in ["match", "unit", "month"] {
-        if table.has(key) {
-            table.problem(
-                table.line_of(key),
-                format!("{} has a `{key}` but no `meter`", table.name()),
-                format!("add the `meter`, or remove `{key}`"),
+    let of_others: &[(&str, &str)] = match basis {
+        Basis::Usage => &[("except", "of")],
+        Basis::Lines => &[("match", "meter"), ("unit", "meter"), ("month", "meter")],
+        Basis::Nothing => &[("match", "meter"), ("unit", "meter"), ("month", "meter"), ("except", "of")],
+    };
+    for (key, of) in of_others.iter().filter(|(key, _)| table.has(key)) {
+        let message = format!("{} has `{key}` but no `{of}`", table.name());
+        let message = if *key == "except" { message } else { message.replace("has `", "has a `") };
+        table.problem(table.line_of(key), message, format!("add the `{of}`, or remove `{key}`"));
+        fine = false;
+    }
+    fine
+}
+
+/// What stands above a SKU in its file.
+struct Above<'s> {
+    /// Those that could be read.
+    skus: &'s [Sku],
+    lines: &'s BTreeMap<SkuId, usize>,
+}
+
+/// The lines that a SKU is priced by: those of SKUs above it, so that none is priced by itself.
+fn read_of(table: &Table<'_>, above: &Above<'_>) -> Option<Of> {
+    let of = read_names(table, "of", above)?;
+    let except = if table.has("except") { read_names(table, "except", above)? } else { BTreeSet::new() };
+    let takes = |sku: &Sku| of.contains(EVERY) || of.contains(sku.id.as_str());
+    let excepts = |sku: &Sku| except.contains(EVERY) || except.contains(sku.id.as_str());
+    let places = (0..).zip(above.skus).filter(|(_, sku)| takes(sku) && !excepts(sku));
+    let skus: BTreeSet<usize> = places.map(|(place, _)| place).collect();
+    if skus.is_empty() && above.skus.len() == above.lines.len() {
+        let message = format!("{} stands on no SKU, so it would never bill", table.name());
+        table.problem(table.line_of("of"), message, "name a SKU that stands above it in the file");
+        return None;
+    }
+    Some(Of { of, except, skus })
+}
+
+/// All SKUs above.
+const EVERY: &str = "*";
+
+/// The names of SKUs that stand above, or `*`.
+fn read_names(table: &Table<'_>, key: &str, above: &Above<'_>) -> Option<BTreeSet<String>> {
+    let texts = table.texts(key)?;
+    let mut names = BTreeSet::new();
+    let mut fine = true;
+    if texts.is_empty() {
+        table.problem(table.line_of(key), format!("`{key}` names no SKU"), "name at least one, or remove it");
+        fine = false;
+    }
+    for text in texts {
+        let known = SkuId::new(text.value).is_ok_and(|id| above.lines.contains_key(&id));
+        if !(known || text.value == EVERY && key == "of") {
+            let message = format!(
+                "`{key}` of {} names `{}`, and no SKU above it has that id",
+                table.name(),
+                text.value
             );
+            let help = "name SKUs that stand above it in this file; a price on other lines comes after them";
+            table.problem(text.line, message, help);
+            fine = false;
+        }
+        if !names.insert(text.value.to_owned()) {
+            table.problem(text.line, format!("`{key}` names `{}` twice", text.value), "remove one of them");
             fine = false;
         }
     }
-    fine.then_some(None)
+    fine.then_some(names)
+}
+
+/// An account can only be priced by lines that are its own.
+fn refuse_of_shared(table: &Table<'_>, of: &Of, above: &Above<'_>) -> Option<()> {
+    let shared =
+        of.skus.iter().map(|place| &above.skus[*place]).find(|sku| sku.allocation != Rule::Direct)?;
+    let message = format!(
+        "{} is `direct`, but stands on {}, whose allocation is {}: its lines are not one customer's",
+        table.name(),
+        shared.id,
+        shared.allocation.as_str()
+    );
+    table.problem(table.line_of("allocation"), message, "use another allocation, or name `direct` SKUs only");
+    None
+}
+
+/// What takes away from a SKU's lines, a second time, could bring them below zero.
+fn refuse_below_zero(root: &Table<'_>, skus: &[Sku]) {
+    let takes_whole = |sku: &Sku| {
+        let whole = |price: &DatedPrice| {
+            matches!(price.terms.model, PriceModel::Maximum { .. } | PriceModel::Credit { .. })
+        };
+        sku.prices.iter().any(whole)
+    };
+    let takes = |sku: &Sku| sku.prices.iter().any(|price| price.terms.model.may_pay_back());
+    for (place, sku) in skus.iter().enumerate() {
+        let Some(of) = sku.of().filter(|_| takes(sku)) else { continue };
+        for (earlier_place, earlier) in skus[..place].iter().enumerate() {
+            let Some(earlier_of) = earlier.of() else { continue };
+            // Two discounts are parts of one whole each.
+            let collide = takes(earlier) && (takes_whole(sku) || takes_whole(earlier));
+            let Some(both) = earlier_of.skus.intersection(&of.skus).next().filter(|_| collide) else {
+                continue;
+            };
+            if !of.skus.contains(&earlier_place) {
+                let message = format!(
+                    "the SKU {} takes from {}, from which {} (line {}) has taken already, and does not have it in `of`: the line could go below zero",
+                    sku.id, skus[*both].id, earlier.id, earlier.line
+                );
+                root.problem(sku.line, message, format!("add \"{}\" to `of` of {}", earlier.id, sku.id));
+            }
+        }
+    }
 }
 
 fn read_metered(
@@ -126,15 +254,47 @@ fn read_metered(
             .ok()
     });
     warn_of_unit(table, unit.as_ref());
-    let month =
-        if table.has("month") { Some(table.parsed("month", "a length of time", duration)?) } else { None };
-    if month.as_ref().is_some_and(|seconds| !is_about_a_month(seconds)) {
-        let line = table.line_of("month");
-        table.warning(line, format!("the month of {} is not of 28 to 31 days", table.name()));
+    if let (Some(of), Some(currency)) = (unit.as_ref().and_then(Unit::currency), context.currency)
+        && of != currency
+    {
+        let message =
+            format!("{} counts amounts in {of}, but its provider bills in {currency}", table.name());
+        table.problem(
+            table.line_of("unit"),
+            message,
+            format!("use `unit = \"{currency}\"`, or another provider"),
+        );
+        return None;
+    }
+    let month = if table.has("month") { Some(read_month(table)?) } else { None };
+    if let Some(trial) = &context.trial {
+        let (unit, meter) = (unit?, meter_type?);
+        let from = trial.unit.clone().unwrap_or_else(|| unit.clone());
+        let factor = read_factor(table, &from, &unit, month.as_ref())?;
+        return Some(Metered { meter, matches: matches?, unit, factor });
     }
     let (meter, matches, unit) = (meter?, matches?, unit?);
     let factor = read_factor(table, &meter.unit, &unit, month.as_ref())?;
     Some(Metered { meter: meter.meter.clone(), matches, unit, factor })
+}
+
+/// How long a month is.
+enum Month {
+    Seconds(Exact),
+    /// As long as the billing period.
+    Calendar,
+}
+
+fn read_month(table: &Table<'_>) -> Option<Month> {
+    if table.optional_text("month")?.value == "calendar" {
+        return Some(Month::Calendar);
+    }
+    let seconds = table.parsed("month", "a length of time, or `calendar`", duration)?;
+    if !is_about_a_month(&seconds) {
+        let line = table.line_of("month");
+        table.warning(line, format!("the month of {} is not of 28 to 31 days", table.name()));
+    }
+    Some(Month::Seconds(seconds))
 }
 
 fn is_about_a_month(seconds: &Exact) -> bool {
@@ -142,7 +302,7 @@ fn is_about_a_month(seconds: &Exact) -> bool {
     (days(28)..=days(31)).contains(seconds)
 }
 
-fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Exact>) -> Option<Exact> {
+fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Month>) -> Option<Factor> {
     match (conversion(from, to, None), month) {
         (Ok(_), Some(_)) => {
             let message = format!("`month` has no effect: `{from}` converts to `{to}` without it");
@@ -153,13 +313,18 @@ fn read_factor(table: &Table<'_>, from: &Unit, to: &Unit, month: Option<&Exact>)
             );
             None
         }
-        (Ok(factor), None) => Some(factor),
-        (Err(UnitError::MonthUnknown { .. }), Some(_)) => conversion(from, to, month).ok(),
+        (Ok(factor), None) => Some(Factor::Fixed(factor)),
+        (Err(UnitError::MonthUnknown { .. }), Some(Month::Calendar)) => {
+            Factor::calendar(from, to).ok().flatten()
+        }
+        (Err(UnitError::MonthUnknown { .. }), Some(Month::Seconds(seconds))) => {
+            conversion(from, to, Some(seconds)).ok().map(Factor::Fixed)
+        }
         (Err(error @ UnitError::MonthUnknown { .. }), None) => {
             table.problem(
                 table.line_of("unit"),
                 error.to_string(),
-                "say how long this provider's month is, like `month = \"730 h\"`",
+                "say how long this provider's month is, like `month = \"730 h\"`, or `month = \"calendar\"`",
             );
             None
         }
