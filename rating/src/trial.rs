@@ -66,6 +66,8 @@ pub enum TrialError {
         "{sku} has several prices in {month}, and the quantity does not say when it was used; leave one of them in the file"
     )]
     SeveralInForce { sku: SkuId, month: BillingMonth },
+    #[error("{sku} has no price in {month}; say another month, or add the price")]
+    NoneInForce { sku: SkuId, month: BillingMonth },
     #[error("the month of {sku} is as long as its billing period; say which with --period")]
     MonthUnknown { sku: SkuId },
     #[error("{month} has no billing period: {reason}")]
@@ -128,10 +130,12 @@ impl Trial<'_> {
     fn counted(&self, sku: &Sku) -> Result<Vec<Line>, TrialError> {
         let metered = sku.metered().expect("it counts usage");
         let price = match self.in_force(sku)?.as_slice() {
-            [] => return Ok(Vec::new()),
             [one] => *one,
-            _ => {
+            several => {
                 let month = self.question.month.expect("without a month there is one price");
+                if several.is_empty() {
+                    return Err(TrialError::NoneInForce { sku: sku.id.clone(), month });
+                }
                 return Err(TrialError::SeveralInForce { sku: sku.id.clone(), month });
             }
         };

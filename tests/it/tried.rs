@@ -24,6 +24,7 @@ fn what_cannot_be_tried_is_refused_with_the_way_out() {
     for (command, message) in [
         ("price --model port.toml --quantity 1", "say a month with --period"),
         ("price --model tier.toml --quantity -1", "'-1'"),
+        ("price --model support.toml --quantity 1 --period 2024-12", "K-VM has no price in 2024-12"),
         ("price --model support.toml --quantity 1 --unit GBy", "does not convert"),
         ("price --model commands --quantity 1", "this is not TOML"),
         ("price --model nothing.toml --quantity 1", "nothing.toml"),

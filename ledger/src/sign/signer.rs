@@ -25,6 +25,7 @@ use proof::record::JOURNAL;
 use schemas::digest::Sha256Digest;
 use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::time::Duration;
 
 /// The result of signing one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,10 @@ impl Signer {
     pub async fn open(key: &Location, state: &Location) -> Result<Self, LedgerError> {
         let key = SignerKey::read(key).await?;
         state.create_folder().await?;
-        let lock = state.disk_path().map(|folder| lock(&folder.join("lock"))).transpose()?;
+        let lock = match state.disk_path() {
+            Some(folder) => Some(lock(&folder.join("lock")).await?),
+            None => None,
+        };
         Ok(Self { key, state: state.clone(), _lock: lock })
     }
 
@@ -255,10 +259,19 @@ impl State {
     }
 }
 
-/// Has the state to itself as long as the file is open.
-fn lock(path: &Path) -> Result<File, LedgerError> {
+/// Has the state to itself as long as the file is open. One that just ended may still be letting go:
+/// a child that this process has forked holds every lock until it runs its own program.
+async fn lock(path: &Path) -> Result<File, LedgerError> {
+    const ATTEMPTS: u32 = 20;
     let failed = |error: std::io::Error| LedgerError::storage(&path.display(), "locking", &error);
     let lock = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    for _ in 1..ATTEMPTS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
