@@ -8,10 +8,10 @@
 use crate::allocation::{self, AllocationError, Bearers, Rule};
 use crate::catalog::{Counts, DatedPrice, Of, PriceSheet, Sku};
 use crate::exact::{Exact, exact, power_of_ten};
-use crate::price::{self, PriceModel, Recurrence, Step, Stretch};
+use crate::price::{self, PriceModel, Step, Stretch};
 use crate::rounding::{self, MoneyError};
 use crate::units::Factor;
-use num_traits::{Signed as _, Zero as _};
+use num_traits::{One as _, Signed as _, Zero as _};
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, SkuId};
 use schemas::money::Money;
@@ -146,8 +146,7 @@ impl Trial<'_> {
         };
         let metered = &self.question.quantity * &factor;
         let before = &self.question.before * &factor;
-        let increment = price.terms.increment;
-        let quantity = increment.map_or_else(|| metered.clone(), |increment| increment.apply(&metered));
+        let quantity = price.terms.counted(&metered);
         let stretch = Stretch {
             period_total: &before + &quantity,
             first: before.is_zero(),
@@ -161,25 +160,13 @@ impl Trial<'_> {
     fn fees(&self, sku: &Sku) -> Result<Vec<Line>, TrialError> {
         let mut lines = Vec::new();
         for dated in self.in_force(sku)? {
-            let PriceModel::Flat { amount, every, prorate } = &dated.terms.model else { continue };
-            let part = match (self.period, every, prorate) {
-                (None, _, _) => Exact::from_integer(1.into()),
-                (Some(period), Recurrence::Month, Some(by)) => {
-                    let Some(part) = dated.within(period) else { continue };
-                    price::part_of(period, part, *by, &self.sheet.time_zone)
-                }
-                (Some(period), every, _) => {
-                    let due = match every {
-                        Recurrence::Month => dated.contains(period.start()),
-                        Recurrence::Once => period.contains(dated.from),
-                    };
-                    if !due {
-                        continue;
-                    }
-                    Exact::from_integer(1.into())
-                }
+            let PriceModel::Flat { amount, .. } = &dated.terms.model else { continue };
+            let due = match self.period {
+                None => Some(Exact::one()),
+                Some(period) => dated.due(period, &self.sheet.time_zone).map(|(_, part)| part),
             };
-            lines.push(self.line(sku, Exact::from_integer(1.into()), None, price::flat(*amount, &part))?);
+            let Some(part) = due else { continue };
+            lines.push(self.line(sku, Exact::one(), None, price::flat(*amount, &part))?);
         }
         Ok(lines)
     }

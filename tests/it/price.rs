@@ -44,11 +44,7 @@ fn answer(terms: &Terms, question: &str) -> String {
         }
         _ => {
             let first = before == Exact::from_integer(0.into());
-            let counted = |quantity: Exact| match terms.increment {
-                Some(increment) => increment.apply(&quantity),
-                None => quantity,
-            };
-            let quantity = counted(quantity);
+            let quantity = terms.counted(&quantity);
             let period_total = period_total.max(&before + &quantity);
             price::steps(terms, &Stretch { before, quantity, period_total, first }, None)
         }

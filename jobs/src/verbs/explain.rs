@@ -2,6 +2,7 @@
 //! allocation key and the events.
 
 use super::catalog::published;
+use super::price::steps_json;
 use super::totals;
 use crate::config::Config;
 use crate::show::{Align, Busy, plural, printable, table};
@@ -251,20 +252,6 @@ fn number(value: &exact::Exact) -> String {
 
 fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> serde_json::Value {
     let Explanation { line, charge, events, events_total, first, .. } = explanation;
-    let steps: Vec<_> = line
-        .steps
-        .iter()
-        .map(|step| {
-            json!({
-                "label": step.label,
-                "from": step.from.as_ref().map(exact::display),
-                "to": step.to.as_ref().map(exact::display),
-                "quantity": exact::display(&step.quantity),
-                "unit_price": exact::display(&step.unit_price),
-                "amount": exact::display(&step.amount),
-            })
-        })
-        .collect();
     let first: Vec<_> = first
         .iter()
         .map(|event| {
@@ -275,7 +262,7 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog
         })
         .collect();
     let mut cost_line = cost_line_json(line, catalog);
-    cost_line.insert("steps".to_owned(), steps.into());
+    cost_line.insert("steps".to_owned(), steps_json(&line.steps));
     let mut json = charge_json(line, charge);
     json.extend([
         ("run".to_owned(), json!(manifest.run)),

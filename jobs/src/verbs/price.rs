@@ -4,6 +4,7 @@ use crate::show::{Answer, plural, printable};
 use anyhow::{Context as _, bail};
 use rating::catalog::{PriceSheet, Problem, Warning};
 use rating::exact::{self, exact};
+use rating::price::Step;
 use rating::trial::{self, Line, Question};
 use rating::units::Unit;
 use schemas::decimal::{QuantityTotal, Sign};
@@ -125,27 +126,28 @@ impl Answer for Priced {
     }
 }
 
-fn line_json(line: &Line) -> Value {
-    let steps: Vec<Value> = line
-        .steps
-        .iter()
-        .map(|step| {
-            json!({
-                "label": step.label,
-                "from": step.from.as_ref().map(exact::display),
-                "to": step.to.as_ref().map(exact::display),
-                "quantity": exact::display(&step.quantity),
-                "unit_price": exact::display(&step.unit_price),
-                "amount": exact::display(&step.amount),
-            })
+/// The arithmetic of a line, for programs.
+pub(super) fn steps_json(steps: &[Step]) -> Value {
+    let step = |step: &Step| {
+        json!({
+            "label": step.label,
+            "from": step.from.as_ref().map(exact::display),
+            "to": step.to.as_ref().map(exact::display),
+            "quantity": exact::display(&step.quantity),
+            "unit_price": exact::display(&step.unit_price),
+            "amount": exact::display(&step.amount),
         })
-        .collect();
+    };
+    steps.iter().map(step).collect()
+}
+
+fn line_json(line: &Line) -> Value {
     let mut json = json!({
         "sku": line.sku.as_str(),
         "quantity": exact::display(&line.quantity),
         "metered_quantity": line.metered_quantity.as_ref().map(exact::display),
         "amount": line.amount.to_string(),
-        "steps": steps,
+        "steps": steps_json(&line.steps),
     });
     if let Some(settled) = line.settled {
         json["settled"] = json!(money(settled));

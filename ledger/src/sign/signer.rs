@@ -265,18 +265,18 @@ async fn lock(path: &Path) -> Result<File, LedgerError> {
     const ATTEMPTS: u32 = 20;
     let failed = |error: std::io::Error| LedgerError::storage(&path.display(), "locking", &error);
     let lock = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-    for _ in 1..ATTEMPTS {
+    let mut attempt = 1;
+    loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(TryLockError::WouldBlock) if attempt < ATTEMPTS => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                attempt += 1;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough"));
+            }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-    }
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            Err(LedgerError::invalid(&path.display(), "another signer runs; one is enough"))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

@@ -8,12 +8,14 @@
 
 use super::bindings::Bindings;
 use crate::allocation::Rule;
-use crate::price::{Basis, Terms};
+use crate::exact::Exact;
+use crate::price::{self, Basis, PriceModel, Recurrence, Terms};
 use crate::rounding::{Places, RoundingMode};
 use crate::units::{Factor, Unit};
 use crate::words::words;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use num_traits::One as _;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::digest::Sha256Digest;
 use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId, SkuId, Subject};
@@ -324,6 +326,19 @@ impl Metered {
 impl DatedPrice {
     pub fn contains(&self, instant: Instant) -> bool {
         self.from <= instant && self.until.is_none_or(|until| instant < until)
+    }
+
+    /// When an amount falls due in a billing period: the time that it is for, and how much of it. `None`
+    /// where it does not, or the price is of another model.
+    pub fn due(&self, period: Period, zone: &TimeZone) -> Option<(Period, Exact)> {
+        let PriceModel::Flat { every, prorate, .. } = &self.terms.model else { return None };
+        match (every, prorate) {
+            (Recurrence::Once, _) => period.contains(self.from).then(|| (period, Exact::one())),
+            (Recurrence::Month, None) => self.contains(period.start()).then(|| (period, Exact::one())),
+            (Recurrence::Month, Some(by)) => {
+                self.within(period).map(|part| (part, price::part_of(period, part, *by, zone)))
+            }
+        }
     }
 
     /// The part of a period in which the price is in force.

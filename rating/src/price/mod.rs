@@ -115,17 +115,21 @@ pub struct Terms {
     pub free: QuantityTotal,
 }
 
+impl Terms {
+    /// A quantity as it is counted: in multiples, where the price has an increment.
+    pub fn counted(&self, quantity: &Exact) -> Exact {
+        match self.increment {
+            None => quantity.clone(),
+            Some(Increment { size, mode }) => rounding::to_multiple(quantity, &exact(size.0), mode),
+        }
+    }
+}
+
 /// Usage is counted in multiples of a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Increment {
     pub size: PackageSize,
     pub mode: RoundingMode,
-}
-
-impl Increment {
-    pub fn apply(self, quantity: &Exact) -> Exact {
-        rounding::to_multiple(quantity, &exact(self.size.0), self.mode)
-    }
 }
 
 /// A stretch of the count of a billing period.

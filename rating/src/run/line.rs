@@ -175,22 +175,11 @@ impl LineMaker<'_> {
     pub(super) fn fees(&self) -> Result<Vec<CostLine>, RatingError> {
         let mut lines = Vec::new();
         for price in &self.sku.prices {
-            let PriceModel::Flat { amount, every, prorate } = &price.terms.model else {
+            let PriceModel::Flat { amount, .. } = &price.terms.model else {
                 return Err(self.unsuited());
             };
-            let due = match (every, prorate) {
-                (Recurrence::Once, _) => {
-                    self.period.contains(price.from).then_some((self.period, Exact::one()))
-                }
-                (Recurrence::Month, None) => {
-                    price.contains(self.period.start()).then_some((self.period, Exact::one()))
-                }
-                (Recurrence::Month, Some(by)) => {
-                    let zone = &self.provider.time_zone;
-                    price.within(self.period).map(|part| (part, price::part_of(self.period, part, *by, zone)))
-                }
-            };
-            let Some((charge_period, part)) = due else { continue };
+            let zone = &self.provider.time_zone;
+            let Some((charge_period, part)) = price.due(self.period, zone) else { continue };
             let one = &Exact::one();
             let steps = price::flat(*amount, &part);
             let (metered, unit, sub_account) = (None, None, None);
@@ -286,8 +275,7 @@ impl LineMaker<'_> {
         for (price, usage) in prices {
             let used = usage.iter().filter(|usage| takes(usage)).map(|usage| &usage.quantity);
             let metered = used.sum::<Exact>() * factor;
-            let increment = self.sku.prices[*price].terms.increment;
-            let quantity = increment.map_or_else(|| metered.clone(), |increment| increment.apply(&metered));
+            let quantity = self.sku.prices[*price].terms.counted(&metered);
             let before = period_total.clone();
             period_total += &quantity;
             counted.push((metered, before, quantity));

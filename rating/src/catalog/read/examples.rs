@@ -79,10 +79,7 @@ fn check_example(
             price::on_lines(terms, &count, &Exact::zero(), places)
         }
         PriceModel::Credit { amount, .. } => price::on_lines(terms, &count, &exact(*amount), places),
-        _ => {
-            let counted = terms.increment.map_or_else(|| count.clone(), |increment| increment.apply(&count));
-            price::steps(terms, &Stretch::whole(counted), places)
-        }
+        _ => price::steps(terms, &Stretch::whole(terms.counted(&count)), places),
     };
     let line = example.line_of("amount");
     match rounding::amount(&price::total(&steps)) {
