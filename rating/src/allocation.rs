@@ -1,5 +1,4 @@
-//! The bearers of a cost line: its exact amount shared into charges, and its settled money shared
-//! into statement lines.
+//! The bearers of a cost line: its exact amount shared into charges.
 //!
 //! A cost line is shared whole. There is nowhere a margin could be added, and what nobody is
 //! charged is a share too: retained by the operator, with its reason. This module deliberately
@@ -10,12 +9,12 @@
 //! the order in which usage arrived never does.
 
 use crate::exact::{Exact, display};
-use crate::rounding::{MoneyError, Weight, allocate_amount, allocate_money};
+use crate::rounding::{MoneyError, Weight, allocate_amount};
 use crate::words::{named, words};
 use num_traits::{Signed, Zero};
 use schemas::decimal::{Amount, DecimalError, Quantity};
-use schemas::id::{CustomerId, Subject};
-use schemas::money::{Currency, Money};
+use schemas::id::{CustomerId, MeterType, Subject};
+use schemas::money::Currency;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
@@ -39,6 +38,8 @@ named! {
         Fixed { shares: BTreeMap<CustomerId, Quantity> } = "fixed",
         /// By what each customer alone would pay.
         Standalone = "standalone",
+        /// By the quantity of another meter.
+        ByMeter { key: MeterType } = "by_meter",
     }
 }
 
@@ -48,7 +49,7 @@ impl RuleName {
     pub fn needs_usage(self) -> bool {
         match self {
             Self::Proportional | Self::Direct | Self::Standalone => true,
-            Self::Even | Self::Fixed => false,
+            Self::Even | Self::Fixed | Self::ByMeter => false,
         }
     }
 
@@ -56,7 +57,7 @@ impl RuleName {
     pub fn bills_each_customer(self) -> bool {
         match self {
             Self::Direct => true,
-            Self::Proportional | Self::Even | Self::Fixed | Self::Standalone => false,
+            Self::Proportional | Self::Even | Self::Fixed | Self::Standalone | Self::ByMeter => false,
         }
     }
 }
@@ -65,7 +66,11 @@ impl Rule {
     /// The customers that the rule itself names, whether or not a subject is bound to them.
     pub fn named_customers(&self) -> Vec<&CustomerId> {
         match self {
-            Self::Proportional | Self::Direct | Self::Even { among: None } | Self::Standalone => Vec::new(),
+            Self::Proportional
+            | Self::Direct
+            | Self::Even { among: None }
+            | Self::Standalone
+            | Self::ByMeter { .. } => Vec::new(),
             Self::Even { among: Some(among) } => among.iter().collect(),
             Self::Fixed { shares } => shares.keys().collect(),
         }
@@ -105,7 +110,7 @@ pub struct Borne {
 /// What a line can be shared by. A rule looks at its own part, and the others may be empty.
 #[derive(Debug, Clone, Copy)]
 pub struct Bearers<'a> {
-    /// Of the SKU's meter; of a `direct` line, one customer's.
+    /// Of the SKU's meter; under `by_meter` of the key's; of a `direct` line, one customer's.
     pub usage: &'a [SubjectUsage],
     /// Under `standalone`.
     pub alone: &'a [Alone],
@@ -249,14 +254,6 @@ pub struct Share {
     pub amount: Amount,
 }
 
-/// One customer's part of what a cost line settles at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatementShare {
-    pub customer: Option<CustomerId>,
-    pub kind: Kind,
-    pub money: Money,
-}
-
 /// Why a cost line cannot be shared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AllocationError {
@@ -322,6 +319,7 @@ pub fn shares(
             by_customer(amount, parts, is_internal)?
         }
         Rule::Standalone => by_alone(amount, by.alone, is_internal)?,
+        Rule::ByMeter { .. } => by_usage(amount, by.usage, is_internal)?,
     };
     let idle = || whole(Kind::Retained(RetainedReason::Idle), None, Because::Idle, amount);
     Ok(shares.unwrap_or_else(idle))
@@ -443,29 +441,12 @@ fn by_place(
     Ok(Some(sharers.into_iter().zip(amounts).map(share).collect()))
 }
 
-/// The statement lines of one cost line: what it settles at, shared by each customer's exact
-/// charges.
-///
-/// # Errors
-/// [`MoneyError::NothingToShareBy`] when money is settled for charges of nothing, and overflow.
-pub fn statement(settled: Money, shares: &[Share]) -> Result<Vec<StatementShare>, AllocationError> {
-    let mut totals: BTreeMap<Place, (Kind, Amount)> = BTreeMap::new();
-    for share in shares {
-        let (_, total) =
-            totals.entry(Place::new(&share.customer, None)).or_insert((share.kind, Amount::ZERO));
-        *total = add(*total, share.amount, share.customer.as_ref())?;
-    }
-    let weights: Vec<Weight> = totals.values().map(|(_, amount)| Weight::of_magnitude(*amount)).collect();
-    let parts = allocate_money(settled, &weights)?;
-    Ok(totals
-        .into_iter()
-        .zip(parts)
-        .map(|((place, (kind, _)), money)| StatementShare { customer: place.customer, kind, money })
-        .collect())
-}
-
 /// The sum of two amounts that a customer bears.
-fn add(one: Amount, other: Amount, customer: Option<&CustomerId>) -> Result<Amount, AllocationError> {
+pub(crate) fn add(
+    one: Amount,
+    other: Amount,
+    customer: Option<&CustomerId>,
+) -> Result<Amount, AllocationError> {
     one.checked_add(other).map_err(|reason| AllocationError::Amount { customer: customer.cloned(), reason })
 }
 
@@ -502,6 +483,10 @@ mod tests {
 
     fn customer(id: &str) -> CustomerId {
         CustomerId::new(id).expect("an id")
+    }
+
+    fn key() -> Rule {
+        Rule::ByMeter { key: MeterType::new("octets").expect("a meter") }
     }
 
     fn ratio(numerator: i64, denominator: i64) -> Exact {
@@ -571,6 +556,7 @@ mod tests {
             &[used(None, "s", ratio(1, 1)), used(None, "t", ratio(2, 1)), used(None, "s", ratio(3, 1))];
         let by = Bearers { usage, bound, ..nothing() };
         assert_eq!(words(&Rule::Proportional, &by), ["4 of 6 h", "2 of 6 h"]);
+        assert_eq!(words(&key(), &by), ["4 of 6 h", "2 of 6 h"]);
         assert_eq!(words(&Rule::Even { among: None }, &by), ["1 of 2 customers"; 2]);
         let nobody = Rule::Even { among: Some(BTreeSet::new()) };
         assert_eq!(words(&nobody, &by), ["1 of 1 customers"]);
@@ -613,7 +599,7 @@ mod tests {
         let fixed = Rule::Fixed { shares: BTreeMap::from([(account.clone(), Quantity::ZERO)]) };
         for usage in [zero, &[][..]] {
             let by = Bearers { usage, alone, ..by };
-            for rule in [&Rule::Proportional, &Rule::Standalone, &fixed] {
+            for rule in [&Rule::Proportional, &Rule::Standalone, &key(), &fixed] {
                 assert_eq!(shown(7, rule, &by), ["- - idle 7"], "{rule:?}");
             }
             assert_eq!(shown(7, &Rule::Direct, &by), ["a - charge 7"]);
@@ -716,7 +702,7 @@ mod tests {
             };
             let (given, other) = (turned(false), turned(true));
             let scaled: Vec<SubjectUsage> = usage.iter().map(|usage| SubjectUsage { quantity: &usage.quantity * ratio(scale, 7), ..usage.clone() }).collect();
-            for rule in [Rule::Proportional, Rule::Direct, Rule::Even { among: None }, Rule::Standalone] {
+            for rule in [Rule::Proportional, Rule::Direct, Rule::Even { among: None }, Rule::Standalone, key()] {
                 for stands in [false, true] {
                     let share = |(usage, alone, base): &(Vec<SubjectUsage>, Vec<Alone>, Vec<Borne>)| {
                         split(units, &rule, &Bearers { usage, alone, base: stands.then_some(base), account: Some(&account), bound: &bound })

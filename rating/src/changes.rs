@@ -9,7 +9,7 @@
 use crate::allocation::Kind;
 use crate::catalog::{Catalog, Spans};
 use crate::error::{ErrorKind, RatingError};
-use crate::run::{CostLine, Periods, decimal, lines, taken_before};
+use crate::run::{CostLine, Grounds, Periods, before, decimal, gather, lines};
 use crate::usage::CountedRows;
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId, Subject};
@@ -171,8 +171,10 @@ async fn rate_before(
         Some(rows) => rows.attributed(catalog, periods.cuts(catalog)).await?.totals().await?,
         None => Vec::new(),
     };
-    let taken = taken_before(month, usage, catalog).await?;
-    Ok(lines(totals, month, catalog, periods, &taken)?.0)
+    let grounds = Grounds::of(catalog, periods, |_, _| true);
+    let gathering = gather(&grounds, usage, catalog, periods).await?;
+    let taken = before(month, usage, catalog).await?.taken;
+    Ok(lines((totals, &gathering), month, catalog, periods, &taken)?.0)
 }
 
 /// Provider, SKU, sub account, and when the price came into force: a line by another SKU or another
@@ -270,7 +272,10 @@ impl<'l> Difference<'l> {
     fn settled(old: Option<&'l CostLine>, new: Option<&'l CostLine>) -> Self {
         let money = |line: Option<&'l CostLine>| -> BTreeMap<Bearer<'l>, i128> {
             let lines = line.into_iter().flat_map(|line| &line.statement_lines);
-            lines.map(|line| ((line.customer.as_ref(), line.kind), line.money.minor_units)).collect()
+            let shares = lines.filter(|line| line.grant.is_none()).filter_map(|line| {
+                Some(((line.customer.as_ref(), line.kind.of_share()?), line.money.minor_units))
+            });
+            shares.collect()
         };
         let (before, after) = (money(old), money(new));
         let keys = before.keys().chain(after.keys()).filter(|key| before.get(key) != after.get(key));
@@ -297,8 +302,11 @@ fn settled(lines: &[CostLine]) -> Result<Sums<'_>, RatingError> {
     let mut sums = Sums::new();
     for line in lines {
         for statement in &line.statement_lines {
+            let Some(kind) = statement.kind.of_share().filter(|_| statement.grant.is_none()) else {
+                continue;
+            };
             let amount = decimal(statement.money)?;
-            add(&mut sums, (statement.customer.as_ref(), statement.kind), line.currency, amount)?;
+            add(&mut sums, (statement.customer.as_ref(), kind), line.currency, amount)?;
         }
     }
     Ok(sums)

@@ -34,6 +34,12 @@ pub enum RatingError {
     /// and what to do.
     #[error("{DISCARDED}: {provider} {sku}: {detail}{}", after(.largest))]
     TooLarge { provider: ProviderId, sku: SkuId, detail: String, largest: Option<Box<str>> },
+    /// What is billed does not fit.
+    #[error("{DISCARDED}: {0}")]
+    Billed(crate::rounding::MoneyError),
+    /// A rate is missing that a customer is billed at.
+    #[error("{0}; add it to fx.csv, publish and rate again")]
+    Rates(crate::statement::FxError),
     /// The calendar ends within the month.
     #[error("the period {month}: {reason}")]
     Period { month: BillingMonth, reason: TimeError },
@@ -78,6 +84,8 @@ impl RatingError {
             Self::Engine(_) | Self::File { .. } => ErrorKind::Retry,
             Self::Money { .. }
             | Self::TooLarge { .. }
+            | Self::Billed(_)
+            | Self::Rates(_)
             | Self::Period { .. }
             | Self::Overflow { .. }
             | Self::NoSuchCharge(_) => ErrorKind::Invalid,

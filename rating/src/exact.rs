@@ -8,6 +8,7 @@
 use num_bigint::BigInt;
 use num_traits::{Signed, Zero};
 use schemas::decimal::Decimal;
+use schemas::money::Money;
 
 /// A number without rounding.
 pub type Exact = num_rational::BigRational;
@@ -15,6 +16,11 @@ pub type Exact = num_rational::BigRational;
 /// The exact value of a decimal.
 pub fn exact<const PRECISION: u32, const SCALE: u32>(decimal: Decimal<PRECISION, SCALE>) -> Exact {
     Exact::new(decimal.units().into(), power_of_ten(SCALE))
+}
+
+/// The exact value of money, in its currency's own unit.
+pub fn exact_money(money: Money) -> Exact {
+    Exact::new(money.minor_units.into(), power_of_ten(money.currency.minor_digits()))
 }
 
 pub(crate) fn power_of_ten(exponent: u32) -> BigInt {

@@ -6,11 +6,14 @@
 //!
 //! Invariant: the events of a charge that follows usage add up to what was charged.
 
+use crate::allocation::Rule;
 use crate::catalog::{Catalog, Counts, Meter, Sku};
 use crate::error::RatingError;
 use crate::exact::{display, exact};
+use crate::meter::{Explained, Rules};
 use crate::run::{
-    Charge, CostLine, Periods, Pins, PoolKey, Resolved, Resolver, Taken, lines_of_sku, taken_before,
+    Charge, CostLine, Grounds, Periods, Pins, PoolKey, Resolved, Resolver, Taken, before, gather,
+    lines_of_sku,
 };
 use crate::tables::StoredCharge;
 use crate::usage::{AttributedRows, CountedRows, EventRow, LookedFor, UsageKey, UsageTotal};
@@ -24,6 +27,9 @@ pub struct Explanation<'a> {
     pub sku: &'a Sku,
     /// The meter that the SKU counts by; `None` where it is billed without usage.
     pub meter: Option<&'a Meter>,
+    /// Where the meter does not just add up: each scope's quantity, in the unit of the line, and the
+    /// windows that it is made of.
+    pub scopes: Vec<Explained>,
     /// How many events have the quantities that make up the charge; of a charge that does not follow
     /// usage, those of the cost line.
     pub events: u64,
@@ -69,8 +75,8 @@ pub async fn explain<'a>(
         Counts::Nothing => {}
         Counts::Usage(metered) => {
             let usage = usage.expect("a SKU with a meter is explained by rows");
-            if let Some(cuts) = periods.cuts_of(catalog, &provider.id, &metered.meter) {
-                let of_meter = usage.attributed(catalog, cuts).await?.of_meter(&metered.meter);
+            if let Some(cuts) = periods.cuts_of(catalog, &provider.id, &metered.events) {
+                let of_meter = usage.attributed(catalog, cuts).await?.of_meter(&metered.events);
                 totals = of_meter.totals().await?;
                 rows = Some(of_meter);
             }
@@ -78,12 +84,16 @@ pub async fn explain<'a>(
         // Whatever it stands on is rated, too.
         Counts::Lines(_) => {
             let usage = usage.expect("a SKU on other lines is explained by their rows");
-            taken = taken_before(pins.month, Some(usage), catalog).await?;
+            taken = before(pins.month, Some(usage), catalog).await?.taken;
             totals = usage.attributed(catalog, periods.cuts(catalog)).await?.totals().await?;
         }
     }
     let of = (provider, index);
-    let lines = lines_of_sku(totals.clone(), pins.month, catalog, &periods, of, &taken)?;
+    let needed = provider.stands_on(index);
+    let grounds =
+        Grounds::of(catalog, &periods, |known, place| known.id == provider.id && needed.contains(&place));
+    let gathering = gather(&grounds, usage, catalog, &periods).await?;
+    let lines = lines_of_sku((totals.clone(), &gathering), pins.month, catalog, &periods, of, &taken)?;
     let gone = |what: &str| {
         stored.not_reproduced(format!("its tables have {what}, which is not there where it is rated again"))
     };
@@ -97,16 +107,20 @@ pub async fn explain<'a>(
         pool.ok_or_else(|| RatingError::Damaged(format!("the price of cost line {} is gone", line.id)))?;
     if sku.metered().is_none() {
         let (events, events_total, first) = (0, QuantityTotal::ZERO, Vec::new());
-        return Ok(Explanation { line, charge, sku, meter: None, events, events_total, first });
+        let scopes = Vec::new();
+        return Ok(Explanation { line, charge, sku, meter: None, scopes, events, events_total, first });
     }
-    let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge };
+    let scopes = gathering.scopes(&pool, catalog, &periods);
+    let adds_up = sku.metered().is_some_and(|metered| metered.rules == Rules::SUM)
+        && !matches!(sku.allocation, Rule::ByMeter { .. });
+    let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge, adds_up };
     let (events, events_total) = behind.sum(&totals)?;
     let first = match &rows {
         None => Vec::new(),
         Some(rows) => behind.first(rows, &line, sku, events, most).await?,
     };
     let meter = sku.metered().and_then(|metered| catalog.meters.get(&metered.meter));
-    Ok(Explanation { line, charge, sku, meter, events, events_total, first })
+    Ok(Explanation { line, charge, sku, meter, scopes, events, events_total, first })
 }
 
 /// Usage behind a charge.
@@ -114,13 +128,15 @@ struct Behind<'a> {
     prices: Resolver<'a>,
     pool: PoolKey,
     charge: &'a Charge,
+    /// Whether the values of events are what was charged.
+    adds_up: bool,
 }
 
 impl Behind<'_> {
     /// Whether usage of the charge's subject, where it has one, is behind it.
     fn takes(&self, key: &UsageKey) -> bool {
         let follows_usage = self.charge.because.used().is_some();
-        matches!(self.prices.resolve(key), Resolved::Rated(found) if found == self.pool)
+        matches!(self.prices.resolve(key), Resolved::Rated(found) if found.contains(&self.pool))
             && (!follows_usage || key.customer == self.charge.customer)
     }
 
@@ -135,7 +151,7 @@ impl Behind<'_> {
             sum = sum.checked_add(total.quantity).map_err(too_large)?;
             events += total.events;
         }
-        match self.charge.because.used() {
+        match self.charge.because.used().filter(|_| self.adds_up) {
             Some(charged) if *charged != exact(sum) => Err(RatingError::Unbalanced {
                 whole: format!("charge {}", self.charge.id),
                 parts: "its events",
@@ -158,7 +174,7 @@ impl Behind<'_> {
         let most = usize::try_from(events).map_or(most, |events| most.min(events));
         let Some(metered) = sku.metered().filter(|_| most > 0) else { return Ok(Vec::new()) };
         let looked_for = LookedFor {
-            meter: &metered.meter,
+            meter: &metered.events,
             subject: self.charge.subject.as_ref(),
             within: line.key.charge_period,
             most,

@@ -13,8 +13,10 @@ mod words; // enumerations and their words, said once
 pub mod exact; // numbers without rounding
 pub mod rounding; // the only rounding and the only sharing of money
 pub mod units; // UCUM units and exact conversion
+pub mod meter; // samples to quantities
 pub mod price; // every price model, one match
 pub mod allocation; // who bears a cost line
+pub mod statement; // who is billed for it
 mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
 pub mod trial; // prices without a catalog, and without usage

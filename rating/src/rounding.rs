@@ -63,6 +63,14 @@ pub fn settle(amount: Amount, currency: Currency, mode: RoundingMode) -> Result<
     money(&exact(amount), currency, mode, "a settled amount")
 }
 
+/// An amount without what it has below the minor unit of a currency: never more than there is.
+///
+/// # Errors
+/// [`MoneyError::OverflowMinor`].
+pub fn cut(value: &Exact, currency: Currency) -> Result<Money, MoneyError> {
+    money(value, currency, RoundingMode::Down, "an amount")
+}
+
 /// Whether an amount is a whole number of a currency's minor units.
 pub fn in_minor_units(amount: Amount, currency: Currency) -> bool {
     (exact(amount) * power_of_ten(currency.minor_digits())).is_integer()
@@ -87,6 +95,40 @@ pub fn to_places(value: &Exact, to: Places) -> Exact {
 /// If the size is 0, which has no multiples; a catalog with such a size is refused.
 pub fn to_multiple(value: &Exact, size: &Exact, mode: RoundingMode) -> Exact {
     Exact::from_integer(round(&(value / size), mode)) * size
+}
+
+/// Converts a sequence of amounts, one after another, into another currency. Each is the converted
+/// sum up to it minus the converted sum before it, half to even, so that all of them are what their
+/// sum is, and none is more than one minor unit from what it alone would be.
+#[derive(Debug, Clone)]
+pub struct Conversion {
+    /// How many minor units of the other currency a minor unit is worth.
+    factor: Exact,
+    to: Currency,
+    /// In minor units.
+    sum: BigInt,
+    /// In minor units of the other currency.
+    converted: BigInt,
+}
+
+impl Conversion {
+    /// `rate` is what 1 `from` is worth in `to`.
+    pub fn new(rate: &Exact, from: Currency, to: Currency) -> Self {
+        let [from, into] = [from, to].map(|currency| power_of_ten(currency.minor_digits()));
+        Self { factor: rate * Exact::new(into, from), to, sum: BigInt::zero(), converted: BigInt::zero() }
+    }
+
+    /// The next amount, in minor units.
+    ///
+    /// # Errors
+    /// [`MoneyError::OverflowMinor`].
+    pub fn next(&mut self, minor_units: i128) -> Result<Money, MoneyError> {
+        self.sum += minor_units;
+        let converted = round(&(&self.factor * &self.sum), RoundingMode::HalfEven);
+        let own = &converted - &self.converted;
+        self.converted = converted;
+        minor(own, self.to, "a converted amount")
+    }
 }
 
 words! {
@@ -356,6 +398,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_is_never_more_than_there_is() {
+        for (value, cents) in
+            [(ratio(34_749, 1_000), 3474), (ratio(-34_749, 1_000), -3474), (ratio(1, 300), 0)]
+        {
+            assert_eq!(cut(&value, eur()).expect("money").minor_units, cents);
+        }
+        let largest = Exact::from_integer(power_of_ten(40));
+        assert_eq!(cut(&largest, eur()), Err(MoneyError::OverflowMinor { what: "an amount" }));
+    }
+
+    #[test]
     fn modes_differ_only_between_neighbours() {
         check("0.01", [1, 1, 1, 1, 1]);
         check("0.014999999999999999", [1, 1, 1, 2, 1]);
@@ -460,6 +513,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn conversions_add_up_to_what_the_sum_converts_to(amounts in prop::collection::vec(-10_000..10_000i128, 1..30), rate in 1..5_000_000i64, codes in prop::sample::subsequence(vec!["EUR", "JPY", "KWD", "CLF"], 2)) {
+            let rate = ratio(rate, 1_000_000);
+            let [from, to] = [codes[0], codes[1]].map(|code| Currency::from_code(code).expect("a currency"));
+            let alone = |minor_units| Conversion::new(&rate, from, to).next(minor_units).expect("money").minor_units;
+            let mut conversion = Conversion::new(&rate, from, to);
+            let mut sum = 0;
+            for amount in &amounts {
+                let converted = conversion.next(*amount).expect("money").minor_units;
+                prop_assert!((converted - alone(*amount)).abs() <= 1);
+                sum += converted;
+            }
+            prop_assert_eq!(sum, alone(amounts.iter().sum()));
+        }
+
         #[test]
         fn parts_always_sum_and_mirror(total in total(), units in weights()) {
             let weights: Vec<Weight> = units.iter().map(|units| Weight::new(*units).expect("a weight")).collect();

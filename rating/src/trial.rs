@@ -7,9 +7,10 @@
 
 use crate::allocation::{self, AllocationError, Bearers, Rule};
 use crate::catalog::{Counts, DatedPrice, Of, PriceSheet, Sku};
-use crate::exact::{Exact, exact, power_of_ten};
+use crate::exact::{Exact, exact, exact_money};
 use crate::price::{self, PriceModel, Step, Stretch};
 use crate::rounding::{self, MoneyError};
+use crate::statement::{Partners, statement};
 use crate::units::Factor;
 use num_traits::{One as _, Signed as _, Zero as _};
 use schemas::decimal::Amount;
@@ -101,12 +102,8 @@ pub fn price(sheet: &PriceSheet, question: &Question) -> Result<Answer, TrialErr
         lines.push(of_sku);
     }
     let lines: Vec<Line> = lines.into_iter().flatten().collect();
-    let settled = lines.iter().map(|line| line.settled.map(of_money)).sum();
+    let settled = lines.iter().map(|line| line.settled.map(exact_money)).sum();
     Ok(Answer { amount: lines.iter().map(|line| exact(line.amount)).sum(), settled, lines })
-}
-
-fn of_money(money: Money) -> Exact {
-    Exact::new(money.minor_units.into(), power_of_ten(money.currency.minor_digits()))
 }
 
 struct Trial<'t> {
@@ -179,7 +176,7 @@ impl Trial<'_> {
         let Some(price) = price else { return Ok(Vec::new()) };
         let base = of.skus.iter().flat_map(|place| &above[*place]);
         // Without a currency nothing settles.
-        let comes_to = |line: &Line| line.settled.map_or_else(|| exact(line.amount), of_money);
+        let comes_to = |line: &Line| line.settled.map_or_else(|| exact(line.amount), exact_money);
         // A price alone stands on what is asked.
         let base: Exact = match of.of.is_empty() {
             true => self.question.quantity.clone(),
@@ -213,8 +210,8 @@ impl Trial<'_> {
             let shared = allocation::shares(amount, &sku.allocation, &bearers, |_| false).map_err(told)?;
             let of_money = match settled {
                 Some(settled) => {
-                    let shared = allocation::statement(settled, &shared).map_err(told)?;
-                    shared.into_iter().map(|share| Some(share.money)).collect()
+                    let lines = statement(0, settled, &shared, &Partners::default()).map_err(told)?;
+                    lines.into_iter().map(|line| Some(line.money)).collect()
                 }
                 None => vec![None; shared.len()],
             };

@@ -21,7 +21,7 @@ pub async fn unseen_values(usage: &CountedRows, catalog: &Catalog) -> Result<Vec
     let metered = catalog.providers.values().flat_map(|provider| &provider.skus);
     for metered in metered.filter_map(|sku| sku.metered()) {
         for dimension in metered.matches.keys() {
-            meters.entry(dimension).or_default().insert(metered.meter.as_str());
+            meters.entry(dimension).or_default().insert(metered.events.as_str());
         }
     }
     let findings = Findings::default();
@@ -46,17 +46,17 @@ fn compare(catalog: &Catalog, dimension: &str, observed: &BTreeSet<Observed>, fi
         for sku in &provider.skus {
             let Some(metered) = sku.metered() else { continue };
             let (Some(values), Some(wanted)) =
-                (seen.get(metered.meter.as_str()), metered.matches.get(dimension))
+                (seen.get(metered.events.as_str()), metered.matches.get(dimension))
             else {
                 continue;
             };
             for value in wanted.iter().filter(|value| !values.contains(value.as_str())) {
-                let nearest = names.get(metered.meter.as_str()).and_then(|names| names.nearest(value));
+                let nearest = names.get(metered.events.as_str()).and_then(|names| names.nearest(value));
                 let meant =
                     nearest.map_or_else(String::new, |nearest| format!("; did you mean {nearest:?}?"));
                 let message = format!(
                     "the SKU {} matches {dimension} = {value:?}, which no event of {} in the ledger has{meant}",
-                    sku.id, metered.meter
+                    sku.id, metered.events
                 );
                 findings.warning(&file, sku.line, message);
             }

@@ -11,9 +11,9 @@ use super::expected::{Expected, MALFORMED};
 use crate::show::{Align, Answer, Verdict, table};
 use anyhow::Context as _;
 use ingest::pipeline::Summary;
-use rating::allocation::Kind;
 use rating::catalog::{Catalog, Provider};
 use rating::run::{ChargeId, CostLine, Run, StatementLine};
+use rating::statement::LineKind;
 use rating::tables::Manifest;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::CustomerId;
@@ -280,7 +280,7 @@ fn bearers_text(outcome: &Outcome<'_>) -> anyhow::Result<String> {
     let mut cells: BTreeMap<(Bearer, &str), Money> = BTreeMap::new();
     let mut sums: BTreeMap<&str, Money> = BTreeMap::new();
     for line in &run.cost_lines {
-        for statement in &line.statement_lines {
+        for statement in line.statement_lines.iter().filter(|statement| statement.is_share()) {
             let provider = line.key.provider.as_str();
             add(cells.entry((Bearer::of(statement), provider)), statement.money)?;
             add(sums.entry(provider), statement.money)?;
@@ -314,7 +314,7 @@ enum Bearer {
 impl Bearer {
     fn of(line: &StatementLine) -> Self {
         match (line.kind, &line.customer) {
-            (Kind::Charge, Some(customer)) => Self::Charged(customer.clone()),
+            (LineKind::Charge, Some(customer)) => Self::Charged(customer.clone()),
             (kind, _) => {
                 Self::Retained(kind.retained_reason().map_or("nobody to charge", |reason| reason.as_str()))
             }
@@ -394,7 +394,7 @@ impl<'a> Conservation<'a> {
                 sums.shares = sums.shares.checked_add(share.amount)?;
             }
             sums.settlement = plus(sums.settlement, line.settled)?;
-            for statement in &line.statement_lines {
+            for statement in line.statement_lines.iter().filter(|statement| statement.is_share()) {
                 sums.statement = plus(sums.statement, statement.money)?;
             }
         }
@@ -462,7 +462,7 @@ fn unrated_text(run: &Run) -> String {
         vec![
             key.reason.as_str().to_owned(),
             provider,
-            key.meter.to_string(),
+            key.events.to_string(),
             key.subject.to_string(),
             grouped(&unrated.quantity.to_string()),
             grouped(&unrated.events.to_string()),

@@ -9,9 +9,11 @@ use crate::show::{Align, Busy, plural, printable, table};
 use anyhow::{Context as _, bail};
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
+use rating::allocation::Rule;
 use rating::catalog::{Catalog, Counts};
 use rating::exact;
 use rating::explain::{self, Explanation};
+use rating::meter::{Explained as Scoped, Measured, Scope};
 use rating::rounding;
 use rating::run::Pins;
 use rating::tables::{
@@ -137,7 +139,7 @@ async fn folders(parent: &Location, prefix: &str) -> anyhow::Result<Vec<Location
 }
 
 fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -> String {
-    let Explanation { line, charge, sku, meter, events, events_total, first } = explanation;
+    let Explanation { line, charge, sku, meter, scopes, events, events_total, first } = explanation;
     let provider = &line.key.provider;
     let provider_name = catalog.providers.get(provider).map_or("", |provider| provider.name.as_str());
     let quantity = match line.unit.as_deref() {
@@ -197,8 +199,12 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         currency = line.currency
     ));
     say(String::new());
-    let meter_unit = meter.map_or("", |meter| meter.unit.as_str());
-    let because = charge.because.words(meter_unit, line.currency);
+    let own_unit = meter.map(|meter| meter.rules.unit_of_result(meter.unit.as_str()));
+    let shared_in = match &line.rule {
+        Rule::ByMeter { .. } => line.shared_in.clone(),
+        _ => own_unit,
+    };
+    let because = charge.because.words(&shared_in.unwrap_or_default(), line.currency);
     say(format!("allocation {}: {because}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
@@ -211,6 +217,9 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         Counts::Usage(_) => {
             say(format!("{}, {events_total} in the meter's unit", plural(*events, "event", "events")))
         }
+    }
+    if !scopes.is_empty() {
+        text.push_str(&scopes_text(scopes, line.unit.as_deref().unwrap_or_default()));
     }
     if !first.is_empty() {
         let rows: Vec<Vec<String>> = first
@@ -237,6 +246,50 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         if more > 0 {
             writeln!(text, "  … and {more} more").expect("writing to a string cannot fail");
         }
+    }
+    text
+}
+
+/// The scopes, and the windows of each, that a terminal has room for.
+const SCOPES_SHOWN: usize = 8;
+const WINDOWS_SHOWN: usize = 8;
+
+/// How the quantity of a line comes about: the greatest windows of each scope.
+fn scopes_text(scopes: &[Scoped], unit: &str) -> String {
+    let mut text = String::new();
+    for Scoped { scope, value, windows } in scopes.iter().take(SCOPES_SHOWN) {
+        let name = match scope {
+            Scope::Account => "the account".to_owned(),
+            Scope::Customer(customer) => {
+                customer.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string)
+            }
+            Scope::Subject(subject) => subject.to_string(),
+            Scope::Resource(subject, labels) => {
+                let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+                format!("{subject} {}", labels.collect::<Vec<_>>().join(";"))
+            }
+        };
+        let counted = match value.metered == value.incremented {
+            true => String::new(),
+            false => format!(", counted as {}", number(&value.incremented)),
+        };
+        let many = plural(windows.len() as u64, "window", "windows");
+        let line = format!("  {name}: {} {unit}{counted}, of {many}\n", number(&value.metered));
+        text.push_str(&printable(&line));
+        let mut greatest: Vec<_> = windows.iter().collect();
+        greatest.sort_by(|one, other| other.value.metered.cmp(&one.value.metered));
+        for figure in greatest.iter().take(WINDOWS_SHOWN) {
+            let line = format!("    {} {} {unit}\n", figure.window, number(&figure.value.metered));
+            text.push_str(&line);
+        }
+        if greatest.len() > WINDOWS_SHOWN {
+            writeln!(text, "    … and {} lower ones", greatest.len() - WINDOWS_SHOWN)
+                .expect("writing to a string cannot fail");
+        }
+    }
+    if scopes.len() > SCOPES_SHOWN {
+        writeln!(text, "  … and {} more", scopes.len() - SCOPES_SHOWN)
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -270,7 +323,37 @@ fn as_json(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog
         ("ledger_version".to_owned(), json!(manifest.ledger_version)),
         ("catalog".to_owned(), json!(manifest.catalog)),
         ("cost_line".to_owned(), cost_line.into()),
+        ("scopes".to_owned(), scopes_json(&explanation.scopes)),
         ("events".to_owned(), json!({ "count": events, "total": events_total.to_string(), "first": first })),
     ]);
     json.into()
+}
+
+fn scopes_json(scopes: &[Scoped]) -> serde_json::Value {
+    let figure = |value: &Measured| (exact::display(&value.metered), exact::display(&value.incremented));
+    let scope = |scope: &Scoped| {
+        let (quantity, counted) = figure(&scope.value);
+        let named = match &scope.scope {
+            Scope::Account => json!({}),
+            Scope::Customer(customer) => json!({ "customer": customer.as_ref().map(ToString::to_string) }),
+            Scope::Subject(subject) => json!({ "subject": subject.to_string() }),
+            Scope::Resource(subject, labels) => {
+                let labels: BTreeMap<&str, &str> = labels.iter().collect();
+                json!({ "subject": subject.to_string(), "resource": labels })
+            }
+        };
+        let windows: Vec<_> = scope
+            .windows
+            .iter()
+            .map(|window| {
+                let (quantity, counted) = figure(&window.value);
+                json!({
+                    "from": window.window.start().to_string(), "until": window.window.end().to_string(),
+                    "quantity": quantity, "counted": counted,
+                })
+            })
+            .collect();
+        json!({ "scope": named, "quantity": quantity, "counted": counted, "windows": windows })
+    };
+    scopes.iter().map(scope).collect()
 }

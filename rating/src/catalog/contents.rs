@@ -9,9 +9,11 @@
 use super::bindings::Bindings;
 use crate::allocation::Rule;
 use crate::exact::Exact;
+use crate::meter::Rules;
 use crate::price::{self, Basis, PriceModel, Recurrence, Terms};
 use crate::rounding::{Places, RoundingMode};
-use crate::units::{Factor, Unit};
+use crate::statement::{Grant, Partners, Rates};
+use crate::units::{Factor, Unit, UnitError};
 use crate::words::words;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -35,23 +37,23 @@ pub struct Catalog {
     pub providers: BTreeMap<ProviderId, Provider>,
     pub customers: BTreeMap<CustomerId, Customer>,
     pub bindings: Bindings,
+    /// In the order of the file.
+    pub grants: Vec<Grant>,
+    /// `None`: nothing is converted.
+    pub rates: Option<Rates>,
 }
 
 /// A meter: a kind of usage that is measured.
 #[derive(Debug, Clone)]
 pub struct Meter {
     pub meter: MeterType,
+    /// The type of the events that it reads; other meters may read the same.
+    pub events: MeterType,
+    /// Of the values of events.
     pub unit: Unit,
-    pub aggregation: Aggregation,
+    pub rules: Rules,
     /// The dimensions a SKU may match on; others of an event are kept and ignored.
     pub dimensions: BTreeSet<String>,
-}
-
-words! {
-    /// How the values of a meter become a quantity.
-    pub enum Aggregation {
-        Sum = "sum",
-    }
 }
 
 /// A provider of services, which bills the operator.
@@ -120,12 +122,16 @@ pub struct Life {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metered {
     pub meter: MeterType,
+    /// [`Meter::events`].
+    pub events: MeterType,
+    /// [`Meter::rules`].
+    pub rules: Rules,
     /// Every dimension named must have one of its values; none named takes what no other SKU takes at
     /// the time.
     pub matches: BTreeMap<String, BTreeSet<String>>,
     /// The unit that is priced.
     pub unit: Unit,
-    /// From the meter's unit to this one.
+    /// From the unit of the meter's result to this one.
     pub factor: Factor,
 }
 
@@ -159,6 +165,8 @@ pub struct Customer {
     pub name: String,
     pub kinds: Kinds,
     pub currency: Currency,
+    /// The partner that is billed in its place, and bills it.
+    pub bills_to: Option<CustomerId>,
 }
 
 /// A customer's kind at every date.
@@ -203,9 +211,34 @@ impl Catalog {
             .collect()
     }
 
+    /// Which customers are billed by a partner.
+    pub fn partners(&self) -> Partners {
+        let bills_to = |customer: &Customer| Some((customer.id.clone(), customer.bills_to.clone()?));
+        Partners::new(self.customers.values().filter_map(bills_to))
+    }
+
+    /// The meter that shares the lines of a SKU, where it is not the SKU's own.
+    pub fn key_of(&self, sku: &Sku) -> Option<&Meter> {
+        match &sku.allocation {
+            Rule::ByMeter { key } => self.meters.get(key),
+            _ => None,
+        }
+    }
+
     /// Whether the customer is the operator itself on that date. Of a billing month it is the first.
     pub fn is_internal(&self, customer: &CustomerId, date: Date) -> bool {
         self.customers.get(customer).is_some_and(|customer| customer.kinds.on(date) == CustomerKind::Internal)
+    }
+}
+
+impl Meter {
+    /// The unit of the quantity that it makes of values.
+    ///
+    /// # Errors
+    /// Where that is no unit, as for a currency that is held for a time.
+    pub fn unit_of_result(&self) -> Result<Unit, UnitError> {
+        let unit = self.rules.unit_of_result(self.unit.as_str());
+        if unit == self.unit.as_str() { Ok(self.unit.clone()) } else { Unit::parse(&unit) }
     }
 }
 

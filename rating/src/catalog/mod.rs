@@ -20,8 +20,8 @@ mod read; // the folder's texts, read and checked
 
 pub use bindings::{Binding, Bindings};
 pub use contents::{
-    Aggregation, Catalog, Counts, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered,
-    Of, Provider, Sku,
+    Catalog, Counts, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered, Of, Provider,
+    Sku,
 };
 pub use past::{ComparedPast, compare_past};
 pub(crate) use problem::Findings;

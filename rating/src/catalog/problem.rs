@@ -136,6 +136,10 @@ impl Findings {
         });
     }
 
+    pub fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// Warnings in the order of the files, or all problems.
     pub fn into_result(self) -> Result<Vec<Warning>, Vec<Problem>> {
         let problems =

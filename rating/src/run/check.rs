@@ -88,7 +88,9 @@ fn check_statement_lines(line: &CostLine, name: &str) -> Result<(), RatingError>
     // The settled amount is written as a decimal too.
     decimal(line.settled)?;
     let mut sum = Money { minor_units: 0, currency: line.currency };
-    for Money { minor_units, currency } in line.statement_lines.iter().map(|line| line.money) {
+    for Money { minor_units, currency } in
+        line.statement_lines.iter().filter(|line| line.is_share()).map(|line| line.money)
+    {
         if currency != line.currency {
             return Err(RatingError::Damaged(format!("{name}: a statement line is in {currency}")));
         }

@@ -5,6 +5,7 @@
 //! Invariant: an id is a function of what it names, so it is the same in every run that has the
 //! line.
 
+use super::gather::Gathering;
 use super::ids::{ChargeId, CostLineId, StatementLineId, digest_of};
 use super::resolve::PoolKey;
 use crate::allocation::{
@@ -13,13 +14,16 @@ use crate::allocation::{
 use crate::catalog::{Catalog, DatedPrice, Metered, Of, Provider, Sku};
 use crate::error::RatingError;
 use crate::exact::{Exact, exact};
-use crate::price::{self, PriceModel, PriceModelName, Recurrence, Step, Stretch};
+use crate::meter::{Gathered, Measured, Own, Scale, Whose};
+use crate::price::{self, PriceModel, PriceModelName, Recurrence, Step, Stretch, Terms};
 use crate::rounding;
+use crate::statement::{Billed, Biller, GrantId, Line, LineKind, Partners, statement};
 use num_traits::{One as _, Signed as _, Zero as _};
 use schemas::decimal::{Amount, DecimalError, QuantityTotal};
 use schemas::id::{BillingAccountId, CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::{Currency, Money};
 use schemas::time::{BillingMonth, Instant, Period};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The name of a cost line within a run.
@@ -72,6 +76,8 @@ pub struct CostLine {
     pub metered_quantity: Option<QuantityTotal>,
     /// UCUM, or a currency; `None` for a flat amount.
     pub unit: Option<String>,
+    /// The unit of what it is shared by, where that is usage.
+    pub shared_in: Option<String>,
     /// The arithmetic, step by step.
     pub steps: Vec<Step>,
     pub amount: Amount,
@@ -90,7 +96,7 @@ pub struct Charge {
     pub customer: Option<CustomerId>,
     pub subject: Option<Subject>,
     pub kind: Kind,
-    /// In the cost line's unit, to 9 places, where the rule follows usage.
+    /// In [`CostLine::shared_in`], to 9 places, where the rule follows usage.
     pub quantity: Option<QuantityTotal>,
     /// In the meter's unit, to 9 places, where the rule follows usage.
     pub metered_quantity: Option<QuantityTotal>,
@@ -104,9 +110,37 @@ pub struct Charge {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementLine {
     pub id: StatementLineId,
+    pub biller: Biller,
     pub customer: Option<CustomerId>,
-    pub kind: Kind,
+    pub kind: LineKind,
+    /// The grant that it is a part of.
+    pub grant: Option<GrantId>,
+    /// In the cost line's currency.
     pub money: Money,
+    /// What the customer is billed; none where the line is retained.
+    pub billed: Option<Billed>,
+}
+
+impl StatementLine {
+    /// A line of a cost line.
+    pub(super) fn of(cost_line: CostLineId, line: Line) -> Self {
+        let Line { biller, customer, kind, grant, money, billed, .. } = line;
+        let id = cost_line.to_string();
+        let mut parts = vec!["statement line", &id, customer.as_ref().map_or("", CustomerId::as_str)];
+        if let Biller::Partner(partner) = &biller {
+            parts.extend(["biller", partner.as_str()]);
+        }
+        if let Some(grant) = &grant {
+            parts.extend(["grant", grant.as_str()]);
+        }
+        let id = StatementLineId::of(digest_of(&parts));
+        Self { id, biller, customer, kind, grant, money, billed }
+    }
+
+    /// Whether the operator shares what settles by it: neither a partner's line nor a grant.
+    pub fn is_share(&self) -> bool {
+        self.biller == Biller::Operator && self.grant.is_none()
+    }
 }
 
 /// Money as the decimal that tables write.
@@ -123,11 +157,14 @@ pub(crate) fn decimal(money: Money) -> Result<Amount, RatingError> {
 /// Makes the cost lines of one SKU.
 pub(super) struct LineMaker<'a> {
     pub catalog: &'a Catalog,
+    /// What lines may be shared by beside their own usage.
+    pub gathering: &'a Gathering<'a>,
     pub provider: &'a Provider,
     pub sku: &'a Sku,
     pub month: BillingMonth,
     pub period: Period,
     pub bound: &'a BTreeSet<CustomerId>,
+    pub partners: &'a Partners,
 }
 
 /// What `once` credits have taken in earlier billing periods: by provider, SKU (its place in the price
@@ -147,9 +184,60 @@ impl Taken {
     }
 }
 
+/// Usage that one price applies to.
+pub(super) enum Used<'u> {
+    /// Sums, which add up: who used what.
+    Added(Vec<SubjectUsage>),
+    Gathered(&'u Gathered<'u>),
+}
+
+impl Used<'_> {
+    /// The quantity of some usage, in the priced unit.
+    fn total(&self, whose: Whose<'_>, factor: &Exact, terms: &Terms) -> Measured {
+        match self {
+            Self::Added(usage) => {
+                let takes = |usage: &&SubjectUsage| match whose {
+                    Whose::Everybody => true,
+                    Whose::Only(customer) => usage.customer.as_ref() == customer,
+                };
+                let used = usage.iter().filter(takes).map(|usage| &usage.quantity);
+                let metered = used.sum::<Exact>() * factor;
+                Measured { incremented: terms.counted(&metered), metered }
+            }
+            Self::Gathered(gathered) => {
+                let increment = |quantity: &Exact| terms.counted(quantity);
+                gathered.total(whose, Scale { factor, increment: Some(&increment) })
+            }
+        }
+    }
+
+    /// What each used by itself, in the unit of the meter's result.
+    fn own(&self) -> Cow<'_, [SubjectUsage]> {
+        match self {
+            Self::Added(usage) => Cow::Borrowed(usage),
+            Self::Gathered(gathered) => Cow::Owned(own(gathered)),
+        }
+    }
+
+    fn customers(&self) -> BTreeSet<Option<CustomerId>> {
+        self.own().iter().map(|usage| usage.customer.clone()).collect()
+    }
+}
+
+/// What each of those of whom something was gathered used by itself.
+fn own(gathered: &Gathered<'_>) -> Vec<SubjectUsage> {
+    let own = gathered.own(&Exact::one()).into_iter();
+    own.map(|Own { customer, subject, quantity }| SubjectUsage {
+        customer: customer.cloned(),
+        subject: subject.clone(),
+        quantity,
+    })
+    .collect()
+}
+
 /// The parts of one account's usage, by the price that applies: its place in the price list, and who
 /// used what.
-pub(super) type ByPrice<'u> = [(usize, &'u [SubjectUsage])];
+pub(super) type ByPrice<'u> = [(usize, &'u Used<'u>)];
 
 /// A stretch of usage before it is shared.
 struct Counted {
@@ -199,27 +287,25 @@ impl LineMaker<'_> {
         prices: &ByPrice<'_>,
     ) -> Result<Vec<CostLine>, RatingError> {
         let factor = &metered.factor.within(self.period);
-        let counted = self.count(factor, prices, |_| true);
-        let customers: BTreeSet<Option<&CustomerId>> = match self.sku.allocation {
-            Rule::Standalone => prices
-                .iter()
-                .flat_map(|(_, usage)| usage.iter().map(|usage| usage.customer.as_ref()))
-                .collect(),
-            _ => BTreeSet::new(),
+        let counted = self.count(factor, prices, Whose::Everybody);
+        let customers: Vec<BTreeSet<Option<CustomerId>>> = match self.sku.allocation {
+            Rule::Standalone => prices.iter().map(|(_, used)| used.customers()).collect(),
+            _ => vec![BTreeSet::new(); prices.len()],
         };
         let mut alone: Vec<Vec<Alone>> = vec![Vec::new(); prices.len()];
-        for customer in customers {
-            let own = self.count(factor, prices, |usage| usage.customer.as_ref() == customer);
-            for ((alone, (price, usage)), own) in alone.iter_mut().zip(prices).zip(own) {
-                if usage.iter().any(|usage| usage.customer.as_ref() == customer) {
-                    let amount = price::total(&self.steps(&self.sku.prices[*price], &own.stretch));
-                    let quantity = own.metered / factor;
-                    alone.push(Alone { customer: customer.cloned(), amount, quantity });
-                }
+        for customer in customers.iter().flatten().collect::<BTreeSet<_>>() {
+            let places: Vec<usize> =
+                (0..prices.len()).filter(|place| customers[*place].contains(customer)).collect();
+            let own: Vec<_> = places.iter().map(|place| prices[*place]).collect();
+            let counted = self.count(factor, &own, Whose::Only(customer.as_ref()));
+            for ((place, (price, _)), counted) in places.into_iter().zip(own).zip(counted) {
+                let amount = price::total(&self.steps(&self.sku.prices[price], &counted.stretch));
+                let quantity = counted.metered / factor;
+                alone[place].push(Alone { customer: customer.clone(), amount, quantity });
             }
         }
         let mut lines = Vec::with_capacity(prices.len());
-        for (((price, usage), counted), alone) in prices.iter().zip(&counted).zip(&alone) {
+        for (((price, used), counted), alone) in prices.iter().zip(&counted).zip(&alone) {
             let price = &self.sku.prices[*price];
             let charge_period = price.within(self.period).ok_or_else(|| {
                 RatingError::Damaged(format!("{}: a price was used outside its dates", self.sku.id))
@@ -234,6 +320,7 @@ impl LineMaker<'_> {
                 steps: self.steps(price, &counted.stretch),
                 factor,
             };
+            let usage = &used.own();
             lines.push(self.line(made, &Bearers { usage, alone, account: sub_account, ..self.bearers() })?);
         }
         Ok(lines)
@@ -263,19 +350,13 @@ impl LineMaker<'_> {
         self.line(made, &self.bearers()).map(Some)
     }
 
-    /// Counts, price by price, the usage that `takes` takes.
-    fn count(
-        &self,
-        factor: &Exact,
-        prices: &ByPrice<'_>,
-        takes: impl Fn(&SubjectUsage) -> bool,
-    ) -> Vec<Counted> {
+    /// Counts some usage, price by price.
+    fn count(&self, factor: &Exact, prices: &ByPrice<'_>, whose: Whose<'_>) -> Vec<Counted> {
         let mut counted = Vec::with_capacity(prices.len());
         let mut period_total = Exact::zero();
-        for (price, usage) in prices {
-            let used = usage.iter().filter(|usage| takes(usage)).map(|usage| &usage.quantity);
-            let metered = used.sum::<Exact>() * factor;
-            let quantity = self.sku.prices[*price].terms.counted(&metered);
+        for (price, used) in prices {
+            let Measured { metered, incremented: quantity } =
+                used.total(whose, factor, &self.sku.prices[*price].terms);
             let before = period_total.clone();
             period_total += &quantity;
             counted.push((metered, before, quantity));
@@ -359,8 +440,22 @@ impl LineMaker<'_> {
         RatingError::Damaged(format!("{} has a price that does not suit it", self.sku.id))
     }
 
+    /// What a line is shared by where it is another meter: who used how much, and its unit.
+    fn key(&self, charge_period: Period) -> Option<(Vec<SubjectUsage>, String)> {
+        let meter = self.catalog.key_of(self.sku)?;
+        let of = (self.provider.id.clone(), meter.meter.clone(), charge_period);
+        let usage = self.gathering.key(&of).map(own).unwrap_or_default();
+        Some((usage, meter.rules.unit_of_result(meter.unit.as_str())))
+    }
+
     fn line(&self, made: Made<'_>, bearers: &Bearers<'_>) -> Result<CostLine, RatingError> {
         let provider = self.provider;
+        let keyed = self.key(made.charge_period);
+        let one = Exact::one();
+        let (bearers, shared_in, factor) = match &keyed {
+            Some((usage, unit)) => (&Bearers { usage, base: None, ..*bearers }, Some(unit.clone()), &one),
+            None => (bearers, made.unit.map(str::to_owned), made.factor),
+        };
         let key = CostLineKey {
             provider: provider.id.clone(),
             billing_account: provider.billing_account.clone(),
@@ -379,21 +474,13 @@ impl LineMaker<'_> {
         let is_internal = |customer: &CustomerId| self.catalog.is_internal(customer, first_day);
         let shares = allocation::shares(amount, &self.sku.allocation, bearers, is_internal)
             .map_err(|error| self.money(error))?;
-        let statement_lines = allocation::statement(settled, &shares)
+        let statement_lines = statement(0, settled, &shares, self.partners)
             .map_err(|error| self.money(error))?
             .into_iter()
-            .map(|share| {
-                let customer = share.customer.as_ref().map_or("", CustomerId::as_str);
-                StatementLine {
-                    id: StatementLineId::of(digest_of(&["statement line", &id.to_string(), customer])),
-                    customer: share.customer,
-                    kind: share.kind,
-                    money: share.money,
-                }
-            })
+            .map(|line| StatementLine::of(id, line))
             .collect();
         let charges =
-            shares.into_iter().map(|share| self.charge(id, share, made.factor)).collect::<Result<_, _>>()?;
+            shares.into_iter().map(|share| self.charge(id, share, factor)).collect::<Result<_, _>>()?;
         Ok(CostLine {
             id,
             key,
@@ -401,6 +488,7 @@ impl LineMaker<'_> {
             quantity: rounded(made.quantity)?,
             metered_quantity: made.metered.map(rounded).transpose()?,
             unit: made.unit.map(str::to_owned),
+            shared_in,
             steps: made.steps,
             amount,
             settled,

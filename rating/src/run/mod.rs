@@ -13,9 +13,16 @@ mod ids; // of a run and of its lines
 mod pins; // what a run depends on
 mod skus; // SKUs by what they take
 mod resolve; // which SKU, whose bill, at which price
+mod gather; // what meters make of samples
 mod line; // a cost line, its charges and statement lines
+mod completeness; // what may be missing
+mod bill; // grants and other currencies
 mod check; // what goes in comes out
 
+pub(crate) use bill::Granted;
+pub use completeness::{CompletenessKind, CompletenessRow};
+use gather::Gathering;
+pub(crate) use gather::{Grounds, gather};
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
@@ -25,10 +32,11 @@ pub use resolve::{Unrated, UnratedKey, UnratedReason};
 use crate::allocation::{Rule, SubjectUsage};
 use crate::catalog::{Catalog, Counts, Provider};
 use crate::error::RatingError;
-use crate::exact::exact;
+use crate::exact::{Exact, exact};
+use crate::meter::Aggregation;
 use crate::price::{PriceModel, Recurrence};
 use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
-use line::LineMaker;
+use line::{LineMaker, Used};
 pub(crate) use line::{Taken, decimal};
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, ProviderId};
@@ -43,6 +51,8 @@ pub struct Run {
     /// In order of provider, SKU as the price list has them, sub account and price.
     pub cost_lines: Vec<CostLine>,
     pub unrated: Vec<Unrated>,
+    /// By kind, provider, meter, source, subject, detail and time.
+    pub completeness: Vec<CompletenessRow>,
 }
 
 /// Rates a month.
@@ -53,23 +63,32 @@ pub struct Run {
 pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<Run, RatingError> {
     let periods = Periods::of(pins.month, catalog)?;
     let counts = usage.counts().await?;
-    let taken = taken_before(pins.month, Some(usage), catalog).await?;
+    let before = before(pins.month, Some(usage), catalog).await?;
     let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
-    match lines(rows.totals().await?, pins.month, catalog, &periods, &taken) {
-        Ok((cost_lines, unrated)) => Ok(Run { pins, counts, cost_lines, unrated }),
+    let grounds = Grounds::of(catalog, &periods, |_, _| true);
+    let gathering = gather(&grounds, Some(usage), catalog, &periods).await?;
+    match lines((rows.totals().await?, &gathering), pins.month, catalog, &periods, &before.taken) {
+        Ok((mut cost_lines, unrated)) => {
+            bill::grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
+            bill::bill(&mut cost_lines, pins.month, catalog)?;
+            let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
+            Ok(Run { pins, counts, cost_lines, unrated, completeness })
+        }
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
     }
 }
 
-/// The checked cost lines of a month and what is not in them, of totals within its periods.
+/// The checked cost lines of a month and what is not in them, of totals within its periods and of what
+/// was gathered of samples.
 pub(crate) fn lines(
-    totals: Vec<UsageTotal>,
+    (totals, gathering): (Vec<UsageTotal>, &Gathering<'_>),
     month: BillingMonth,
     catalog: &Catalog,
     periods: &Periods,
     taken: &Taken,
 ) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
-    let (pools, unrated) = pool(totals, catalog, periods)?;
+    let (pools, unrated) = pool(totals, gathering, catalog, periods)?;
+    let partners = &catalog.partners();
     let mut cost_lines = Vec::new();
     // Periods are as few as time zones.
     let mut bound_in = BTreeMap::new();
@@ -80,7 +99,7 @@ pub(crate) fn lines(
             .or_insert_with(|| catalog.customers_bound_in(period));
         let mut above: Vec<Vec<CostLine>> = Vec::with_capacity(provider.skus.len());
         for (index, sku) in provider.skus.iter().enumerate() {
-            let maker = LineMaker { catalog, provider, sku, month, period, bound };
+            let maker = LineMaker { catalog, gathering, provider, sku, month, period, bound, partners };
             let lines = lines_of(&maker, index, &pools, (&above, taken))?;
             above.push(lines);
         }
@@ -91,38 +110,53 @@ pub(crate) fn lines(
     Ok((cost_lines, unrated))
 }
 
-/// What the `once` credits of a catalog have taken in the billing periods before a month's, of the same
-/// usage.
-pub(crate) async fn taken_before(
+/// What earlier months have taken of what is left to a month.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    pub taken: Taken,
+    pub granted: Granted,
+}
+
+/// What the `once` credits and the grants of a catalog have taken and paid in the months before one, of
+/// the same usage.
+pub(crate) async fn before(
     month: BillingMonth,
     usage: Option<&CountedRows>,
     catalog: &Catalog,
-) -> Result<Taken, RatingError> {
-    let mut taken = Taken::default();
+) -> Result<Before, RatingError> {
+    let mut before = Before::default();
     let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
     let once = skus
         .flat_map(|sku| &sku.prices)
         .filter(|price| matches!(price.terms.model, PriceModel::Credit { every: Recurrence::Once, .. }));
-    let Some(first) = once.map(|price| price.from).min() else { return Ok(taken) };
-    let (mut earlier, _) = BillingMonth::anywhere(first);
+    let once = once.map(|price| BillingMonth::anywhere(price.from).0).min();
+    // A grant takes what others have left, so that all are asked from the first one on.
+    let grants = || catalog.grants.iter();
+    let granted =
+        grants().map(|grant| grant.from).min().filter(|_| grants().any(|grant| grant.is_for(month)));
+    let Some(mut earlier) = once.into_iter().chain(granted).min() else { return Ok(before) };
     while earlier < month {
         let periods = Periods::of(earlier, catalog)?;
         let totals = match usage {
             None => Vec::new(),
             Some(usage) => usage.attributed(catalog, periods.cuts(catalog)).await?.totals().await?,
         };
-        let (cost_lines, _) = lines(totals, earlier, catalog, &periods, &taken)?;
-        taken.add(&cost_lines)?;
+        let grounds = Grounds::of(catalog, &periods, |_, _| true);
+        let gathering = gather(&grounds, usage, catalog, &periods).await?;
+        let (mut cost_lines, _) = lines((totals, &gathering), earlier, catalog, &periods, &before.taken)?;
+        bill::grant(&mut cost_lines, earlier, catalog, &before.granted)?;
+        before.granted.add(&cost_lines);
+        before.taken.add(&cost_lines)?;
         let Some(next) = earlier.next() else { break };
         earlier = next;
     }
-    Ok(taken)
+    Ok(before)
 }
 
 /// The checked cost lines of one SKU, which is the `index`th of its provider, of totals within its
-/// period; the same as among the lines of all.
+/// period and of what was gathered; the same as among the lines of all.
 pub(crate) fn lines_of_sku(
-    totals: Vec<UsageTotal>,
+    (totals, gathering): (Vec<UsageTotal>, &Gathering<'_>),
     month: BillingMonth,
     catalog: &Catalog,
     periods: &Periods,
@@ -130,12 +164,13 @@ pub(crate) fn lines_of_sku(
     taken: &Taken,
 ) -> Result<Vec<CostLine>, RatingError> {
     let Some(period) = periods.of_provider(&provider.id) else { return Ok(Vec::new()) };
-    let (pools, _) = pool(totals, catalog, periods)?;
+    let (pools, _) = pool(totals, gathering, catalog, periods)?;
     let bound = &catalog.customers_bound_in(period);
+    let partners = &catalog.partners();
     let needed = provider.stands_on(index);
     let mut above: Vec<Vec<CostLine>> = Vec::with_capacity(index + 1);
     for (place, sku) in provider.skus[..=index].iter().enumerate() {
-        let maker = LineMaker { catalog, provider, sku, month, period, bound };
+        let maker = LineMaker { catalog, gathering, provider, sku, month, period, bound, partners };
         let is_needed = needed.contains(&place);
         above.push(if is_needed { lines_of(&maker, place, &pools, (&above, taken))? } else { Vec::new() });
     }
@@ -155,19 +190,19 @@ async fn name_largest(
     let RatingError::TooLarge { provider, sku, detail, largest: None } = error else { return error };
     let prices = Resolver::new(catalog, periods);
     let of_sku = |key: &UsageKey| match prices.resolve(key) {
-        Resolved::Rated(pool) => {
+        Resolved::Rated(pools) => pools.iter().any(|pool| {
             let known = catalog.providers.get(&pool.provider).and_then(|found| found.skus.get(pool.sku));
             pool.provider == provider && known.is_some_and(|known| known.id == sku)
-        }
-        Resolved::OutsideThePeriod | Resolved::Unrated(_) => false,
+        }),
+        Resolved::OutsideThePeriod | Resolved::Unrated(_) | Resolved::OnlyAKey => false,
     };
     let of_provider = catalog.providers.get(&provider);
-    let meter = of_provider
+    let events = of_provider
         .and_then(|found| found.skus.iter().find(|known| known.id == sku))
         .and_then(|sku| sku.metered())
-        .map(|metered| &metered.meter);
-    let largest = match meter {
-        Some(meter) => rows.largest(meter, of_sku).await,
+        .map(|metered| &metered.events);
+    let largest = match events {
+        Some(events) => rows.largest(events, of_sku).await,
         None => Ok(None),
     };
     let largest = match largest {
@@ -188,33 +223,46 @@ async fn name_largest(
     RatingError::TooLarge { provider, sku, detail, largest }
 }
 
-type Pools = BTreeMap<PoolKey, Vec<SubjectUsage>>;
+type Pools<'p> = BTreeMap<PoolKey, Used<'p>>;
 
-/// Puts each total where it is priced, or says why it is not.
-fn pool(
+/// Puts each total where it is priced, or says why it is not, beside what was gathered there.
+fn pool<'p>(
     totals: Vec<UsageTotal>,
+    gathering: &'p Gathering<'_>,
     catalog: &Catalog,
     periods: &Periods,
-) -> Result<(Pools, Vec<Unrated>), RatingError> {
+) -> Result<(Pools<'p>, Vec<Unrated>), RatingError> {
     let prices = Resolver::new(catalog, periods);
-    let mut pools = Pools::new();
-    let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = BTreeMap::new();
+    let mut added: BTreeMap<PoolKey, Vec<SubjectUsage>> = BTreeMap::new();
+    let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = gathering.unrated.clone();
     for UsageTotal { key: usage, quantity, events } in totals {
         match prices.resolve(&usage) {
-            Resolved::OutsideThePeriod => {}
+            Resolved::OutsideThePeriod | Resolved::OnlyAKey => {}
+            Resolved::Unrated(key) if gathering.tells_unrated(&key) => {}
             Resolved::Unrated(key) => {
                 let sum = unrated.entry(key).or_insert((QuantityTotal::ZERO, 0));
                 sum.0 =
                     sum.0.checked_add(quantity).map_err(RatingError::overflow("a sum of unrated usage"))?;
                 sum.1 += events;
             }
-            Resolved::Rated(key) => {
-                let UsageKey { customer, subject, .. } = usage;
-                let quantity = exact(quantity);
-                pools.entry(key).or_default().push(SubjectUsage { customer, subject, quantity });
+            Resolved::Rated(keys) => {
+                for key in keys {
+                    let sku = &catalog.providers[&key.provider].skus[key.sku];
+                    let Some(metered) = sku.metered().filter(|metered| metered.rules.is_additive()) else {
+                        continue;
+                    };
+                    let quantity = match metered.rules.values.aggregation() {
+                        Aggregation::Count => Exact::from_integer(events.into()),
+                        _ => exact(quantity),
+                    };
+                    let UsageKey { customer, subject, .. } = usage.clone();
+                    added.entry(key).or_default().push(SubjectUsage { customer, subject, quantity });
+                }
             }
         }
     }
+    let gathered = gathering.pools().map(|(key, gathered)| (key.clone(), Used::Gathered(gathered)));
+    let pools = added.into_iter().map(|(key, usage)| (key, Used::Added(usage))).chain(gathered).collect();
     let unrated = unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events });
     Ok((pools, unrated.collect()))
 }
@@ -224,7 +272,7 @@ fn pool(
 fn lines_of(
     maker: &LineMaker<'_>,
     index: usize,
-    pools: &Pools,
+    pools: &Pools<'_>,
     (above, taken): (&[Vec<CostLine>], &Taken),
 ) -> Result<Vec<CostLine>, RatingError> {
     match &maker.sku.counts {
@@ -244,10 +292,10 @@ fn lines_of(
 }
 
 /// Usage by the provider's sub account, then by the price that applies, by its place in the price list.
-type Accounts<'p> = BTreeMap<Option<&'p CustomerId>, Vec<(usize, &'p [SubjectUsage])>>;
+type Accounts<'p> = BTreeMap<Option<&'p CustomerId>, Vec<(usize, &'p Used<'p>)>>;
 
 /// The usage of one SKU by the provider's sub account.
-fn accounts<'p>(provider: &ProviderId, sku: usize, pools: &'p Pools) -> Accounts<'p> {
+fn accounts<'p>(provider: &ProviderId, sku: usize, pools: &'p Pools<'_>) -> Accounts<'p> {
     let first = PoolKey { provider: provider.clone(), sku, sub_account: None, price: 0 };
     let of_sku = pools.range(first..).take_while(|(key, _)| key.provider == *provider && key.sku == sku);
     let mut accounts = Accounts::new();

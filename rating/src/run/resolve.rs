@@ -6,7 +6,7 @@
 //! Invariant: usage resolves to one price, to one reason, or to another period.
 
 use super::skus::Skus;
-use crate::catalog::{Catalog, Provider};
+use crate::catalog::{Catalog, Life, Provider};
 use crate::error::RatingError;
 use crate::usage::{Cuts, ProviderCuts, UsageKey};
 use crate::words::words;
@@ -36,14 +36,15 @@ words! {
 pub struct UnratedKey {
     pub reason: UnratedReason,
     pub provider: Option<ProviderId>,
-    pub meter: MeterType,
+    /// The type of the events.
+    pub events: MeterType,
     pub subject: Subject,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unrated {
     pub key: UnratedKey,
-    /// In the meter's unit.
+    /// The sum of the values.
     pub quantity: QuantityTotal,
     pub events: u64,
 }
@@ -97,35 +98,45 @@ impl Periods {
     pub(crate) fn cuts(&self, catalog: &Catalog) -> Cuts {
         let providers = catalog.providers.values().map(|provider| {
             let period = self.of_provider(&provider.id);
-            (provider.id.clone(), ProviderCuts { period, prices: bounds(provider, |_| true) })
+            (provider.id.clone(), ProviderCuts { period, prices: bounds(catalog, provider, |_| true) })
         });
         Cuts::of(providers.collect(), self.utc)
     }
 
-    /// The same as far as what a provider bills by one meter may depend on it: its own period, and the
-    /// prices by that meter, of any provider. `None` where the period has not begun.
+    /// The same as far as what a provider bills by one type of events may depend on it: its own period,
+    /// and the prices by meters that read them, of any provider. `None` where the period has not begun.
     pub(crate) fn cuts_of(
         &self,
         catalog: &Catalog,
         provider: &ProviderId,
-        meter: &MeterType,
+        events: &MeterType,
     ) -> Option<Cuts> {
         let own = self.of_provider(provider)?;
         let providers = catalog.providers.values().map(|known| {
             let period = (known.id == *provider).then_some(own);
-            (known.id.clone(), ProviderCuts { period, prices: bounds(known, |known| known == meter) })
+            (
+                known.id.clone(),
+                ProviderCuts { period, prices: bounds(catalog, known, |known| known == events) },
+            )
         });
         Some(Cuts::of(providers.collect(), None))
     }
 }
 
-/// Where the prices of a provider begin and end, by those of the meters that `of` takes.
-fn bounds(provider: &Provider, of: impl Fn(&MeterType) -> bool) -> BTreeMap<MeterType, BTreeSet<Instant>> {
+/// Where the prices of a provider begin and end, by the types of events that `of` takes.
+fn bounds(
+    catalog: &Catalog,
+    provider: &Provider,
+    of: impl Fn(&MeterType) -> bool,
+) -> BTreeMap<MeterType, BTreeSet<Instant>> {
     let mut bounds: BTreeMap<MeterType, BTreeSet<Instant>> = BTreeMap::new();
     for sku in &provider.skus {
-        let Some(metered) = sku.metered().filter(|metered| of(&metered.meter)) else { continue };
-        let of_sku = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
-        bounds.entry(metered.meter.clone()).or_default().extend(of_sku.flatten());
+        let read = sku.metered().map(|metered| &metered.events);
+        let key = catalog.key_of(sku).map(|meter| &meter.events);
+        for events in read.into_iter().chain(key).filter(|events| of(events)) {
+            let of_sku = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
+            bounds.entry(events.clone()).or_default().extend(of_sku.flatten());
+        }
     }
     bounds
 }
@@ -133,7 +144,10 @@ fn bounds(provider: &Provider, of: impl Fn(&MeterType) -> bool) -> BTreeMap<Mete
 pub(crate) enum Resolved {
     OutsideThePeriod,
     Unrated(UnratedKey),
-    Rated(PoolKey),
+    /// No SKU takes it, and lines are shared by it.
+    OnlyAKey,
+    /// One for each meter that reads it and has a price.
+    Rated(Vec<PoolKey>),
 }
 
 /// The prices of a catalog, ready for lookups.
@@ -141,57 +155,111 @@ pub(crate) struct Resolver<'c> {
     catalog: &'c Catalog,
     periods: &'c Periods,
     skus: Skus<'c>,
+    /// The types of events that some meter reads.
+    read: BTreeSet<&'c MeterType>,
+    /// The types of events that lines are shared by, whose lines, and when.
+    keys: Vec<(&'c MeterType, &'c ProviderId, Life)>,
 }
 
 impl<'c> Resolver<'c> {
     pub(crate) fn new(catalog: &'c Catalog, periods: &'c Periods) -> Self {
-        Self { catalog, periods, skus: Skus::of(catalog) }
+        let read = catalog.meters.values().map(|meter| &meter.events).collect();
+        let mut keys = Vec::new();
+        for provider in catalog.providers.values() {
+            for sku in &provider.skus {
+                if let (Some(meter), Some(life)) = (catalog.key_of(sku), sku.life()) {
+                    keys.push((&meter.events, &provider.id, life));
+                }
+            }
+        }
+        Self { catalog, periods, skus: Skus::of(catalog), read, keys }
     }
 
-    /// Finds the price of usage, or the reason it has none. Reasons in order: the meter, the provider,
-    /// the SKU, the price.
+    /// Finds the prices of usage, or the reason why it has none. Reasons in order: the meter, the
+    /// provider, the SKU, the price.
     pub(crate) fn resolve(&self, usage: &UsageKey) -> Resolved {
-        let named = usage.provider.as_ref();
         let at = usage.interval.start();
-        let period = match named.and_then(|provider| self.catalog.providers.get(provider)) {
-            Some(provider) => self.periods.of_provider(&provider.id),
-            None => self.periods.utc,
-        };
-        let unrated = |reason, provider: Option<&ProviderId>, period: Option<Period>| {
-            if !period.is_some_and(|period| period.contains(at)) {
-                return Resolved::OutsideThePeriod;
+        let home = self.home(usage);
+        let period = match (home, &usage.provider) {
+            (Ok(home), _) => self.periods.of_provider(&home.id),
+            (Err(_), Some(named)) if self.catalog.providers.contains_key(named) => {
+                self.periods.of_provider(named)
             }
-            Resolved::Unrated(UnratedKey {
-                reason,
-                provider: provider.cloned(),
-                meter: usage.meter.clone(),
-                subject: usage.subject.clone(),
-            })
+            (Err(_), _) => self.periods.utc,
         };
-        if !self.catalog.meters.contains_key(&usage.meter) {
-            return unrated(UnratedReason::UnknownMeter, named, period);
-        }
-        if let Some(named) = named
-            && !self.catalog.providers.contains_key(named)
-        {
-            return unrated(UnratedReason::UnknownProvider, Some(named), period);
-        }
-        let candidates: Vec<(&Provider, usize)> = self.skus.taking(usage).collect();
-        let (provider, sku_index) = match candidates.as_slice() {
-            [] => return unrated(UnratedReason::NoSku, named, period),
-            [one] => *one,
-            _ => return unrated(UnratedReason::AmbiguousProvider, None, period),
-        };
-        let period = self.periods.of_provider(&provider.id);
         if !period.is_some_and(|period| period.contains(at)) {
             return Resolved::OutsideThePeriod;
         }
-        let sku = &provider.skus[sku_index];
-        let Some(price) = sku.price_index_at(at) else {
-            return unrated(UnratedReason::NoPrice, Some(&provider.id), period);
+        let home = match home {
+            Ok(home) => home,
+            Err(reason) => return self.unrated(reason, usage),
         };
-        let bills_each = sku.allocation.name().bills_each_customer();
+        let taking: Vec<usize> = self.taking(home, usage).collect();
+        let priced = |sku: &usize| Some(self.pool(home, *sku, home.skus[*sku].price_index_at(at)?, usage));
+        let pools: Vec<PoolKey> = taking.iter().filter_map(priced).collect();
+        match (pools.is_empty(), taking.is_empty()) {
+            (false, _) => Resolved::Rated(pools),
+            (true, false) => {
+                let key = self.key_of_unrated(UnratedReason::NoPrice, Some(&home.id), usage);
+                Resolved::Unrated(key)
+            }
+            (true, true) => self.unrated(UnratedReason::NoSku, usage),
+        }
+    }
+
+    /// The provider whose usage it is. Where none is named, it is the only one with a SKU that takes it.
+    pub(crate) fn home(&self, usage: &UsageKey) -> Result<&'c Provider, UnratedReason> {
+        if !self.read.contains(&usage.events) {
+            return Err(UnratedReason::UnknownMeter);
+        }
+        if let Some(named) = &usage.provider {
+            return self.catalog.providers.get(named).ok_or(UnratedReason::UnknownProvider);
+        }
+        let mut homes = self.skus.taking(usage).map(|(provider, _)| provider);
+        let first = homes.next().ok_or(UnratedReason::NoSku)?;
+        match homes.all(|other| other.id == first.id) {
+            true => Ok(first),
+            false => Err(UnratedReason::AmbiguousProvider),
+        }
+    }
+
+    /// The SKUs of a provider that take usage, one for each meter that reads it.
+    pub(crate) fn taking(&self, home: &Provider, usage: &UsageKey) -> impl Iterator<Item = usize> {
+        self.skus.taking(usage).filter(|(provider, _)| provider.id == home.id).map(|(_, sku)| sku)
+    }
+
+    /// Where usage is priced that a SKU takes.
+    pub(crate) fn pool(&self, home: &Provider, sku: usize, price: usize, usage: &UsageKey) -> PoolKey {
+        let bills_each = home.skus[sku].allocation.name().bills_each_customer();
         let sub_account = if bills_each { usage.customer.clone() } else { None };
-        Resolved::Rated(PoolKey { provider: provider.id.clone(), sku: sku_index, sub_account, price })
+        PoolKey { provider: home.id.clone(), sku, sub_account, price }
+    }
+
+    /// Usage that only says how a line is shared is not missing anywhere.
+    fn unrated(&self, reason: UnratedReason, usage: &UsageKey) -> Resolved {
+        match reason == UnratedReason::NoSku && self.is_key(usage) {
+            true => Resolved::OnlyAKey,
+            false => Resolved::Unrated(self.key_of_unrated(reason, usage.provider.as_ref(), usage)),
+        }
+    }
+
+    pub(crate) fn key_of_unrated(
+        &self,
+        reason: UnratedReason,
+        provider: Option<&ProviderId>,
+        usage: &UsageKey,
+    ) -> UnratedKey {
+        let (events, subject) = (usage.events.clone(), usage.subject.clone());
+        UnratedKey { reason, provider: provider.cloned(), events, subject }
+    }
+
+    /// Whether some line that may be its provider's is shared by usage like this.
+    pub(crate) fn is_key(&self, usage: &UsageKey) -> bool {
+        let at = usage.interval.start();
+        self.keys.iter().any(|(events, provider, life)| {
+            **events == usage.events
+                && usage.provider.as_ref().is_none_or(|named| named == *provider)
+                && life.contains(at)
+        })
     }
 }

@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 /// The most combinations of values that a SKU is filed under.
 const MOST_COMBINATIONS: usize = 256;
 
-/// The SKUs of every provider.
-pub(super) struct Skus<'c>(BTreeMap<&'c MeterType, BTreeMap<&'c ProviderId, Filed<'c>>>);
+/// The SKUs of every provider, by the type of events that their meters read, the provider and the
+/// meter.
+pub(super) struct Skus<'c>(BTreeMap<&'c MeterType, BTreeMap<(&'c ProviderId, &'c MeterType), Filed<'c>>>);
 
 /// The SKUs of a provider that count by one meter, by their places in its price list.
 struct Filed<'c> {
@@ -41,12 +42,12 @@ type Lives = Vec<(Life, usize)>;
 
 impl<'c> Skus<'c> {
     pub(super) fn of(catalog: &'c Catalog) -> Self {
-        let mut skus: BTreeMap<&MeterType, BTreeMap<&ProviderId, Filed<'_>>> = BTreeMap::new();
+        let mut skus: BTreeMap<&MeterType, BTreeMap<(&ProviderId, &MeterType), Filed<'_>>> = BTreeMap::new();
         for provider in catalog.providers.values() {
             for (index, sku) in provider.skus.iter().enumerate() {
                 let (Some(metered), Some(life)) = (sku.metered(), sku.life()) else { continue };
-                let of_meter = skus.entry(&metered.meter).or_default();
-                let filed = of_meter.entry(&provider.id).or_insert_with(|| Filed {
+                let of_events = skus.entry(&metered.events).or_default();
+                let filed = of_events.entry((&provider.id, &metered.meter)).or_insert_with(|| Filed {
                     provider,
                     named: BTreeMap::new(),
                     others: Lives::new(),
@@ -63,13 +64,14 @@ impl<'c> Skus<'c> {
         Self(skus)
     }
 
-    /// The SKU that takes usage, of each provider whose usage it may be.
+    /// The SKUs that take usage, one for each meter that reads it, of each provider whose usage it may
+    /// be; those of a provider come after each other.
     pub(super) fn taking(&self, usage: &UsageKey) -> impl Iterator<Item = (&'c Provider, usize)> {
-        let of_meter = self.0.get(&usage.meter);
-        let named = usage.provider.as_ref();
-        let of_named = of_meter.zip(named).and_then(|(of_meter, named)| of_meter.get(named));
-        let of_any = of_meter.filter(|_| named.is_none()).into_iter().flat_map(BTreeMap::values);
-        of_named.into_iter().chain(of_any).filter_map(|filed| Some((filed.provider, filed.taking(usage)?)))
+        let of_events = self.0.get(&usage.events).into_iter().flatten();
+        let may_be = |provider: &ProviderId| usage.provider.as_ref().is_none_or(|named| named == provider);
+        of_events
+            .filter(move |((provider, _), _)| may_be(provider))
+            .filter_map(|(_, filed)| Some((filed.provider, filed.taking(usage)?)))
     }
 }
 
@@ -220,14 +222,14 @@ mod tests {
                             .collect();
                         let usage = UsageKey {
                             provider: None,
-                            meter: MeterType::new("m.example/hours").expect("a meter"),
+                            events: MeterType::new("m.example/hours").expect("a meter"),
                             dimensions,
                             customer: None,
                             subject: Subject::new("s").expect("a subject"),
                             interval: Period::new(day(from), day(until)).expect("a period"),
                         };
                         let value = |name: &str| usage.dimensions.get(name).map(String::as_str);
-                        let searched = provider.sku_for(&usage.meter, usage.interval.start(), value);
+                        let searched = provider.sku_for(&usage.events, usage.interval.start(), value);
                         let filed = skus.taking(&usage).next().map(|(_, index)| &provider.skus[index].id);
                         prop_assert_eq!(filed, searched.map(|sku| &sku.id));
                     }

@@ -64,9 +64,12 @@ const REST: &[Column<Charges>] = &[
     optional("quantity", Quantity, "How much was used, in `unit`, where the rule follows usage.", |row| {
         row.charge.quantity.map(Value::Quantity)
     }),
-    optional("unit", Text, "The unit that is priced, in UCUM, where there is a quantity.", |row| {
-        row.charge.quantity.and(row.line.unit.as_ref()).map(text)
-    }),
+    optional(
+        "unit",
+        Text,
+        "The unit of `quantity`, in UCUM: the line's, or that of the key of `by_meter`.",
+        |row| row.charge.quantity.and(row.line.shared_in.as_ref()).map(text),
+    ),
     optional(
         "metered_quantity",
         Quantity,

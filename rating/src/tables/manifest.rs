@@ -5,10 +5,10 @@
 //!
 //! Invariant: equal runs have equal manifests, and the pins can be read back from one.
 
-use crate::allocation::Kind;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{ENGINE_VERSION, Pins, Run, RunId, decimal};
+use crate::run::{CompletenessKind, ENGINE_VERSION, Pins, Run, RunId, StatementLine, decimal};
+use crate::statement::Biller;
 use ledger::pinned::{LedgerCut, Versions};
 use schemas::decimal::Amount;
 use schemas::digest::Sha256Digest;
@@ -38,10 +38,17 @@ pub struct Manifest {
     pub cost_total: BTreeMap<String, String>,
     /// Σ settled of the cost lines, by provider, in the provider's currency.
     pub settled_total: BTreeMap<String, String>,
-    /// Σ statement lines that are charged, by customer.
+    /// Σ statement lines of the operator that are billed, grants included, by customer, in the
+    /// provider's currency.
     pub customer_total: BTreeMap<String, Total>,
     /// Σ statement lines that the operator retains.
     pub retained_total: Total,
+    /// Σ billed amounts, by biller and customer, in the currency that the customer is billed in.
+    #[serde(default)]
+    pub billed_total: BTreeMap<String, BTreeMap<String, Total>>,
+    /// Rows of the table `completeness`, by kind, 0 too.
+    #[serde(default)]
+    pub completeness: BTreeMap<String, u64>,
     /// The currencies of the sums above.
     #[serde(default)]
     pub currencies: Currencies,
@@ -145,6 +152,19 @@ pub(super) fn manifest(
     let by_provider = |totals: BTreeMap<ProviderId, (Currency, Amount)>| {
         totals.into_iter().map(|(provider, (_, amount))| (provider.to_string(), amount.to_string())).collect()
     };
+    let mut by_biller: BTreeMap<String, BTreeMap<CustomerId, BTreeMap<Currency, Amount>>> = BTreeMap::new();
+    for ((biller, customer, currency), amount) in billed_totals(run, catalog)? {
+        by_biller.entry(biller).or_default().entry(customer).or_default().insert(currency, amount);
+    }
+    let billed_total = by_biller.iter().map(|(biller, customers)| {
+        let of = customers.iter().map(|(customer, sums)| (customer.to_string(), Total::of(sums)));
+        (biller.clone(), of.collect())
+    });
+    let mut completeness: BTreeMap<String, u64> =
+        CompletenessKind::ALL.iter().map(|kind| (kind.to_string(), 0)).collect();
+    for row in &run.completeness {
+        *completeness.entry(row.kind.to_string()).or_insert(0) += 1;
+    }
     let retained = retained_totals(run)?;
     let billed: BTreeSet<Currency> = catalog.providers.values().map(|provider| provider.currency).collect();
     let codes = |amounts: &BTreeMap<Currency, Amount>| -> Vec<String> {
@@ -185,6 +205,8 @@ pub(super) fn manifest(
             .map(|(customer, amounts)| (customer.to_string(), Total::of(amounts)))
             .collect(),
         retained_total: Total::of(&retained),
+        billed_total: billed_total.collect(),
+        completeness,
         currencies,
         tables,
     })
@@ -211,11 +233,17 @@ fn settled_totals(run: &Run) -> Result<BTreeMap<ProviderId, (Currency, Amount)>,
         .collect())
 }
 
-/// Σ statement lines that are charged, by customer and currency.
+/// The operator's statement lines.
+fn of_operator(run: &Run) -> impl Iterator<Item = &StatementLine> {
+    let lines = run.cost_lines.iter().flat_map(|line| &line.statement_lines);
+    lines.filter(|line| line.biller == Biller::Operator)
+}
+
+/// Σ statement lines of the operator that are billed, grants included, by customer and currency.
 fn customer_totals(run: &Run) -> Result<BTreeMap<(CustomerId, Currency), Amount>, RatingError> {
     let mut lines = Vec::new();
-    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
-        if let (Kind::Charge, Some(customer)) = (line.kind, &line.customer) {
+    for line in of_operator(run) {
+        if let (true, Some(customer)) = (line.kind.is_billed(), &line.customer) {
             lines.push(((customer.clone(), line.money.currency), decimal(line.money)?));
         }
     }
@@ -225,9 +253,24 @@ fn customer_totals(run: &Run) -> Result<BTreeMap<(CustomerId, Currency), Amount>
 /// Σ statement lines that the operator retains, by currency.
 fn retained_totals(run: &Run) -> Result<BTreeMap<Currency, Amount>, RatingError> {
     let mut lines = Vec::new();
-    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
-        if matches!(line.kind, Kind::Retained(_)) {
+    for line in of_operator(run) {
+        if !line.kind.is_billed() {
             lines.push((line.money.currency, decimal(line.money)?));
+        }
+    }
+    sum_by(lines)
+}
+
+/// What each biller bills each customer, in the currency that it is billed in.
+fn billed_totals(
+    run: &Run,
+    catalog: &Catalog,
+) -> Result<BTreeMap<(String, CustomerId, Currency), Amount>, RatingError> {
+    let mut lines = Vec::new();
+    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
+        if let (Some(billed), Some(customer)) = (&line.billed, &line.customer) {
+            let biller = line.biller.as_str(&catalog.operator).to_owned();
+            lines.push(((biller, customer.clone(), billed.money.currency), decimal(billed.money)?));
         }
     }
     sum_by(lines)

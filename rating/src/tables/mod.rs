@@ -1,4 +1,4 @@
-//! A run as files: four Parquet tables and a manifest, written last.
+//! A run as files: five Parquet tables and a manifest, written last.
 //!
 //! The files are derived state: delete them, rate again with the same pins, and the same bytes come
 //! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
@@ -13,6 +13,7 @@ mod cost_lines;
 mod charges;
 mod statement_lines;
 mod unrated;
+mod completeness;
 mod stored; // rows read back, and compared
 mod manifest; // what the run depended on, and what it adds up to
 
@@ -25,6 +26,7 @@ use crate::error::RatingError;
 use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, Run};
 use charges::{ChargeRow, Charges};
 use columns::Table;
+use completeness::Completeness;
 use cost_lines::{CostLineRow, CostLines};
 use ledger::{Location, places};
 use schemas::digest::Sha256Digest;
@@ -96,8 +98,9 @@ pub async fn write(
     for table in [
         render::<CostLines>(&cost_lines::rows(run, catalog)),
         render::<Charges>(&charges::rows(run)),
-        render::<StatementLines>(&statement_lines::rows(run)),
+        render::<StatementLines>(&statement_lines::rows(run, catalog)),
         render::<Unrated>(&run.unrated.iter().collect::<Vec<_>>()),
+        render::<Completeness>(&run.completeness.iter().collect::<Vec<_>>()),
     ] {
         let file = format!("{}.parquet", table.name);
         let sha256 = Sha256Digest::of(&table.bytes).to_string();
@@ -133,12 +136,13 @@ fn render<T: Table>(rows: &[T::Row<'_>]) -> Rendered {
 }
 
 /// Every table of a run and its columns.
-pub fn describe() -> [TableDescription; 4] {
+pub fn describe() -> [TableDescription; 5] {
     [
         columns::describe::<CostLines>(),
         columns::describe::<Charges>(),
         columns::describe::<StatementLines>(),
         columns::describe::<Unrated>(),
+        columns::describe::<Completeness>(),
     ]
 }
 

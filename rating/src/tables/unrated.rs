@@ -16,7 +16,7 @@ impl Table for Unrated {
         optional("provider", Text, "The provider that it names, or whose SKU takes it.", |row| {
             row.key.provider.as_ref().map(text)
         }),
-        required("meter", Text, "The meter that it was measured by.", |row| text(&row.key.meter)),
+        required("meter", Text, "The type of the events.", |row| text(&row.key.events)),
         required("subject", Text, "The subject that used it.", |row| text(&row.key.subject)),
         required("quantity", Quantity, "How much was used, in the meter's unit.", |row| {
             Value::Quantity(row.quantity)

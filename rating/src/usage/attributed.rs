@@ -32,7 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsageKey {
     pub provider: Option<ProviderId>,
-    pub meter: MeterType,
+    /// The type of the events, which several meters may read.
+    pub events: MeterType,
     /// Values of the dimensions that the catalog matches on; a dimension the event lacks has no
     /// entry.
     pub dimensions: BTreeMap<String, String>,
@@ -149,7 +150,7 @@ fn matched_dimensions(catalog: &Catalog) -> BTreeMap<String, BTreeSet<MeterType>
         catalog.providers.values().flat_map(|provider| &provider.skus).filter_map(|sku| sku.metered())
     {
         for name in metered.matches.keys() {
-            names.entry(name.clone()).or_default().insert(metered.meter.clone());
+            names.entry(name.clone()).or_default().insert(metered.events.clone());
         }
     }
     names
@@ -307,7 +308,7 @@ GROUP BY {key}"#,
         let provider = summed.provider.map(ProviderId::new).transpose();
         Ok(UsageKey {
             provider: provider.map_err(RatingError::stored("name"))?,
-            meter: MeterType::new(summed.meter).map_err(RatingError::stored("name"))?,
+            events: MeterType::new(summed.meter).map_err(RatingError::stored("name"))?,
             dimensions: summed.dimensions.clone(),
             customer: self.catalog.customer_at(&subject, summed.at).cloned(),
             subject,
@@ -325,7 +326,7 @@ GROUP BY {key}"#,
         let subject = Subject::new(named(2)).map_err(RatingError::stored("name"))?;
         Ok(UsageKey {
             provider: text(0).map(ProviderId::new).transpose().map_err(RatingError::stored("name"))?,
-            meter: MeterType::new(named(1)).map_err(RatingError::stored("name"))?,
+            events: MeterType::new(named(1)).map_err(RatingError::stored("name"))?,
             dimensions: self.dimensions.keys().enumerate().filter_map(dimension).collect(),
             customer: self.catalog.customer_at(&subject, at).cloned(),
             subject,

@@ -298,13 +298,23 @@ impl CountedRows {
         columns: &str,
         within: Option<Period>,
     ) -> String {
-        let mut rows = "kind = 'usage'".to_owned();
-        if let Some(period) = within {
-            // The column itself, so that files and parts of them are left out by what they say of it.
-            for (is, instant) in [(">=", period.start()), ("<", period.end())] {
-                rows.push_str(&format!(r#" AND "time" {is} {}"#, engine::instant(instant.micros())));
-            }
-        }
+        // The column itself, so that files and parts of them are left out by what they say of it.
+        let within = within.map(|period| {
+            let [from, until] = [period.start(), period.end()].map(|at| engine::instant(at.micros()));
+            format!(r#""time" >= {from} AND "time" < {until}"#)
+        });
+        self.counting_where(table, uncounted, columns, within.as_deref().unwrap_or("TRUE"))
+    }
+
+    /// SQL: the same of the rows that `which` says of their own columns.
+    pub(super) fn counting_where(
+        &self,
+        table: &str,
+        uncounted: Option<&str>,
+        columns: &str,
+        which: &str,
+    ) -> String {
+        let rows = format!("kind = 'usage' AND {which}");
         let Some(uncounted) = uncounted else { return format!("SELECT {columns} FROM {table} WHERE {rows}") };
         let same: Vec<String> =
             self.place().split(", ").map(|column| format!("uncounted.{column} = entry.{column}")).collect();

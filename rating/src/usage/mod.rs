@@ -31,6 +31,8 @@ mod reported; // an event with its place, and its corrections
 mod totals; // how much
 mod events; // the first ones behind a charge
 mod largest; // the largest behind a number
+mod samples; // series by series
+mod missing; // what is not there
 mod holdings; // how many, by kind
 mod streams; // how many, by stream
 mod refused; // refused records, a page of them or all
@@ -45,9 +47,11 @@ pub use events::EventRow;
 pub(crate) use events::LookedFor;
 pub use holdings::LedgerCounts;
 pub(crate) use largest::LargestEvent;
+pub(crate) use missing::{SequenceGap, Silence};
 pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
 pub(crate) use observed::Observed;
 pub use refused::{Cursor, RefusedBytes, RefusedRecord};
 pub use reported::{ReportedEvent, RowPlace};
+pub(crate) use samples::{Original, SampleRow, SeriesText, Wanted, labels};
 pub use streams::StreamCounts;
 pub(crate) use totals::UsageTotal;

@@ -78,7 +78,7 @@ fn total(key: UsageKey, quantity: QuantityTotal, events: i64) -> Result<Option<U
     match (events, quantity.is_zero()) {
         (0, true) => Ok(None),
         (0, false) => {
-            let what = format!("no event of {} by {} has a quantity", key.meter, key.subject);
+            let what = format!("no event of {} by {} has a quantity", key.events, key.subject);
             Err(RatingError::Damaged(what))
         }
         _ => Ok(Some(UsageTotal { key, quantity, events })),

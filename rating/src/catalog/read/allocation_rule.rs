@@ -6,12 +6,12 @@
 //! lines of others.
 
 use super::definitions::Context;
-use super::format::{CUSTOMERS, SKU_KEYS, TableKeys};
-use super::toml::{Table, Text};
+use super::format::{CUSTOMERS, METERS, SKU_KEYS, TableKeys};
+use super::toml::{Table, Text, name};
 use crate::allocation::{Rule, RuleName};
 use crate::price::Basis;
 use schemas::decimal::{Quantity, Sign};
-use schemas::id::CustomerId;
+use schemas::id::{CustomerId, MeterType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How one rule is written.
@@ -26,6 +26,7 @@ fn reader(rule: RuleName) -> Reader {
         RuleName::Proportional => Reader { keys: &[], read: |_, _| Some(Rule::Proportional) },
         RuleName::Standalone => Reader { keys: &[], read: |_, _| Some(Rule::Standalone) },
         RuleName::Direct => Reader { keys: &[], read: |_, _| Some(Rule::Direct) },
+        RuleName::ByMeter => Reader { keys: &["key"], read: read_by_meter },
         RuleName::Even => Reader { keys: &["among"], read: read_even },
         RuleName::Fixed => Reader {
             keys: &["shares"],
@@ -47,19 +48,15 @@ pub(super) fn declare_rules(table: &Table<'_>) {
     }
 }
 
-/// Rules that other systems have and this one does not.
-const KNOWN_RULES: [&str; 1] = ["by_meter"];
-
 pub(super) fn read_allocation(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<Rule> {
     let text = table.text("allocation")?;
     let name = RuleName::parse(text.value);
     let in_place = refuse_keys_of_others(table, name, text.value);
     let Some(name) = name else {
-        let known = if KNOWN_RULES.contains(&text.value) { "known but not supported" } else { "not known" };
         let all = RuleName::ALL.map(RuleName::as_str).join(", ");
         table.problem(
             text.line,
-            format!("the allocation `{}` is {known}", text.value),
+            format!("the allocation `{}` is not known", text.value),
             format!("use one of: {all}"),
         );
         return None;
@@ -98,6 +95,19 @@ fn refuse_keys_of_others(table: &Table<'_>, own: Option<RuleName>, word: &str) -
 fn read_even(table: &Table<'_>, context: &Context<'_>) -> Option<Rule> {
     let among = if table.has("among") { Some(read_among(table, context)?) } else { None };
     Some(Rule::Even { among })
+}
+
+fn read_by_meter(table: &Table<'_>, context: &Context<'_>) -> Option<Rule> {
+    let key = table.parsed("key", "a meter's name", name(MeterType::new))?;
+    if !context.meters.knows(&key) && context.trial.is_none() {
+        table.problem(
+            table.line_of("key"),
+            format!("the meter {key} is not declared"),
+            context.meters.help(METERS),
+        );
+        return None;
+    }
+    Some(Rule::ByMeter { key })
 }
 
 fn refuse_unknown_customer(table: &Table<'_>, customer: &CustomerId, line: usize, context: &Context<'_>) {

@@ -2,20 +2,17 @@
 //!
 //! A line with a problem is reported and left out; reading goes on.
 //!
-//! Invariants:
-//! - The bindings of a subject that are returned without a problem do not overlap.
-//! - A line is counted as an editor counts it, whatever ends the lines before it.
+//! Invariant: the bindings of a subject that are returned without a problem do not overlap.
 
 use super::definitions::Declared;
 use super::ending::means_for_ever;
 use super::files::CatalogFiles;
 use super::format::{BINDING_COLUMNS, BINDINGS, CUSTOMERS};
-use super::toml::without_mark;
+use super::rows::read_rows;
 use crate::alike::folded;
 use crate::catalog::bindings::{Binding, Bindings};
 use crate::catalog::contents::Customer;
 use crate::catalog::problem::Findings;
-use schemas::boundary::guarded;
 use schemas::id::{CustomerId, Subject};
 use schemas::time::Instant;
 use std::collections::BTreeMap;
@@ -27,63 +24,11 @@ pub(super) fn read_bindings(
 ) -> Bindings {
     let mut bindings: BTreeMap<Subject, Vec<Binding>> = BTreeMap::new();
     let Some(text) = files.get(BINDINGS) else { return Bindings::default() };
-    let text = without_mark(BINDINGS, text, findings);
-    // A record of the wrong length is a problem of its own line, not the end of the file.
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let mut record = csv::StringRecord::new();
-    let mut header_seen = false;
-    let mut lines = Lines::of(text);
-    loop {
-        match guarded(|| reader.read_record(&mut record)) {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => break,
-            Err(fault) => {
-                let line = lines.at(reader.position());
-                findings.problem(
-                    BINDINGS,
-                    Some(line),
-                    fault.to_string(),
-                    "write the line otherwise until it is mended",
-                );
-                break;
-            }
-            Ok(Err(error)) => {
-                let line = error.position().map(|position| lines.at(position));
-                findings.problem(
-                    BINDINGS,
-                    line,
-                    format!("this is not CSV: {error}"),
-                    "correct the line (RFC 4180)",
-                );
-                break;
-            }
-        }
-        let line = record.position().map_or(1, |position| lines.at(position));
-        if !header_seen {
-            header_seen = true;
-            if record.iter().ne(BINDING_COLUMNS.keys.iter().copied()) {
-                findings.problem(
-                    BINDINGS,
-                    line,
-                    "the first line does not name the columns",
-                    format!("make it `{}`", BINDING_COLUMNS.keys.join(",")),
-                );
-                break;
-            }
-            continue;
-        }
-        if let Some(binding) = read_binding(&record, line, customers, findings) {
+    read_rows(BINDING_COLUMNS, text, findings, |record, line| {
+        if let Some(binding) = read_binding(record, line, customers, findings) {
             bindings.entry(binding.subject.clone()).or_default().push(binding);
         }
-    }
-    if !header_seen {
-        findings.problem(
-            BINDINGS,
-            1,
-            "the file is empty",
-            format!("begin it with the line `{}`", BINDING_COLUMNS.keys.join(",")),
-        );
-    }
+    });
     for bindings in bindings.values_mut() {
         bindings.sort_by_key(|binding| (binding.from, binding.line));
         refuse_overlaps(bindings, findings);
@@ -92,49 +37,12 @@ pub(super) fn read_bindings(
     Bindings::new(bindings)
 }
 
-/// The lines of a text, from its beginning on. The reader of CSV counts neither what it skips nor
-/// what ends with `\r\n` as an editor does, so only its bytes are asked for.
-struct Lines<'t> {
-    rest: std::iter::Peekable<std::iter::Enumerate<std::str::Bytes<'t>>>,
-    line: usize,
-}
-
-impl<'t> Lines<'t> {
-    fn of(text: &'t str) -> Self {
-        Self { rest: text.bytes().enumerate().peekable(), line: 1 }
-    }
-
-    /// The line of a record that begins at a position or, where lines were skipped, after it.
-    /// Positions are asked for in their order.
-    fn at(&mut self, position: &csv::Position) -> usize {
-        let is_before = |at: usize, byte: u8| (at as u64) < position.byte() || matches!(byte, b'\r' | b'\n');
-        while let Some((_, byte)) = self.rest.next_if(|(at, byte)| is_before(*at, *byte)) {
-            let ends = match byte {
-                b'\n' => true,
-                b'\r' => self.rest.peek().is_none_or(|(_, next)| *next != b'\n'),
-                _ => false,
-            };
-            self.line += usize::from(ends);
-        }
-        self.line
-    }
-}
-
 fn read_binding(
     record: &csv::StringRecord,
     line: usize,
     customers: &Declared<CustomerId, Customer>,
     findings: &Findings,
 ) -> Option<Binding> {
-    if record.len() != BINDING_COLUMNS.keys.len() {
-        findings.problem(
-            BINDINGS,
-            line,
-            format!("the line does not have 4 fields, but {}", record.len()),
-            "write subject,customer,from,until; end with a comma where there is no `until`",
-        );
-        return None;
-    }
     let subject = read_subject(&record[0], line, findings);
     let customer = CustomerId::new(&record[1])
         .map_err(|error| {

@@ -15,8 +15,13 @@ use crate::price::{Basis, PriceModel, Recurrence};
 use jiff::civil::Date;
 use schemas::time::{Anchor, Instant, start_of_day};
 
-/// The prices by date. `None` if one of them has a problem, or there is none.
-pub(super) fn read_prices(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<Vec<DatedPrice>> {
+/// The prices by date. `None` if one of them has a problem, or there is none. `whole` says why a billing
+/// period has one price, where it has.
+pub(super) fn read_prices(
+    table: &Table<'_>,
+    (basis, whole): (Basis, Option<&str>),
+    context: &Context<'_>,
+) -> Option<Vec<DatedPrice>> {
     let tables = table.tables("price", &format!("this price of {}", table.name()))?;
     if tables.is_empty() {
         table.problem(
@@ -27,7 +32,7 @@ pub(super) fn read_prices(table: &Table<'_>, basis: Basis, context: &Context<'_>
         return None;
     }
     let prices: Vec<Option<DatedPrice>> =
-        tables.iter().map(|price| read_price(price, basis, context)).collect();
+        tables.iter().map(|price| read_price(price, (basis, whole), context)).collect();
     // Overlaps are looked for among the prices that could be read.
     let all_read = prices.iter().all(Option::is_some);
     let mut prices: Vec<DatedPrice> = prices.into_iter().flatten().collect();
@@ -79,7 +84,11 @@ fn check_dates(table: &Table<'_>, prices: &[DatedPrice]) {
     }
 }
 
-fn read_price(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<DatedPrice> {
+fn read_price(
+    table: &Table<'_>,
+    (basis, whole): (Basis, Option<&str>),
+    context: &Context<'_>,
+) -> Option<DatedPrice> {
     table.declare(PRICE_KEYS.keys);
     let from = read_date(table, "from", context);
     let until = if table.has("until") { read_until(table, context).map(Some) } else { Some(None) };
@@ -105,12 +114,9 @@ fn read_price(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<
         );
         table.warning(table.line, message);
     }
-    if basis == Basis::Lines {
-        refuse_within_a_period(
-            table,
-            context,
-            [Some(("from", from_date)), until_date.map(|date| ("until", date))],
-        )?;
+    if let Some(whole) = whole {
+        let dates = [Some(("from", from_date)), until_date.map(|date| ("until", date))];
+        refuse_within_a_period(table, context, whole, dates)?;
     }
     Some(DatedPrice { from, until, from_date, until_date, terms: terms?, line: table.line })
 }
@@ -134,6 +140,7 @@ fn never_begins_a_period(anchor: Anchor, from: Date, until: Option<Date>) -> boo
 pub(super) fn refuse_within_a_period(
     table: &Table<'_>,
     context: &Context<'_>,
+    whole: &str,
     dates: [Option<(&str, Date)>; 2],
 ) -> Option<()> {
     let anchor = context.anchor?;
@@ -141,8 +148,8 @@ pub(super) fn refuse_within_a_period(
     for (key, date) in dates.into_iter().flatten().filter(|(_, date)| !anchor.begins_on(*date)) {
         let what = if key == "from" { "begins" } else { "ends" };
         let message = format!(
-            "{} {what} on {date}, inside a billing period, which has one line of this SKU; billing periods \
-             begin on day {anchor} of a month, or on its last",
+            "{} {what} on {date}, inside a billing period, {whole}; billing periods begin on day {anchor} of \
+             a month, or on its last",
             table.name()
         );
         table.problem(

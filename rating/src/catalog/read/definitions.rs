@@ -1,4 +1,4 @@
-//! catalog.toml, meters.toml and customers.toml: the names that everything else refers to.
+//! catalog.toml and customers.toml, and what is declared: the names that everything else refers to.
 //!
 //! Whether a name is used is deliberately not asked here.
 //!
@@ -6,11 +6,9 @@
 //! kind could be read.
 
 use super::files::CatalogFiles;
-use super::format::{
-    CATALOG, CUSTOMER_KEYS, CUSTOMER_LIST, KIND_KEYS, METER_KEYS, METER_LIST, OPERATOR_KEYS, TableKeys,
-};
+use super::format::{CATALOG, CUSTOMER_KEYS, CUSTOMER_LIST, KIND_KEYS, OPERATOR_KEYS, TableKeys};
 use super::toml::{Table, TomlFile, name};
-use crate::catalog::contents::{Aggregation, Customer, CustomerKind, Kinds, Meter};
+use crate::catalog::contents::{Customer, CustomerKind, Kinds, Meter};
 use crate::catalog::problem::Findings;
 use crate::rounding::Places;
 use crate::units::Unit;
@@ -20,7 +18,7 @@ use jiff::tz::TimeZone;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
 use schemas::time::Anchor;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The things that a file declares. One with a problem of its own is still declared, so that a
@@ -42,7 +40,7 @@ impl<K, V> Declared<K, V> {
 
 impl<K: Ord + Clone + fmt::Display, V> Declared<K, V> {
     /// Reads the one list of a file: `list` declares it, `entry` the keys of its tables.
-    fn read(
+    pub fn read(
         (list, key): (TableKeys, &str),
         entry: TableKeys,
         files: &CatalogFiles,
@@ -130,61 +128,11 @@ pub(super) fn read_operator(files: &CatalogFiles, findings: &Findings) -> Option
     Some((operator?, name?))
 }
 
-pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared<MeterType, Meter> {
-    Declared::read((METER_LIST, "meter"), METER_KEYS, files, findings, |table| {
-        let meter = table.parsed("type", "a meter's name", name(MeterType::new));
-        let unit = table.parsed("unit", "a unit of UCUM", Unit::parse);
-        warn_of_unit(table, unit.as_ref());
-        let aggregation = table.parsed("aggregation", "an aggregation that is supported", |text| {
-            Aggregation::parse(text).ok_or_else(|| not_supported(text))
-        });
-        let dimensions = if table.has("dimensions") { read_dimensions(table) } else { Some(BTreeSet::new()) };
-        let read = || {
-            Some(Meter {
-                meter: meter.clone()?,
-                unit: unit?,
-                aggregation: aggregation?,
-                dimensions: dimensions?,
-            })
-        };
-        (meter.clone(), read())
-    })
-}
-
 /// A unit that converts and can hardly be meant makes a bill wrong by a factor.
 pub(super) fn warn_of_unit(table: &Table<'_>, unit: Option<&Unit>) {
     if let Some(doubt) = unit.and_then(Unit::doubt) {
         table.warning(table.line_of("unit"), doubt);
     }
-}
-
-/// Aggregations that other systems have and this one does not.
-const KNOWN_AGGREGATIONS: [&str; 9] =
-    ["count", "min", "max", "average", "avg", "latest", "unique_count", "unique", "p95"];
-
-fn not_supported(aggregation: &str) -> String {
-    let only = format!("only {} is", either(Aggregation::ALL.map(Aggregation::as_str)));
-    if KNOWN_AGGREGATIONS.contains(&aggregation) {
-        format!("{aggregation} is known but not supported; {only}")
-    } else {
-        only
-    }
-}
-
-fn read_dimensions(table: &Table<'_>) -> Option<BTreeSet<String>> {
-    let mut dimensions = BTreeSet::new();
-    for text in table.texts("dimensions")? {
-        if text.value.is_empty() {
-            table.problem(text.line, "a dimension has no name", "remove it");
-        } else if !dimensions.insert(text.value.to_owned()) {
-            table.problem(
-                text.line,
-                format!("the dimension `{}` is listed twice", text.value),
-                "remove one of them",
-            );
-        }
-    }
-    Some(dimensions)
 }
 
 pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Declared<CustomerId, Customer> {
@@ -197,7 +145,19 @@ pub(super) fn read_customers(files: &CatalogFiles, findings: &Findings) -> Decla
             true if table.is_list("kind") => read_dated_kinds(table),
             true => read_kind(table, "kind").map(|first| Kinds { first, later: Vec::new() }),
         };
-        let read = || Some(Customer { id: id.clone()?, name: label?, kinds: kinds?, currency: currency? });
+        let bills_to = match table.has("bills_to") {
+            true => table.parsed("bills_to", "a customer's id", name(CustomerId::new)).map(Some),
+            false => Some(None),
+        };
+        let read = || {
+            Some(Customer {
+                id: id.clone()?,
+                name: label?,
+                kinds: kinds?,
+                currency: currency?,
+                bills_to: bills_to?,
+            })
+        };
         (id.clone(), read())
     })
 }

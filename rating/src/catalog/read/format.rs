@@ -9,6 +9,8 @@ pub(super) const CATALOG: &str = "catalog.toml";
 pub(super) const METERS: &str = "meters.toml";
 pub(super) const CUSTOMERS: &str = "customers.toml";
 pub(super) const BINDINGS: &str = "bindings.csv";
+pub(super) const GRANTS: &str = "grants.toml";
+pub(super) const RATES: &str = "fx.csv";
 /// In a provider's folder.
 pub(super) const PROVIDER: &str = "provider.toml";
 pub(super) const PRICES: &str = "prices.toml";
@@ -45,11 +47,18 @@ pub(super) const SHEET_KEYS: TableKeys =
 tables! {
     OPERATOR_KEYS: "catalog.toml" "" ["operator", "name"];
     METER_LIST: "meters.toml" "" ["meter"];
-    METER_KEYS: "meters.toml" "[[meter]]" ["type", "unit", "aggregation", "dimensions"];
+    METER_KEYS: "meters.toml" "[[meter]]"
+        ["type", "events", "unit", "dimensions", "kind", "carry", "aggregation", "distinct", "greater_of",
+         "window", "over", "percentile", "empty", "per"];
+    GREATER_KEYS: "meters.toml" "[meter.greater_of]" ["dimension", "at"];
     CUSTOMER_LIST: "customers.toml" "" ["customer"];
-    CUSTOMER_KEYS: "customers.toml" "[[customer]]" ["id", "name", "kind", "currency"];
+    CUSTOMER_KEYS: "customers.toml" "[[customer]]" ["id", "name", "kind", "currency", "bills_to"];
     KIND_KEYS: "customers.toml" "[[customer.kind]]" ["is", "from", "until"];
     BINDING_COLUMNS: "bindings.csv" "" ["subject", "customer", "from", "until"];
+    GRANT_LIST: "grants.toml" "" ["grant"];
+    GRANT_KEYS: "grants.toml" "[[grant]]"
+        ["id", "customer", "funder", "currency", "share", "amount", "from", "until", "of", "except"];
+    RATE_COLUMNS: "fx.csv" "" ["period", "from", "to", "rate", "source"];
     PROVIDER_KEYS: "providers/ID/provider.toml" ""
         ["id", "name", "billing_account", "currency", "time_zone", "anchor", "rounding"];
     ROUNDING_KEYS: "providers/ID/provider.toml" "[rounding]" ["mode", "steps"];

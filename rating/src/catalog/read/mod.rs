@@ -10,7 +10,9 @@ mod files; // the texts and their digest
 mod format; // the files, the tables and their keys
 mod toml; // strict reading of TOML
 mod ending; // ends that mean none
-mod definitions; // catalog.toml, meters.toml, customers.toml
+mod definitions; // catalog.toml, customers.toml
+mod meter; // meters.toml
+mod rows; // CSV, row by row
 mod bindings; // bindings.csv
 mod rounding; // billing periods, and how a provider rounds
 mod price_model; // what a price says
@@ -20,6 +22,7 @@ mod examples; // the worked examples of a price list
 mod claims; // no event is billed by two SKUs
 mod sku; // a provider's prices.toml
 mod provider; // the folders under providers/
+mod billing; // who is billed for whom, and in which currency
 mod trial; // prices without a catalog
 
 pub use files::{CatalogFiles, CatalogFilesError};
@@ -31,9 +34,11 @@ use super::problem::{Findings, Problem, Warning};
 use crate::alike::look;
 use crate::allocation::RuleName;
 use crate::price::PriceModelName;
+use billing::{Known, check_bills_to, read_grants, read_rates};
 use bindings::read_bindings;
-use definitions::{read_customers, read_meters, read_operator};
-use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, METERS, PRICES, PROVIDER};
+use definitions::{read_customers, read_operator};
+use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, GRANTS, METERS, PRICES, PROVIDER, RATES};
+use meter::read_meters;
 use provider::read_provider;
 use schemas::id::{CustomerId, MeterType};
 use schemas::money::Currency;
@@ -69,11 +74,17 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
     let customers = read_customers(files, findings);
     let bindings = read_bindings(files, &customers, findings);
     let mut providers = BTreeMap::new();
+    let folders_found = folders.len();
     for folder in folders {
         if let Some(provider) = read_provider(folder, files, &meters, &customers, findings) {
             providers.insert(provider.id.clone(), provider);
         }
     }
+    check_bills_to(files, &customers, findings);
+    let all_providers = providers.len() == folders_found;
+    let known = Known { customers: &customers, providers: &providers, all_providers };
+    let grants = read_grants(files, &known, findings);
+    let rates = read_rates(files, findings);
     let (operator, label) = operator?;
     let catalog = Catalog {
         digest: files.digest(),
@@ -83,6 +94,8 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
         providers,
         customers: customers.values,
         bindings,
+        grants,
+        rates,
     };
     warn_of_the_unused(&catalog, &meters.lines, &customers.lines, findings);
     warn_of_currencies(&catalog, &customers.lines, findings);
@@ -95,7 +108,7 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
     let mut folders = BTreeSet::new();
     for (path, _) in files.iter() {
         match *path.split('/').collect::<Vec<_>>() {
-            [CATALOG | METERS | CUSTOMERS | BINDINGS] => {}
+            [CATALOG | METERS | CUSTOMERS | BINDINGS | GRANTS | RATES] => {}
             ["providers", folder, PROVIDER | PRICES] => {
                 folders.insert(folder);
             }
@@ -149,8 +162,9 @@ fn warn_of_the_unused(
     findings: &Findings,
 ) {
     let skus = || catalog.providers.values().flat_map(|provider| &provider.skus);
+    let keys = skus().filter_map(|sku| catalog.key_of(sku)).map(|key| &key.meter);
     let used: BTreeSet<&MeterType> =
-        skus().filter_map(|sku| sku.metered()).map(|metered| &metered.meter).collect();
+        skus().filter_map(|sku| sku.metered()).map(|metered| &metered.meter).chain(keys).collect();
     for (meter, line) in meters.iter().filter(|(meter, _)| !used.contains(meter)) {
         findings.warning(METERS, *line, format!("no SKU uses the meter {meter}; its events will be unrated"));
     }
@@ -159,6 +173,8 @@ fn warn_of_the_unused(
         .iter()
         .map(|binding| binding.customer.clone())
         .chain(skus().flat_map(|sku| sku.allocation.named_customers()).cloned())
+        .chain(catalog.grants.iter().map(|grant| grant.funder.clone()))
+        .chain(catalog.customers.values().filter_map(|customer| customer.bills_to.clone()))
         .collect();
     for (customer, line) in customers.iter().filter(|(customer, _)| !bound.contains(customer)) {
         findings.warning(

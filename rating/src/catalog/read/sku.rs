@@ -14,6 +14,7 @@ use super::toml::{Table, name};
 use crate::allocation::Rule;
 use crate::catalog::contents::{Counts, DatedPrice, Life, Meter, Metered, Of, Sku};
 use crate::exact::Exact;
+use crate::meter::Rules;
 use crate::price::{Basis, PriceModel};
 use crate::units::{Factor, Unit, UnitError, conversion, duration};
 use schemas::id::{MeterType, SkuId};
@@ -47,6 +48,7 @@ pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {
         skus.extend(sku);
         lines.entry(id).or_insert(table.line);
     }
+    assert!(skus.len() == lines.len() || root.has_problems(), "a SKU that is not read has a problem");
     refuse_double_claims(root, &claims);
     refuse_below_zero(root, &skus);
     skus
@@ -70,7 +72,8 @@ fn read_sku(
         (false, true) => Basis::Lines,
         (false, false) => Basis::Nothing,
     };
-    let prices = read_prices(table, basis, context);
+    let whole = why_whole(table, basis, context);
+    let prices = read_prices(table, (basis, whole.as_deref()), context);
     let life = prices.as_deref().and_then(Life::of);
     let others = refuse_keys_of_others(table, basis);
     let counts = match basis {
@@ -80,7 +83,7 @@ fn read_sku(
     };
     let allocation = read_allocation(table, basis, context);
     if let (Some(Counts::Lines(of)), Some(Rule::Direct)) = (&counts, &allocation) {
-        refuse_of_shared(table, of, above)?;
+        refuse_of_shared(table, of, above).then_some(())?;
     }
     let unit = match &counts {
         Some(Counts::Usage(metered)) => metered.unit.as_str(),
@@ -98,6 +101,20 @@ fn read_sku(
         examples: examples?,
         line: table.line,
     })
+}
+
+/// Why a billing period has one price of a SKU, where it has.
+fn why_whole(table: &Table<'_>, basis: Basis, context: &Context<'_>) -> Option<String> {
+    match basis {
+        Basis::Lines => Some("which has one line of this SKU".to_owned()),
+        Basis::Usage => {
+            let meter = MeterType::new(table.peek("meter")?).ok()?;
+            let meter = context.meters.values.get(&meter)?;
+            (!meter.rules.adds_up_over_days())
+                .then(|| format!("over whose days the quantity by the meter {} does not add up", meter.meter))
+        }
+        Basis::Nothing => None,
+    }
 }
 
 /// Without a meter there is nothing to match, count or convert; without `of` nothing to except.
@@ -172,10 +189,10 @@ fn read_names(table: &Table<'_>, key: &str, above: &Above<'_>) -> Option<BTreeSe
     fine.then_some(names)
 }
 
-/// An account can only be priced by lines that are its own.
-fn refuse_of_shared(table: &Table<'_>, of: &Of, above: &Above<'_>) -> Option<()> {
-    let shared =
-        of.skus.iter().map(|place| &above.skus[*place]).find(|sku| sku.allocation != Rule::Direct)?;
+/// An account can only be priced by lines that are its own. Whether all are.
+fn refuse_of_shared(table: &Table<'_>, of: &Of, above: &Above<'_>) -> bool {
+    let shared = of.skus.iter().map(|place| &above.skus[*place]).find(|sku| sku.allocation != Rule::Direct);
+    let Some(shared) = shared else { return true };
     let message = format!(
         "{} is `direct`, but stands on {}, whose allocation is {}: its lines are not one customer's",
         table.name(),
@@ -183,7 +200,7 @@ fn refuse_of_shared(table: &Table<'_>, of: &Of, above: &Above<'_>) -> Option<()>
         shared.allocation.as_str()
     );
     table.problem(table.line_of("allocation"), message, "use another allocation, or name `direct` SKUs only");
-    None
+    false
 }
 
 /// What takes away from a SKU's lines, a second time, could bring them below zero.
@@ -271,11 +288,14 @@ fn read_metered(
         let (unit, meter) = (unit?, meter_type?);
         let from = trial.unit.clone().unwrap_or_else(|| unit.clone());
         let factor = read_factor(table, &from, &unit, month.as_ref())?;
-        return Some(Metered { meter, matches: matches?, unit, factor });
+        let (events, rules) = (meter.clone(), Rules::SUM);
+        return Some(Metered { meter, events, rules, matches: matches?, unit, factor });
     }
     let (meter, matches, unit) = (meter?, matches?, unit?);
-    let factor = read_factor(table, &meter.unit, &unit, month.as_ref())?;
-    Some(Metered { meter: meter.meter.clone(), matches, unit, factor })
+    // A meter whose result has no unit is reported where it stands.
+    let factor = read_factor(table, &meter.unit_of_result().ok()?, &unit, month.as_ref())?;
+    let Meter { meter, events, rules, .. } = meter.clone();
+    Some(Metered { meter, events, rules, matches, unit, factor })
 }
 
 /// How long a month is.

@@ -122,6 +122,11 @@ impl<'t> Table<'t> {
         self.place.findings.problem(self.place.path, line, message, help);
     }
 
+    /// Whether anything was found so far, in any file.
+    pub fn has_problems(&self) -> bool {
+        self.place.findings.has_problems()
+    }
+
     #[track_caller]
     pub fn warning(&self, line: usize, message: impl Into<String>) {
         self.place.findings.warning(self.place.path, line, message);
@@ -164,6 +169,14 @@ impl<'t> Table<'t> {
 
     pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
+    }
+
+    /// A text, for who only asks whether it is a certain one; whatever is wrong is told by who reads it.
+    pub fn peek(&self, key: &str) -> Option<&'t str> {
+        match self.value(key)?.0 {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// Whether a key that may hold a text holds a list.

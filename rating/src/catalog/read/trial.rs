@@ -15,6 +15,7 @@ use crate::allocation::Rule;
 use crate::catalog::contents::{Counts, DatedPrice, Metered, Of, Sku};
 use crate::catalog::problem::{Findings, Problem, Warning};
 use crate::exact::Exact;
+use crate::meter::Rules;
 use crate::price::{Basis, PriceModelName};
 use crate::rounding::{Places, RoundingMode};
 use crate::units::{Factor, Unit};
@@ -113,6 +114,8 @@ fn read_alone(root: &Table<'_>, context: &Context<'_>) -> Option<Sku> {
     let counts = match basis {
         Basis::Usage => Counts::Usage(Metered {
             meter: MeterType::new("price").expect("a name"),
+            events: MeterType::new("price").expect("a name"),
+            rules: Rules::SUM,
             matches: BTreeMap::new(),
             unit: one,
             factor: Factor::Fixed(Exact::one()),

@@ -1,0 +1,135 @@
+//! What may be missing from a run: silences and resets of series, numbers of a producer that did not
+//! arrive, subjects that were heard a month ago and are not any more.
+//!
+//! It deliberately changes no charge, and does not say whether anything is wrong.
+//!
+//! Invariant: what is told is a function of the pins of the run.
+
+use super::gather::Gathering;
+use crate::catalog::Catalog;
+use crate::error::RatingError;
+use crate::meter::NoteKind;
+use crate::usage::{CountedRows, SequenceGap, Silence};
+use crate::words::words;
+use schemas::decimal::QuantityTotal;
+use schemas::id::{MeterType, ProviderId, Subject};
+use schemas::time::{BillingMonth, Instant, Period, time_zone};
+use std::collections::BTreeSet;
+
+words! {
+    /// What a row tells.
+    pub enum CompletenessKind {
+        /// A series is silent longer than its meter's carry.
+        Gap = "gap",
+        /// A counter was read below its reading before.
+        Reset = "reset",
+        /// Numbers of a producer are in no row, between two that are.
+        SequenceGap = "sequence-gap",
+        /// A subject that was heard in the month before is not heard in this one.
+        Silent = "silent",
+    }
+}
+
+/// Something that may be missing. Its order is that of the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CompletenessRow {
+    pub kind: CompletenessKind,
+    pub provider: Option<ProviderId>,
+    pub meter: Option<MeterType>,
+    /// The source, or the producer.
+    pub source: Option<String>,
+    pub subject: Option<Subject>,
+    pub detail: Option<String>,
+    pub from: Instant,
+    pub until: Instant,
+    /// Seconds, or numbers.
+    pub missing: Option<QuantityTotal>,
+}
+
+const UNITS: i128 = 1_000_000_000;
+/// Units of a quantity in a microsecond.
+const UNITS_OF_A_MICROSECOND: i128 = 1_000;
+
+fn quantity(units: i128) -> Result<QuantityTotal, RatingError> {
+    QuantityTotal::from_units(units).map_err(RatingError::overflow("what is missing"))
+}
+
+/// The rows of a run.
+///
+/// # Errors
+/// When rows cannot be read.
+pub(super) async fn of_run(
+    gathering: &Gathering<'_>,
+    usage: &CountedRows,
+    month: BillingMonth,
+    catalog: &Catalog,
+) -> Result<Vec<CompletenessRow>, RatingError> {
+    let mut rows = Vec::new();
+    for note in &gathering.notes {
+        let detail = note.series.detail();
+        rows.push(CompletenessRow {
+            kind: match note.note.kind {
+                NoteKind::Gap => CompletenessKind::Gap,
+                NoteKind::Reset => CompletenessKind::Reset,
+            },
+            provider: Some(note.provider.clone()),
+            meter: Some(note.meter.clone()),
+            source: Some(note.series.source.to_string()),
+            subject: Some(note.series.subject.clone()),
+            detail: Some(detail),
+            from: note.note.from,
+            until: note.note.until,
+            missing: note
+                .note
+                .missing()
+                .map(|micros| quantity(i128::from(micros) * UNITS_OF_A_MICROSECOND))
+                .transpose()?,
+        });
+    }
+    let utc = time_zone("UTC").expect("the tz database has UTC");
+    let of_month =
+        |month: BillingMonth| month.period_in(&utc).map_err(|reason| RatingError::Period { month, reason });
+    let this = of_month(month)?;
+    for gap in usage.sequence_gaps(this).await? {
+        let SequenceGap { producer, epoch, first, last, from, until } = gap;
+        rows.push(CompletenessRow {
+            kind: CompletenessKind::SequenceGap,
+            provider: None,
+            meter: None,
+            source: Some(producer),
+            subject: None,
+            detail: Some(format!("epoch {epoch}: {first}..{last}")),
+            from,
+            until,
+            missing: Some(quantity((i128::from(last) - i128::from(first) + 1) * UNITS)?),
+        });
+    }
+    if let Some(before) = month.previous() {
+        let read: BTreeSet<&MeterType> = catalog.meters.values().map(|meter| &meter.events).collect();
+        for silence in usage.silences(&read, of_month(before)?, this).await? {
+            let Silence { events, subject, last } = silence;
+            if was_left(catalog, &subject, this) {
+                continue;
+            }
+            rows.push(CompletenessRow {
+                kind: CompletenessKind::Silent,
+                provider: None,
+                meter: Some(events),
+                source: None,
+                subject: Some(subject),
+                detail: None,
+                from: last,
+                until: this.end(),
+                missing: None,
+            });
+        }
+    }
+    rows.sort();
+    Ok(rows)
+}
+
+/// Whether a subject had bindings, and none meets the month.
+fn was_left(catalog: &Catalog, subject: &Subject, month: Period) -> bool {
+    let bindings = catalog.bindings.of(subject);
+    !bindings.is_empty() && !bindings.iter().any(|binding| binding.overlaps(month))
+}
