@@ -36,10 +36,10 @@ pub enum RatingError {
     TooLarge { provider: ProviderId, sku: SkuId, detail: String, largest: Option<Box<str>> },
     /// What is billed does not fit.
     #[error("{DISCARDED}: {0}")]
-    Billed(crate::rounding::MoneyError),
+    Billed(String),
     /// A rate is missing that a customer is billed at.
     #[error("{0}; add it to fx.csv, publish and rate again")]
-    Rates(crate::statement::FxError),
+    Rates(String),
     /// The calendar ends within the month.
     #[error("the period {month}: {reason}")]
     Period { month: BillingMonth, reason: TimeError },

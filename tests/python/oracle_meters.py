@@ -264,7 +264,9 @@ def silences(usage, provider, meter, dimensions, samples, period):
             taken = any(usage.catalog.sku(provider, meter["type"], dimensions, time) for time in (start, until))
             if until - sample.time > carry and taken and not (is_level and sample.value == 0):
                 start = max(start, period[0])
-                yield {"kind": "gap", "from": start, "until": until, "missing": seconds(until - start)}
+                # A silence that ends with the first instant of the period takes nothing of it.
+                if start < until:
+                    yield {"kind": "gap", "from": start, "until": until, "missing": seconds(until - start)}
         is_reset = number and not is_level and sample.value < samples[number - 1].value and sample.time - samples[number - 1].time <= carry
         if is_reset and period[0] <= sample.time < period[1] and usage.catalog.sku(provider, meter["type"], dimensions, sample.time):
             yield {"kind": "reset", "from": samples[number - 1].time, "until": sample.time, "missing": None}

@@ -104,7 +104,7 @@ pub(super) fn bill(
         let currency_of = |customer: &CustomerId| catalog.customers[customer].currency;
         statement::convert(&mut lines, &settled, month, catalog.rates.as_ref(), currency_of).map_err(
             |error| match error {
-                FxError::Missing(_) => RatingError::Rates(error),
+                FxError::Missing(_) => RatingError::Rates(error.to_string()),
                 FxError::Money(error) => too_large(error),
             },
         )?;
@@ -129,7 +129,7 @@ fn put_back(cost_lines: &mut [CostLine], lines: Vec<Line>) {
 }
 
 fn too_large(error: MoneyError) -> RatingError {
-    RatingError::Billed(error)
+    RatingError::Billed(error.to_string())
 }
 
 fn broken(broken: Broken) -> RatingError {

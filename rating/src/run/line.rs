@@ -381,12 +381,15 @@ impl LineMaker<'_> {
     ) -> Result<Vec<CostLine>, RatingError> {
         let Some(price) = self.sku.price_at(self.period.start()) else { return Ok(Vec::new()) };
         let base = || of.skus.iter().flat_map(|place| &above[*place]);
-        let accounts: BTreeSet<Option<&CustomerId>> = match self.sku.allocation {
-            Rule::Direct => base().map(|line| line.key.sub_account.as_ref()).collect(),
-            _ => BTreeSet::from([None]),
+        // That of nobody comes last.
+        let accounts: BTreeSet<(bool, Option<&CustomerId>)> = match self.sku.allocation {
+            Rule::Direct => {
+                base().map(|line| (line.key.sub_account.is_none(), line.key.sub_account.as_ref())).collect()
+            }
+            _ => BTreeSet::from([(true, None)]),
         };
         let mut lines = Vec::new();
-        for account in accounts {
+        for (_, account) in accounts {
             let is_direct = self.sku.allocation == Rule::Direct;
             let of_account = || base().filter(|line| !is_direct || line.key.sub_account.as_ref() == account);
             lines.push(self.on_lines_of(price, account, &of_account().collect::<Vec<_>>(), taken)?);

@@ -280,7 +280,7 @@ fn lines_of(
         Counts::Lines(of) => maker.on_lines(of, above, taken),
         Counts::Usage(metered) => {
             let mut lines = Vec::new();
-            for (sub_account, prices) in accounts(&maker.provider.id, index, pools) {
+            for ((_, sub_account), prices) in accounts(&maker.provider.id, index, pools) {
                 lines.append(&mut maker.metered(metered, sub_account, &prices)?);
             }
             if lines.is_empty() && maker.sku.allocation != Rule::Direct {
@@ -291,8 +291,9 @@ fn lines_of(
     }
 }
 
-/// Usage by the provider's sub account, then by the price that applies, by its place in the price list.
-type Accounts<'p> = BTreeMap<Option<&'p CustomerId>, Vec<(usize, &'p Used<'p>)>>;
+/// Usage by the provider's sub account, that of nobody last, then by the price that applies, by its place
+/// in the price list.
+type Accounts<'p> = BTreeMap<(bool, Option<&'p CustomerId>), Vec<(usize, &'p Used<'p>)>>;
 
 /// The usage of one SKU by the provider's sub account.
 fn accounts<'p>(provider: &ProviderId, sku: usize, pools: &'p Pools<'_>) -> Accounts<'p> {
@@ -300,7 +301,8 @@ fn accounts<'p>(provider: &ProviderId, sku: usize, pools: &'p Pools<'_>) -> Acco
     let of_sku = pools.range(first..).take_while(|(key, _)| key.provider == *provider && key.sku == sku);
     let mut accounts = Accounts::new();
     for (key, usage) in of_sku {
-        accounts.entry(key.sub_account.as_ref()).or_default().push((key.price, usage));
+        let account = (key.sub_account.is_none(), key.sub_account.as_ref());
+        accounts.entry(account).or_default().push((key.price, usage));
     }
     accounts
 }
