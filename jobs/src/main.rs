@@ -16,11 +16,13 @@ use jobs::verbs;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
+use rating::aggregate::Asked;
 use rating::units::Unit;
 use rating::usage::Cursor;
 use schemas::decimal::QuantityTotal;
 use schemas::rejection::Reason;
 use schemas::shard::Shard;
+use schemas::time::Instant;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,6 +62,8 @@ enum Verb {
     Rate(RateArgs),
     /// Say what a quantity costs by the prices of a file, step by step. It needs no ledger.
     Price(PriceArgs),
+    /// Say what the events of a file come to by a meter, window by window. It needs no ledger.
+    Aggregate(AggregateArgs),
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
@@ -158,6 +162,25 @@ struct PriceArgs {
     /// The month whose prices are in force, as 2025-11. It is needed where they change.
     #[arg(long, value_name = "MONTH")]
     period: Option<String>,
+}
+
+#[derive(Args)]
+struct AggregateArgs {
+    /// The file: one `[[meter]]` as in meters.toml, and above it `time_zone`, if it matters.
+    #[arg(long, value_name = "FILE")]
+    meter: PathBuf,
+    /// The events, like those that `ingest --files` reads.
+    #[arg(long, value_name = "FILE")]
+    events: PathBuf,
+    /// When the time begins, like 2025-11-01T00:00:00Z; without it with the first event.
+    #[arg(long, value_name = "T", value_parser = verbs::aggregate::instant)]
+    from: Option<Instant>,
+    /// When it ends, exclusive; without it just after the last event.
+    #[arg(long, value_name = "T", value_parser = verbs::aggregate::instant)]
+    to: Option<Instant>,
+    /// A value that events must have, like class=standard; may be given several times.
+    #[arg(long = "match", value_name = "DIMENSION=VALUE", value_parser = verbs::aggregate::dimension)]
+    matches: Vec<(String, String)>,
 }
 
 #[derive(Args)]
@@ -373,6 +396,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Price(PriceArgs { model, quantity, before, unit, period }) => {
             let month = period.as_deref().map(verbs::rate::month).transpose()?;
             show(&verbs::price::price(model, *quantity, *before, unit.as_ref(), month)?, cli.format)
+        }
+        Verb::Aggregate(AggregateArgs { meter, events, from, to, matches }) => {
+            let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };
+            show(&verbs::aggregate::measure(meter, events, &asked).await?, cli.format)
         }
         Verb::Explain(ExplainArgs { charge, run }) => {
             show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)

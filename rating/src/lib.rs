@@ -21,6 +21,7 @@ mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
 pub mod trial; // prices without a catalog, and without usage
 pub mod usage; // ledger rows to usage totals, in SQL
+pub mod aggregate; // a meter tried on a file
 pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines
 pub mod unattributed; // what the operator bears because nobody is bound to it

@@ -26,5 +26,5 @@ pub use contents::{
 pub use past::{ComparedPast, compare_past};
 pub(crate) use problem::Findings;
 pub use problem::{Counted, Problem, Warning};
-pub use read::{CatalogFiles, CatalogFilesError, PriceSheet, TableKeys, keys};
+pub use read::{CatalogFiles, CatalogFilesError, MeterSheet, PriceSheet, TableKeys, keys};
 pub use spans::Spans;

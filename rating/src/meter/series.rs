@@ -11,7 +11,7 @@
 
 use super::rules::Values;
 use crate::words::words;
-use schemas::decimal::Quantity;
+use schemas::decimal::{DecimalError, Quantity, QuantityTotal};
 use schemas::id::{ProviderId, Subject};
 use schemas::time::{Instant, Period};
 use std::collections::BTreeMap;
@@ -128,6 +128,15 @@ impl Note {
             NoteKind::Gap => Some(self.until.micros() - self.from.micros()),
             NoteKind::Reset => None,
         }
+    }
+
+    /// The same in seconds.
+    ///
+    /// # Errors
+    /// None for any two instants; the type says so because quantities never wrap.
+    pub fn missing_seconds(&self) -> Result<Option<QuantityTotal>, DecimalError> {
+        let units = self.missing().map(|micros| QuantityTotal::from_units(i128::from(micros) * 1_000));
+        units.transpose()
     }
 }
 

@@ -47,8 +47,6 @@ pub struct CompletenessRow {
 }
 
 const UNITS: i128 = 1_000_000_000;
-/// Units of a quantity in a microsecond.
-const UNITS_OF_A_MICROSECOND: i128 = 1_000;
 
 fn quantity(units: i128) -> Result<QuantityTotal, RatingError> {
     QuantityTotal::from_units(units).map_err(RatingError::overflow("what is missing"))
@@ -79,11 +77,7 @@ pub(super) async fn of_run(
             detail: Some(detail),
             from: note.note.from,
             until: note.note.until,
-            missing: note
-                .note
-                .missing()
-                .map(|micros| quantity(i128::from(micros) * UNITS_OF_A_MICROSECOND))
-                .transpose()?,
+            missing: note.note.missing_seconds().map_err(RatingError::overflow("what is missing"))?,
         });
     }
     let utc = time_zone("UTC").expect("the tz database has UTC");

@@ -177,9 +177,8 @@ pub(crate) async fn gather<'g>(
     let Some((start, until)) = whole() else { return Ok(Gathering::nothing()) };
     let read = catalog.meters.values().filter(|meter| grounds.events.contains(&meter.events));
     let carry = read.filter_map(|meter| meter.rules.values.carry()).map(|carry| carry.micros()).max();
-    let from = carry.map_or(start, |carry| {
-        Instant::from_micros(start.micros().saturating_sub(carry)).unwrap_or(start)
-    });
+    let from = carry
+        .map_or(start, |carry| Instant::from_micros(start.micros().saturating_sub(carry)).unwrap_or(start));
     let resolver = &Resolver::new(catalog, periods);
     let mut gatherer = Gatherer {
         catalog,

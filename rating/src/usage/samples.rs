@@ -104,6 +104,37 @@ impl CountedRows {
         Ok(())
     }
 
+    /// The times of the first and the last event of a type that count and have some dimensions.
+    ///
+    /// # Errors
+    /// When rows cannot be read.
+    pub(crate) async fn span_of(
+        &self,
+        events: &MeterType,
+        matches: &BTreeMap<String, String>,
+    ) -> Result<Option<(Instant, Instant)>, RatingError> {
+        let suspects = self.suspects().await?;
+        let uncounted = self.every_row(suspects).await?;
+        let mut which = format!(r#""type" = {}"#, literal(events.as_str()));
+        for (name, value) in matches {
+            which.push_str(&format!(" AND dimension(dimensions, {}) = {}", literal(name), literal(value)));
+        }
+        let columns = r#"CAST("time" AS BIGINT) AS micros"#;
+        let rows = self.counting_where("narrow", uncounted.as_deref(), columns, &which);
+        let sql = format!("SELECT MIN(micros), MAX(micros) FROM ({rows}) AS event");
+        for batch in self.joining(suspects.uncounted).sql(&sql).await?.collect().await? {
+            let number = |column: usize| {
+                let numbers = batch.column(column).as_primitive::<Int64Type>();
+                (batch.num_rows() == 1 && numbers.is_valid(0)).then(|| numbers.value(0))
+            };
+            if let (Some(first), Some(last)) = (number(0), number(1)) {
+                let at = |micros| Instant::from_micros(micros).map_err(RatingError::stored("time"));
+                return Ok(Some((at(first)?, at(last)?)));
+            }
+        }
+        Ok(None)
+    }
+
     /// SQL: the samples, in order, with their series.
     fn in_series(&self, wanted: Wanted<'_>, uncounted: Option<&str>, heirs: Option<&str>) -> String {
         let place = engine::place(self.order);

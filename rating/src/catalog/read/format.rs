@@ -44,6 +44,10 @@ macro_rules! tables {
 pub(super) const SHEET_KEYS: TableKeys =
     TableKeys { file: "FILE", table: "", with: None, keys: &["currency", "rounding", "time_zone", "anchor"] };
 
+/// The keys of a file of one meter that is tried without a catalog.
+pub(super) const METER_SHEET_KEYS: TableKeys =
+    TableKeys { file: "FILE", table: "", with: None, keys: &["meter", "time_zone"] };
+
 tables! {
     OPERATOR_KEYS: "catalog.toml" "" ["operator", "name"];
     METER_LIST: "meters.toml" "" ["meter"];

@@ -7,18 +7,20 @@
 
 use super::definitions::{Declared, warn_of_unit};
 use super::files::CatalogFiles;
-use super::format::{GREATER_KEYS, METER_KEYS, METER_LIST};
-use super::toml::{Table, name};
+use super::format::{GREATER_KEYS, METER_KEYS, METER_LIST, METER_SHEET_KEYS};
+use super::toml::{Table, TomlFile, name};
 use crate::catalog::contents::Meter;
-use crate::catalog::problem::Findings;
+use crate::catalog::problem::{Findings, Problem, Warning};
 use crate::meter::{
     Aggregation, AtWord, Carry, Empty, GreaterOf, Kind, LengthError, Over, OverWord, Per, Percentile, Rules,
     RulesError, Values, WindowLength, Windowing,
 };
 use crate::units::Unit;
 use crate::words::either;
+use jiff::tz::TimeZone;
 use schemas::decimal::{QuantityTotal, Sign};
 use schemas::id::MeterType;
+use schemas::time::time_zone;
 use std::collections::BTreeSet;
 
 pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared<MeterType, Meter> {
@@ -31,6 +33,46 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
         let read = read_meter(table, meter.clone(), &called);
         (meter, read)
     })
+}
+
+/// A meter without a catalog.
+#[derive(Debug, Clone)]
+pub struct MeterSheet {
+    pub meter: Meter,
+    /// Where the windows of a day begin.
+    pub time_zone: TimeZone,
+}
+
+impl MeterSheet {
+    /// Reads a file's text; `file` is its name.
+    ///
+    /// # Errors
+    /// Every problem found, by line.
+    pub fn read(file: &str, text: &str) -> Result<(Self, Vec<Warning>), Vec<Problem>> {
+        let findings = Findings::default();
+        let sheet = TomlFile::parse(file, text, &findings).and_then(|file| read_sheet(&file.root()));
+        let warnings = findings.into_result()?;
+        Ok((sheet.expect("a file without problems was read completely"), warnings))
+    }
+}
+
+fn read_sheet(root: &Table<'_>) -> Option<MeterSheet> {
+    root.only(METER_SHEET_KEYS.keys);
+    let zone = match root.has("time_zone") {
+        true => root.parsed("time_zone", "a time zone", |text| {
+            time_zone(text).ok_or("it must be a name of the IANA time zone database, like UTC")
+        }),
+        false => Some(TimeZone::UTC),
+    };
+    let meters = root.tables("meter", "this meter")?;
+    let [table] = meters.as_slice() else {
+        let message = format!("the file has {} meters", meters.len());
+        root.problem(1, message, "give it one `[[meter]]`");
+        return None;
+    };
+    table.only(METER_KEYS.keys);
+    let meter = table.parsed("type", "a meter's name", name(MeterType::new));
+    Some(MeterSheet { meter: read_meter(table, meter, "the meter")?, time_zone: zone? })
 }
 
 /// The one meter of a file that has no catalog around it.

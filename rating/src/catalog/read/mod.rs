@@ -27,6 +27,7 @@ mod trial; // prices without a catalog
 
 pub use files::{CatalogFiles, CatalogFilesError};
 pub use format::TableKeys;
+pub use meter::MeterSheet;
 pub use trial::PriceSheet;
 
 use super::contents::{Catalog, Metered};
