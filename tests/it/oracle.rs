@@ -81,7 +81,10 @@ fn same_tables(name: &str, atcost: &Atcost, summary: &Value, folder: &Path) {
     let tables = queries(&folder, &statements.iter().map(String::as_str).collect::<Vec<_>>());
     for ((table, actual), wanted) in TABLES.iter().zip(&tables).zip(&wanted) {
         let may_be_empty = ["unrated", "completeness"].contains(table);
-        assert!(may_be_empty || !wanted.rows.is_empty(), "{name}: nothing in {table}, so nothing was compared");
+        assert!(
+            may_be_empty || !wanted.rows.is_empty(),
+            "{name}: nothing in {table}, so nothing was compared"
+        );
         assert_same_rows(&format!("{name}: {table}"), actual, wanted);
     }
 }

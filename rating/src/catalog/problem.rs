@@ -172,7 +172,10 @@ fn in_order<T: Ord>(findings: ByKind<T>, say_more: impl Fn(&mut T, usize)) -> Ve
     all
 }
 
-fn shortened(mut text: String) -> String {
+/// A text in one line, as long as somebody reads it.
+fn shortened(text: String) -> String {
+    // A problem begins with its place; whatever a name holds, it begins no line of its own.
+    let mut text = text.replace('\r', "\\r").replace('\n', "\\n");
     if let Some((end, _)) = text.char_indices().nth(MOST_CHARACTERS) {
         text.truncate(end);
         text.push('…');

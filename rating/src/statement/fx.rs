@@ -47,10 +47,10 @@ pub enum RateError {
     Twice(Pair),
     #[error("{0} is worth 1 {0} and needs no rate")]
     ToItself(Currency),
-    #[error("the rate {0} is not above 0")]
-    NotPositive(Amount),
-    #[error("it does not say where the rate is from")]
-    NoSource,
+    #[error("the rate of {0} is {1}, which is not above 0")]
+    NotPositive(Pair, Amount),
+    #[error("the rate of {0} has no `source`: it does not say where it is from")]
+    NoSource(Pair),
 }
 
 /// The rates of a catalog.
@@ -66,10 +66,10 @@ impl Rates {
             return Err(RateError::ToItself(pair.from));
         }
         if rate.value.units() <= 0 {
-            return Err(RateError::NotPositive(rate.value));
+            return Err(RateError::NotPositive(pair, rate.value));
         }
         if rate.source.trim().is_empty() {
-            return Err(RateError::NoSource);
+            return Err(RateError::NoSource(pair));
         }
         match self.0.entry(pair) {
             Entry::Vacant(entry) => drop(entry.insert(rate)),
@@ -244,9 +244,9 @@ pub(crate) mod tests {
         let mut rates = rates();
         let mut record = |from, to, value, source| rates.record(pair(from, to), rate(value, source));
         assert_eq!(record("EUR", "EUR", "1", "x"), Err(RateError::ToItself(currency("EUR"))));
-        assert!(matches!(record("EUR", "USD", "0", "x"), Err(RateError::NotPositive(_))));
-        assert!(matches!(record("EUR", "USD", "-1", "x"), Err(RateError::NotPositive(_))));
-        assert_eq!(record("EUR", "USD", "1", " "), Err(RateError::NoSource));
+        assert!(matches!(record("EUR", "USD", "0", "x"), Err(RateError::NotPositive(..))));
+        assert!(matches!(record("EUR", "USD", "-1", "x"), Err(RateError::NotPositive(..))));
+        assert_eq!(record("EUR", "USD", "1", " "), Err(RateError::NoSource(pair("EUR", "USD"))));
         assert_eq!(record("USD", "EUR", "1", "x"), Err(RateError::Twice(pair("USD", "EUR"))));
         assert_eq!(record("EUR", "USD", "1", "x"), Ok(()));
     }

@@ -56,7 +56,7 @@ pub(super) fn read_allocation(table: &Table<'_>, basis: Basis, context: &Context
         let all = RuleName::ALL.map(RuleName::as_str).join(", ");
         table.problem(
             text.line,
-            format!("the allocation `{}` is not known", text.value),
+            format!("the allocation `{}` of {} is not known", text.value, table.name()),
             format!("use one of: {all}"),
         );
         return None;
@@ -83,7 +83,7 @@ fn refuse_keys_of_others(table: &Table<'_>, own: Option<RuleName>, word: &str) -
         for key in reader(rule).keys.iter().filter(|key| table.has(key) && !own.contains(key)) {
             table.problem(
                 table.line_of(key),
-                format!("`{key}` belongs to the allocation {rule}, not {word}"),
+                format!("`{key}` of {} belongs to the allocation {rule}, not {word}", table.name()),
                 format!("remove `{key}`"),
             );
             fine = false;
@@ -102,7 +102,7 @@ fn read_by_meter(table: &Table<'_>, context: &Context<'_>) -> Option<Rule> {
     if !context.meters.knows(&key) && context.trial.is_none() {
         table.problem(
             table.line_of("key"),
-            format!("the meter {key} is not declared"),
+            format!("the meter {key}, the key of {}, is not declared", table.name()),
             context.meters.help(METERS),
         );
         return None;

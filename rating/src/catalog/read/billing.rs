@@ -13,7 +13,7 @@ use super::toml::{Table, Text, TomlFile, name};
 use crate::catalog::contents::{Customer, CustomerKind, Provider};
 use crate::catalog::problem::Findings;
 use crate::exact::exact;
-use crate::statement::{Grant, GrantId, Pair, Rate, Rates, Skus};
+use crate::statement::{Grant, GrantId, Pair, Rate, RateError, Rates, Skus};
 use num_traits::One as _;
 use schemas::decimal::{Amount, Sign};
 use schemas::id::{CustomerId, ProviderId};
@@ -69,8 +69,8 @@ pub(super) fn check_bills_to(
 /// What grants and rates may refer to.
 pub(super) struct Known<'k> {
     pub customers: &'k Declared<CustomerId, Customer>,
-    /// Those that could be read, and whether all could.
     pub providers: &'k BTreeMap<ProviderId, Provider>,
+    /// Whether providers and all of their SKUs could be read.
     pub all_providers: bool,
 }
 
@@ -184,14 +184,17 @@ fn read_share(table: &Table<'_>) -> Option<crate::exact::Exact> {
 }
 
 fn read_month(table: &Table<'_>, key: &str) -> Option<BillingMonth> {
-    table.parsed(key, "a month", |text| BillingMonth::parse(text).ok_or("write it like 2025-11"))
+    table.parsed_like((key, "2025-11"), "a month", |text| {
+        BillingMonth::parse(text).ok_or("it must be a year and a month")
+    })
 }
 
 fn read_skus(table: &Table<'_>, key: &str, known: &Known<'_>) -> Option<Vec<Skus>> {
     let mut skus = Vec::new();
     let texts = table.texts(key)?;
     if texts.is_empty() {
-        table.problem(table.line_of(key), format!("`{key}` names no SKU"), "name at least one, or remove it");
+        let message = format!("`{key}` of {} names no SKU", table.name());
+        table.problem(table.line_of(key), message, "name at least one, or remove it");
     }
     for text in texts {
         skus.push(read_named(table, key, text, known)?);
@@ -203,7 +206,9 @@ fn read_named(table: &Table<'_>, key: &str, text: Text<'_>, known: &Known<'_>) -
     let names = Skus::parse(text.value);
     let is_known = |names: &Skus| match known.providers.get(&names.provider) {
         None => !known.all_providers,
-        Some(provider) => names.sku.as_ref().is_none_or(|sku| provider.sku(sku).is_some()),
+        Some(provider) => {
+            !known.all_providers || names.sku.as_ref().is_none_or(|sku| provider.sku(sku).is_some())
+        }
     };
     if names.as_ref().is_some_and(is_known) {
         return names;
@@ -222,6 +227,7 @@ fn read_named(table: &Table<'_>, key: &str, text: Text<'_>, known: &Known<'_>) -
 pub(super) fn read_rates(files: &CatalogFiles, findings: &Findings) -> Option<Rates> {
     let text = files.get(RATES)?;
     let mut rates = Rates::default();
+    let mut lines: BTreeMap<Pair, usize> = BTreeMap::new();
     read_rows(RATE_COLUMNS, text, findings, |record, line| {
         let problem = |message: String, help: &str| findings.problem(RATES, line, message, help);
         let month = BillingMonth::parse(&record[0]);
@@ -246,8 +252,11 @@ pub(super) fn read_rates(files: &CatalogFiles, findings: &Findings) -> Option<Ra
         let (Some(month), Some(from), Some(to), Ok(value)) = (month, from, to, value) else { return };
         let pair = Pair { month, from, to };
         if let Err(error) = rates.record(pair, Rate { value, source: record[4].to_owned() }) {
-            problem(error.to_string(), "correct the line, or remove it");
+            let earlier = lines.get(&pair).filter(|_| matches!(error, RateError::Twice(_)));
+            let first = earlier.map_or_else(String::new, |line| format!("; the first is in line {line}"));
+            problem(format!("{error}{first}"), "correct the line, or remove it");
         }
+        lines.entry(pair).or_insert(line);
     });
     Some(rates)
 }

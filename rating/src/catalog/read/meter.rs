@@ -30,7 +30,7 @@ pub(super) fn read_meters(files: &CatalogFiles, findings: &Findings) -> Declared
             Some(meter) => format!("the meter {meter}"),
             None => "this meter".to_owned(),
         };
-        let read = read_meter(table, meter.clone(), &called);
+        let read = read_meter(&table.called(&called), meter.clone(), &called);
         (meter, read)
     })
 }
@@ -113,7 +113,10 @@ const OTHER_WORDS: [(&str, &str); 6] = [
 
 fn read_rules(table: &Table<'_>, dimensions: Option<&BTreeSet<String>>, called: &str) -> Option<Rules> {
     let kind = if table.has("kind") {
-        word(table, "kind", "a kind of values", Kind::parse, Kind::ALL.map(Kind::as_str))
+        table.parsed_like(("kind", "counter"), "a kind of values", |text| {
+            let all = || format!("it must be {}", either(Kind::ALL.map(Kind::as_str)));
+            Kind::parse(text).ok_or_else(all)
+        })
     } else {
         Some(Kind::Amount)
     };
@@ -133,7 +136,7 @@ fn read_rules(table: &Table<'_>, dimensions: Option<&BTreeSet<String>>, called: 
     let greater_of = optional(table, "greater_of", |table| read_greater_of(table, dimensions, called));
     let window = optional(table, "window", read_window);
     let over = optional(table, "over", |table| {
-        word(table, "over", "what is made of windows", OverWord::parse, OverWord::ALL.map(OverWord::as_str))
+        word(table, "over", "a way to make one value of windows", OverWord::parse, OverWord::ALL.map(OverWord::as_str))
     });
     let percentile = optional(table, "percentile", read_percentile);
     let empty = optional(table, "empty", |table| {
@@ -218,7 +221,7 @@ fn read_greater_of(
     greater.only(GREATER_KEYS.keys);
     let dimension = read_dimension(&greater, "dimension", dimensions, called);
     let at =
-        word(&greater, "at", "of what the greatest counts", AtWord::parse, AtWord::ALL.map(AtWord::as_str));
+        word(&greater, "at", "a time of which the greatest counts", AtWord::parse, AtWord::ALL.map(AtWord::as_str));
     Some(GreaterOf { dimension: dimension?.into_boxed_str(), at: at? })
 }
 

@@ -82,7 +82,7 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
         }
     }
     check_bills_to(files, &customers, findings);
-    let all_providers = providers.len() == folders_found;
+    let all_providers = providers.len() == folders_found && !findings.has_problems();
     let known = Known { customers: &customers, providers: &providers, all_providers };
     let grants = read_grants(files, &known, findings);
     let rates = read_rates(files, findings);
@@ -186,10 +186,10 @@ fn warn_of_the_unused(
     }
 }
 
-/// Charges are in the providers' currencies, and nothing is converted.
+/// Charges are in the providers' currencies, and without rates nothing is converted.
 fn warn_of_currencies(catalog: &Catalog, customers: &BTreeMap<CustomerId, usize>, findings: &Findings) {
     let billed: BTreeSet<Currency> = catalog.providers.values().map(|provider| provider.currency).collect();
-    if billed.is_empty() {
+    if billed.is_empty() || catalog.rates.is_some() {
         return;
     }
     let codes: Vec<&str> = billed.iter().map(|currency| currency.code()).collect();

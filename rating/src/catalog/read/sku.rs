@@ -244,7 +244,7 @@ fn read_metered(
     {
         table.problem(
             table.line_of("meter"),
-            format!("the meter {meter_type} is not declared"),
+            format!("the meter {meter_type} of {} is not declared", table.name()),
             context.meters.help(METERS),
         );
     }

@@ -113,6 +113,12 @@ impl<'t> Table<'t> {
         Self { name, ..self }
     }
 
+    /// The same table under another name, for who has only a look at it.
+    pub fn called(&self, name: &str) -> Self {
+        let Self { place, table, line, declared, .. } = self;
+        Self { place, table, line: *line, name: name.to_owned(), declared: declared.clone() }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -222,8 +228,42 @@ impl<'t> Table<'t> {
         match parse(text.value) {
             Ok(value) => Some(value),
             Err(error) => {
-                let message = format!("`{key} = {:?}` is not {what}: {error}", text.value);
+                let message = format!("`{key} = {:?}`{} is not {what}: {error}", text.value, self.of());
                 self.problem(text.line, message, help_with_text(key));
+                None
+            }
+        }
+    }
+
+    /// Of which thing a key is, where it has a name of its own.
+    fn of(&self) -> String {
+        let is_named = self.name.starts_with("the ") && self.name != "the file"
+            || self.name.starts_with("this price of ");
+        if is_named { format!(" of {}", self.name) } else { String::new() }
+    }
+
+    /// The same with an example of its own, for a key whose word means something else here.
+    #[track_caller]
+    pub fn parsed_like<T, E: fmt::Display>(
+        &self,
+        (key, example): (&str, &str),
+        what: &str,
+        parse: impl FnOnce(&'t str) -> Result<T, E>,
+    ) -> Option<T> {
+        let help = format!("write it like `{key} = \"{example}\"`");
+        let Some((value, line)) = self.value(key) else {
+            self.problem(self.line, format!("{} has no `{key}`", self.name), help);
+            return None;
+        };
+        let DeValue::String(text) = value else {
+            self.not_a_string(key, value, line);
+            return None;
+        };
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let message = format!("`{key} = {text:?}`{} is not {what}: {error}", self.of());
+                self.problem(line, message, help);
                 None
             }
         }
@@ -418,6 +458,17 @@ fn example(key: &str) -> &'static str {
         "unit" => "GiBy.mo",
         "month" => "730 h",
         "aggregation" => "sum",
+        "carry" => "15 min",
+        "window" => "5 min",
+        "over" => "percentile",
+        "percentile" => "95",
+        "empty" => "zero",
+        "per" => "subject",
+        "at" => "window",
+        "distinct" => "address",
+        "key" => "network.example/octets",
+        "share" => "0.5",
+        "bills_to" => "cedar",
         "dimensions" => "region",
         "currency" => "EUR",
         "time_zone" => "Europe/Berlin",
