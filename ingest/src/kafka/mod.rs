@@ -129,6 +129,7 @@ impl KafkaSource {
             led: None,
             committed: next,
             doubted: None,
+            refused: None,
             low,
             high,
             newest: high,
@@ -254,8 +255,9 @@ impl KafkaSource {
     }
 
     /// An offset was out of range in the midst of reading, or of an epoch that has ended before it:
-    /// find the partition, refuse one that was cut, record the gap, read on.
-    fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
+    /// refuse a partition that was cut, record the gap, read on. One that is refused again and again
+    /// at an offset that the broker has cannot be read there.
+    fn place_again(&mut self, refused: Option<i32>, why: &str, stop: &Stop) -> Result<(), IngestError> {
         self.note_last();
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for (partition, why) in self.check_still_read(&partitions, STALLED_AFTER, stop)? {
@@ -263,6 +265,13 @@ impl KafkaSource {
         }
         for partition in partitions {
             self.place_one_again(partition, stop)?;
+        }
+        if let Some(partition) = refused
+            && let Some(state) = self.partitions.get_mut(&partition)
+            && state.is_refused_again()
+        {
+            let why = self.broker.consumer.context().hide(why);
+            self.stand_still(partition, &why)?;
         }
         self.assign_all()
     }
@@ -276,6 +285,7 @@ impl KafkaSource {
             state.at_end |= before.at_end;
             (state.last, state.untold) = (before.last, before.untold);
             (state.committed, state.doubted) = (before.committed, before.doubted);
+            state.refused = before.refused;
             state.trouble = before.trouble.filter(|_| state.next == before.next);
         }
         Ok(())
@@ -432,7 +442,15 @@ impl KafkaSource {
         match (*code, severity(*code), *place) {
             (Code::PartitionEOF, _, Some((partition, end))) => self.end_reached(partition, end, batch),
             (Code::PartitionEOF, _, None) => Ok(()),
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, ..) => self.place_again(stop),
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, _, place) => {
+                let partition = place.map(|(partition, _)| partition);
+                let state = partition.and_then(|partition| self.partitions.get(&partition));
+                // After a damaged batch librdkafka asks for offsets that never were.
+                if state.is_some_and(Partition::stands_still) {
+                    return Ok(());
+                }
+                self.place_again(partition, text, stop)
+            }
             // A handshake that once worked and now fails is most often a broker that is being
             // restarted.
             (Code::SSL, ..) => Ok(()),

@@ -350,8 +350,14 @@ impl Prober {
         Ok(found.get(&partition).copied())
     }
 
+    /// Whether the broker says that a partition has an offset.
+    fn has(&self, partition: i32, offset: i64) -> KafkaResult<bool> {
+        let (low, high) = self.watermarks(partition)?;
+        Ok(low <= offset && offset < high)
+    }
+
     /// The first record of each partition at or after an offset that it has, or what is there in its
-    /// place. A partition is left out of which nothing arrives although the broker answers: of a
+    /// place. An error that belongs to a partition says nothing about the others. A partition is left out of which nothing arrives although the broker answers: of a
     /// batch that says a wrong length librdkafka only asks for more.
     fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Found>> {
         const TIMED_OUT: KafkaError = KafkaError::MetadataFetch(Code::OperationTimedOut);
@@ -387,14 +393,24 @@ impl Prober {
             };
             let fault = fault.or_else(|| arrival.fault(&**self.consumer.context()));
             let Some(Fault { code, place, .. }) = fault else { continue };
+            let asked = place.and_then(|(partition, _)| Some((partition, *wanted.get(&partition)?)));
+            // After a damaged batch librdkafka asks for offsets that never were.
+            if asked.is_some_and(|(partition, _)| found.contains_key(&partition)) {
+                continue;
+            }
             match (code, severity(code), place) {
                 (Code::PartitionEOF, _, Some((partition, _))) => {
                     found.entry(partition).or_insert(Found::End);
                 }
                 (_, Severity::Passing, _) => is_troubled = true,
-                (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => {
-                    return Err(KafkaError::MessageConsumption(code));
-                }
+                (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => match asked {
+                    // The broker has the offset, and does not give it out.
+                    Some((partition, offset)) if self.has(partition, offset)? => {
+                        found.insert(partition, Found::Damage);
+                    }
+                    // It was cut just now.
+                    _ => return Err(KafkaError::MessageConsumption(code)),
+                },
                 (_, Severity::Other, Some((partition, _))) => {
                     found.entry(partition).or_insert(Found::Damage);
                 }
