@@ -8,7 +8,7 @@ mod memory;
 use clap::{Args, Parser, Subcommand};
 use ingest::files::Reading;
 use jobs::clock;
-use jobs::config::Config;
+use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
 use jobs::show::{Format, Verdict, printable_lines, show};
@@ -33,7 +33,7 @@ use std::time::Duration;
 #[command(name = "atcost", version = env!("ATCOST_VERSION"), max_term_width = 100)]
 struct Cli {
     /// The configuration; paths in it are relative to it.
-    #[arg(long, global = true, default_value = "atcost.toml")]
+    #[arg(long, global = true, default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// The form that results are printed in.
     #[arg(long, global = true, value_enum, default_value = "table")]

@@ -212,6 +212,63 @@ fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
     assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [3, 0]);
 }
 
+/// Two partitions whose last record was damaged after it was read, each in another way: the third
+/// is read, and the one that can be read on is, too.
+#[test]
+fn partitions_that_are_damaged_in_different_ways_stop_no_other() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(3);
+    for partition in 0..3 {
+        broker.produce_one_by_one(&topic, &events("first", partition, 4));
+    }
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [12, 0]);
+    broker.flip_on_disk(&topic, 0, 3, 80, 1);
+    broker.flip_on_disk(&topic, 1, 3, 9, 1);
+    for partition in 0..3 {
+        broker.produce_one_by_one(&topic, &events("more", partition, 2));
+    }
+    let running = atcost.spawn(&to_the_end(broker.address(), &topic));
+    let output = running.wait();
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    let lines = lines(&output);
+    let told = messages(&lines, "kafka.damaged");
+    assert!(
+        told.len() == 1 && told[0].contains(&format!("/{topic}/1: from offset 4 on it cannot be read")),
+        "{}",
+        output.text()
+    );
+    assert_eq!(atcost.doctor()["received"], 16, "{}", output.text());
+}
+
+/// The doctor says of a partition that cannot be read on what ingest says, and the way out that it
+/// names works: of a batch that says a wrong length Kafka lets nobody by before it begins a new
+/// segment.
+#[test]
+fn the_way_out_of_a_wrong_length_is_a_new_segment() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(2);
+    broker.produce_one_by_one(&topic, &[events("first", 0, 3), events("first", 1, 3)].concat());
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [6, 0]);
+    broker.produce_one_by_one(&topic, &[events("bad", 0, 3), events("good", 1, 2)].concat());
+    broker.flip_on_disk(&topic, 0, 3, 9, 1);
+    let found = findings(&atcost, broker, &topic);
+    let expected = [
+        format!("/{topic}/0: from offset 3 on it cannot be read: "),
+        format!("/{topic}/1: up to 2 records wait"),
+    ];
+    assert!(
+        found.len() == 2 && expected.iter().all(|words| found.iter().any(|found| found.contains(words))),
+        "{found:?}"
+    );
+    broker.set(&topic, "segment.ms", "1000");
+    std::thread::sleep(Duration::from_secs(2));
+    broker.produce(&topic, &events("rolled", 0, 1));
+    broker.delete_before(&topic, 0, 6);
+    let output = atcost.run(&to_the_end(broker.address(), &topic));
+    assert_eq!(summary(&output)[..2], [3, 1], "{}", output.text());
+    assert_eq!(findings(&atcost, broker, &topic), ["1 gap: records were gone from the source before they were read"]);
+}
+
 // Transactions.
 
 /// Markers take offsets and are no records: none of them waits, and none is lost.

@@ -51,6 +51,8 @@ const SECRET: &[&str] =
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaConfig {
+    /// How this program is called, for the commands in what it says.
+    pub program: String,
     /// `HOST:PORT`, several with commas.
     pub brokers: String,
     pub topic: String,
@@ -238,7 +240,12 @@ mod tests {
     #[track_caller]
     fn check(property: (&str, &str), expected: &str) {
         let properties = BTreeMap::from([(property.0.to_owned(), property.1.to_owned())]);
-        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties };
+        let config = KafkaConfig {
+            program: "atcost".to_owned(),
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "usage".to_owned(),
+            properties,
+        };
         let shown = consumer(&config).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(shown.contains(expected) && shown.is_empty() == expected.is_empty(), "{shown}");
     }
@@ -256,6 +263,7 @@ mod tests {
     #[test]
     fn an_address_holds_no_user_and_no_message_a_secret() {
         let config = |brokers: &str, properties: &[(&str, &str)]| KafkaConfig {
+            program: "atcost".to_owned(),
             brokers: brokers.to_owned(),
             topic: "usage".to_owned(),
             properties: properties

@@ -25,6 +25,7 @@ mod look; // a topic compared with what was read, for whoever does not ingest
 mod partition; // how far one was handed out, and the message that comes next
 
 pub use config::KafkaConfig;
+pub use standstill::WAY_OUT;
 pub use look::{Seen, SeenPartition, cleanup_policy, look, still_there};
 pub use truncation::Truncation;
 
@@ -173,7 +174,7 @@ impl KafkaSource {
 
     /// The refusal of a partition that was cut, and of `others` beside it.
     fn truncated(&self, partition: i32, truncation: &Truncation, others: usize) -> IngestError {
-        let KafkaConfig { brokers, topic, .. } = &self.broker.config;
+        let KafkaConfig { program, brokers, topic, .. } = &self.broker.config;
         let committed = self.partitions.get(&partition).map(|state| state.committed);
         let lost = truncation.from.is_none_or(|from| committed.is_none_or(|committed| from.0 < committed));
         if !lost {
@@ -187,7 +188,7 @@ impl KafkaSource {
         };
         IngestError::Invalid(format!(
             "{topic}/{partition}{more}: {truncation}. An unclean leader election or a power cut does that. Reading on would skip what stands there now; nothing more was read, and what the ledger has stays. \
-             Find out what the broker lost, then run `atcost accept-truncation --brokers {brokers} --topic {topic} --partition {partition} --reason WHY`, which records the decision and reads on from there"
+             Find out what the broker lost, then run `{program} accept-truncation --brokers {brokers} --topic {topic} --partition {partition} --reason WHY`, which records the decision and reads on from there"
         ))
     }
 
@@ -706,6 +707,7 @@ mod tests {
     #[test]
     fn waiting_for_a_broker_ends_when_a_stop_is_asked_for() {
         let config = KafkaConfig {
+            program: "atcost".to_owned(),
             brokers: "127.0.0.1:1".to_owned(),
             topic: "usage".to_owned(),
             properties: BTreeMap::new(),

@@ -12,6 +12,9 @@ const TRY_EVERY: Duration = Duration::from_secs(60);
 /// records for a moment.
 const HELD_FOR: Duration = Duration::from_secs(30);
 
+/// What helps a partition that cannot be read on.
+pub const WAY_OUT: &str = "Restore the partition's log on the broker from a replica, or delete the damaged records there (kafka-delete-records.sh), which leaves a gap in the ledger; where a batch says a wrong length or offset, nothing is freed before Kafka has begun a new segment (segment.ms). docs/operations.md has the commands, under \"A damaged partition\"";
+
 /// Why a partition cannot be read on.
 #[derive(Debug, Clone)]
 pub struct Trouble {
@@ -26,8 +29,7 @@ impl Trouble {
     /// From now on it is told.
     pub fn tell(stream: &Stream, offset: i64, why: &str) -> Self {
         let sentence = format!(
-            "{stream}: from offset {offset} on it cannot be read: {why}. It is read up to there, nothing is stepped over, and the other partitions are read on. Restore the partition's log on the \
-             broker from a replica, or delete the damaged records there (kafka-delete-records.sh), which leaves a gap in the ledger; it is tried again every {} s",
+            "{stream}: from offset {offset} on it cannot be read: {why}. It is read up to there, nothing is stepped over, and the other partitions are read on. {WAY_OUT}. It is tried again every {} s",
             TRY_EVERY.as_secs()
         );
         tracing::error!(event = "kafka.damaged", %stream, offset, "{sentence}");
