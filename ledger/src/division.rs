@@ -5,6 +5,7 @@
 //! have it: no stream is ever read by two writers.
 
 use crate::error::LedgerError;
+use crate::log::entry::refuse_newer;
 use crate::log::table::{Commit, Table};
 use crate::store::Location;
 use crate::{places, secret};
@@ -15,17 +16,23 @@ use schemas::shard::Shard;
 use schemas::time::Instant;
 use std::time::{Duration, Instant as Deadline};
 
-/// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed.
+/// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed, and
+/// so is a ledger that nothing was ever written to. Where something was, a part that is gone is a
+/// loss, and an empty one in its place would hide that.
 ///
 /// # Errors
-/// When there is one already, or storage fails.
+/// When there is one already, a part of one that was used is gone, or storage fails.
 pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
-    if Table::exists(ledger, 0).await? {
+    if is_ledger(ledger).await? {
         return Err(LedgerError::invalid(ledger, "there is a ledger already; it is never overwritten"));
+    }
+    if let Some(number) = part_gone(ledger).await? {
+        return Err(gone(ledger, number));
     }
     ledger.create_folder().await?;
     let location = places::leaf_key(ledger);
-    let key = match location.exists().await? {
+    let is_begun = Table::exists(ledger, JOURNAL).await? || Table::exists(ledger, 0).await?;
+    let key = match is_begun || location.exists().await? {
         true => secret::read_leaf_key(&location).await?,
         false => secret::create_leaf_key(&location).await?,
     };
@@ -38,7 +45,49 @@ pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
 /// # Errors
 /// When storage fails.
 pub async fn is_ledger(ledger: &Location) -> Result<bool, LedgerError> {
-    Table::exists(ledger, 0).await
+    Ok(Table::exists(ledger, JOURNAL).await? && Table::exists(ledger, 0).await?)
+}
+
+/// The journal or the first shard, if it is not there although the ledger was used: something was
+/// committed to another part of it, or to that one, or a head of it was signed.
+async fn part_gone(ledger: &Location) -> Result<Option<u32>, LedgerError> {
+    let mut missing = None;
+    for number in [JOURNAL, 0] {
+        if missing.is_none() && !Table::exists(ledger, number).await? {
+            missing = Some(number);
+        }
+    }
+    let Some(number) = missing else { return Ok(None) };
+    let shards = places::shards(ledger).list().await?.folders;
+    let numbers = shards.iter().filter_map(|name| name.parse::<u32>().ok());
+    for table in numbers.chain([JOURNAL]).map(|number| places::table(ledger, number)) {
+        if places::entry(&table, 1).exists().await? || places::head(&table).exists().await? {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+fn gone(ledger: &Location, number: u32) -> LedgerError {
+    let what = match number {
+        JOURNAL => "the journal is gone, and with it the catalogs that were published",
+        _ => "the first shard is gone, and with it the records that were read",
+    };
+    let detail = format!(
+        "{what}, although this ledger was used; restore it from a copy, `atcost init` makes no empty one in its place"
+    );
+    LedgerError::corrupt(&places::table(ledger, number), detail)
+}
+
+/// Why a table that has no first entry cannot be opened.
+pub(crate) async fn why_not_there(ledger: &Location, number: u32) -> Result<LedgerError, LedgerError> {
+    Ok(match part_gone(ledger).await? {
+        Some(part) if part == number => gone(ledger, number),
+        _ if number == JOURNAL && Table::exists(ledger, 0).await? => {
+            LedgerError::invalid(&places::journal(ledger), "the journal is missing; `atcost init` makes it")
+        }
+        _ => LedgerError::invalid(ledger, "there is no ledger here; `atcost init` makes one"),
+    })
 }
 
 /// How many shards have ever been there.
@@ -52,7 +101,7 @@ pub async fn shard_count(ledger: &Location) -> Result<u32, LedgerError> {
             count += 1;
         }
         if count == 0 {
-            return Err(LedgerError::invalid(ledger, "there is no ledger here; `atcost init` makes one"));
+            return Err(why_not_there(ledger, 0).await?);
         }
         let mut later = false;
         for name in places::shards(ledger).list().await?.folders {
@@ -229,7 +278,10 @@ pub(crate) async fn open_agreed(ledger: &Location) -> Result<(Vec<Table>, Divisi
     Ok((tables, division))
 }
 
+/// Opens all shards for whoever writes. No writer of them reads the journal, and none goes on where
+/// it is a newer version's.
 async fn open_all(ledger: &Location) -> Result<Vec<Table>, LedgerError> {
+    refuse_newer(&places::journal(ledger)).await?;
     let mut tables = Vec::new();
     open_rest(ledger, &mut tables).await?;
     Ok(tables)
