@@ -474,8 +474,12 @@ impl Source<'_> {
         if is_address(listen.get_ref()) {
             return Ok(listen.into_inner());
         }
-        let what =
-            format!("metrics.listen is {:?}; it must be HOST:PORT, like 127.0.0.1:9464", listen.get_ref());
+        let what = match listen.get_ref().contains('@') {
+            true => "metrics.listen has a user name or password in it; it must be HOST:PORT, like 127.0.0.1:9464, and nobody is asked for either".to_owned(),
+            false => {
+                format!("metrics.listen is {:?}; it must be HOST:PORT, like 127.0.0.1:9464", listen.get_ref())
+            }
+        };
         Err(self.refuse(&listen.span(), &what))
     }
 
@@ -656,6 +660,7 @@ mod tests {
             ("[rating]\nmemory = \"99999999999999999999 GiB\"", 2, "it must be a size"),
             ("[metrics]\nlisten = \"9464\"", 2, "it must be HOST:PORT"),
             ("[metrics]\nlisten = \"127.0.0.1:70000\"", 2, "it must be HOST:PORT"),
+            ("[metrics]\nlisten = \"user:hunter2@127.0.0.1:9464\"", 2, "has a user name or password in it"),
             ("[metrics]\nlisten = \"http://127.0.0.1:9464\"", 2, "it must be HOST:PORT"),
             ("[kafka]\nbrokers = \"\"", 2, "kafka.brokers"),
             ("[kafka]\nbrokers = \"one:9092,,two:9092\"", 2, "kafka.brokers"),
@@ -674,7 +679,9 @@ mod tests {
             let (_folder, loaded) = load(text);
             let refused = loaded.err().unwrap_or_else(|| panic!("{text:?} is taken"));
             assert!(
-                refused.contains(&format!("atcost.toml:{line}: ")) && refused.contains(said),
+                refused.contains(&format!("atcost.toml:{line}: "))
+                    && refused.contains(said)
+                    && !refused.contains("hunter2"),
                 "{refused}"
             );
         }

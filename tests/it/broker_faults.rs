@@ -423,7 +423,7 @@ fn what_librdkafka_says_is_json_too() {
     let (broker, atcost) = (Broker::shared(), ledger());
     let topic = broker.topic(1);
     broker.produce(&topic, &events("first", 0, 1000));
-    atcost.set("kafka.properties", "\"debug\" = \"all\"\n\"batch.size\" = \"5\"");
+    atcost.set("kafka.properties", "\"debug\" = \"all\"\n\"socket.blocking.max.ms\" = \"5\"");
     let arguments = to_the_end(broker.address(), &topic);
     for (log, shows_all) in [("librdkafka=debug", true), ("warn", false)] {
         let output = atcost.spawn_with(&arguments, &[("ATCOST_LOG", log)]).wait();
@@ -436,7 +436,7 @@ fn what_librdkafka_says_is_json_too() {
             assert_eq!(is_told, shows_all, "{facility}{log}: {}", output.text());
         }
         let of_settings = messages(&told, "kafka.setting");
-        let expected = "[kafka.properties]: Configuration property batch.size is a producer property";
+        let expected = "[kafka.properties]: Configuration property socket.blocking.max.ms is deprecated";
         let is_told = of_settings.len() == 1 && of_settings[0].starts_with(expected);
         assert_eq!(is_told, !shows_all, "{log}: {of_settings:?}");
         assert_eq!(told.len(), of_client.len() + of_settings.len(), "{log}: {}", output.text());

@@ -15,6 +15,7 @@ mod errors; // whether trying again can help
 mod messages; // what librdkafka has fetched, many messages at a time
 mod arrival; // one thing that arrives, waited for
 mod lines; // librdkafka's own log
+mod checks; // what cannot work, or has no effect
 mod config; // what may be configured, and the consumer that is made of it
 mod high; // how far a partition reaches, open transactions included
 mod standstill; // partitions that cannot be read on
@@ -24,6 +25,7 @@ mod truncation; // whether a partition still has what was read from it
 mod look; // a topic compared with what was read, for whoever does not ingest
 mod partition; // how far one was handed out, and the message that comes next
 
+pub use checks::check_brokers;
 pub use config::KafkaConfig;
 pub use standstill::WAY_OUT;
 pub use look::{Seen, SeenPartition, cleanup_policy, look, still_there};

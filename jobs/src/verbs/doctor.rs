@@ -11,6 +11,7 @@ use crate::show::{Align, Answer, Busy, Verdict, plural, printable, printable_jso
 use derived::totals::Caught;
 use ingest::IngestError;
 use ingest::kafka::{KafkaConfig, Seen, SeenPartition, WAY_OUT, cleanup_policy, look};
+use ingest::schema::registry::Registry;
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
@@ -200,6 +201,14 @@ async fn report(
         findings.push(Finding {
             what: "the operator bears usage that nobody is bound to; it is listed above".to_owned(),
             help: "bind it in bindings.csv, publish, and rate the months again".to_owned(),
+        });
+    }
+    if let Ok(Some(registry)) = config.registry.given()
+        && let Err(error) = Registry::new(registry)
+    {
+        findings.push(Finding {
+            what: format!("the schema registry cannot be asked: {error}"),
+            help: "mend that in the configuration; ingest does not start before".to_owned(),
         });
     }
     if brokers.is_some() || config.kafka.brokers.is_some() {
