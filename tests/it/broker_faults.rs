@@ -181,15 +181,19 @@ fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
     let output = atcost.run(&to_the_end(broker.address(), &topic));
     assert_eq!(output.code, Some(2), "{}", output.text());
     let lines = lines(&output);
-    for event in ["kafka.damaged", "command.failed"] {
+    let place = format!("/{topic}/0: from offset 5 on");
+    let words = [&place, "from offset 4 on, the last record"];
+    // The cause is told once, and the end only says where.
+    for (event, words) in [("kafka.damaged", &words[..]), ("command.failed", &words[..1])] {
         let told = messages(&lines, event);
-        let words = [&format!("/{topic}/0: from offset 5 on"), "from offset 4 on, the last record"];
         assert!(
             told.len() == 1 && words.iter().all(|words| told[0].contains(*words)),
             "{event}: {}",
             output.text()
         );
     }
+    let causes = lines.iter().filter(|line| line["message"].as_str().is_some_and(|told| told.contains(words[1])));
+    assert_eq!(causes.count(), 1, "{}", output.text());
     assert_eq!(atcost.doctor()["received"], 14, "{}", output.text());
     let found = findings(&atcost, broker, &topic);
     assert!(found.iter().any(|found| found.contains("/0: offset 4, which was read last")), "{found:?}");

@@ -665,14 +665,16 @@ impl Source for KafkaSource {
 
     fn complete(&mut self) -> Result<(), IngestError> {
         let in_the_way: Vec<&str> =
-            self.partitions.values().filter_map(|state| Some(state.trouble.as_ref()?.sentence())).collect();
+            self.partitions.values().filter_map(|state| Some(state.trouble.as_ref()?.place())).collect();
         if let Some(first) = in_the_way.first() {
             let others = match in_the_way.len() - 1 {
                 0 => String::new(),
-                count => format!("; and so it is with {count} more, which the log names"),
+                count => format!("; and so it is with {count} more"),
             };
+            // The cause was told when it was met, and is not told again.
             return Err(IngestError::Retry(format!(
-                "{first}{others}; everything else that was there is in the ledger"
+                "{first} it cannot be read{others}; why, and what to do, is in the event kafka.damaged above, and `{} doctor` says it, too. Everything else that was there is in the ledger",
+                self.broker.config.program
             )));
         }
         self.look_at_ends(true);

@@ -341,13 +341,23 @@ fn mistake_report(mistake: &Mistake) -> anyhow::Result<MistakeReport> {
 /// Findings that a correction mends, which is told ready to be sent.
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if mistakes.conflicts > 0 {
+    let repeats = mistakes.conflicts - mistakes.second;
+    if repeats > 0 {
         findings.push(Finding {
             what: format!(
                 "{} an id with other content; the first one counts",
-                plural(mistakes.conflicts, "record repeats", "records repeat")
+                plural(repeats, "record repeats", "records repeat")
             ),
             help: "ask the producer which one is right, and send the event that says so, to the topic or as a line of a .ndjson file".to_owned(),
+        });
+    }
+    if mistakes.second > 0 {
+        findings.push(Finding {
+            what: format!(
+                "{} an event that was corrected before; the first correction counts",
+                plural(mistakes.second, "correction is of", "corrections are of")
+            ),
+            help: "find out which correction is right; a replace can be corrected by a replace of its own id, and a void of the second one says that it was seen".to_owned(),
         });
     }
     if mistakes.idle > 0 {
