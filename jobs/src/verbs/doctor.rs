@@ -357,7 +357,7 @@ fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
                 "{} an event that was corrected before; the first correction counts",
                 plural(mistakes.second, "correction is of", "corrections are of")
             ),
-            help: "find out which correction is right; a replace can be corrected by a replace of its own id, and a void of the second one says that it was seen".to_owned(),
+            help: "ask whoever sent them which one is right; what to send then is said below".to_owned(),
         });
     }
     if mistakes.idle > 0 {
