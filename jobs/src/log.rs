@@ -112,7 +112,10 @@ pub const ENDING: &str = "atcost::ending";
 
 /// What `ATCOST_LOG` asks for, as `tracing`'s filters are written; what is asked for without it
 /// where nothing is said, and beside a refusal where it cannot be meant.
-#[expect(clippy::disallowed_methods, reason = "the filter comes from the environment, and is read here alone")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the filter comes from the environment, and is read here alone"
+)]
 fn filter() -> (EnvFilter, Result<(), String>) {
     let text = match std::env::var(VARIABLE) {
         Ok(text) if !text.trim().is_empty() => text,
@@ -406,7 +409,9 @@ mod tests {
 
     #[test]
     fn a_filter_that_cannot_be_meant_is_refused() {
-        for fine in ["info", "warn,ingest=debug", "off", "WARN", "librdkafka=debug", "warn, ingest::kafka=trace"] {
+        for fine in
+            ["info", "warn,ingest=debug", "off", "WARN", "librdkafka=debug", "warn, ingest::kafka=trace"]
+        {
             assert!(parse_filter(fine).is_ok(), "{fine}");
         }
         for wrong in ["inof", "warn,ingest", "inof==", "ingest=loud"] {

@@ -12,8 +12,8 @@
 use crate::audit::recount::{Recount, Recounted};
 use crate::division::shard_count;
 use crate::error::LedgerError;
-use crate::log::entry::refuse_newer;
 use crate::files::verified_bytes;
+use crate::log::entry::refuse_newer;
 use crate::log::state::ActiveFile;
 use crate::log::table::{SealedRows, Table};
 use crate::row::{COLUMNS, parquet_bytes, read_parquet};

@@ -192,7 +192,8 @@ fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
             output.text()
         );
     }
-    let causes = lines.iter().filter(|line| line["message"].as_str().is_some_and(|told| told.contains(words[1])));
+    let causes =
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|told| told.contains(words[1])));
     assert_eq!(causes.count(), 1, "{}", output.text());
     assert_eq!(atcost.doctor()["received"], 14, "{}", output.text());
     let found = findings(&atcost, broker, &topic);
@@ -270,7 +271,10 @@ fn the_way_out_of_a_wrong_length_is_a_new_segment() {
     broker.delete_before(&topic, 0, 6);
     let output = atcost.run(&to_the_end(broker.address(), &topic));
     assert_eq!(summary(&output)[..2], [3, 1], "{}", output.text());
-    assert_eq!(findings(&atcost, broker, &topic), ["1 gap: records were gone from the source before they were read"]);
+    assert_eq!(
+        findings(&atcost, broker, &topic),
+        ["1 gap: records were gone from the source before they were read"]
+    );
 }
 
 // Transactions.

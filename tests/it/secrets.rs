@@ -254,12 +254,16 @@ fn a_setting_without_effect_is_refused() {
         ("\"sasl.password\" = \"hunter2-kafka\"", &[], "warn", "security.protocol is plaintext"),
         ("\"debug\" = \"\"", &["--reading", "2"], "warn", "--reading"),
         ("\"debug\" = \"\"", &["--brokers", "SSL://127.0.0.1:1"], "warn", "= \"ssl\""),
-        ("\"debug\" = \"\"", &["--brokers", "http://127.0.0.1:1"], "warn", "does not begin with a protocol of Kafka"),
+        (
+            "\"debug\" = \"\"",
+            &["--brokers", "http://127.0.0.1:1"],
+            "warn",
+            "does not begin with a protocol of Kafka",
+        ),
         ("\"debug\" = \"\"", &[], "inof", "ATCOST_LOG has \"inof\""),
     ] {
         let atcost = with(property);
-        let brokers: &[&str] =
-            if more.contains(&"--brokers") { &[] } else { &["--brokers", "127.0.0.1:1"] };
+        let brokers: &[&str] = if more.contains(&"--brokers") { &[] } else { &["--brokers", "127.0.0.1:1"] };
         let arguments = [&["ingest", "--topic", "t", "--until-caught-up"], brokers, more].concat();
         let output = atcost.spawn_with(&arguments, &[("ATCOST_LOG", log)]).wait();
         assert_eq!(output.code, Some(2), "{property} {more:?}: {}", output.text());

@@ -284,7 +284,8 @@ fn the_doctor_sees_a_topic_that_was_created_again() {
 #[test]
 fn an_advised_command_works_as_it_is_printed() {
     let (broker, atcost) = (Broker::shared(), Atcost::initialised());
-    fs::rename(atcost.folder().join("atcost.toml"), atcost.folder().join("my own.toml")).expect("it is moved");
+    fs::rename(atcost.folder().join("atcost.toml"), atcost.folder().join("my own.toml"))
+        .expect("it is moved");
     let configured = |arguments: Vec<&str>| {
         let output = atcost.run(&[&["--config", "my own.toml"], arguments.as_slice()].concat());
         assert!(matches!(output.code, Some(0 | 1)), "{}", output.text());

@@ -53,11 +53,13 @@ impl Cause {
     /// The cause in a line of librdkafka's log about a connection that was closed before the broker
     /// was known, which it tells nowhere else. Who expects TLS or SASL and hears neither does that.
     pub fn of_hanging_up(line: &str) -> Option<Self> {
-        let line = line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: ")).map_or(line, |(_, line)| line);
+        let line = line
+            .strip_prefix("[thrd:")
+            .and_then(|rest| rest.split_once("]: "))
+            .map_or(line, |(_, line)| line);
         let (reason, state) = line.rsplit_once(" (after ")?;
         let is_first = reason.contains("/bootstrap: Disconnected");
-        let is_early =
-            ["in state APIVERSION_QUERY", "in state UP"].iter().any(|early| state.contains(early));
+        let is_early = ["in state APIVERSION_QUERY", "in state UP"].iter().any(|early| state.contains(early));
         (is_first && is_early).then(|| Self(format!("TLS or SASL: {reason}: {EXPECTS_MORE}")))
     }
 
@@ -200,11 +202,11 @@ mod tests {
     #[test]
     fn whoever_hangs_up_at_once_probably_expects_tls_or_sasl() {
         let told = |line: &str| Cause::of_hanging_up(line).map(|cause| cause.0);
-        let expected = format!(
-            "TLS or SASL: h:1/bootstrap: Disconnected: connection reset by peer: {EXPECTS_MORE}"
-        );
+        let expected =
+            format!("TLS or SASL: h:1/bootstrap: Disconnected: connection reset by peer: {EXPECTS_MORE}");
         for state in ["APIVERSION_QUERY", "UP, 3 identical error(s) suppressed"] {
-            let line = format!("h:1/bootstrap: Disconnected: connection reset by peer (after 5ms in state {state})");
+            let line =
+                format!("h:1/bootstrap: Disconnected: connection reset by peer (after 5ms in state {state})");
             assert_eq!(told(&line).as_deref(), Some(expected.as_str()));
             assert_eq!(told(&format!("[thrd:h:1/bootstrap]: {line}")).as_deref(), Some(expected.as_str()));
         }

@@ -96,7 +96,8 @@ pub fn check_brokers(brokers: &str, properties: &BTreeMap<String, String>) -> Re
 /// A sentence that names it.
 pub fn check_effect(name: &str, properties: &BTreeMap<String, String>) -> Result<(), IngestError> {
     let protocol = protocol(properties);
-    let is_of = |kind: &str| name.starts_with(&format!("{kind}.")) || name.starts_with(&format!("enable.{kind}."));
+    let is_of =
+        |kind: &str| name.starts_with(&format!("{kind}.")) || name.starts_with(&format!("enable.{kind}."));
     let why = if OF_PRODUCERS.contains(&name) {
         "it is a producer's, and nothing is produced here; remove it".to_owned()
     } else if OF_GROUPS.contains(&name) {
@@ -104,9 +105,13 @@ pub fn check_effect(name: &str, properties: &BTreeMap<String, String>) -> Result
     } else if name == "topic.blacklist" {
         "one topic is read, which kafka.topic names; remove it".to_owned()
     } else if is_of("sasl") && !protocol.starts_with("sasl") {
-        format!("{PROTOCOL} is {protocol}, which knows no SASL; write \"{PROTOCOL}\" = \"sasl_ssl\" or \"sasl_plaintext\", or remove it")
+        format!(
+            "{PROTOCOL} is {protocol}, which knows no SASL; write \"{PROTOCOL}\" = \"sasl_ssl\" or \"sasl_plaintext\", or remove it"
+        )
     } else if is_of("ssl") && !protocol.ends_with("ssl") {
-        format!("{PROTOCOL} is {protocol}, which knows no TLS; write \"{PROTOCOL}\" = \"ssl\" or \"sasl_ssl\", or remove it")
+        format!(
+            "{PROTOCOL} is {protocol}, which knows no TLS; write \"{PROTOCOL}\" = \"ssl\" or \"sasl_ssl\", or remove it"
+        )
     } else {
         return Ok(());
     };

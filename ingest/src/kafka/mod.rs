@@ -27,8 +27,8 @@ mod partition; // how far one was handed out, and the message that comes next
 
 pub use checks::check_brokers;
 pub use config::KafkaConfig;
-pub use standstill::WAY_OUT;
 pub use look::{Seen, SeenPartition, cleanup_policy, look, still_there};
+pub use standstill::WAY_OUT;
 pub use truncation::Truncation;
 
 use crate::IngestError;

@@ -248,7 +248,9 @@ impl Prober {
             Some(Found::Damage(why)) => First::Damage(why),
             None => {
                 let seconds = self.patience.as_secs();
-                First::Damage(format!("nothing of it has arrived for {seconds} s, although the broker has it"))
+                First::Damage(format!(
+                    "nothing of it has arrived for {seconds} s, although the broker has it"
+                ))
             }
         };
         Ok(wanted.keys().copied().zip(wanted.keys().map(first)).collect())

@@ -60,7 +60,9 @@ pub struct Endpoint {
 /// When it is no address of this machine, or another program has it.
 pub fn listen(address: &str) -> anyhow::Result<Listening> {
     if address.contains('@') {
-        bail!("the address for metrics has a user name or password in it; it must be HOST:PORT, like 127.0.0.1:9464, and nobody is asked for either");
+        bail!(
+            "the address for metrics has a user name or password in it; it must be HOST:PORT, like 127.0.0.1:9464, and nobody is asked for either"
+        );
     }
     let advice = || {
         format!(

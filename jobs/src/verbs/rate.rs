@@ -235,7 +235,9 @@ fn customers(manifest: &Manifest, catalog: &Catalog) -> String {
     let rows: Vec<Vec<String>> = manifest
         .customer_total
         .iter()
-        .map(|(customer, total)| vec![customer.clone(), manifest.currencies.of_customer(customer, total, own(customer))])
+        .map(|(customer, total)| {
+            vec![customer.clone(), manifest.currencies.of_customer(customer, total, own(customer))]
+        })
         .collect();
     let table = table(&[("customer", Align::Left), ("charged", Align::Right)], &rows);
     let retained = manifest.currencies.of_retained(&manifest.retained_total);

@@ -174,9 +174,7 @@ fn looks_like_a_pattern(text: &str) -> bool {
     let inside = |open: char, close: char| {
         text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(inside, _)| inside)
     };
-    let is_escape = |rest: &str| {
-        rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
-    };
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     let is_class = |inside: &str| {
         let is_index = inside.bytes().all(|byte| byte.is_ascii_digit());
         let is_key = inside.starts_with(['"', '\'']);
@@ -296,14 +294,22 @@ mod tests {
     #[test]
     fn a_pattern_is_told_from_a_name() {
         for pattern in [
-            "*", "projects/?", "projects/.+", "projects/.*", "projects/%", "100%", "projects/[ab]",
-            "projects/[a-z]", "projects/[^a]", "projects/{a1,a2}",
+            "*",
+            "projects/?",
+            "projects/.+",
+            "projects/.*",
+            "projects/%",
+            "100%",
+            "projects/[ab]",
+            "projects/[a-z]",
+            "projects/[^a]",
+            "projects/{a1,a2}",
         ] {
             assert!(looks_like_a_pattern(pattern), "{pattern}");
         }
-        for name in [
-            "projects/a1", "web[0]", "web[\"eu\"]", "a%2Fb", "{3F2504E0-4F89}", "c++", "a.b", "a|b", "[]",
-        ] {
+        for name in
+            ["projects/a1", "web[0]", "web[\"eu\"]", "a%2Fb", "{3F2504E0-4F89}", "c++", "a.b", "a|b", "[]"]
+        {
             assert!(!looks_like_a_pattern(name), "{name}");
         }
         assert!(is_alternative("a1|a2") && !is_alternative("a1"));
