@@ -480,6 +480,13 @@ async fn ask_broker(
     };
     let seen = match look_twice(&kafka, files).await {
         Ok(seen) => seen,
+        Err(error @ IngestError::Invalid(_)) => {
+            findings.push(Finding {
+                what: format!("the broker cannot be asked: {error}"),
+                help: "mend what it says, then run `atcost doctor` again".to_owned(),
+            });
+            return;
+        }
         Err(error) => {
             findings.push(Finding {
                 what: format!("the broker did not answer: {error}"),
