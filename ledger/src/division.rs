@@ -6,6 +6,7 @@
 
 use crate::error::LedgerError;
 use crate::log::entry::refuse_newer;
+use crate::log::missing::{gone, part_gone, why_not_there};
 use crate::log::table::{Commit, Table};
 use crate::store::Location;
 use crate::{places, secret};
@@ -46,48 +47,6 @@ pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
 /// When storage fails.
 pub async fn is_ledger(ledger: &Location) -> Result<bool, LedgerError> {
     Ok(Table::exists(ledger, JOURNAL).await? && Table::exists(ledger, 0).await?)
-}
-
-/// The journal or the first shard, if it is not there although the ledger was used: something was
-/// committed to another part of it, or to that one, or a head of it was signed.
-async fn part_gone(ledger: &Location) -> Result<Option<u32>, LedgerError> {
-    let mut missing = None;
-    for number in [JOURNAL, 0] {
-        if missing.is_none() && !Table::exists(ledger, number).await? {
-            missing = Some(number);
-        }
-    }
-    let Some(number) = missing else { return Ok(None) };
-    let shards = places::shards(ledger).list().await?.folders;
-    let numbers = shards.iter().filter_map(|name| name.parse::<u32>().ok());
-    for table in numbers.chain([JOURNAL]).map(|number| places::table(ledger, number)) {
-        if places::entry(&table, 1).exists().await? || places::head(&table).exists().await? {
-            return Ok(Some(number));
-        }
-    }
-    Ok(None)
-}
-
-fn gone(ledger: &Location, number: u32) -> LedgerError {
-    let what = match number {
-        JOURNAL => "the journal is gone, and with it the catalogs that were published",
-        _ => "the first shard is gone, and with it the records that were read",
-    };
-    let detail = format!(
-        "{what}, although this ledger was used; restore it from a copy, `atcost init` makes no empty one in its place"
-    );
-    LedgerError::corrupt(&places::table(ledger, number), detail)
-}
-
-/// Why a table that has no first entry cannot be opened.
-pub(crate) async fn why_not_there(ledger: &Location, number: u32) -> Result<LedgerError, LedgerError> {
-    Ok(match part_gone(ledger).await? {
-        Some(part) if part == number => gone(ledger, number),
-        _ if number == JOURNAL && Table::exists(ledger, 0).await? => {
-            LedgerError::invalid(&places::journal(ledger), "the journal is missing; `atcost init` makes it")
-        }
-        _ => LedgerError::invalid(ledger, "there is no ledger here; `atcost init` makes one"),
-    })
 }
 
 /// How many shards have ever been there.

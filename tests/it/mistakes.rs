@@ -212,7 +212,8 @@ fn what_a_refusal_advises_is_shown_whole() {
     let atcost = Atcost::initialised();
     let mut late = event("c-1", &json!({}));
     late["time"] = "2400-10-01T08:00:00.123456Z".into();
-    send(&atcost, "1.ndjson", &[late]);
+    fs::write(atcost.folder().join("1.ndjson"), late.to_string()).expect("a file");
+    atcost.ok(&["ingest", "--files", "1.ndjson", "--until-caught-up"]);
     for arguments in [["doctor"].as_slice(), &["doctor", "--rejected"]] {
         let output = atcost.run(arguments);
         assert!(output.stdout.contains("with --reading 2"), "{}", output.text());

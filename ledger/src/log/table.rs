@@ -22,9 +22,9 @@
 use super::checkpoint;
 use super::creation::{self, Created, Creation, Metadata};
 use super::entry::{damaged_entry, read_entry};
+use super::missing::why_not_there;
 use super::state::Log;
 use super::tail::check_tail;
-use crate::division::why_not_there;
 use crate::error::LedgerError;
 use crate::places::{self, RowsFile};
 use crate::row::columns::columns_of;
