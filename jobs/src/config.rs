@@ -22,6 +22,9 @@ use toml::Spanned;
 /// The file that `atcost init` writes.
 pub const TEMPLATE: &str = include_str!("atcost.toml");
 
+/// The configuration that is read unless another is given.
+pub const DEFAULT_FILE: &str = "atcost.toml";
+
 /// The properties of librdkafka whose values are files.
 const FILE_PROPERTIES: &[&str] = &[
     "https.ca.location",
@@ -43,6 +46,9 @@ const PROBE: &str = "probe";
 /// The configuration, with paths resolved and secrets filled in where they are set.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// How this program is called with this configuration: `atcost`, and the file where it is not
+    /// the one that is taken without a word.
+    pub program: String,
     pub ledger: Location,
     pub runs: Location,
     /// The bytes that rating's plans take before they spill to disk.
@@ -73,6 +79,7 @@ pub struct KafkaSettings {
     pub brokers: Option<String>,
     pub topic: Option<String>,
     pub properties: BTreeMap<String, String>,
+    program: String,
     /// The refusal of a property whose value is not in the environment.
     missing: Option<String>,
 }
@@ -134,6 +141,7 @@ impl KafkaSettings {
             }
         }
         Ok(KafkaConfig {
+            program: self.program.clone(),
             brokers: pick(brokers, &self.brokers, "brokers")?,
             topic: pick(topic, &self.topic, "topic")?,
             properties: self.properties.clone(),
@@ -293,6 +301,18 @@ impl Source<'_> {
         anyhow!("{}:{line}: {what}", self.path.display())
     }
 
+    fn program(&self) -> String {
+        if self.path == Path::new(DEFAULT_FILE) {
+            return "atcost".to_owned();
+        }
+        let path = self.path.display().to_string();
+        let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+@%:,".contains(character);
+        match path.chars().all(is_plain) {
+            true => format!("atcost --config {path}"),
+            false => format!("atcost --config '{}'", path.replace('\'', r"'\''")),
+        }
+    }
+
     fn config(&self, file: File) -> anyhow::Result<Config> {
         let ledger = self.folder("ledger.path", file.ledger.path, "ledger")?;
         let runs = self.folder("runs.path", file.runs.path, "runs")?;
@@ -306,6 +326,7 @@ impl Source<'_> {
         }
         let schemas = self.schemas(file.schemas, file.registry.url.is_some())?;
         Ok(Config {
+            program: self.program(),
             ledger: Location::on_disk(&ledger)?,
             runs: Location::on_disk(&runs)?,
             memory: self.memory(file.rating)?,
@@ -393,7 +414,8 @@ impl Source<'_> {
             properties.insert(name, value);
         }
         let plain = |setting: Option<Spanned<String>>| setting.map(Spanned::into_inner);
-        Ok(KafkaSettings { brokers: plain(kafka.brokers), topic: plain(kafka.topic), properties, missing })
+        let (brokers, topic, program) = (plain(kafka.brokers), plain(kafka.topic), self.program());
+        Ok(KafkaSettings { brokers, topic, properties, program, missing })
     }
 
     fn registry(&self, registry: RegistrySection) -> anyhow::Result<RegistrySettings> {
@@ -452,8 +474,12 @@ impl Source<'_> {
         if is_address(listen.get_ref()) {
             return Ok(listen.into_inner());
         }
-        let what =
-            format!("metrics.listen is {:?}; it must be HOST:PORT, like 127.0.0.1:9464", listen.get_ref());
+        let what = match listen.get_ref().contains('@') {
+            true => "metrics.listen has a user name or password in it; it must be HOST:PORT, like 127.0.0.1:9464, and nobody is asked for either".to_owned(),
+            false => {
+                format!("metrics.listen is {:?}; it must be HOST:PORT, like 127.0.0.1:9464", listen.get_ref())
+            }
+        };
         Err(self.refuse(&listen.span(), &what))
     }
 
@@ -634,6 +660,7 @@ mod tests {
             ("[rating]\nmemory = \"99999999999999999999 GiB\"", 2, "it must be a size"),
             ("[metrics]\nlisten = \"9464\"", 2, "it must be HOST:PORT"),
             ("[metrics]\nlisten = \"127.0.0.1:70000\"", 2, "it must be HOST:PORT"),
+            ("[metrics]\nlisten = \"user:hunter2@127.0.0.1:9464\"", 2, "has a user name or password in it"),
             ("[metrics]\nlisten = \"http://127.0.0.1:9464\"", 2, "it must be HOST:PORT"),
             ("[kafka]\nbrokers = \"\"", 2, "kafka.brokers"),
             ("[kafka]\nbrokers = \"one:9092,,two:9092\"", 2, "kafka.brokers"),
@@ -652,7 +679,9 @@ mod tests {
             let (_folder, loaded) = load(text);
             let refused = loaded.err().unwrap_or_else(|| panic!("{text:?} is taken"));
             assert!(
-                refused.contains(&format!("atcost.toml:{line}: ")) && refused.contains(said),
+                refused.contains(&format!("atcost.toml:{line}: "))
+                    && refused.contains(said)
+                    && !refused.contains("hunter2"),
                 "{refused}"
             );
         }

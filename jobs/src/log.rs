@@ -12,6 +12,7 @@
 
 use crate::show::{above, printable, printable_json};
 use std::collections::BTreeMap;
+use std::env::VarError;
 use std::fmt::Debug;
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +68,10 @@ pub const ALARMS: &[&str] = &[
     "watch.failed",
 ];
 
-/// Without `ATCOST_LOG`: what needs attention, and where metrics are.
+/// The variable that says what is shown.
+const VARIABLE: &str = "ATCOST_LOG";
+const EXAMPLE: &str = "write off, error, warn, info, debug or trace, or with a module like warn,ingest=debug";
+/// Without it: what needs attention, and where metrics are.
 const DEFAULT: &str = "warn,jobs::serve=info";
 
 /// How often each of [`ALARMS`] was logged, and the last of them.
@@ -106,11 +110,42 @@ impl Alarms {
 /// The target of what ends a command. It is shown whatever `ATCOST_LOG` says.
 pub const ENDING: &str = "atcost::ending";
 
-/// Sends log lines to stderr from now on. `ATCOST_LOG` says which, as `tracing`'s filters are
-/// written.
-pub fn start(format: LogFormat) -> Arc<Alarms> {
+/// What `ATCOST_LOG` asks for, as `tracing`'s filters are written; what is asked for without it
+/// where nothing is said, and beside a refusal where it cannot be meant.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the filter comes from the environment, and is read here alone"
+)]
+fn filter() -> (EnvFilter, Result<(), String>) {
+    let text = match std::env::var(VARIABLE) {
+        Ok(text) if !text.trim().is_empty() => text,
+        Ok(_) | Err(VarError::NotPresent) => return (DEFAULT.into(), Ok(())),
+        Err(VarError::NotUnicode(_)) => {
+            return (DEFAULT.into(), Err(format!("{VARIABLE} is not UTF-8; {EXAMPLE}")));
+        }
+    };
+    match parse_filter(&text) {
+        Ok(filter) => (filter, Ok(())),
+        Err(error) => (DEFAULT.into(), Err(error)),
+    }
+}
+
+fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    // A word alone that is no level would be taken for the name of a module that nobody has.
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let is_word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let parts = text.split(',').map(str::trim);
+    if let Some(word) = parts.filter(|part| is_word(part)).find(|part| !part.is_empty() && !is_level(part)) {
+        return Err(format!("{VARIABLE} has {word:?}, which is no level; {EXAMPLE}"));
+    }
+    EnvFilter::try_new(text).map_err(|error| format!("{VARIABLE} is {text:?}: {error}; {EXAMPLE}"))
+}
+
+/// Sends log lines to stderr from now on. `ATCOST_LOG` says which; what is wrong with it is given
+/// back.
+pub fn start(format: LogFormat) -> (Arc<Alarms>, Result<(), String>) {
     let alarms = Arc::new(Alarms::new());
-    let shown = EnvFilter::try_from_env("ATCOST_LOG").unwrap_or_else(|_| DEFAULT.into());
+    let (shown, told) = filter();
     // The HTTP client's finer lines show passwords as they are sent, so they are never shown.
     let fixed = [format!("{ENDING}=error"), "ureq=info".to_owned(), "ureq_proto=info".to_owned()];
     let shown = fixed
@@ -132,7 +167,7 @@ pub fn start(format: LogFormat) -> Arc<Alarms> {
         }
     };
     tracing_subscriber::registry().with(Shown { shown, lines, alarms: alarms.clone() }).init();
-    alarms
+    (alarms, told)
 }
 
 /// Counts every warning and error, and passes on the lines that the filter asks for.
@@ -369,6 +404,19 @@ mod tests {
 
         fn metadata(&self) -> &Metadata<'_> {
             panic!("nobody asks where this comes from")
+        }
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_meant_is_refused() {
+        for fine in
+            ["info", "warn,ingest=debug", "off", "WARN", "librdkafka=debug", "warn, ingest::kafka=trace"]
+        {
+            assert!(parse_filter(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["inof", "warn,ingest", "inof==", "ingest=loud"] {
+            let refused = parse_filter(wrong).map(drop).expect_err(wrong);
+            assert!(refused.starts_with("ATCOST_LOG ") && refused.ends_with(EXAMPLE), "{refused}");
         }
     }
 

@@ -8,7 +8,7 @@ mod memory;
 use clap::{Args, Parser, Subcommand};
 use ingest::files::Reading;
 use jobs::clock;
-use jobs::config::Config;
+use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
 use jobs::show::{Format, Verdict, printable_lines, show};
@@ -35,7 +35,7 @@ use std::time::Duration;
 #[command(name = "atcost", version = env!("ATCOST_VERSION"), max_term_width = 100)]
 struct Cli {
     /// The configuration; paths in it are relative to it.
-    #[arg(long, global = true, default_value = "atcost.toml")]
+    #[arg(long, global = true, default_value = DEFAULT_FILE)]
     config: PathBuf,
     /// The form that results are printed in.
     #[arg(long, global = true, value_enum, default_value = "table")]
@@ -110,7 +110,7 @@ struct IngestArgs {
     files: Option<PathBuf>,
     /// Read the files so manieth: 2 reads those again that were read once. Their refused records get
     /// another chance, and usage that is in the ledger becomes a duplicate.
-    #[arg(long, value_name = "N", requires = "files", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "files", conflicts_with_all = ["brokers", "topic"], value_parser = clap::value_parser!(u32).range(1..))]
     reading: Option<u32>,
     /// Kafka brokers, HOST:PORT separated by commas.
     #[arg(long, group = "where")]
@@ -307,7 +307,10 @@ fn main() -> ExitCode {
     if matches!(cli.verb, Verb::Ingest(_)) {
         memory::keep_freed();
     }
-    let alarms = start_log(cli.log_format);
+    let (alarms, filter) = start_log(cli.log_format);
+    if let Err(error) = filter {
+        return failed(&cli, &anyhow::Error::msg(error));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&cli, &error.into()),
@@ -331,20 +334,21 @@ fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
 }
 
 /// Sends log lines to stderr from now on. Where a program reads them, nothing else goes there.
-fn start_log(format: LogFormat) -> Arc<Alarms> {
-    let alarms = jobs::log::start(format);
+fn start_log(format: LogFormat) -> (Arc<Alarms>, Result<(), String>) {
+    let started = jobs::log::start(format);
     if matches!(format, LogFormat::Json) {
         std::panic::set_hook(Box::new(|panic| {
             tracing::error!(target: ENDING, event = "command.failed", "a defect of atcost: {panic}; report it");
         }));
     }
-    alarms
+    started
 }
 
 /// Shows what is wrong with the arguments, or the help that they ask for.
 fn not_understood(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && asks_for_json() {
-        start_log(LogFormat::Json);
+        // What is wrong with the filter is told once the arguments are understood.
+        drop(start_log(LogFormat::Json));
         let text = error.render().to_string();
         // How the command is used is for people.
         let reason = text.split("\n\nUsage:").next().unwrap_or_default();

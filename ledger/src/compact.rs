@@ -13,6 +13,7 @@ use crate::audit::recount::{Recount, Recounted};
 use crate::division::shard_count;
 use crate::error::LedgerError;
 use crate::files::verified_bytes;
+use crate::log::entry::refuse_newer;
 use crate::log::state::ActiveFile;
 use crate::log::table::{SealedRows, Table};
 use crate::row::{COLUMNS, parquet_bytes, read_parquet};
@@ -51,6 +52,7 @@ pub struct Compacted {
 /// `Corrupt` when a row is not what was sealed: nothing is committed then. `Fenced` when ingest
 /// committed first: run it again.
 pub async fn compact(ledger: &Location, now: Instant) -> Result<Compacted, LedgerError> {
+    refuse_newer(&places::journal(ledger)).await?;
     let key = secret::read_leaf_key(&places::leaf_key(ledger)).await?;
     let mut done = Compacted::default();
     for shard in 0..shard_count(ledger).await? {

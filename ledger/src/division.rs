@@ -5,6 +5,8 @@
 //! have it: no stream is ever read by two writers.
 
 use crate::error::LedgerError;
+use crate::log::entry::refuse_newer;
+use crate::log::missing::{gone, part_gone, why_not_there};
 use crate::log::table::{Commit, Table};
 use crate::store::Location;
 use crate::{places, secret};
@@ -15,17 +17,23 @@ use schemas::shard::Shard;
 use schemas::time::Instant;
 use std::time::{Duration, Instant as Deadline};
 
-/// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed.
+/// Makes an empty ledger: a key, a journal and one shard. An interrupted run of it is completed, and
+/// so is a ledger that nothing was ever written to. Where something was, a part that is gone is a
+/// loss, and an empty one in its place would hide that.
 ///
 /// # Errors
-/// When there is one already, or storage fails.
+/// When there is one already, a part of one that was used is gone, or storage fails.
 pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
-    if Table::exists(ledger, 0).await? {
+    if is_ledger(ledger).await? {
         return Err(LedgerError::invalid(ledger, "there is a ledger already; it is never overwritten"));
+    }
+    if let Some(number) = part_gone(ledger).await? {
+        return Err(gone(ledger, number));
     }
     ledger.create_folder().await?;
     let location = places::leaf_key(ledger);
-    let key = match location.exists().await? {
+    let is_begun = Table::exists(ledger, JOURNAL).await? || Table::exists(ledger, 0).await?;
+    let key = match is_begun || location.exists().await? {
         true => secret::read_leaf_key(&location).await?,
         false => secret::create_leaf_key(&location).await?,
     };
@@ -38,7 +46,7 @@ pub async fn create_ledger(ledger: &Location) -> Result<(), LedgerError> {
 /// # Errors
 /// When storage fails.
 pub async fn is_ledger(ledger: &Location) -> Result<bool, LedgerError> {
-    Table::exists(ledger, 0).await
+    Ok(Table::exists(ledger, JOURNAL).await? && Table::exists(ledger, 0).await?)
 }
 
 /// How many shards have ever been there.
@@ -52,7 +60,7 @@ pub async fn shard_count(ledger: &Location) -> Result<u32, LedgerError> {
             count += 1;
         }
         if count == 0 {
-            return Err(LedgerError::invalid(ledger, "there is no ledger here; `atcost init` makes one"));
+            return Err(why_not_there(ledger, 0).await?);
         }
         let mut later = false;
         for name in places::shards(ledger).list().await?.folders {
@@ -229,7 +237,10 @@ pub(crate) async fn open_agreed(ledger: &Location) -> Result<(Vec<Table>, Divisi
     Ok((tables, division))
 }
 
+/// Opens all shards for whoever writes. No writer of them reads the journal, and none goes on where
+/// it is a newer version's.
 async fn open_all(ledger: &Location) -> Result<Vec<Table>, LedgerError> {
+    refuse_newer(&places::journal(ledger)).await?;
     let mut tables = Vec::new();
     open_rest(ledger, &mut tables).await?;
     Ok(tables)

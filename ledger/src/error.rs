@@ -25,6 +25,9 @@ pub enum LedgerError {
     Corrupt { location: String, detail: String },
     #[error("{location}: {detail}")]
     Invalid { location: String, detail: String },
+    /// A newer version wrote what is there.
+    #[error("{location}: {detail}")]
+    Newer { location: String, detail: String },
 }
 
 impl LedgerError {
@@ -33,7 +36,7 @@ impl LedgerError {
             Self::Storage { .. } => ErrorKind::Retry,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Invalid { .. } | Self::Newer { .. } => ErrorKind::Invalid,
         }
     }
 

@@ -181,15 +181,20 @@ fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
     let output = atcost.run(&to_the_end(broker.address(), &topic));
     assert_eq!(output.code, Some(2), "{}", output.text());
     let lines = lines(&output);
-    for event in ["kafka.damaged", "command.failed"] {
+    let place = format!("/{topic}/0: from offset 5 on");
+    let words = [&place, "from offset 4 on, the last record"];
+    // The cause is told once, and the end only says where.
+    for (event, words) in [("kafka.damaged", &words[..]), ("command.failed", &words[..1])] {
         let told = messages(&lines, event);
-        let words = [&format!("/{topic}/0: from offset 5 on"), "from offset 4 on, the last record"];
         assert!(
             told.len() == 1 && words.iter().all(|words| told[0].contains(*words)),
             "{event}: {}",
             output.text()
         );
     }
+    let causes =
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|told| told.contains(words[1])));
+    assert_eq!(causes.count(), 1, "{}", output.text());
     assert_eq!(atcost.doctor()["received"], 14, "{}", output.text());
     let found = findings(&atcost, broker, &topic);
     assert!(found.iter().any(|found| found.contains("/0: offset 4, which was read last")), "{found:?}");
@@ -210,6 +215,66 @@ fn a_last_record_that_never_arrives_stops_its_partition_and_no_other() {
     // Mended, as by a replica.
     broker.flip_on_disk(&topic, 0, 0, 9, 1);
     assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [3, 0]);
+}
+
+/// Two partitions whose last record was damaged after it was read, each in another way: the third
+/// is read, and the one that can be read on is, too.
+#[test]
+fn partitions_that_are_damaged_in_different_ways_stop_no_other() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(3);
+    for partition in 0..3 {
+        broker.produce_one_by_one(&topic, &events("first", partition, 4));
+    }
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [12, 0]);
+    broker.flip_on_disk(&topic, 0, 3, 80, 1);
+    broker.flip_on_disk(&topic, 1, 3, 9, 1);
+    for partition in 0..3 {
+        broker.produce_one_by_one(&topic, &events("more", partition, 2));
+    }
+    let running = atcost.spawn(&to_the_end(broker.address(), &topic));
+    let output = running.wait();
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    let lines = lines(&output);
+    let told = messages(&lines, "kafka.damaged");
+    assert!(
+        told.len() == 1 && told[0].contains(&format!("/{topic}/1: from offset 4 on it cannot be read")),
+        "{}",
+        output.text()
+    );
+    assert_eq!(atcost.doctor()["received"], 16, "{}", output.text());
+}
+
+/// The doctor says of a partition that cannot be read on what ingest says, and the way out that it
+/// names works: of a batch that says a wrong length Kafka lets nobody by before it begins a new
+/// segment.
+#[test]
+fn the_way_out_of_a_wrong_length_is_a_new_segment() {
+    let (broker, atcost) = (Broker::shared(), ledger());
+    let topic = broker.topic(2);
+    broker.produce_one_by_one(&topic, &[events("first", 0, 3), events("first", 1, 3)].concat());
+    assert_eq!(summary(&atcost.run(&to_the_end(broker.address(), &topic)))[..2], [6, 0]);
+    broker.produce_one_by_one(&topic, &[events("bad", 0, 3), events("good", 1, 2)].concat());
+    broker.flip_on_disk(&topic, 0, 3, 9, 1);
+    let found = findings(&atcost, broker, &topic);
+    let expected = [
+        format!("/{topic}/0: from offset 3 on it cannot be read: "),
+        format!("/{topic}/1: up to 2 records wait"),
+    ];
+    assert!(
+        found.len() == 2 && expected.iter().all(|words| found.iter().any(|found| found.contains(words))),
+        "{found:?}"
+    );
+    broker.set(&topic, "segment.ms", "1000");
+    std::thread::sleep(Duration::from_secs(2));
+    broker.produce(&topic, &events("rolled", 0, 1));
+    broker.delete_before(&topic, 0, 6);
+    let output = atcost.run(&to_the_end(broker.address(), &topic));
+    assert_eq!(summary(&output)[..2], [3, 1], "{}", output.text());
+    assert_eq!(
+        findings(&atcost, broker, &topic),
+        ["1 gap: records were gone from the source before they were read"]
+    );
 }
 
 // Transactions.
@@ -366,7 +431,7 @@ fn what_librdkafka_says_is_json_too() {
     let (broker, atcost) = (Broker::shared(), ledger());
     let topic = broker.topic(1);
     broker.produce(&topic, &events("first", 0, 1000));
-    atcost.set("kafka.properties", "\"debug\" = \"all\"\n\"batch.size\" = \"5\"");
+    atcost.set("kafka.properties", "\"debug\" = \"all\"\n\"socket.blocking.max.ms\" = \"5\"");
     let arguments = to_the_end(broker.address(), &topic);
     for (log, shows_all) in [("librdkafka=debug", true), ("warn", false)] {
         let output = atcost.spawn_with(&arguments, &[("ATCOST_LOG", log)]).wait();
@@ -379,7 +444,7 @@ fn what_librdkafka_says_is_json_too() {
             assert_eq!(is_told, shows_all, "{facility}{log}: {}", output.text());
         }
         let of_settings = messages(&told, "kafka.setting");
-        let expected = "[kafka.properties]: Configuration property batch.size is a producer property";
+        let expected = "[kafka.properties]: Configuration property socket.blocking.max.ms is deprecated";
         let is_told = of_settings.len() == 1 && of_settings[0].starts_with(expected);
         assert_eq!(is_told, !shows_all, "{log}: {of_settings:?}");
         assert_eq!(told.len(), of_client.len() + of_settings.len(), "{log}: {}", output.text());

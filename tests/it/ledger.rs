@@ -497,6 +497,29 @@ async fn a_newer_format_is_refused_with_the_version_that_reads_it_in_any_shard()
     }
 }
 
+/// Whoever writes to a shard reads no journal, and stops all the same where a newer version wrote
+/// to it.
+#[tokio::test]
+async fn a_journal_of_a_newer_format_stops_every_writer() {
+    for place in everywhere() {
+        let at = &place.at;
+        created(at).await;
+        let text = "{\"commitInfo\":{\"timestamp\":1,\"operation\":\"WRITE\",\"operationParameters\":{\"mode\":\"Append\"},\"engineInfo\":\"atcost/0.7.2\",\"record\":\"cmVjOSBhbmQgd2hhdCBpdCBzYXlz\"}}\n";
+        write(&at.join("journal/_delta_log/00000000000000000001.json"), text).await;
+        let now = instant("2025-10-02T08:00:03Z");
+        for refused in [
+            ShardWriter::open(at).await.err(),
+            divide_ledger(at, 2, now).await.err(),
+            ledger::compact::compact(at, now).await.err(),
+        ] {
+            let said = refused.expect("it is refused").to_string();
+            for part in ["journal", "0.7.2", concat!("this is atcost ", env!("CARGO_PKG_VERSION"))] {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+        }
+    }
+}
+
 /// Every bit of every log entry but the first is checked by rendering the entry again; the first is
 /// named by the second.
 #[tokio::test]

@@ -135,6 +135,13 @@ fn a_second_correction_and_a_void_of_a_void_are_told() {
         &[event("c-1", &json!({})), correction("c-2", "void", "c-1"), correction("c-3", "replace", "c-1")],
     );
     assert_eq!(told(&atcost), ["second-correction 1.ndjson:3"]);
+    let words = ["1 correction is of an event that was corrected before", "c-3 at 1.ndjson:3"];
+    let rated = atcost.ok(&["rate", "--period", "2025-10"]);
+    let looked = atcost.run(&["doctor"]);
+    for text in [&rated, &looked.stdout] {
+        assert!(words.iter().all(|words| text.contains(words)), "{text}");
+        assert!(!text.contains("other content"), "{text}");
+    }
     mend(&atcost, "2.ndjson", "void");
     assert_eq!(told(&atcost), [""; 0]);
     send(&atcost, "3.ndjson", &[correction("c-4", "void", "c-2")]);
@@ -199,6 +206,19 @@ fn a_number_that_nothing_can_hold_is_named_with_the_event_that_takes_it_out() {
 }
 
 // Refused records.
+
+#[test]
+fn what_a_refusal_advises_is_shown_whole() {
+    let atcost = Atcost::initialised();
+    let mut late = event("c-1", &json!({}));
+    late["time"] = "2400-10-01T08:00:00.123456Z".into();
+    fs::write(atcost.folder().join("1.ndjson"), late.to_string()).expect("a file");
+    atcost.ok(&["ingest", "--files", "1.ndjson", "--until-caught-up"]);
+    for arguments in [["doctor"].as_slice(), &["doctor", "--rejected"]] {
+        let output = atcost.run(arguments);
+        assert!(output.stdout.contains("with --reading 2"), "{}", output.text());
+    }
+}
 
 fn refused(count: usize) -> Atcost {
     let atcost = Atcost::initialised();

@@ -224,6 +224,36 @@ fn init_makes_what_is_missing_and_keeps_what_is_there() {
     assert_eq!(files(wrong.folder()).len(), 1);
 }
 
+/// A part of a ledger that was used is lost and not unfinished: an empty one in its place would hide
+/// the loss, and advice to make one would go in a circle.
+#[test]
+fn a_part_that_is_gone_is_replaced_only_where_nothing_was_written() {
+    let unused = Atcost::initialised();
+    fs::remove_dir_all(unused.folder().join("ledger/journal")).expect("it can be removed");
+    let told = unused.run(&["doctor"]);
+    assert!(told.code == Some(2) && told.stderr.contains("`atcost init` makes it"), "{}", told.text());
+    unused.ok(&["init"]);
+    unused.ok(&["doctor"]);
+
+    let used = Atcost::with_catalog(&case("month/catalog"));
+    ingest(&used, &case("month/events"));
+    for (part, said) in [("journal", "the journal is gone"), ("shards", "the first shard is gone")] {
+        let (here, aside) = (used.folder().join("ledger").join(part), used.folder().join("aside"));
+        fs::rename(&here, &aside).expect("it can be moved");
+        for verb in [["init"].as_slice(), &["doctor"], &["rate", "--period", "2025-10"]] {
+            let output = used.run(verb);
+            assert_eq!(output.code, Some(2), "{verb:?}: {}", output.text());
+            assert!(
+                output.stderr.contains(said) && output.stderr.contains("restore it from a copy"),
+                "{verb:?}: {}",
+                output.text()
+            );
+        }
+        fs::rename(&aside, &here).expect("it can be moved back");
+    }
+    used.ok(&["rate", "--period", "2025-10"]);
+}
+
 #[test]
 fn nothing_is_rated_without_a_catalog() {
     let atcost = Atcost::initialised();

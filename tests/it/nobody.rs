@@ -70,6 +70,18 @@ fn every_sum_has_its_currency() {
     assert_eq!(summary["currencies"]["retained"], json!(["EUR", "JPY"]));
     assert_eq!(summary["currencies"]["provider"], json!({ "lynx": "JPY", "nimbus": "EUR" }));
 
+    // Nothing is in a currency, too: a customer's own, or each that is billed.
+    let nothing = ledger(yen.path(), &[]);
+    let text = nothing.ok(&["rate", "--period", "2025-09"]);
+    for line in text.lines().skip_while(|line| !line.contains("charged")).skip(1) {
+        if line.is_empty() {
+            break;
+        }
+        assert!(
+            line.starts_with('!') || line.ends_with(" EUR") || line.ends_with(" JPY"),
+            "a sum without a currency: {line:?}"
+        );
+    }
     let one = ledger(&case("month/catalog"), &[("projects/a1", "10", "standard")]);
     let summary = one.json(&["rate", "--period", "2025-10"]);
     assert!(summary["retained_total"].is_string(), "{summary}");

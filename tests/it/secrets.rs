@@ -57,10 +57,7 @@ fn a_run_leaves_no_secret_anywhere() {
             registry.url()
         ),
     );
-    atcost.set(
-        "kafka.properties",
-        "\"sasl.username\" = \"atcost\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n\"ssl.key.password\" = \"env:KAFKA_PASSWORD\"\n\"debug\" = \"all\"",
-    );
+    atcost.set("kafka.properties", "\"debug\" = \"all\"");
     atcost.set("ingest", "batch_seconds = 1");
     // A registry that does not answer at first, an id that it does not know, a reference that it
     // does not have, a schema that is fine.
@@ -100,6 +97,22 @@ fn a_run_leaves_no_secret_anywhere() {
     assert_eq!(details.len(), 2, "{details:?}");
     assert!(details[0].contains("schema id 404 is not known"), "{details:?}");
     assert!(details[1].contains("refers to version 1 of"), "{details:?}");
+}
+
+/// Names and passwords for Kafka are shown nowhere, whatever librdkafka says of them.
+#[test]
+fn a_login_that_fails_shows_no_secret() {
+    let (broker, atcost) = (Broker::shared(), Atcost::initialised());
+    atcost.set(
+        "kafka.properties",
+        "\"security.protocol\" = \"sasl_plaintext\"\n\"sasl.mechanism\" = \"PLAIN\"\n\"sasl.username\" = \"atcost\"\n\"sasl.password\" = \"env:KAFKA_PASSWORD\"\n\"debug\" = \"all\"",
+    );
+    let arguments = ["ingest", "--brokers", broker.address(), "--topic", "t", "--until-caught-up"];
+    let environment = [("ATCOST_LOG", "trace"), ("KAFKA_PASSWORD", "hunter2-kafka")];
+    let output = atcost.spawn_with(&arguments, &environment).wait();
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    assert!(output.stderr.contains("sasl."), "it is told much: {}", output.stderr);
+    assert_none("what is told", output.text().as_bytes());
 }
 
 /// A secret that is not set stops what needs it, and nothing else.
@@ -182,6 +195,24 @@ fn a_secret_in_an_address_is_refused() {
             vec!["ingest", "--brokers", "127.0.0.1:1", "--topic", "t"],
             "kafka property sasl.jaas.config",
         ),
+        (
+            "metrics",
+            "listen = \"user:hunter2-metrics@127.0.0.1:9464\"",
+            vec![],
+            "metrics.listen has a user name or password in it",
+        ),
+        (
+            "ingest",
+            "batch_seconds = 1",
+            vec!["ingest", "--files", "events", "--metrics", "user:hunter2-metrics@127.0.0.1:9464"],
+            "the address for metrics has a user name or password in it",
+        ),
+        (
+            "ingest",
+            "batch_seconds = 1",
+            vec!["demo", "--brokers", "user:hunter2-kafka@127.0.0.1:1"],
+            "kafka.brokers has a user name",
+        ),
     ] {
         let atcost = Atcost::initialised();
         atcost.set(table, line);
@@ -196,5 +227,47 @@ fn a_secret_in_an_address_is_refused() {
         assert_eq!(output.code, Some(2), "{line}: {}", output.text());
         assert!(output.stderr.contains(expected), "{line}: {}", output.text());
         assert_none(line, output.text().as_bytes());
+    }
+}
+
+/// The doctor asks no registry, and says of an address what ingest will say.
+#[test]
+fn the_doctor_refuses_a_secret_in_the_address_of_the_registry() {
+    let atcost = Atcost::initialised();
+    atcost.set("registry", "url = \"http://user:hunter2-registry@127.0.0.1:1\"");
+    let output = atcost.run(&["doctor"]);
+    assert_eq!(output.code, Some(1), "{}", output.text());
+    assert!(output.stdout.contains("registry.url has a user name or password in it"), "{}", output.text());
+    assert_none("the doctor", output.text().as_bytes());
+}
+
+/// What changes nothing is refused at the start.
+#[test]
+fn a_setting_without_effect_is_refused() {
+    let with = |property: &str| {
+        let atcost = Atcost::initialised();
+        atcost.set("kafka.properties", property);
+        atcost
+    };
+    for (property, more, log, expected) in [
+        ("\"compression.type\" = \"zstd\"", [].as_slice(), "warn", "compression.type: it has no effect"),
+        ("\"sasl.password\" = \"hunter2-kafka\"", &[], "warn", "security.protocol is plaintext"),
+        ("\"debug\" = \"\"", &["--reading", "2"], "warn", "--reading"),
+        ("\"debug\" = \"\"", &["--brokers", "SSL://127.0.0.1:1"], "warn", "= \"ssl\""),
+        (
+            "\"debug\" = \"\"",
+            &["--brokers", "http://127.0.0.1:1"],
+            "warn",
+            "does not begin with a protocol of Kafka",
+        ),
+        ("\"debug\" = \"\"", &[], "inof", "ATCOST_LOG has \"inof\""),
+    ] {
+        let atcost = with(property);
+        let brokers: &[&str] = if more.contains(&"--brokers") { &[] } else { &["--brokers", "127.0.0.1:1"] };
+        let arguments = [&["ingest", "--topic", "t", "--until-caught-up"], brokers, more].concat();
+        let output = atcost.spawn_with(&arguments, &[("ATCOST_LOG", log)]).wait();
+        assert_eq!(output.code, Some(2), "{property} {more:?}: {}", output.text());
+        assert!(output.stderr.contains(expected), "{property} {more:?}: {}", output.text());
+        assert_none(property, output.text().as_bytes());
     }
 }

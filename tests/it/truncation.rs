@@ -3,6 +3,7 @@
 
 use crate::kafka::{assert_counts, events, ingest, ledger, usage_event_registry, wait_until_received};
 use serde_json::Value;
+use std::fs;
 use tests::atcost::{Atcost, Output};
 use tests::audit::audit;
 use tests::broker::Broker;
@@ -276,6 +277,36 @@ fn the_doctor_sees_a_topic_that_was_created_again() {
     let refused = atcost.run(&accept(broker, &topic, "it is new"));
     assert_eq!(refused.code, Some(2));
     assert!(refused.stderr.contains("created anew, not cut"), "{}", refused.text());
+}
+
+/// A command that is advised names the configuration that was given and the shard that reads the
+/// partition; without them it would be refused.
+#[test]
+fn an_advised_command_works_as_it_is_printed() {
+    let (broker, atcost) = (Broker::shared(), Atcost::initialised());
+    fs::rename(atcost.folder().join("atcost.toml"), atcost.folder().join("my own.toml"))
+        .expect("it is moved");
+    let configured = |arguments: Vec<&str>| {
+        let output = atcost.run(&[&["--config", "my own.toml"], arguments.as_slice()].concat());
+        assert!(matches!(output.code, Some(0 | 1)), "{}", output.text());
+        output
+    };
+    configured(vec!["shards", "2"]);
+    let topic = broker.topic(2);
+    broker.produce(&topic, &[events("first", 3, 2)].concat());
+    let doctor = configured(arguments("doctor", broker, &topic));
+    let advised: Vec<&str> = doctor
+        .stdout
+        .lines()
+        .filter_map(|line| line.split('`').nth(1)?.strip_prefix("atcost --config 'my own.toml' "))
+        .collect();
+    assert_eq!(advised.len(), 2, "{}", doctor.text());
+    for command in advised {
+        let command: Vec<&str> = command.split(' ').chain(["--until-caught-up"]).collect();
+        configured(command);
+    }
+    let doctor = configured(arguments("doctor", broker, &topic));
+    assert!(doctor.stdout.contains("nothing is wrong"), "{}", doctor.text());
 }
 
 #[test]

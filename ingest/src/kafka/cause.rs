@@ -17,6 +17,9 @@ const CAUSES: usize = 16;
 /// So many are named in one sentence.
 const NAMED: usize = 3;
 
+/// The likely reason why a listener hangs up on whoever talks to it in the clear.
+const EXPECTS_MORE: &str = "this listener hangs up before it answers, so it probably expects TLS or SASL, or is no Kafka; see security.protocol in [kafka.properties]";
+
 /// A cause, shown with its kind first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause(String);
@@ -38,14 +41,42 @@ impl Cause {
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => "SASL",
             Some(Code::SSL) => "TLS",
             _ if reason.contains("SSL ") => "TLS",
+            _ if let Some(found) = foreign(reason) => {
+                return Some(Self(format!("{found}; see kafka.brokers and security.protocol: {reason}")));
+            }
             _ if reason.contains("SASL") => "SASL",
             _ => return Some(Self(reason.to_owned())),
         };
         Some(Self(format!("{kind}: {reason}")))
     }
 
+    /// The cause in a line of librdkafka's log about a connection that was closed before the broker
+    /// was known, which it tells nowhere else. Who expects TLS or SASL and hears neither does that.
+    pub fn of_hanging_up(line: &str) -> Option<Self> {
+        let line = line
+            .strip_prefix("[thrd:")
+            .and_then(|rest| rest.split_once("]: "))
+            .map_or(line, |(_, line)| line);
+        let (reason, state) = line.rsplit_once(" (after ")?;
+        let is_first = reason.contains("/bootstrap: Disconnected");
+        let is_early = ["in state APIVERSION_QUERY", "in state UP"].iter().any(|early| state.contains(early));
+        (is_first && is_early).then(|| Self(format!("TLS or SASL: {reason}: {EXPECTS_MORE}")))
+    }
+
     pub fn other(why: &str) -> Self {
         Self(why.to_owned())
+    }
+}
+
+/// What answers in Kafka's place, by the first four bytes of the answer, which librdkafka takes for
+/// its length.
+fn foreign(reason: &str) -> Option<&'static str> {
+    let (_, rest) = reason.split_once("Invalid response size ")?;
+    let size: u32 = rest.split(' ').next()?.parse().ok()?;
+    match size.to_be_bytes() {
+        [b'H', b'T', b'T', b'P'] => Some("an HTTP server answers there, not Kafka"),
+        [0x14..=0x17, 3, ..] => Some("TLS: the listener speaks TLS"),
+        _ => None,
     }
 }
 
@@ -148,10 +179,43 @@ mod tests {
             "h:1/bootstrap: Disconnected: requesting ApiVersion: (connecting to a SSL listener?)",
             Some("TLS: h:1/bootstrap: Disconnected: requesting ApiVersion: (connecting to a SSL listener?)"),
         );
+        check(
+            Code::BrokerTransportFailure,
+            "h:1/bootstrap: Receive failed: Invalid response size 352518912 (0..100000000): increase receive.message.max.bytes",
+            Some(
+                "TLS: the listener speaks TLS; see kafka.brokers and security.protocol: h:1/bootstrap: Receive failed: Invalid response size 352518912 (0..100000000): increase receive.message.max.bytes",
+            ),
+        );
+        check(
+            Code::BrokerTransportFailure,
+            "h:1/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000)",
+            Some(
+                "an HTTP server answers there, not Kafka; see kafka.brokers and security.protocol: h:1/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000)",
+            ),
+        );
         check(Code::Authentication, "h:1: refused", Some("SASL: h:1: refused"));
         check(Code::OperationTimedOut, "h:1: timed out", Some("h:1: timed out"));
         check(Code::AllBrokersDown, "1/1 brokers are down", None);
         check(Code::PartitionEOF, "", None);
+    }
+
+    #[test]
+    fn whoever_hangs_up_at_once_probably_expects_tls_or_sasl() {
+        let told = |line: &str| Cause::of_hanging_up(line).map(|cause| cause.0);
+        let expected =
+            format!("TLS or SASL: h:1/bootstrap: Disconnected: connection reset by peer: {EXPECTS_MORE}");
+        for state in ["APIVERSION_QUERY", "UP, 3 identical error(s) suppressed"] {
+            let line =
+                format!("h:1/bootstrap: Disconnected: connection reset by peer (after 5ms in state {state})");
+            assert_eq!(told(&line).as_deref(), Some(expected.as_str()));
+            assert_eq!(told(&format!("[thrd:h:1/bootstrap]: {line}")).as_deref(), Some(expected.as_str()));
+        }
+        for line in [
+            "h:1/1: Disconnected (after 300000ms in state UP)",
+            "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+        ] {
+            assert_eq!(told(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - No word of librdkafka is passed on with a secret in it.
 
 use super::cause::{Cause, Causes};
+use super::checks::{check_brokers, check_effect};
 use super::lines::tell_to_context;
 use crate::IngestError;
 use rdkafka::admin::AdminClient;
@@ -51,6 +52,8 @@ const SECRET: &[&str] =
 
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KafkaConfig {
+    /// How this program is called, for the commands in what it says.
+    pub program: String,
     /// `HOST:PORT`, several with commas.
     pub brokers: String,
     pub topic: String,
@@ -102,12 +105,7 @@ fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
     if config.brokers.is_empty() || config.topic.is_empty() {
         return Err(IngestError::Invalid("kafka: brokers and topic must both be given".to_owned()));
     }
-    // Brokers are named in messages, which are logged and shown.
-    if config.brokers.contains('@') {
-        return Err(IngestError::Invalid(
-            "kafka.brokers has a user name or password in it; write HOST:PORT, and give them as sasl.username and sasl.password in [kafka.properties] (`env:NAME` takes one from the environment)".to_owned(),
-        ));
-    }
+    check_brokers(&config.brokers, &config.properties)?;
     let mut client = ClientConfig::new();
     for (name, value) in DEFAULTS {
         client.set(*name, *value);
@@ -128,6 +126,7 @@ fn client(config: &KafkaConfig) -> Result<ClientConfig, IngestError> {
                 "kafka property {name}: the address has a user name or password in it; take them out, and give them as properties of their own"
             )));
         }
+        check_effect(name, &config.properties)?;
         client.set(name, value);
     }
     for (name, value) in OWNED {
@@ -195,6 +194,9 @@ pub struct Context {
 /// the one that is meant.
 const OF_SETTINGS: &str = "CONFWARN";
 
+/// What it calls its lines about connections that failed.
+const OF_FAILURES: &str = "FAIL";
+
 impl Context {
     pub fn causes(&self) -> MutexGuard<'_, Causes> {
         self.causes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -222,6 +224,11 @@ impl ClientContext for Context {
             tracing::warn!(event = "kafka.setting", "[kafka.properties]: {message}");
         }
         tracing::debug!(target: "librdkafka", event = "kafka.client", "{facility}: {message}");
+        if facility == OF_FAILURES
+            && let Some(cause) = Cause::of_hanging_up(&message)
+        {
+            self.causes().hear(cause);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -238,7 +245,12 @@ mod tests {
     #[track_caller]
     fn check(property: (&str, &str), expected: &str) {
         let properties = BTreeMap::from([(property.0.to_owned(), property.1.to_owned())]);
-        let config = KafkaConfig { brokers: "127.0.0.1:1".to_owned(), topic: "usage".to_owned(), properties };
+        let config = KafkaConfig {
+            program: "atcost".to_owned(),
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "usage".to_owned(),
+            properties,
+        };
         let shown = consumer(&config).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(shown.contains(expected) && shown.is_empty() == expected.is_empty(), "{shown}");
     }
@@ -256,6 +268,7 @@ mod tests {
     #[test]
     fn an_address_holds_no_user_and_no_message_a_secret() {
         let config = |brokers: &str, properties: &[(&str, &str)]| KafkaConfig {
+            program: "atcost".to_owned(),
             brokers: brokers.to_owned(),
             topic: "usage".to_owned(),
             properties: properties

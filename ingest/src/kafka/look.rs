@@ -5,7 +5,7 @@
 use super::broker::Broker;
 use super::config::{self, ANSWER_WITHIN, KafkaConfig};
 use super::errors::Answer;
-use super::truncation::{Compared, Prober, ReadTo, Truncation};
+use super::truncation::{Compared, First, Prober, ReadTo, Truncation};
 use crate::IngestError;
 use crate::stop::Stop;
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
@@ -39,6 +39,8 @@ pub struct SeenPartition {
     /// The record that was read last, where nothing arrives when it is asked for: whether the
     /// partition has what was read from it is not known then.
     pub silent: Option<Offset>,
+    /// Why it cannot be read on from `unread`, where it cannot.
+    pub damage: Option<String>,
 }
 
 /// Looks at a topic by everything that ingest compares. `known` is how far a stream was read.
@@ -85,14 +87,16 @@ pub fn look(
             unread: NextOffset(next.min(stable)),
             truncation,
             silent: silent.get(partition).copied(),
+            damage: None,
         });
     }
     let reader = Prober::committed(config, ANSWER_WITHIN, &stop)?;
-    let first = broker.ask(&stop, || reader.first_records(&unread).map_err(Answer::from))?;
+    let mut first = broker.ask(&stop, || reader.first_records(&unread).map_err(Answer::from))?;
     for (partition, seen) in numbers.iter().zip(&mut partitions) {
-        match first.get(partition) {
-            Some(Some(Offset(first))) => seen.unread = NextOffset(seen.stable.0.min(*first)),
-            Some(None) => seen.unread = seen.stable,
+        match first.remove(partition) {
+            Some(First::Record(Offset(first))) => seen.unread = NextOffset(seen.stable.0.min(first)),
+            Some(First::Nothing) => seen.unread = seen.stable,
+            Some(First::Damage(why)) => seen.damage = Some(why),
             None => {}
         }
     }

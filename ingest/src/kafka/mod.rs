@@ -15,6 +15,7 @@ mod errors; // whether trying again can help
 mod messages; // what librdkafka has fetched, many messages at a time
 mod arrival; // one thing that arrives, waited for
 mod lines; // librdkafka's own log
+mod checks; // what cannot work, or has no effect
 mod config; // what may be configured, and the consumer that is made of it
 mod high; // how far a partition reaches, open transactions included
 mod standstill; // partitions that cannot be read on
@@ -24,8 +25,10 @@ mod truncation; // whether a partition still has what was read from it
 mod look; // a topic compared with what was read, for whoever does not ingest
 mod partition; // how far one was handed out, and the message that comes next
 
+pub use checks::check_brokers;
 pub use config::KafkaConfig;
 pub use look::{Seen, SeenPartition, cleanup_policy, look, still_there};
+pub use standstill::WAY_OUT;
 pub use truncation::Truncation;
 
 use crate::IngestError;
@@ -129,6 +132,7 @@ impl KafkaSource {
             led: None,
             committed: next,
             doubted: None,
+            refused: None,
             low,
             high,
             newest: high,
@@ -172,7 +176,7 @@ impl KafkaSource {
 
     /// The refusal of a partition that was cut, and of `others` beside it.
     fn truncated(&self, partition: i32, truncation: &Truncation, others: usize) -> IngestError {
-        let KafkaConfig { brokers, topic, .. } = &self.broker.config;
+        let KafkaConfig { program, brokers, topic, .. } = &self.broker.config;
         let committed = self.partitions.get(&partition).map(|state| state.committed);
         let lost = truncation.from.is_none_or(|from| committed.is_none_or(|committed| from.0 < committed));
         if !lost {
@@ -186,7 +190,7 @@ impl KafkaSource {
         };
         IngestError::Invalid(format!(
             "{topic}/{partition}{more}: {truncation}. An unclean leader election or a power cut does that. Reading on would skip what stands there now; nothing more was read, and what the ledger has stays. \
-             Find out what the broker lost, then run `atcost accept-truncation --brokers {brokers} --topic {topic} --partition {partition} --reason WHY`, which records the decision and reads on from there"
+             Find out what the broker lost, then run `{program} accept-truncation --brokers {brokers} --topic {topic} --partition {partition} --reason WHY`, which records the decision and reads on from there"
         ))
     }
 
@@ -254,8 +258,9 @@ impl KafkaSource {
     }
 
     /// An offset was out of range in the midst of reading, or of an epoch that has ended before it:
-    /// find the partition, refuse one that was cut, record the gap, read on.
-    fn place_again(&mut self, stop: &Stop) -> Result<(), IngestError> {
+    /// refuse a partition that was cut, record the gap, read on. One that is refused again and again
+    /// at an offset that the broker has cannot be read there.
+    fn place_again(&mut self, refused: Option<i32>, why: &str, stop: &Stop) -> Result<(), IngestError> {
         self.note_last();
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for (partition, why) in self.check_still_read(&partitions, STALLED_AFTER, stop)? {
@@ -263,6 +268,13 @@ impl KafkaSource {
         }
         for partition in partitions {
             self.place_one_again(partition, stop)?;
+        }
+        if let Some(partition) = refused
+            && let Some(state) = self.partitions.get_mut(&partition)
+            && state.is_refused_again()
+        {
+            let why = self.broker.consumer.context().hide(why);
+            self.stand_still(partition, &why)?;
         }
         self.assign_all()
     }
@@ -276,6 +288,7 @@ impl KafkaSource {
             state.at_end |= before.at_end;
             (state.last, state.untold) = (before.last, before.untold);
             (state.committed, state.doubted) = (before.committed, before.doubted);
+            state.refused = before.refused;
             state.trouble = before.trouble.filter(|_| state.next == before.next);
         }
         Ok(())
@@ -432,7 +445,15 @@ impl KafkaSource {
         match (*code, severity(*code), *place) {
             (Code::PartitionEOF, _, Some((partition, end))) => self.end_reached(partition, end, batch),
             (Code::PartitionEOF, _, None) => Ok(()),
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, ..) => self.place_again(stop),
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, _, place) => {
+                let partition = place.map(|(partition, _)| partition);
+                let state = partition.and_then(|partition| self.partitions.get(&partition));
+                // After a damaged batch librdkafka asks for offsets that never were.
+                if state.is_some_and(Partition::stands_still) {
+                    return Ok(());
+                }
+                self.place_again(partition, text, stop)
+            }
             // A handshake that once worked and now fails is most often a broker that is being
             // restarted.
             (Code::SSL, ..) => Ok(()),
@@ -644,14 +665,16 @@ impl Source for KafkaSource {
 
     fn complete(&mut self) -> Result<(), IngestError> {
         let in_the_way: Vec<&str> =
-            self.partitions.values().filter_map(|state| Some(state.trouble.as_ref()?.sentence())).collect();
+            self.partitions.values().filter_map(|state| Some(state.trouble.as_ref()?.place())).collect();
         if let Some(first) = in_the_way.first() {
             let others = match in_the_way.len() - 1 {
                 0 => String::new(),
-                count => format!("; and so it is with {count} more, which the log names"),
+                count => format!("; and so it is with {count} more"),
             };
+            // The cause was told when it was met, and is not told again.
             return Err(IngestError::Retry(format!(
-                "{first}{others}; everything else that was there is in the ledger"
+                "{first} it cannot be read{others}; why, and what to do, is in the event kafka.damaged above, and `{} doctor` says it, too. Everything else that was there is in the ledger",
+                self.broker.config.program
             )));
         }
         self.look_at_ends(true);
@@ -688,6 +711,7 @@ mod tests {
     #[test]
     fn waiting_for_a_broker_ends_when_a_stop_is_asked_for() {
         let config = KafkaConfig {
+            program: "atcost".to_owned(),
             brokers: "127.0.0.1:1".to_owned(),
             topic: "usage".to_owned(),
             properties: BTreeMap::new(),

@@ -37,6 +37,8 @@ pub struct Partition {
     /// How far it had been read when a connection failed: the broker that comes back may have lost
     /// some of it.
     pub doubted: Option<ReadTo>,
+    /// The offset that the broker last called out of range, and how often in a row.
+    pub refused: Option<(i64, u32)>,
     /// The low watermark as last seen.
     pub low: i64,
     /// The end of what can be read, as last seen: the last stable offset.
@@ -52,7 +54,17 @@ pub struct Partition {
     pub held: Held,
 }
 
+/// An offset that is called out of range so often, although the broker has it, cannot be read.
+const REFUSALS: u32 = 3;
+
 impl Partition {
+    /// Counts that the position was called out of range, and says whether that was often enough.
+    pub fn is_refused_again(&mut self) -> bool {
+        let before = self.refused.filter(|(offset, _)| *offset == self.next).map_or(0, |(_, times)| times);
+        self.refused = Some((self.next, before + 1));
+        before + 1 >= REFUSALS && self.next < self.newest
+    }
+
     /// Whether it cannot be read, and is not being tried.
     pub fn stands_still(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| !trouble.is_trying)

@@ -12,10 +12,13 @@ const TRY_EVERY: Duration = Duration::from_secs(60);
 /// records for a moment.
 const HELD_FOR: Duration = Duration::from_secs(30);
 
+/// What helps a partition that cannot be read on.
+pub const WAY_OUT: &str = "Restore the partition's log on the broker from a replica, or delete the damaged records there (kafka-delete-records.sh), which leaves a gap in the ledger; where a batch says a wrong length or offset, nothing is freed before Kafka has begun a new segment (segment.ms). docs/operations.md has the commands, under \"A damaged partition\"";
+
 /// Why a partition cannot be read on.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    sentence: String,
+    place: String,
     tried_at: Instant,
     /// It is read again, and nothing has come of it yet.
     pub is_trying: bool,
@@ -25,17 +28,18 @@ impl Trouble {
     /// The records from `offset` on cannot be read; `why` is what the broker or librdkafka says.
     /// From now on it is told.
     pub fn tell(stream: &Stream, offset: i64, why: &str) -> Self {
+        let place = format!("{stream}: from offset {offset} on");
         let sentence = format!(
-            "{stream}: from offset {offset} on it cannot be read: {why}. It is read up to there, nothing is stepped over, and the other partitions are read on. Restore the partition's log on the \
-             broker from a replica, or delete the damaged records there (kafka-delete-records.sh), which leaves a gap in the ledger; it is tried again every {} s",
+            "{place} it cannot be read: {why}. It is read up to there, nothing is stepped over, and the other partitions are read on. {WAY_OUT}. It is tried again every {} s",
             TRY_EVERY.as_secs()
         );
         tracing::error!(event = "kafka.damaged", %stream, offset, "{sentence}");
-        Self { sentence, tried_at: Instant::now(), is_trying: false }
+        Self { place, tried_at: Instant::now(), is_trying: false }
     }
 
-    pub fn sentence(&self) -> &str {
-        &self.sentence
+    /// Which partition it is, and from where on.
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     pub fn is_due(&self) -> bool {
@@ -96,13 +100,7 @@ mod tests {
     #[test]
     fn a_partition_that_cannot_be_read_is_named_with_its_offset() {
         let trouble = Trouble::tell(&stream(), 7, "a checksum is wrong");
-        assert!(
-            trouble
-                .sentence()
-                .starts_with("kafka/c/t/3: from offset 7 on it cannot be read: a checksum is wrong. "),
-            "{}",
-            trouble.sentence()
-        );
+        assert_eq!(trouble.place(), "kafka/c/t/3: from offset 7 on");
         assert!(!trouble.is_due(), "it was tried just now");
         assert!(!trouble.try_again().is_due(), "it is being tried");
     }

@@ -120,20 +120,30 @@ enum There {
 }
 
 /// What was found at an offset or after it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Found {
     Record(LastRecord),
     /// The partition ends there.
     End,
-    /// A damaged record is in the way.
-    Damage,
+    /// A damaged record is in the way, as librdkafka says.
+    Damage(String),
+}
+
+/// What a partition has for whoever reads it on.
+#[derive(Debug)]
+pub enum First {
+    Record(Offset),
+    /// No record up to its end.
+    Nothing,
+    /// It cannot be read on, and why.
+    Damage(String),
 }
 
 impl Found {
-    fn record(self) -> Option<LastRecord> {
+    fn record(&self) -> Option<LastRecord> {
         match self {
-            Self::Record(record) => Some(record),
-            Self::End | Self::Damage => None,
+            Self::Record(record) => Some(*record),
+            Self::End | Self::Damage(_) => None,
         }
     }
 }
@@ -226,19 +236,24 @@ impl Prober {
         Ok(compared)
     }
 
-    /// The first offset of each partition at or after the given one that has a record, or none up to
-    /// its end. Partitions that do not tell, because nothing arrives or something damaged, are left
-    /// out.
+    /// The first record of each partition at or after the given offset.
     ///
     /// # Errors
     /// When the broker does not answer in time, or refuses.
-    pub fn first_records(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Option<Offset>>> {
-        let found = self.records_at(wanted)?.into_iter().filter_map(|(partition, found)| match found {
-            Found::Record(record) => Some((partition, Some(record.offset))),
-            Found::End => Some((partition, None)),
-            Found::Damage => None,
-        });
-        Ok(found.collect())
+    pub fn first_records(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, First>> {
+        let mut found = self.records_at(wanted)?;
+        let first = |partition: &i32| match found.remove(partition) {
+            Some(Found::Record(record)) => First::Record(record.offset),
+            Some(Found::End) => First::Nothing,
+            Some(Found::Damage(why)) => First::Damage(why),
+            None => {
+                let seconds = self.patience.as_secs();
+                First::Damage(format!(
+                    "nothing of it has arrived for {seconds} s, although the broker has it"
+                ))
+            }
+        };
+        Ok(wanted.keys().copied().zip(wanted.keys().map(first)).collect())
     }
 
     /// Judges one partition. `there` is the first record at or after the last that was read.
@@ -337,7 +352,7 @@ impl Prober {
                 || (offset < high
                     && self
                         .record_at(partition, offset)?
-                        .and_then(Found::record)
+                        .and_then(|found| found.record())
                         .is_some_and(|there| there.offset == record.offset && is_same(record, &there)));
             if there { begin = middle + 1 } else { end = middle }
         }
@@ -347,11 +362,17 @@ impl Prober {
     /// As [`Self::records_at`]; nothing where nothing arrives.
     fn record_at(&self, partition: i32, offset: i64) -> KafkaResult<Option<Found>> {
         let found = self.records_at(&BTreeMap::from([(partition, offset)]))?;
-        Ok(found.get(&partition).copied())
+        Ok(found.get(&partition).cloned())
+    }
+
+    /// Whether the broker says that a partition has an offset.
+    fn has(&self, partition: i32, offset: i64) -> KafkaResult<bool> {
+        let (low, high) = self.watermarks(partition)?;
+        Ok(low <= offset && offset < high)
     }
 
     /// The first record of each partition at or after an offset that it has, or what is there in its
-    /// place. A partition is left out of which nothing arrives although the broker answers: of a
+    /// place. An error that belongs to a partition says nothing about the others. A partition is left out of which nothing arrives although the broker answers: of a
     /// batch that says a wrong length librdkafka only asks for more.
     fn records_at(&self, wanted: &BTreeMap<i32, i64>) -> KafkaResult<BTreeMap<i32, Found>> {
         const TIMED_OUT: KafkaError = KafkaError::MetadataFetch(Code::OperationTimedOut);
@@ -386,17 +407,28 @@ impl Prober {
                 }
             };
             let fault = fault.or_else(|| arrival.fault(&**self.consumer.context()));
-            let Some(Fault { code, place, .. }) = fault else { continue };
+            let Some(Fault { code, place, text }) = fault else { continue };
+            let asked = place.and_then(|(partition, _)| Some((partition, *wanted.get(&partition)?)));
+            // After a damaged batch librdkafka asks for offsets that never were.
+            if asked.is_some_and(|(partition, _)| found.contains_key(&partition)) {
+                continue;
+            }
             match (code, severity(code), place) {
                 (Code::PartitionEOF, _, Some((partition, _))) => {
                     found.entry(partition).or_insert(Found::End);
                 }
                 (_, Severity::Passing, _) => is_troubled = true,
-                (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => {
-                    return Err(KafkaError::MessageConsumption(code));
-                }
+                (code @ (Code::AutoOffsetReset | Code::OffsetOutOfRange), ..) => match asked {
+                    // The broker has the offset, and does not give it out.
+                    Some((partition, offset)) if self.has(partition, offset)? => {
+                        found.insert(partition, Found::Damage(self.consumer.context().hide(&text)));
+                    }
+                    // It was cut just now.
+                    _ => return Err(KafkaError::MessageConsumption(code)),
+                },
                 (_, Severity::Other, Some((partition, _))) => {
-                    found.entry(partition).or_insert(Found::Damage);
+                    let why = self.consumer.context().hide(&text);
+                    found.entry(partition).or_insert(Found::Damage(why));
                 }
                 (code, ..) => return Err(KafkaError::MessageConsumption(code)),
             }

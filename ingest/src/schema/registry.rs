@@ -16,6 +16,7 @@ use crate::stop::Stop;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -242,8 +243,17 @@ impl Registry {
             error => not_yet(error.to_string()),
         })?;
         match status {
-            200 => serde_json::from_slice(&body)
-                .map_err(|error| not_yet(format!("the answer is not a schema: {error}"))),
+            200 => {
+                let answer: Map<String, Value> = serde_json::from_slice(&body)
+                    .map_err(|error| not_yet(format!("the answer is not a schema: {error}")))?;
+                // The registry has answered, and that will not be another answer in a moment.
+                if !answer.get("schema").is_some_and(Value::is_string) {
+                    return Err(NoSchema::Unknown(format!("the answer to {path} has no `schema`")));
+                }
+                serde_json::from_value(answer.into()).map_err(|error| {
+                    NoSchema::Unusable(format!("the answer to {path} cannot be used: {error}"))
+                })
+            }
             // Any server says 404 for a wrong path. Only the registry's own code, or no body at
             // all, is taken for "there is no such thing".
             404 if body.is_empty()
@@ -420,7 +430,7 @@ mod tests {
         let answers = [
             (500, String::new()),
             (302, String::new()),
-            (200, "{}".to_owned()),
+            (200, "<html>".to_owned()),
             (404, "<html>".to_owned()),
             (404, wrong_path),
             (200, ours()),
@@ -479,6 +489,8 @@ mod tests {
         for (answers, expected) in [
             (vec![(404, error(40403))], "schema id 7 is not known to the schema registry at http://"),
             (vec![(422, error(42201))], "schema id 7 is not known to"),
+            (vec![(200, "{}".to_owned())], "the answer to /schemas/ids/7 has no `schema`"),
+            (vec![(200, r#"{"schema":null}"#.to_owned())], "has no `schema`"),
             (
                 vec![refers(), (404, error(40401))],
                 "schema id 7 refers to version 3 of \"notes\", which is not",
@@ -495,6 +507,14 @@ mod tests {
             }
             asked.join().expect("the server ends");
         }
+    }
+
+    #[test]
+    fn a_reference_without_a_version_is_no_schema() {
+        let answer = serde_json::json!({"schema": schemas::USAGE_EVENT_V1_AVSC, "references": [{"name": "n", "subject": "notes"}]});
+        let (url, _asked) = server(vec![(200, answer.to_string())]);
+        let schema = registry(url).by_id(7, &Stop::default()).expect("an answer").expect("a schema");
+        assert!(schema.problem().is_some_and(|problem| problem.contains("missing field `version`")));
     }
 
     #[test]

@@ -21,9 +21,11 @@ use crate::verbs::ingest::Input;
 use crate::verbs::rate::Cut;
 use anyhow::{Context as _, bail};
 use ingest::files::Reading;
+use ingest::kafka::check_brokers;
 use report::{Origin, Outcome};
 use schemas::shard::Shard;
 use schemas::time::BillingMonth;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +72,8 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
     let topic = match &options.brokers {
         None => None,
         Some(brokers) => {
+            // It is shown and stored from here on.
+            check_brokers(brokers, &BTreeMap::new())?;
             let topic = topic::create(brokers).await?;
             steps.done(&format!("the Kafka topic {topic}"));
             Some((brokers.clone(), topic))

@@ -10,7 +10,7 @@
 mod metrics; // what a running ingest tells
 
 use crate::log::Alarms;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -59,6 +59,11 @@ pub struct Endpoint {
 /// # Errors
 /// When it is no address of this machine, or another program has it.
 pub fn listen(address: &str) -> anyhow::Result<Listening> {
+    if address.contains('@') {
+        bail!(
+            "the address for metrics has a user name or password in it; it must be HOST:PORT, like 127.0.0.1:9464, and nobody is asked for either"
+        );
+    }
     let advice = || {
         format!(
             "metrics cannot be served at {address:?}; give an address of this machine and a port that nothing else uses, like 127.0.0.1:9464 (port 0 takes a free one)"

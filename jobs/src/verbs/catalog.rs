@@ -4,6 +4,7 @@ use super::past::{Past, compare};
 use crate::config::Config;
 use crate::show::{Answer, Busy, Verdict, plural};
 use anyhow::{Context as _, bail};
+use ledger::LedgerError;
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::PinnedFiles;
 use rating::catalog::{Catalog, CatalogFiles, Counted as _, Problem, Warning};
@@ -92,10 +93,14 @@ pub async fn publish(
     };
     let mut warnings = lines(&warnings);
     let mut journal = Journal::open(&config.ledger).await?;
+    let files = PinnedFiles::of_ledger(&config.ledger, None).await;
+    if let Err(newer @ LedgerError::Newer { .. }) = files {
+        return Err(newer.into());
+    }
     let digest = catalog.digest;
     let past = match latest(&journal)? {
         Some(latest) if latest.digest == digest => {
-            warnings.extend(of_ledger(config, &catalog).await);
+            warnings.extend(of_ledger(config, files, &catalog).await);
             return Ok(Published::Unchanged { digest, entry: latest.entry, warnings });
         }
         Some(latest) => latest.compare(config, &catalog, now).await?,
@@ -110,16 +115,20 @@ pub async fn publish(
     let entry =
         journal.append(EntryKind::CatalogPublished, now, digest, note, checked.files.to_json()).await?.number;
     tracing::info!(event = "catalog.published", %digest, entry, "a catalog is in force");
-    warnings.extend(of_ledger(config, &catalog).await);
+    warnings.extend(of_ledger(config, files, &catalog).await);
     Ok(Published::New { digest, entry, past, warnings })
 }
 
 /// What the ledger's events say of a catalog. A ledger that cannot be read keeps nobody from
 /// publishing.
-async fn of_ledger(config: &Config, catalog: &Catalog) -> Vec<String> {
+async fn of_ledger(
+    config: &Config,
+    files: Result<PinnedFiles, LedgerError>,
+    catalog: &Catalog,
+) -> Vec<String> {
     let _busy = Busy::with("comparing the catalog with the ledger");
     let compare = async {
-        let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
+        let files = files?;
         let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
         let usage = CountedRows::open(&files, &workspace.inputs(), config.memory).await?;
         let warnings = unseen_values(&usage, catalog).await;

@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::show::{Align, Answer, Busy, Verdict, plural, printable, printable_json, printable_lines, table};
 use derived::totals::Caught;
 use ingest::IngestError;
-use ingest::kafka::{KafkaConfig, Seen, SeenPartition, cleanup_policy, look};
+use ingest::kafka::{KafkaConfig, Seen, SeenPartition, WAY_OUT, cleanup_policy, look};
+use ingest::schema::registry::Registry;
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
@@ -20,6 +21,7 @@ use rating::unattributed::{self, Unattributed, unattributed};
 use rating::unseen::unseen_values;
 use rating::usage::{CountedRows, LedgerCounts, Mistake, MistakeKind, Mistakes, RefusedRecord, StreamCounts};
 use schemas::position::{NextOffset, Origin, Stream};
+use schemas::shard::Shard;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -201,6 +203,14 @@ async fn report(
             help: "bind it in bindings.csv, publish, and rate the months again".to_owned(),
         });
     }
+    if let Ok(Some(registry)) = config.registry.given()
+        && let Err(error) = Registry::new(registry)
+    {
+        findings.push(Finding {
+            what: format!("the schema registry cannot be asked: {error}"),
+            help: "mend that in the configuration; ingest does not start before".to_owned(),
+        });
+    }
     if brokers.is_some() || config.kafka.brokers.is_some() {
         ask_broker(config, brokers, topic, files, &mut partitions, &mut findings).await;
     }
@@ -331,13 +341,23 @@ fn mistake_report(mistake: &Mistake) -> anyhow::Result<MistakeReport> {
 /// Findings that a correction mends, which is told ready to be sent.
 fn of_mistakes(mistakes: &Mistakes) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if mistakes.conflicts > 0 {
+    let repeats = mistakes.conflicts - mistakes.second;
+    if repeats > 0 {
         findings.push(Finding {
             what: format!(
                 "{} an id with other content; the first one counts",
-                plural(mistakes.conflicts, "record repeats", "records repeat")
+                plural(repeats, "record repeats", "records repeat")
             ),
             help: "ask the producer which one is right, and send the event that says so, to the topic or as a line of a .ndjson file".to_owned(),
+        });
+    }
+    if mistakes.second > 0 {
+        findings.push(Finding {
+            what: format!(
+                "{} an event that was corrected before; the first correction counts",
+                plural(mistakes.second, "correction is of", "corrections are of")
+            ),
+            help: "ask whoever sent them which one is right; what to send then is said below".to_owned(),
         });
     }
     if mistakes.idle > 0 {
@@ -460,6 +480,13 @@ async fn ask_broker(
     };
     let seen = match look_twice(&kafka, files).await {
         Ok(seen) => seen,
+        Err(error @ IngestError::Invalid(_)) => {
+            findings.push(Finding {
+                what: format!("the broker cannot be asked: {error}"),
+                help: "mend what it says, then run `atcost doctor` again".to_owned(),
+            });
+            return;
+        }
         Err(error) => {
             findings.push(Finding {
                 what: format!("the broker did not answer: {error}"),
@@ -475,10 +502,10 @@ async fn ask_broker(
         .iter()
         .find_map(|partition| read(partition)?.identity.zip(seen.identity).filter(|(read, now)| read != now));
     if let Some((read, now)) = other {
-        let KafkaConfig { brokers, topic, .. } = &kafka;
+        let KafkaConfig { program, brokers, topic, .. } = &kafka;
         findings.push(Finding {
             what: format!("topic {topic:?} was read as the one with the id {read}, at {brokers} it has the id {now}: it was deleted and created again, or this is another cluster with the same id"),
-            help: format!("give the new topic another name and run `atcost ingest --brokers {brokers} --topic NAME`, or start another ledger; what was not read of the old one is gone"),
+            help: format!("give the new topic another name and run `{program} ingest --brokers {brokers} --topic NAME`, or start another ledger; what was not read of the old one is gone"),
         });
     }
     for partition in &seen.partitions {
@@ -489,7 +516,8 @@ async fn ask_broker(
         }
         if other.is_none() {
             let next = read(partition).map(|position| position.next);
-            findings.extend(of_partition(&kafka, partition, next));
+            let shard = Shard::taking(&partition.stream, files.division.shards).unwrap_or(Shard::WHOLE);
+            findings.extend(of_partition(&kafka, partition, next, shard));
         }
     }
 }
@@ -532,21 +560,34 @@ async fn of_policy(kafka: &KafkaConfig) -> Option<Finding> {
     }
 }
 
+/// The command that reads a topic, for one of the shards that the ledger is divided into.
+pub(super) fn ingest_command(kafka: &KafkaConfig, shard: Shard) -> String {
+    let KafkaConfig { program, brokers, topic, .. } = kafka;
+    let shard = if shard == Shard::WHOLE { String::new() } else { format!(" --shard {shard}") };
+    format!("{program} ingest --brokers {brokers} --topic {topic}{shard}")
+}
+
 /// Compares a partition, as the broker has it, with how far it was read.
-fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<NextOffset>) -> Vec<Finding> {
-    let KafkaConfig { brokers, topic, .. } = kafka;
-    let SeenPartition { stream, low, stable, high, unread, truncation, silent } = partition;
-    let ingest = format!("run `atcost ingest --brokers {brokers} --topic {topic}`");
+fn of_partition(
+    kafka: &KafkaConfig,
+    partition: &SeenPartition,
+    next: Option<NextOffset>,
+    shard: Shard,
+) -> Vec<Finding> {
+    let KafkaConfig { program, brokers, topic, .. } = kafka;
+    let SeenPartition { stream, low, stable, high, unread, truncation, silent, damage } = partition;
+    let ingest = format!("run `{}`", ingest_command(kafka, shard));
     let mut findings = Vec::new();
     let mut find = |what: String, help: String| findings.push(Finding { what, help });
     match (truncation, next) {
         (Some(truncation), _) => find(
             format!("{stream}: {truncation}"),
             format!(
-                "find out what the broker lost, then run `atcost accept-truncation --brokers {brokers} --topic {topic} --partition {} --reason WHY`",
+                "find out what the broker lost, then run `{program} accept-truncation --brokers {brokers} --topic {topic} --partition {} --reason WHY`",
                 stream.partition
             ),
         ),
+        _ if damage.is_some() => {}
         (None, None) if stable > unread => find(
             format!("{stream}: up to {} records wait and none was ever read", stable.0 - unread.0),
             ingest,
@@ -564,12 +605,21 @@ fn of_partition(kafka: &KafkaConfig, partition: &SeenPartition, next: Option<Nex
         ),
         (None, None | Some(_)) => {}
     }
+    if let Some(why) = damage {
+        find(
+            format!(
+                "{stream}: from offset {unread} on it cannot be read: {why}; up to {} records wait there",
+                stable.0 - unread.0
+            ),
+            format!("{WAY_OUT}; ingest reads the other partitions meanwhile"),
+        );
+    }
     if let Some(offset) = silent {
         find(
             format!(
                 "{stream}: offset {offset}, which was read last, cannot be read again, and nothing arrives in its place; whether the partition still has what was read is not known"
             ),
-            "run `atcost doctor` again; if that stays, restore the partition's log on the broker from a replica, or delete the damaged records there (kafka-delete-records.sh)".to_owned(),
+            format!("Run the doctor again. If that stays: {WAY_OUT}"),
         );
     }
     if high > stable {

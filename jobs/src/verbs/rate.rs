@@ -15,6 +15,7 @@ use rating::run::{CostLine, Pins, Run};
 use rating::tables::{self as run_tables, Manifest, Workspace};
 use rating::unattributed::{Unattributed, unattributed};
 use rating::usage::Mistakes;
+use schemas::id::CustomerId;
 use schemas::time::{BillingMonth, Instant, TimeError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -183,7 +184,7 @@ impl Answer for Rated {
         let sections = [
             records + &self.control_totals.as_ref().map(ControlTotals::text).unwrap_or_default(),
             cost_lines(&self.run.cost_lines),
-            customers(manifest) + &self.reservations(),
+            customers(manifest, &self.catalog) + &self.reservations(),
             format!("{}\n", self.folder),
         ];
         sections.join("\n")
@@ -226,11 +227,17 @@ fn cost_lines(lines: &[CostLine]) -> String {
     text
 }
 
-fn customers(manifest: &Manifest) -> String {
+fn customers(manifest: &Manifest, catalog: &Catalog) -> String {
+    let own = |customer: &str| {
+        let id = CustomerId::new(customer).ok()?;
+        Some(catalog.customers.get(&id)?.currency.to_string())
+    };
     let rows: Vec<Vec<String>> = manifest
         .customer_total
         .iter()
-        .map(|(customer, total)| vec![customer.clone(), manifest.currencies.of_customer(customer, total)])
+        .map(|(customer, total)| {
+            vec![customer.clone(), manifest.currencies.of_customer(customer, total, own(customer))]
+        })
         .collect();
     let table = table(&[("customer", Align::Left), ("charged", Align::Right)], &rows);
     let retained = manifest.currencies.of_retained(&manifest.retained_total);
@@ -277,11 +284,21 @@ impl Rated {
                 plural(manifest.rejected, "record was", "records were")
             ));
         }
-        if mistakes.conflicts > 0 {
+        let repeats = mistakes.conflicts - mistakes.second;
+        if repeats > 0 {
             text.push_str(&format!(
                 "! {} an id with other content; the first counts\n",
-                plural(mistakes.conflicts, "record repeats", "records repeat")
+                plural(repeats, "record repeats", "records repeat")
             ));
+        }
+        if mistakes.second > 0 {
+            text.push_str(&format!(
+                "! {} an event that was corrected before; the first correction counts, `atcost doctor` says how to mend it\n",
+                plural(mistakes.second, "correction is of", "corrections are of")
+            ));
+            for mistake in mistakes.first_second().take(IDLE_SHOWN) {
+                text.push_str(&format!("  {}\n", printable(&mistake.to_string())));
+            }
         }
         if mistakes.idle > 0 {
             text.push_str(&format!(

@@ -157,8 +157,9 @@ fn put(line: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     };
 }
 
-/// The longest detail that a table has room for.
-const DETAIL_SHOWN: usize = 160;
+/// The longest detail that a table has room for. What this program advises is shorter, so that it is
+/// whole.
+const DETAIL_SHOWN: usize = 300;
 
 /// A detail as a table has room for it.
 pub(super) fn shortened(detail: &str) -> String {

@@ -4,11 +4,12 @@
 //! The journal has the decision before the ledger follows it. The rows of lost records stay, so
 //! nothing is taken from a bill; the records that were written in their place are read.
 
+use super::doctor::ingest_command;
 use crate::clock;
 use crate::config::Config;
 use crate::show::{Answer, Busy, plural, printable};
 use anyhow::{Context as _, bail};
-use ingest::kafka::{KafkaConfig, Seen, SeenPartition, Truncation, look, still_there};
+use ingest::kafka::{KafkaConfig, Seen, SeenPartition, Truncation, WAY_OUT, look, still_there};
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
 use ledger::truncation::{accept_truncation, last_records};
@@ -16,6 +17,7 @@ use rating::tables::Workspace;
 use rating::usage::CountedRows;
 use schemas::digest::Sha256Digest;
 use schemas::position::{NextOffset, Position, Stream};
+use schemas::shard::Shard;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -71,11 +73,15 @@ pub async fn accept(
     let known = |stream: &Stream| files.position(stream).filter(|_| stream.partition == partition);
     let Seen { identity, partitions } = look(&kafka, &known, ANSWER_WITHIN)?;
     let seen = partitions.into_iter().find(|seen| seen.stream.partition == partition);
+    let ingest = |stream: &Stream| {
+        ingest_command(&kafka, Shard::taking(stream, files.division.shards).unwrap_or(Shard::WHOLE))
+    };
     let SeenPartition { stream, truncation, silent, .. } = seen.with_context(|| {
         format!("topic {:?} has no partition {partition}; give another --partition", kafka.topic)
     })?;
     let position = known(&stream).with_context(|| {
-        format!("{stream} was never read, so nothing of it can have been lost; run `atcost ingest`")
+        let ingest = ingest(&stream);
+        format!("{stream} was never read, so nothing of it can have been lost; run `{ingest}`")
     })?;
     if let Some((read, now)) = position.identity.zip(identity).filter(|(read, now)| read != now) {
         bail!(
@@ -84,7 +90,7 @@ pub async fn accept(
     }
     if let Some(offset) = silent {
         bail!(
-            "{stream}: offset {offset}, which was read last, cannot be read again, and nothing arrives in its place; restore the partition's log from a replica, or delete the damaged records (kafka-delete-records.sh), then try again"
+            "{stream}: offset {offset}, which was read last, cannot be read again, and nothing arrives in its place. {WAY_OUT}; then try again"
         );
     }
     let Some(truncation) = truncation else {
@@ -97,7 +103,8 @@ pub async fn accept(
     let to = Position { identity: position.identity, ..to };
     if to.next >= position.next {
         bail!(
-            "{stream}: the broker has what was read again; nothing is to be taken back, run `atcost ingest`"
+            "{stream}: the broker has what was read again; nothing is to be taken back, run `{}`",
+            ingest(&stream)
         );
     }
     let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
@@ -124,8 +131,7 @@ pub async fn accept(
     };
     accept_truncation(&config.ledger, &stream, &to, now).await?;
     tracing::info!(event = "truncation.accepted", %stream, from = decision.from, to = decision.to, entry, "a partition is read on from where its log was cut");
-    let KafkaConfig { brokers, topic, .. } = kafka;
-    let next = format!("atcost ingest --brokers {brokers} --topic {topic}");
+    let next = ingest(&stream);
     Ok(Accepted { decision, reason: reason.to_owned(), entry, next })
 }
 

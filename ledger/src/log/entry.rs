@@ -74,12 +74,25 @@ async fn say(
 /// The refusal of an entry that a newer version wrote.
 pub(crate) fn newer_format(location: &Location, newer: &Unknown) -> LedgerError {
     let version = env!("CARGO_PKG_VERSION");
-    LedgerError::invalid(
-        location,
-        format!(
+    LedgerError::Newer {
+        location: location.to_string(),
+        detail: format!(
             "{newer}; this is atcost {version}. Nothing is wrong with the ledger: install that version or a newer one for everything that reads or writes it"
         ),
-    )
+    }
+}
+
+/// Refuses a table with an entry that a newer version wrote, and looks at nothing else. The table
+/// is one of few entries.
+pub(crate) async fn refuse_newer(table: &Location) -> Result<(), LedgerError> {
+    let mut version = 0;
+    while let Some(entry) = read_entry(table, version).await? {
+        if let Some(newer @ Unknown::Newer { .. }) = Unknown::of(&entry) {
+            return Err(newer_format(&places::entry(table, version), &newer));
+        }
+        version += 1;
+    }
+    Ok(())
 }
 
 /// How many entries stand after a version, if all of them are other programs'. Nobody of ours

@@ -22,6 +22,7 @@
 use super::checkpoint;
 use super::creation::{self, Created, Creation, Metadata};
 use super::entry::{damaged_entry, read_entry};
+use super::missing::why_not_there;
 use super::state::Log;
 use super::tail::check_tail;
 use crate::error::LedgerError;
@@ -35,7 +36,7 @@ use proof::hash::RootHash;
 use proof::leaf_key::LeafKeyId;
 use proof::merkle::Frontier;
 use proof::record::{
-    AddedFile, BatchRecord, Division, MadeCheckpoint, MeterControl, RecordKind, RemovedFile,
+    AddedFile, BatchRecord, Division, JOURNAL, MadeCheckpoint, MeterControl, RecordKind, RemovedFile,
 };
 use schemas::digest::Sha256Digest;
 use schemas::outcome::Tally;
@@ -156,6 +157,12 @@ impl Table {
         see: &mut (dyn FnMut(&BatchRecord) -> Result<(), LedgerError> + Send),
     ) -> Result<Self, LedgerError> {
         let location = places::table(ledger, number);
+        if matches!(number, JOURNAL | 0)
+            && !Self::exists(ledger, number).await?
+            && places::entries(&location).list().await?.objects.is_empty()
+        {
+            return Err(why_not_there(ledger, number).await?);
+        }
         let created = creation::read(&location, columns_of(number)).await?;
         let key = match created.creation {
             Some(Creation { shard, .. }) if shard != number => {

@@ -69,14 +69,23 @@ pub struct Currencies {
 }
 
 impl Currencies {
-    /// A customer's sum with its currency.
-    pub fn of_customer(&self, customer: &str, total: &Total) -> String {
-        total.with(self.customer.get(customer).map_or(&[], Vec::as_slice))
+    /// A customer's sum with its currency. Nothing is in the customer's `own`, or in every one that
+    /// is billed.
+    pub fn of_customer(&self, customer: &str, total: &Total, own: Option<String>) -> String {
+        match self.customer.get(customer).map_or(&[][..], Vec::as_slice) {
+            [] => total.with(&own.map_or_else(|| self.billed(), |own| vec![own])),
+            charged => total.with(charged),
+        }
     }
 
-    /// What is retained, with its currency.
+    /// What is retained, with its currency. Nothing is in every one that is billed.
     pub fn of_retained(&self, total: &Total) -> String {
-        total.with(&self.retained)
+        if self.retained.is_empty() { total.with(&self.billed()) } else { total.with(&self.retained) }
+    }
+
+    fn billed(&self) -> Vec<String> {
+        let distinct: BTreeSet<&String> = self.provider.values().collect();
+        distinct.into_iter().cloned().collect()
     }
 }
 
@@ -108,11 +117,15 @@ impl Total {
         }
     }
 
-    /// The sum for a person, with the currency that stands beside it. Nothing has none.
+    /// The sum for a person, with the currency that stands beside it. Of one amount only nothing can
+    /// be in several.
     fn with(&self, currencies: &[String]) -> String {
         match self {
+            Self::One(amount) if currencies.is_empty() => amount.clone(),
             Self::One(amount) => {
-                currencies.first().map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}"))
+                let amounts: Vec<String> =
+                    currencies.iter().map(|currency| format!("{amount} {currency}")).collect();
+                amounts.join(", ")
             }
             Self::ByCurrency(amounts) => {
                 let amounts: Vec<String> =

@@ -86,6 +86,8 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes {
     pub conflicts: u64,
+    /// Of these, corrections of an event that was corrected before.
+    pub second: u64,
     /// Corrections that correct nothing.
     pub idle: u64,
     /// The first of each kind, in ledger order.
@@ -93,6 +95,11 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
+    /// The first corrections of events that were corrected before.
+    pub fn first_second(&self) -> impl Iterator<Item = &Mistake> {
+        self.first.iter().filter(|mistake| mistake.kind == MistakeKind::SecondCorrection)
+    }
+
     /// The first corrections that correct nothing.
     pub fn first_idle(&self) -> impl Iterator<Item = &Mistake> {
         self.first.iter().filter(|mistake| !mistake.kind.is_conflict())
@@ -118,6 +125,9 @@ impl CountedRows {
             match kind.is_conflict() {
                 true => mistakes.conflicts += count,
                 false => mistakes.idle += count,
+            }
+            if kind == MistakeKind::SecondCorrection {
+                mistakes.second += count;
             }
             if count == 0 {
                 continue;

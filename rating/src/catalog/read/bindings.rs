@@ -75,9 +75,38 @@ fn read_binding(
     Some(Binding { subject, customer, from, until, line })
 }
 
+/// Whether a subject says what patterns say: `*` and `?`, `.+`, `%` that begins no escape of an
+/// address, `{a,b}`, and letters in brackets that are no index, as `[ab]`. Names have `{…}`, `[0]`
+/// and `%2F` in them.
+fn looks_like_a_pattern(text: &str) -> bool {
+    let inside = |open: char, close: char| {
+        text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).map(|(inside, _)| inside)
+    };
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    let is_class = |inside: &str| {
+        let is_index = inside.bytes().all(|byte| byte.is_ascii_digit());
+        let is_key = inside.starts_with(['"', '\'']);
+        !inside.is_empty() && !is_index && !is_key
+    };
+    text.contains(['*', '?'])
+        || text.contains(".+")
+        || text.split('%').skip(1).any(|rest| !is_escape(rest))
+        || inside('{', '}').is_some_and(|inside| inside.contains(','))
+        || inside('[', ']').is_some_and(is_class)
+}
+
+/// Whether a subject may be meant as one of several. A `|` joins the parts of some names, too.
+fn is_alternative(text: &str) -> bool {
+    text.contains('|')
+}
+
 /// A name is compared whole, so a pattern would bind nothing but a subject that is called so.
 fn read_subject(text: &str, line: usize, findings: &Findings) -> Option<Subject> {
-    if text.contains(['*', '?']) {
+    if is_alternative(text) {
+        let message = format!("the subject {text:?} binds only a subject that is called so, with the `|`");
+        findings.warning(BINDINGS, line, message);
+    }
+    if looks_like_a_pattern(text) {
         findings.problem(
             BINDINGS,
             line,
@@ -163,5 +192,34 @@ fn refuse_overlaps(bindings: &[Binding], findings: &Findings) {
         if longest.is_none_or(outlasts) {
             longest = Some(binding);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_told_from_a_name() {
+        for pattern in [
+            "*",
+            "projects/?",
+            "projects/.+",
+            "projects/.*",
+            "projects/%",
+            "100%",
+            "projects/[ab]",
+            "projects/[a-z]",
+            "projects/[^a]",
+            "projects/{a1,a2}",
+        ] {
+            assert!(looks_like_a_pattern(pattern), "{pattern}");
+        }
+        for name in
+            ["projects/a1", "web[0]", "web[\"eu\"]", "a%2Fb", "{3F2504E0-4F89}", "c++", "a.b", "a|b", "[]"]
+        {
+            assert!(!looks_like_a_pattern(name), "{name}");
+        }
+        assert!(is_alternative("a1|a2") && !is_alternative("a1"));
     }
 }

@@ -20,8 +20,10 @@ pub struct CatalogFiles(BTreeMap<String, String>);
 pub enum CatalogFilesError {
     #[error("cannot read the catalog at {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("the catalog's file {0} is not UTF-8; save it as UTF-8")]
-    NotUtf8(PathBuf),
+    #[error("{path}:{line}: the catalog's file is not UTF-8 from here on; save it as UTF-8")]
+    NotUtf8 { path: PathBuf, line: usize },
+    #[error("the name of the catalog's file {0} is not UTF-8; rename it")]
+    NameNotUtf8(PathBuf),
     #[error("the catalog at {0} is nested deeper than providers/ID; a link may point back up")]
     TooDeep(PathBuf),
     #[error("the stored catalog cannot be read: {0}")]
@@ -122,7 +124,7 @@ fn read_into(
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
-            .ok_or_else(|| CatalogFilesError::NotUtf8(path.clone()))?;
+            .ok_or_else(|| CatalogFilesError::NameNotUtf8(path.clone()))?;
         if name.starts_with('.') {
             continue;
         }
@@ -131,11 +133,22 @@ fn read_into(
             read_into(files, &path, &format!("{relative}/"), depth + 1)?;
         } else if name.ends_with(".toml") || name.ends_with(".csv") {
             let bytes = std::fs::read(&path).map_err(read(&path))?;
-            let text = String::from_utf8(bytes).map_err(|_| CatalogFilesError::NotUtf8(path.clone()))?;
+            let text = text_of(&path, bytes)?;
             files.insert(relative, text);
         }
     }
     Ok(())
+}
+
+/// The text of a file.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, CatalogFilesError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let read = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        // As editors count: a line ends with \n, with \r\n or with \r alone.
+        let text = String::from_utf8_lossy(read).replace("\r\n", "\n");
+        let line = text.matches(['\n', '\r']).count() + 1;
+        CatalogFilesError::NotUtf8 { path: path.to_owned(), line }
+    })
 }
 
 #[cfg(test)]
@@ -160,6 +173,14 @@ mod tests {
             files(&[]),
         ] {
             assert_ne!(other.digest(), one.digest());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_utf8_is_named_with_its_line() {
+        for (bytes, line) in [(&b"a\nb\r\nc\rd\xFFe\n"[..], 4), (b"\xFF", 1)] {
+            let refused = text_of(Path::new("bindings.csv"), bytes.to_vec()).expect_err("it is refused");
+            assert!(refused.to_string().starts_with(&format!("bindings.csv:{line}: ")), "{refused}");
         }
     }
 
