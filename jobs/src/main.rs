@@ -64,6 +64,15 @@ enum Verb {
     Price(PriceArgs),
     /// Say what the events of a file come to by a meter, window by window. It needs no ledger.
     Aggregate(AggregateArgs),
+    /// Say what a month would cost by another catalog, by line and by customer. Nothing is written.
+    WhatIf {
+        /// The folder of the other catalog.
+        #[arg(long, value_name = "FOLDER")]
+        catalog: PathBuf,
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+    },
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
     /// Recount the ledger and say what is wrong.
@@ -400,6 +409,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Price(PriceArgs { model, quantity, before, unit, period }) => {
             let month = period.as_deref().map(verbs::rate::month).transpose()?;
             show(&verbs::price::price(model, *quantity, *before, unit.as_ref(), month)?, cli.format)
+        }
+        Verb::WhatIf { catalog, period } => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            show(&verbs::what_if::what_if(&config, catalog, month).await?, cli.format)
         }
         Verb::Aggregate(AggregateArgs { meter, events, from, to, matches }) => {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };

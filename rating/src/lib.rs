@@ -25,6 +25,7 @@ pub mod aggregate; // a meter tried on a file
 pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines
 pub mod unattributed; // what the operator bears because nobody is bound to it
+pub mod what_if; // a month by another catalog
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod explain; // from a charge back to its events

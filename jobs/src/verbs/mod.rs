@@ -21,6 +21,7 @@ pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
 pub mod totals; // rows folded once, kept so
 pub mod truncation; // reading on where a partition lost what was read
+pub mod what_if; // a month by another catalog
 pub mod verify; // everything recomputed from storage
 
 /// A reason, wherever one is asked for.

@@ -12,7 +12,7 @@ use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
 use rating::catalog::Catalog;
 use rating::run::{CostLine, Pins, Run};
-use rating::tables::{self as run_tables, Manifest, Workspace};
+use rating::tables::{self as run_tables, Manifest, Total, Workspace};
 use rating::unattributed::{Unattributed, unattributed};
 use rating::usage::Mistakes;
 use schemas::id::CustomerId;
@@ -184,7 +184,7 @@ impl Answer for Rated {
         let sections = [
             records + &self.control_totals.as_ref().map(ControlTotals::text).unwrap_or_default(),
             cost_lines(&self.run.cost_lines),
-            customers(manifest, &self.catalog) + &self.reservations(),
+            customers(manifest, &self.catalog) + &billed(manifest) + &self.reservations(),
             format!("{}\n", self.folder),
         ];
         sections.join("\n")
@@ -244,6 +244,36 @@ fn customers(manifest: &Manifest, catalog: &Catalog) -> String {
     format!("{table}  retained by the operator: {retained}\n")
 }
 
+/// What each biller bills, where that is more than what the operator charges in the provider's currency.
+fn billed(manifest: &Manifest) -> String {
+    let plain = |biller: &str, customer: &str, total: &Total| {
+        manifest.billed_total.len() < 2
+            && manifest.customer_total.get(customer) == Some(total)
+            && manifest.currencies.customer.get(customer) == manifest.currencies.of_bill(biller, customer)
+    };
+    let all = || {
+        manifest
+            .billed_total
+            .iter()
+            .flat_map(|(biller, of)| of.iter().map(move |(customer, total)| (biller, customer, total)))
+    };
+    if all().all(|(biller, customer, total)| plain(biller, customer, total)) {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = all()
+        .map(|(biller, customer, total)| {
+            let billed = manifest.currencies.of_billed(biller, customer, total);
+            vec![biller.clone(), customer.clone(), billed]
+        })
+        .collect();
+    let columns = [("biller", Align::Left), ("customer", Align::Left), ("billed", Align::Right)];
+    let mut text = format!("\n{}", table(&columns, &rows[..rows.len().min(SHOWN)]));
+    if rows.len() > SHOWN {
+        text.push_str(&format!("  … and {} more in statement_lines.parquet\n", rows.len() - SHOWN));
+    }
+    text
+}
+
 impl Rated {
     /// Everything that a month without mistakes would not have.
     fn reservations(&self) -> String {
@@ -276,6 +306,18 @@ impl Rated {
                 "! {} not rated ({}); fix the catalog, publish it and rate again\n",
                 plural(events, "event is", "events are"),
                 reasons.join(", ")
+            ));
+        }
+        let missing: Vec<String> = manifest
+            .completeness
+            .iter()
+            .filter(|(_, rows)| **rows > 0)
+            .map(|(kind, rows)| format!("{kind} {rows}"))
+            .collect();
+        if !missing.is_empty() {
+            text.push_str(&format!(
+                "! something may be missing ({}); completeness.parquet says what, and from when until when\n",
+                missing.join(", ")
             ));
         }
         if !refused.is_empty() {

@@ -66,6 +66,9 @@ pub struct Currencies {
     pub customer: BTreeMap<String, Vec<String>>,
     /// Of `retained_total`.
     pub retained: Vec<String>,
+    /// By biller and customer: of `billed_total`.
+    #[serde(default)]
+    pub bills: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
 impl Currencies {
@@ -76,6 +79,16 @@ impl Currencies {
             [] => total.with(&own.map_or_else(|| self.billed(), |own| vec![own])),
             charged => total.with(charged),
         }
+    }
+
+    /// The currencies that a biller bills a customer in.
+    pub fn of_bill(&self, biller: &str, customer: &str) -> Option<&Vec<String>> {
+        self.bills.get(biller)?.get(customer)
+    }
+
+    /// What a biller bills a customer, with its currency.
+    pub fn of_billed(&self, biller: &str, customer: &str, total: &Total) -> String {
+        total.with(self.of_bill(biller, customer).map_or(&[], Vec::as_slice))
     }
 
     /// What is retained, with its currency. Nothing is in every one that is billed.
@@ -195,6 +208,13 @@ pub(super) fn manifest(
             .collect(),
         customer: by_customer.iter().map(|(id, amounts)| (id.to_string(), codes(amounts))).collect(),
         retained: codes(&retained),
+        bills: by_biller
+            .iter()
+            .map(|(biller, customers)| {
+                let of = customers.iter().map(|(customer, sums)| (customer.to_string(), codes(sums)));
+                (biller.clone(), of.collect())
+            })
+            .collect(),
     };
     Ok(Manifest {
         format: 1,

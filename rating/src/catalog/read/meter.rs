@@ -136,7 +136,13 @@ fn read_rules(table: &Table<'_>, dimensions: Option<&BTreeSet<String>>, called: 
     let greater_of = optional(table, "greater_of", |table| read_greater_of(table, dimensions, called));
     let window = optional(table, "window", read_window);
     let over = optional(table, "over", |table| {
-        word(table, "over", "a way to make one value of windows", OverWord::parse, OverWord::ALL.map(OverWord::as_str))
+        word(
+            table,
+            "over",
+            "a way to make one value of windows",
+            OverWord::parse,
+            OverWord::ALL.map(OverWord::as_str),
+        )
     });
     let percentile = optional(table, "percentile", read_percentile);
     let empty = optional(table, "empty", |table| {
@@ -220,8 +226,13 @@ fn read_greater_of(
     let greater = table.optional_table("greater_of", format!("the `greater_of` of {called}"))?;
     greater.only(GREATER_KEYS.keys);
     let dimension = read_dimension(&greater, "dimension", dimensions, called);
-    let at =
-        word(&greater, "at", "a time of which the greatest counts", AtWord::parse, AtWord::ALL.map(AtWord::as_str));
+    let at = word(
+        &greater,
+        "at",
+        "a time of which the greatest counts",
+        AtWord::parse,
+        AtWord::ALL.map(AtWord::as_str),
+    );
     Some(GreaterOf { dimension: dimension?.into_boxed_str(), at: at? })
 }
 

@@ -211,8 +211,7 @@ fn read_size(table: &Table<'_>, key: &str, what: &str) -> Option<PackageSize> {
 
 fn read_package(price: &Price<'_>) -> Option<PriceModel> {
     let size = read_size(price.table, "size", "the size of a package");
-    let package_price: Option<Amount> =
-        price.table.decimal("package_price", "a price", Sign::NonNegative);
+    let package_price: Option<Amount> = price.table.decimal("package_price", "a price", Sign::NonNegative);
     Some(PriceModel::Package { size: size?, package_price: package_price? })
 }
 
