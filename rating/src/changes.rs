@@ -76,6 +76,8 @@ pub async fn past_changes(
     }
     let now = differing.end();
     let used = months_of_use(versions, usage, now).await?;
+    let first_credit = versions.into_iter().flat_map(Catalog::once_credits).map(|price| price.from).min();
+    let first_credit = first_credit.map(|from| BillingMonth::anywhere(from).0);
     let first_fee = versions.into_iter().filter_map(first_fee).min();
     let Some(first) = used.first().copied().into_iter().chain(first_fee).min() else { return Ok(changes) };
     let (mut with_usage, mut of_fees) = (Bound::new(MOST_MONTHS_WITH_USAGE), Bound::new(MOST_MONTHS_OF_FEES));
@@ -98,13 +100,17 @@ pub async fn past_changes(
         if !periods.iter().flatten().flat_map(Periods::iter).any(|period| differing.meet(period)) {
             continue;
         }
-        let bound = if is_used { &mut with_usage } else { &mut of_fees };
+        // What is left of a credit depends on the usage of earlier months.
+        let used_credit =
+            first_credit.is_some_and(|first| first < month && used.range(first..month).next().is_some());
+        let reads_usage = is_used || used_credit;
+        let bound = if reads_usage { &mut with_usage } else { &mut of_fees };
         if !bound.admits(month) {
             continue;
         }
         let mut rated = Vec::new();
         for ((catalog, periods), name) in versions.into_iter().zip(&periods).zip(["previous", "new"]) {
-            let usage = is_used.then_some(usage);
+            let usage = reads_usage.then_some(usage);
             match rate_before(month, catalog, periods.as_ref(), usage).await {
                 Ok(lines) => rated.push(lines),
                 Err(error) if error.kind() == ErrorKind::Invalid => {

@@ -12,6 +12,7 @@ use super::problem::{Findings, Problem};
 use super::spans::Spans;
 use crate::allocation::Rule;
 use crate::exact::{Exact, exact};
+use crate::price::{PriceModel, Recurrence};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use num_traits::Zero as _;
@@ -47,7 +48,22 @@ pub fn compare_past(previous: &Catalog, new: &Catalog, now: Instant) -> Compared
     compared.kinds(previous, new);
     compared.bindings(previous, new);
     let Compared { findings, differing, .. } = compared;
-    ComparedPast { problems: findings.into_result().err().unwrap_or_default(), differing: differing.joined() }
+    let mut credits: Vec<&DatedPrice> = [previous, new].into_iter().flat_map(Catalog::once_credits).collect();
+    // One that is in force earlier may be what another stands on.
+    credits.sort_by_key(|price| price.from);
+    let differing =
+        credits.into_iter().fold(differing.joined(), |spans, price| spans.go_on(price.from, price.until));
+    ComparedPast { problems: findings.into_result().err().unwrap_or_default(), differing }
+}
+
+impl Catalog {
+    /// The prices of credits that last: where something differs while one is in force, what is left of
+    /// it may differ until it ends.
+    pub(crate) fn once_credits(&self) -> impl Iterator<Item = &DatedPrice> {
+        let skus = self.providers.values().flat_map(|provider| &provider.skus);
+        skus.flat_map(|sku| &sku.prices)
+            .filter(|price| matches!(price.terms.model, PriceModel::Credit { every: Recurrence::Once, .. }))
+    }
 }
 
 const KEEP: &str = "restore it: what was in force until now cannot change";
