@@ -3,18 +3,22 @@
 //! Months that may differ are rated with both versions, up to now, and compared charge by charge.
 //! Where they may differ is deliberately not decided here, but in `catalog`, without a look at usage.
 //!
-//! Invariant: a month in which a charge would change is listed, or is named as not compared. Usage
-//! that had no price and gets one is no change of a charge: it is listed apart.
+//! Invariant: a month in which a charge or a statement line would change is listed, or is named as not
+//! compared. Usage that had no price and gets one is no change of a charge: it is listed apart, where
+//! nobody pays who used nothing and no statement line of anybody else moves.
 
-use crate::allocation::Kind;
-use crate::catalog::{Catalog, Spans};
+use crate::allocation::{Kind, Rule};
+use crate::catalog::{Catalog, Counts, DatedPrice, Provider, Sku, Spans};
 use crate::error::{ErrorKind, RatingError};
-use crate::run::{CostLine, Grounds, Periods, before, decimal, gather, lines};
+use crate::exact::Exact;
+use crate::price::{self, Stretch};
+use crate::run::{Charge, CostLine, Grounds, Periods, before, decimal, gather, lines};
 use crate::usage::CountedRows;
+use num_traits::Zero as _;
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId, Subject};
 use schemas::money::Currency;
-use schemas::time::{BillingMonth, Instant};
+use schemas::time::{Anchor, BillingMonth, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most months with usage that are rated with both versions, the newest first: each of them is
@@ -26,7 +30,8 @@ pub const MOST_MONTHS_OF_FEES: usize = 600;
 /// The differences of what two versions bill for the time before an instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PastChanges {
-    /// The customers of months in which a charge changes, goes or is a new fee.
+    /// The customers of months in which a charge changes, goes or is one that no usage is behind, or
+    /// in which only a statement line moves.
     pub changed: Vec<CustomerMonth>,
     /// The customers of months in which usage that had no price gets one, and nothing else changes.
     pub newly_billed: Vec<CustomerMonth>,
@@ -70,12 +75,15 @@ pub async fn past_changes(
         return Ok(changes);
     }
     let now = differing.end();
-    let used = usage.months_of_use(now).await?;
+    let used = months_of_use(versions, usage, now).await?;
+    let first_credit = versions.into_iter().flat_map(Catalog::once_credits).map(|price| price.from).min();
+    let first_credit = first_credit.map(|from| BillingMonth::anywhere(from).0);
     let first_fee = versions.into_iter().filter_map(first_fee).min();
     let Some(first) = used.first().copied().into_iter().chain(first_fee).min() else { return Ok(changes) };
     let (mut with_usage, mut of_fees) = (Bound::new(MOST_MONTHS_WITH_USAGE), Bound::new(MOST_MONTHS_OF_FEES));
     let (_, last) = BillingMonth::anywhere(now);
-    let mut next = Some(last);
+    // A billing period that begins on another day is named by the month in which it ends.
+    let mut next = last.next().or(Some(last));
     while let Some(month) = next.filter(|month| *month >= first) {
         next = month.previous();
         let is_used = used.contains(&month);
@@ -92,13 +100,17 @@ pub async fn past_changes(
         if !periods.iter().flatten().flat_map(Periods::iter).any(|period| differing.meet(period)) {
             continue;
         }
-        let bound = if is_used { &mut with_usage } else { &mut of_fees };
+        // What is left of a credit depends on the usage of earlier months.
+        let used_credit =
+            first_credit.is_some_and(|first| first < month && used.range(first..month).next().is_some());
+        let reads_usage = is_used || used_credit;
+        let bound = if reads_usage { &mut with_usage } else { &mut of_fees };
         if !bound.admits(month) {
             continue;
         }
         let mut rated = Vec::new();
         for ((catalog, periods), name) in versions.into_iter().zip(&periods).zip(["previous", "new"]) {
-            let usage = is_used.then_some(usage);
+            let usage = reads_usage.then_some(usage);
             match rate_before(month, catalog, periods.as_ref(), usage).await {
                 Ok(lines) => rated.push(lines),
                 Err(error) if error.kind() == ErrorKind::Invalid => {
@@ -121,12 +133,40 @@ pub async fn past_changes(
     Ok(changes)
 }
 
-/// The first month in which an amount that no usage changes may fall due.
+/// The months that usage may be billed in.
+async fn months_of_use(
+    versions: [&Catalog; 2],
+    usage: &CountedRows,
+    now: Instant,
+) -> Result<BTreeSet<BillingMonth>, RatingError> {
+    let mut months = usage.months_of_use(now).await?;
+    let mut providers = versions.into_iter().flat_map(|catalog| catalog.providers.values());
+    if providers.any(|provider| provider.anchor != Anchor::FIRST) {
+        // What is used after the day on which a billing period begins is billed a month later.
+        months = months.into_iter().flat_map(|month| [Some(month), month.next()]).flatten().collect();
+    }
+    Ok(months)
+}
+
+/// The first month in which an amount may fall due though nothing was used.
 fn first_fee(catalog: &Catalog) -> Option<BillingMonth> {
-    let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
-    let fees = skus.filter(|sku| sku.metered().is_none()).flat_map(|sku| &sku.prices);
-    let (month, _) = BillingMonth::anywhere(fees.map(|price| price.from).min()?);
+    let fees = catalog.providers.values().flat_map(|provider| {
+        let prices = provider.skus.iter().flat_map(|sku| sku.prices.iter().map(move |price| (sku, price)));
+        prices.filter(|(sku, price)| costs_unused(provider, sku, price)).map(|(_, price)| price.from)
+    });
+    let (month, _) = BillingMonth::anywhere(fees.min()?);
     Some(month)
+}
+
+/// Whether a price may cost something in a month without usage.
+fn costs_unused(provider: &Provider, sku: &Sku, price: &DatedPrice) -> bool {
+    match &sku.counts {
+        Counts::Nothing | Counts::Lines(_) => true,
+        Counts::Usage(_) => {
+            let unused = price::steps(&price.terms, &Stretch::whole(Exact::zero()), provider.steps);
+            !price::total(&unused).is_zero()
+        }
+    }
 }
 
 /// How many months may still be compared, and which ones were not.
@@ -235,53 +275,68 @@ fn compare(
 /// The difference of a line in two versions.
 struct Difference<'l> {
     bearers: BTreeSet<Bearer<'l>>,
-    /// False where the line has more usage, or usage for the first time, and no charge that was there
-    /// is another.
+    /// False where the line has more usage, or usage for the first time, no charge that was there is
+    /// another, nobody pays who used nothing, and no statement line moves by itself.
     changes_what_was_billed: bool,
 }
 
-type Charges<'l> = BTreeMap<(Option<&'l CustomerId>, Option<&'l Subject>, Kind), Amount>;
+/// Customer, subject and kind of a charge.
+type ChargeKey<'l> = (Option<&'l CustomerId>, Option<&'l Subject>, Kind);
+
+fn charge_key(charge: &Charge) -> ChargeKey<'_> {
+    (charge.customer.as_ref(), charge.subject.as_ref(), charge.kind)
+}
 
 impl<'l> Difference<'l> {
     fn of(old: Option<&'l CostLine>, new: Option<&'l CostLine>) -> Self {
-        let charges = |line: Option<&'l CostLine>| -> Charges<'l> {
+        // Nothing that is nobody's is as good as not there.
+        let charges = |line: Option<&'l CostLine>| -> BTreeMap<ChargeKey<'l>, Amount> {
             let charges = line.into_iter().flat_map(|line| &line.charges);
-            let key = |charge: &'l crate::run::Charge| {
-                (charge.customer.as_ref(), charge.subject.as_ref(), charge.kind)
-            };
-            charges.map(|charge| (key(charge), charge.amount)).collect()
+            let charges = charges.filter(|charge| {
+                let is_nobodys = charge.customer.is_none() && charge.subject.is_none();
+                !(is_nobodys && charge.amount.is_zero())
+            });
+            charges.map(|charge| (charge_key(charge), charge.amount)).collect()
         };
         let (before, after) = (charges(old), charges(new));
         let currency = |line: Option<&CostLine>| line.map(|line| line.currency);
         let other_currency = old.is_some() && new.is_some() && currency(old) != currency(new);
-        if before == after && !other_currency {
-            return Self::settled(old, new);
-        }
-        let differs = |key: &(Option<&'l CustomerId>, Option<&'l Subject>, Kind)| {
-            other_currency || before.get(key) != after.get(key)
-        };
+        let differs = |key: &ChargeKey<'l>| other_currency || before.get(key) != after.get(key);
         let keys = before.keys().chain(after.keys()).filter(|key| differs(key));
-        let is_fee = new.is_some_and(|line| line.unit.is_none());
-        Self {
-            bearers: keys.map(|(customer, _, kind)| (*customer, *kind)).collect(),
-            changes_what_was_billed: is_fee || before.keys().any(differs),
-        }
+        let mut bearers: BTreeSet<Bearer<'l>> = keys.map(|(customer, _, kind)| (*customer, *kind)).collect();
+        let mut moved = moved(old, new);
+        moved.retain(|bearer| !bearers.contains(bearer));
+        let is_new_fee = new.is_some_and(|line| {
+            line.charges.iter().any(|charge| differs(&charge_key(charge)) && !is_for_usage(line, charge))
+        });
+        let changes_what_was_billed = is_new_fee || !moved.is_empty() || before.keys().any(differs);
+        bearers.append(&mut moved);
+        Self { bearers, changes_what_was_billed }
     }
+}
 
-    /// The charges are equal; rounding may still make other statements of them.
-    fn settled(old: Option<&'l CostLine>, new: Option<&'l CostLine>) -> Self {
-        let money = |line: Option<&'l CostLine>| -> BTreeMap<Bearer<'l>, i128> {
-            let lines = line.into_iter().flat_map(|line| &line.statement_lines);
-            let shares = lines.filter(|line| line.grant.is_none()).filter_map(|line| {
-                Some(((line.customer.as_ref(), line.kind.of_share()?), line.money.minor_units))
-            });
-            shares.collect()
-        };
-        let (before, after) = (money(old), money(new));
-        let keys = before.keys().chain(after.keys()).filter(|key| before.get(key) != after.get(key));
-        let bearers: BTreeSet<Bearer<'_>> = keys.copied().collect();
-        Self { changes_what_was_billed: !bearers.is_empty(), bearers }
-    }
+/// Those whose statement line is another. Rounding may do that to somebody whose charges stay.
+fn moved<'l>(old: Option<&'l CostLine>, new: Option<&'l CostLine>) -> BTreeSet<Bearer<'l>> {
+    let money = |line: Option<&'l CostLine>| -> BTreeMap<Bearer<'l>, i128> {
+        let lines = line.into_iter().flat_map(|line| &line.statement_lines);
+        let lines = lines.filter(|line| line.customer.is_some() || line.money.minor_units != 0);
+        let shares = lines.filter(|line| line.grant.is_none()).filter_map(|line| {
+            Some(((line.customer.as_ref(), line.kind.of_share()?), line.money.minor_units))
+        });
+        shares.collect()
+    };
+    let (before, after) = (money(old), money(new));
+    let keys = before.keys().chain(after.keys());
+    keys.filter(|key| before.get(*key) != after.get(*key)).copied().collect()
+}
+
+/// Whether usage of the line's own meter is all that a charge is for: who pays has used something, or
+/// pays nothing.
+fn is_for_usage(line: &CostLine, charge: &Charge) -> bool {
+    // What another rule looks at says nothing of this usage.
+    let by_usage = matches!(line.rule, Rule::Proportional | Rule::Direct | Rule::Standalone);
+    let has_used = || by_usage && charge.because.used().is_some_and(|used| !used.is_zero());
+    line.metered_quantity.is_some() && (charge.amount.is_zero() || has_used())
 }
 
 type Sums<'l> = BTreeMap<Bearer<'l>, BTreeMap<Currency, Amount>>;

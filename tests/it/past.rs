@@ -1,7 +1,8 @@
 //! What another version of the catalog changes in what was billed: one file per change in
 //! tests/cases/past. Each has a sentence, `now INSTANT`, events as in tests/cases/attribution, a
 //! patch of the month's catalog as in tests/cases/catalog, a line of `---` and what `atcost catalog
-//! diff` says at that instant.
+//! diff` says at that instant. Where a line of `===` divides the patch, what stands above it is
+//! published before.
 
 use crate::cases::for_each_file;
 use crate::catalog::patched;
@@ -32,9 +33,13 @@ fn pasts() {
     });
 }
 
-/// A ledger with the month's catalog and the events of a case.
+/// A ledger with the month's catalog, with what of the patch is published before, and the events of a
+/// case.
 fn ledger(question: &str) -> Atcost {
-    let atcost = Atcost::with_catalog(&case("month/catalog"));
+    let atcost = match question.split_once(PUBLISHED) {
+        Some((published, _)) => Atcost::with_catalog(catalog(published).path()),
+        None => Atcost::with_catalog(&case("month/catalog")),
+    };
     let (events, _) = question.split_once("\n@ ").unwrap_or((question, ""));
     let is_event = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.starts_with("now ");
     let lines: Vec<String> = events.lines().filter(is_event).map(event).collect();
@@ -45,10 +50,13 @@ fn ledger(question: &str) -> Atcost {
     atcost
 }
 
-/// The month's catalog with the patch of a case.
+/// Ends the patch of what is published before.
+const PUBLISHED: &str = "\n===\n";
+
+/// The month's catalog with the whole patch of a case.
 fn catalog(question: &str) -> TempDir {
     let folder = tempfile::tempdir().expect("the machine has room for a folder");
-    for (path, text) in patched(question) {
+    for (path, text) in patched(&question.replace(PUBLISHED, "\n")) {
         write(&folder.path().join(path), &text);
     }
     folder

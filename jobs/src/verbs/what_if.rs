@@ -5,6 +5,7 @@
 use super::catalog::{check, published};
 use super::totals;
 use crate::config::Config;
+use derived::totals::Caught;
 use crate::show::{Align, Answer, Busy, Verdict, plural, table};
 use ledger::pinned::PinnedFiles;
 use rating::catalog::{Catalog, Counted as _, Problem};
@@ -34,7 +35,7 @@ pub async fn what_if(config: &Config, folder: &Path, month: BillingMonth) -> any
     let in_force = published(config, None).await?;
     let totals = totals::for_a_run(&config.ledger).await?;
     let _busy = Busy::with(format!("rating {month} twice"));
-    let reached = totals.as_ref().map(totals::Caught::versions);
+    let reached = totals.as_ref().map(Caught::versions);
     let files = PinnedFiles::of_ledger(&config.ledger, reached.as_ref()).await?;
     let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
     let compared = rate_both(config, month, [in_force, other], &files, totals.as_ref(), &workspace).await;
@@ -47,7 +48,7 @@ async fn rate_both(
     month: BillingMonth,
     catalogs: [Catalog; 2],
     files: &PinnedFiles,
-    totals: Option<&totals::Caught>,
+    totals: Option<&Caught>,
     workspace: &Workspace,
 ) -> anyhow::Result<WhatIf> {
     let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;

@@ -15,6 +15,7 @@ mod bindings; // subject → customer, dated
 mod contents; // meters, providers, SKUs, prices, customers: looked up
 mod problem; // file, line, what is wrong, what to do
 mod spans; // stretches of the past
+mod past_terms; // what else was published before now cannot change
 mod past; // what was published before now cannot change
 mod read; // the folder's texts, read and checked
 

@@ -7,16 +7,18 @@
 //! Invariant: where the versions are not said to differ, they do the same with every event before
 //! `now`, whatever it is, and the same fees fall due.
 
-use super::contents::{Catalog, Counts, CustomerKind, DatedPrice, Kinds, Metered, Provider, Sku};
+use super::contents::{Catalog, Counts, CustomerKind, DatedPrice, Kinds, Metered, Of, Provider, Sku};
+use super::past_terms::compare_terms;
 use super::problem::{Findings, Problem};
 use super::spans::Spans;
 use crate::allocation::Rule;
 use crate::exact::{Exact, exact};
+use crate::price::{PriceModel, Recurrence};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use num_traits::Zero as _;
 use schemas::decimal::Quantity;
-use schemas::id::{CustomerId, Subject};
+use schemas::id::{CustomerId, SkuId, Subject};
 use schemas::time::{BillingMonth, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,8 +48,24 @@ pub fn compare_past(previous: &Catalog, new: &Catalog, now: Instant) -> Compared
     }
     compared.kinds(previous, new);
     compared.bindings(previous, new);
+    compare_terms(previous, new, now, &compared.findings, &mut compared.differing);
     let Compared { findings, differing, .. } = compared;
-    ComparedPast { problems: findings.into_result().err().unwrap_or_default(), differing: differing.joined() }
+    let mut credits: Vec<&DatedPrice> = [previous, new].into_iter().flat_map(Catalog::once_credits).collect();
+    // One that is in force earlier may be what another stands on.
+    credits.sort_by_key(|price| price.from);
+    let differing =
+        credits.into_iter().fold(differing.joined(), |spans, price| spans.go_on(price.from, price.until));
+    ComparedPast { problems: findings.into_result().err().unwrap_or_default(), differing }
+}
+
+impl Catalog {
+    /// The prices of credits that last: where something differs while one is in force, what is left of
+    /// it may differ until it ends.
+    pub(crate) fn once_credits(&self) -> impl Iterator<Item = &DatedPrice> {
+        let skus = self.providers.values().flat_map(|provider| &provider.skus);
+        skus.flat_map(|sku| &sku.prices)
+            .filter(|price| matches!(price.terms.model, PriceModel::Credit { every: Recurrence::Once, .. }))
+    }
 }
 
 const KEEP: &str = "restore it: what was in force until now cannot change";
@@ -109,7 +127,7 @@ impl Compared {
         }
         for sku in &before.skus {
             match after.sku(&sku.id) {
-                Some(other) => self.skus(before, sku, other, zone),
+                Some(other) => self.skus([before, after], sku, other, zone),
                 None => {
                     self.differ_while_alive(sku);
                     if self.was_in_force(sku) {
@@ -151,15 +169,13 @@ impl Compared {
     }
 
     /// `zone`: whether the provider's time zone has changed.
-    fn skus(&mut self, provider: &Provider, before: &Sku, after: &Sku, zone: bool) {
+    fn skus(&mut self, providers: [&Provider; 2], before: &Sku, after: &Sku, zone: bool) {
         let mut changes = Vec::new();
+        let mut base = Vec::new();
         match (&before.counts, &after.counts) {
             (Counts::Nothing, Counts::Nothing) => {}
             (Counts::Usage(old), Counts::Usage(new)) => changes.extend(changes_of_metered(old, new)),
-            (Counts::Lines(old), Counts::Lines(new)) => {
-                changes.extend((old.of != new.of).then_some("`of`"));
-                changes.extend((old.except != new.except).then_some("`except`"));
-            }
+            (Counts::Lines(old), Counts::Lines(new)) => base = self.changes_of_base(providers, old, new),
             (Counts::Lines(_), _) | (_, Counts::Lines(_)) => changes.push("`of`"),
             (Counts::Usage(_), Counts::Nothing) | (Counts::Nothing, Counts::Usage(_)) => {
                 changes.push("meter")
@@ -168,7 +184,7 @@ impl Compared {
         if !same_rule(&before.allocation, &after.allocation) {
             changes.push("allocation");
         }
-        if changes.is_empty() {
+        if changes.is_empty() && base.is_empty() {
             self.lives(before, after);
         } else {
             self.differ_while_alive(before);
@@ -189,7 +205,8 @@ impl Compared {
         if !self.was_in_force(before) {
             return;
         }
-        let file = prices_file(provider);
+        let file = prices_file(providers[0]);
+        self.base(&file, before, after, &base);
         for what in changes {
             let message = format!("the {what} of the SKU {} has changed", before.id);
             self.findings.problem(&file, after.line, message, KEEP);
@@ -197,6 +214,53 @@ impl Compared {
         for price in before.prices.iter().filter(|price| price.from < self.now) {
             self.price(&file, before, price, after, zone);
         }
+    }
+
+    /// The SKUs that a price stands on in only one of the versions, as they were, and whether it stood on
+    /// them before. They are compared by id: names and `*` may stand for the same, and by another order
+    /// of the file `*` stands for others. Nothing else depends on the order. A SKU that is in only one
+    /// version differs by itself.
+    fn changes_of_base<'p>(
+        &self,
+        [before, after]: [&'p Provider; 2],
+        old: &Of,
+        new: &Of,
+    ) -> Vec<(&'p Sku, bool)> {
+        let ids = |provider: &'p Provider, of: &Of| -> BTreeSet<&'p SkuId> {
+            of.skus.iter().map(|place| &provider.skus[*place].id).collect()
+        };
+        let (old, new) = (ids(before, old), ids(after, new));
+        let changed = old.symmetric_difference(&new).filter_map(|id| {
+            let (one, other) = (before.sku(id)?, after.sku(id)?);
+            let counts = self.was_in_force(one) || self.was_in_force(other);
+            counts.then_some((one, old.contains(id)))
+        });
+        changed.collect()
+    }
+
+    /// A price on lines that was in force keeps the SKUs that it stood on.
+    fn base(&mut self, file: &str, before: &Sku, after: &Sku, changed: &[(&Sku, bool)]) {
+        let met = |sku: &Sku| {
+            let lives = sku.life().zip(before.life());
+            self.was_in_force(sku) && lives.is_some_and(|(one, other)| one.meets(other))
+        };
+        let mut changed = changed.iter().filter(|(sku, _)| met(sku));
+        let Some((first, was_in_it)) = changed.next() else { return };
+        let how = if *was_in_it { "is no longer in it" } else { "is in it now" };
+        let more = match changed.count() {
+            0 => String::new(),
+            more => format!(", one of {} that differ", more + 1),
+        };
+        let written = |sku: &Sku| sku.of().map(|of| (of.of.clone(), of.except.clone()));
+        let (why, help) = match written(before) == written(after) {
+            true => (
+                ", by the order of the file",
+                "restore the order of the SKUs: what was in force until now cannot change",
+            ),
+            false => ("", KEEP),
+        };
+        let message = format!("the `of` of the SKU {} has changed{why}: {} {how}{more}", before.id, first.id);
+        self.findings.problem(file, after.line, message, help);
     }
 
     /// The end of a price, or `now` where it has not ended.

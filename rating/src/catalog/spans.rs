@@ -30,6 +30,18 @@ impl Spans {
         }
     }
 
+    /// Adds what remains of a stretch from the first of these on that meets it; they are joined, and
+    /// so is the result.
+    pub(super) fn go_on(mut self, from: Instant, until: Option<Instant>) -> Self {
+        let meets = |(begin, end): &&(Option<Instant>, Instant)| {
+            from < *end && begin.is_none_or(|begin| until.is_none_or(|until| begin < until))
+        };
+        let Some((begin, _)) = self.spans.iter().find(meets) else { return self };
+        let begin = begin.map_or(from, |begin| begin.max(from));
+        self.add(Some(begin), until);
+        self.joined()
+    }
+
     /// Makes those that meet one.
     pub(super) fn joined(mut self) -> Self {
         self.spans.sort();
@@ -100,5 +112,31 @@ mod tests {
         let forever = forever.joined();
         assert_eq!(forever.spans.len(), 2, "{forever}");
         assert!(meets(&forever, -5, 1) && !meets(&forever, 60, 90));
+    }
+
+    #[test]
+    fn a_stretch_goes_on_from_the_first_that_meets_it() {
+        let instant = |micros| Instant::from_micros(micros).expect("an instant");
+        let after = |from, until: Option<i64>| {
+            let mut spans = Spans::before(instant(100));
+            for (from, until) in [(Some(20), 30), (Some(40), 50), (Some(60), 70)] {
+                spans.add(from.map(instant), Some(instant(until)));
+            }
+            let spans = spans.joined().go_on(instant(from), until.map(instant));
+            let micros =
+                |(from, until): &(Option<Instant>, Instant)| (from.map(Instant::micros), until.micros());
+            spans.spans.iter().map(micros).collect::<Vec<_>>()
+        };
+        let (one, two, three) = ((Some(20), 30), (Some(40), 50), (Some(60), 70));
+        assert_eq!(after(10, Some(20)), [one, two, three]);
+        assert_eq!(after(70, None), [one, two, three]);
+        assert_eq!(after(10, Some(21)), [one, two, three]);
+        assert_eq!(after(25, Some(45)), [(Some(20), 50), three]);
+        assert_eq!(after(30, Some(65)), [one, (Some(40), 70)]);
+        assert_eq!(after(45, None), [one, (Some(40), 100)]);
+        let mut forever = Spans::before(instant(100));
+        forever.add(None, Some(instant(5)));
+        let forever = forever.joined().go_on(instant(3), Some(instant(9)));
+        assert_eq!(forever.spans, [(None, instant(9))]);
     }
 }
