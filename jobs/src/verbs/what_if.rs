@@ -5,8 +5,8 @@
 use super::catalog::{check, published};
 use super::totals;
 use crate::config::Config;
-use derived::totals::Caught;
 use crate::show::{Align, Answer, Busy, Verdict, plural, table};
+use derived::totals::Caught;
 use ledger::pinned::PinnedFiles;
 use rating::catalog::{Catalog, Counted as _, Problem};
 use rating::run::Pins;

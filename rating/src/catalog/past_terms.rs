@@ -45,7 +45,9 @@ fn rates(previous: &Catalog, new: &Catalog, last: BillingMonth, findings: &Findi
             return problem("what was billed until now was not converted, and would be".to_owned());
         }
         (Some(_), None) if converts(previous) => {
-            return problem("the file is gone, and what was billed until now would not be converted".to_owned());
+            return problem(
+                "the file is gone, and what was billed until now would not be converted".to_owned(),
+            );
         }
         (None, _) | (_, None) => return,
         (Some(before), Some(after)) => (before, after),
@@ -57,7 +59,10 @@ fn rates(previous: &Catalog, new: &Catalog, last: BillingMonth, findings: &Findi
                 problem(format!("the rate of {pair} was {} and is now {}", rate.value, other.value));
             }
             Some(other) => {
-                problem(format!("the source of the rate of {pair} was {:?} and is now {:?}", rate.source, other.source));
+                problem(format!(
+                    "the source of the rate of {pair} was {:?} and is now {:?}",
+                    rate.source, other.source
+                ));
             }
             None => problem(format!("the rate of {pair} is gone")),
         }
@@ -131,7 +136,8 @@ fn partners(previous: &Catalog, new: &Catalog, findings: &Findings) {
         else {
             continue;
         };
-        let name = |partner: &Option<_>| partner.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        let name =
+            |partner: &Option<_>| partner.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
         let message = format!(
             "`bills_to` of the customer {} was {} and is now {}",
             customer.id,
@@ -142,13 +148,7 @@ fn partners(previous: &Catalog, new: &Catalog, findings: &Findings) {
     }
 }
 
-fn meters(
-    previous: &Catalog,
-    new: &Catalog,
-    now: Instant,
-    findings: &Findings,
-    differing: &mut Spans,
-) {
+fn meters(previous: &Catalog, new: &Catalog, now: Instant, findings: &Findings, differing: &mut Spans) {
     let changed = |meter: &&Meter| {
         new.meters.get(&meter.meter).is_some_and(|other| {
             other.rules != meter.rules || other.events != meter.events || other.unit != meter.unit
