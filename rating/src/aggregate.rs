@@ -105,7 +105,7 @@ pub async fn aggregate(
         Some(_) => tried.gathered.figures_of(Whose::Everybody, scale),
     };
     let mut notes = tried.notes;
-    notes.sort_by_key(|note| (note.from, note.until, note.kind));
+    notes.sort_by_key(|note| (note.kind, note.from, note.until));
     Ok(Aggregated {
         quantity: tried.gathered.total(Whose::Everybody, scale).metered,
         unit: rules.unit_of_result(meter.unit.as_str()),

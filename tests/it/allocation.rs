@@ -3,9 +3,10 @@
 //! of `---`, then every share and statement line in order.
 
 use crate::cases;
-use rating::allocation::{Alone, Bearers, Borne, Kind, Rule, SubjectUsage, shares, statement};
+use rating::allocation::{Alone, Bearers, Borne, Kind, Rule, SubjectUsage, shares};
 use rating::exact::{Exact, display, exact};
 use rating::rounding::{RoundingMode, settle};
+use rating::statement::{Partners, statement};
 use schemas::decimal::{Amount, Quantity, QuantityTotal, Sign};
 use schemas::id::{CustomerId, Subject};
 use schemas::money::Currency;
@@ -94,7 +95,8 @@ fn answer(question: &str) -> Result<String, String> {
     };
     let shares = shares(amount, &rule, &bearers, |customer| internal.contains(customer))
         .map_err(|error| error.to_string())?;
-    let statement = statement(settled, &shares).map_err(|error| error.to_string())?;
+    let statement =
+        statement(0, settled, &shares, &Partners::default()).map_err(|error| error.to_string())?;
     let mut output = String::new();
     for share in &shares {
         let (subject, quantity) =
@@ -113,8 +115,13 @@ fn answer(question: &str) -> Result<String, String> {
     writeln!(output, "settled at {settled_text} {currency}").expect("a String takes everything");
     for line in &statement {
         let money = line.money.to_amount().expect("money is an amount");
-        writeln!(output, "{:14}{:12}{money}", kind(line.kind), name(&line.customer))
-            .expect("a String takes everything");
+        writeln!(
+            output,
+            "{:14}{:12}{money}",
+            kind(line.kind.of_share().expect("a share")),
+            name(&line.customer)
+        )
+        .expect("a String takes everything");
     }
     Ok(output)
 }

@@ -131,8 +131,9 @@ fn among<'a>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::allocation::Because;
+    use crate::allocation::{Because, Kind};
     use proptest::prelude::*;
+    use schemas::money::Currency;
 
     pub(crate) fn customer(id: &str) -> CustomerId {
         CustomerId::new(id).expect("an id")

@@ -171,11 +171,12 @@ pub fn convert(
 pub(crate) mod tests {
     use super::*;
     use crate::allocation::RetainedReason;
-    use crate::statement::billing::LineKind;
     use crate::statement::billing::tests::{customer, money};
+    use crate::statement::lines::LineKind;
     use proptest::prelude::*;
     use schemas::decimal::Sign;
     use schemas::id::{BillingAccountId, SkuId};
+    use schemas::money::Money;
 
     fn currency(code: &str) -> Currency {
         Currency::from_code(code).expect("a currency")
