@@ -47,7 +47,14 @@ async fn explained(
 async fn compare(folder: &Location, run: &Run, charge: &Charge, [totals, rows]: [&CountedRows; 2]) {
     let all = explained(folder, run, charge.id, rows, usize::MAX).await.expect("an explanation");
     assert_eq!(&all.charge, charge);
-    assert!(run.cost_lines.contains(&all.line));
+    // Grants and other currencies come after the lines, and an explanation does not look at them.
+    let without_bills = run.cost_lines.iter().any(|line| {
+        let mut line = line.clone();
+        line.statement_lines.retain(|statement| statement.grant.is_none());
+        line.statement_lines.iter_mut().for_each(|statement| statement.billed = None);
+        line == all.line
+    });
+    assert!(without_bills);
     assert_eq!(all.first.len() as u64, all.events, "every event of {} is counted", charge.id);
     let sum = all.first.iter().try_fold(QuantityTotal::ZERO, |sum, event| sum.checked_add(event.quantity));
     assert_eq!(sum.ok(), Some(all.events_total));

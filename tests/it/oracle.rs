@@ -74,7 +74,8 @@ fn agrees(seed: u32) {
 fn same_tables(name: &str, atcost: &Atcost, summary: &Value, folder: &Path) {
     let wanted: Vec<_> = TABLES.iter().map(|table| expected(folder, table)).collect();
     let select = |(table, wanted): (&&str, &Table)| {
-        format!("SELECT {} FROM '{table}.parquet'", wanted.columns.join(", "))
+        let columns: Vec<String> = wanted.columns.iter().map(|column| format!("\"{column}\"")).collect();
+        format!("SELECT {} FROM '{table}.parquet'", columns.join(", "))
     };
     let statements: Vec<_> = TABLES.iter().zip(&wanted).map(select).collect();
     let folder = atcost.folder().join(summary["folder"].as_str().expect("the summary names the folder"));

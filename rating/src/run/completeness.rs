@@ -9,12 +9,12 @@ use super::gather::Gathering;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use crate::meter::NoteKind;
-use crate::usage::{CountedRows, SequenceGap, Silence};
+use crate::usage::{CountedRows, Cuts, SequenceGap, Silence};
 use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{MeterType, ProviderId, Subject};
 use schemas::time::{BillingMonth, Instant, Period, time_zone};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 words! {
     /// What a row tells.
@@ -99,10 +99,17 @@ pub(super) async fn of_run(
         });
     }
     if let Some(before) = month.previous() {
-        let read: BTreeSet<&MeterType> = catalog.meters.values().map(|meter| &meter.events).collect();
-        for silence in usage.silences(&read, of_month(before)?, this).await? {
+        let before = of_month(before)?;
+        let mut silent = heard(usage, catalog, before).await?;
+        for one in heard(usage, catalog, this).await? {
+            silent.remove(&one);
+        }
+        silent.retain(|(_, subject)| !was_left(catalog, subject, this));
+        // Rows are read only for when somebody was heard last.
+        let types: BTreeSet<&MeterType> = silent.iter().map(|(events, _)| events).collect();
+        for silence in usage.silences(&types, before, this).await? {
             let Silence { events, subject, last } = silence;
-            if was_left(catalog, &subject, this) {
+            if !silent.contains(&(events.clone(), subject.clone())) {
                 continue;
             }
             rows.push(CompletenessRow {
@@ -120,6 +127,19 @@ pub(super) async fn of_run(
     }
     rows.sort();
     Ok(rows)
+}
+
+/// The types of events that some meter reads, and the subjects with any of them that count.
+async fn heard(
+    usage: &CountedRows,
+    catalog: &Catalog,
+    period: Period,
+) -> Result<BTreeSet<(MeterType, Subject)>, RatingError> {
+    let read: BTreeSet<&MeterType> = catalog.meters.values().map(|meter| &meter.events).collect();
+    let cuts = Cuts::of(BTreeMap::new(), Some(period));
+    let totals = usage.attributed(catalog, cuts).await?.totals().await?;
+    let totals = totals.into_iter().filter(|total| read.contains(&total.key.events));
+    Ok(totals.map(|total| (total.key.events, total.key.subject)).collect())
 }
 
 /// Whether a subject had bindings, and none meets the month.
