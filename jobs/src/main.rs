@@ -64,7 +64,7 @@ enum Verb {
     Price(PriceArgs),
     /// Say what the events of a file come to by a meter, window by window. It needs no ledger.
     Aggregate(AggregateArgs),
-    /// Say what a month would cost by another catalog, by line and by customer. Nothing is written.
+    /// Say what a month would cost by another catalog, by line and by customer. No run is written.
     WhatIf {
         /// The folder of the other catalog.
         #[arg(long, value_name = "FOLDER")]

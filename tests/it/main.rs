@@ -33,6 +33,8 @@ mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
 mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
+mod cookbook; // the pages of docs/cookbook, run
+mod what_if; // a month by another catalog
 mod secrets; // nothing that a run leaves has a secret in it
 mod terminal; // what is printed cannot steer a terminal
 mod decoding; // which records are refused, and why

@@ -24,7 +24,8 @@ def text(value):
         digits = format(value, "f")
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
     if isinstance(value, datetime.datetime):
-        return value.replace(tzinfo=None).isoformat() + "Z"
+        text = value.replace(tzinfo=None).isoformat()
+        return (text.rstrip("0") if "." in text else text) + "Z"
     if isinstance(value, (list, tuple)):
         return [text(item) for item in value]
     if isinstance(value, (dict)):

@@ -59,10 +59,13 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     }
     let stored = charges.find(manifest.run, charge_id).await?;
     let _busy = Busy::with("rating the charge again");
-    let explanation = match explain::sku_of(&stored, &catalog)?.counts {
+    let sku = explain::sku_of(&stored, &catalog)?;
+    let explanation = match sku.counts {
         // There is no usage behind it.
-        Counts::Nothing => explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?,
-        Counts::Usage(_) | Counts::Lines(_) => {
+        Counts::Nothing if catalog.key_of(sku).is_none() => {
+            explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?
+        }
+        Counts::Nothing | Counts::Usage(_) | Counts::Lines(_) => {
             let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
             let explained = explain_usage(config, &stored, &pins, &files, &catalog, &workspace).await;
             workspace.close().await?;
@@ -208,7 +211,11 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
     say(format!("allocation {}: {because}", line.rule.as_str()));
     say(format!("  {} of {} {}", charge.amount, line.amount, line.currency));
     say(String::new());
+    let shared_by_usage = matches!(line.rule, Rule::ByMeter { .. });
     match &sku.counts {
+        Counts::Nothing if shared_by_usage => {
+            say("no events: this price does not follow usage, only who bears it".to_owned());
+        }
         Counts::Nothing => say("no events: this price does not follow usage".to_owned()),
         Counts::Lines(of) => {
             let of: Vec<&str> = of.of.iter().map(String::as_str).collect();
@@ -274,8 +281,9 @@ fn scopes_text(scopes: &[Scoped], unit: &str) -> String {
             false => format!(", counted as {}", number(&value.incremented)),
         };
         let many = plural(windows.len() as u64, "window", "windows");
-        let line = format!("  {name}: {} {unit}{counted}, of {many}\n", number(&value.metered));
+        let line = format!("  {name}: {} {unit}{counted}, of {many}", number(&value.metered));
         text.push_str(&printable(&line));
+        text.push('\n');
         let mut greatest: Vec<_> = windows.iter().collect();
         greatest.sort_by(|one, other| other.value.metered.cmp(&one.value.metered));
         for figure in greatest.iter().take(WINDOWS_SHOWN) {

@@ -146,7 +146,7 @@ impl Answer for Supposed {
                 row
             })
             .collect();
-        if lines.is_empty() {
+        if lines.is_empty() && customers.is_empty() {
             return format!("{month} would cost the same, line by line\n");
         }
         let amounts = [
@@ -160,7 +160,8 @@ impl Answer for Supposed {
         let mut of_customer = vec![("customer", Align::Left)];
         of_customer.extend(amounts);
         let mut text = String::new();
-        for (columns, rows) in [(of_line, lines), (of_customer, customers)] {
+        let tables = [(of_line, lines), (of_customer, customers)];
+        for (columns, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
             text.push_str(&table(&columns, &rows[..rows.len().min(SHOWN)]));
             if rows.len() > SHOWN {
                 text.push_str(&format!("  … and {} more; --format json has them all\n", rows.len() - SHOWN));
@@ -168,7 +169,9 @@ impl Answer for Supposed {
             text.push('\n');
         }
         let same = compared.lines.iter().filter(|(_, compared)| !differs(compared)).count();
-        text.push_str(&format!("{} would cost the same\n", plural(same as u64, "SKU", "SKUs")));
+        if same > 0 {
+            text.push_str(&format!("{} would cost the same\n", plural(same as u64, "SKU", "SKUs")));
+        }
         text
     }
 

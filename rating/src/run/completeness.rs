@@ -74,7 +74,7 @@ pub(super) async fn of_run(
             meter: Some(note.meter.clone()),
             source: Some(note.series.source.to_string()),
             subject: Some(note.series.subject.clone()),
-            detail: Some(detail),
+            detail: Some(detail).filter(|detail| !detail.is_empty()),
             from: note.note.from,
             until: note.note.until,
             missing: note.note.missing_seconds().map_err(RatingError::overflow("what is missing"))?,
