@@ -94,7 +94,7 @@ pub struct Sku {
 /// What a SKU puts a price on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Counts {
-    Usage(Metered),
+    Usage(Box<Metered>),
     Lines(Of),
     /// What is billed without either.
     Nothing,

@@ -77,7 +77,7 @@ fn read_sku(
     let life = prices.as_deref().and_then(Life::of);
     let others = refuse_keys_of_others(table, basis);
     let counts = match basis {
-        Basis::Usage => read_metered(table, (&id, life), context, claims).map(Counts::Usage),
+        Basis::Usage => read_metered(table, (&id, life), context, claims).map(Box::new).map(Counts::Usage),
         Basis::Lines => read_of(table, above).map(Counts::Lines),
         Basis::Nothing => Some(Counts::Nothing),
     };

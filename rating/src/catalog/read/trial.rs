@@ -112,14 +112,14 @@ fn read_alone(root: &Table<'_>, context: &Context<'_>) -> Option<Sku> {
     let price = DatedPrice { from, until, from_date, until_date, terms, line: root.line };
     let one = Unit::parse("1").expect("1 is a unit");
     let counts = match basis {
-        Basis::Usage => Counts::Usage(Metered {
+        Basis::Usage => Counts::Usage(Box::new(Metered {
             meter: MeterType::new("price").expect("a name"),
             events: MeterType::new("price").expect("a name"),
             rules: Rules::SUM,
             matches: BTreeMap::new(),
             unit: one,
             factor: Factor::Fixed(Exact::one()),
-        }),
+        })),
         Basis::Lines => {
             Counts::Lines(Of { of: BTreeSet::new(), except: BTreeSet::new(), skus: BTreeSet::new() })
         }
