@@ -134,11 +134,11 @@ fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     // A word alone that is no level would be taken for the name of a module that nobody has.
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     let is_word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let parts = text.split(',').map(str::trim);
-    if let Some(word) = parts.filter(|part| is_word(part)).find(|part| !part.is_empty() && !is_level(part)) {
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if let Some(word) = parts.iter().filter(|part| is_word(part)).find(|part| !is_level(part)) {
         return Err(format!("{VARIABLE} has {word:?}, which is no level; {EXAMPLE}"));
     }
-    EnvFilter::try_new(text).map_err(|error| format!("{VARIABLE} is {text:?}: {error}; {EXAMPLE}"))
+    EnvFilter::try_new(parts.join(",")).map_err(|error| format!("{VARIABLE} is {text:?}: {error}; {EXAMPLE}"))
 }
 
 /// Sends log lines to stderr from now on. `ATCOST_LOG` says which; what is wrong with it is given
