@@ -305,6 +305,16 @@ impl Sku {
         }
     }
 
+    /// Whether it is priced by that meter.
+    pub fn counts_by(&self, meter: &MeterType) -> bool {
+        self.metered().is_some_and(|metered| metered.meter == *meter)
+    }
+
+    /// The instants at which its prices begin or end.
+    pub fn bounds(&self) -> impl Iterator<Item = Instant> {
+        self.prices.iter().flat_map(|price| [Some(price.from), price.until]).flatten()
+    }
+
     /// The time in which it takes events; `None` for a SKU without a price, which none is.
     pub fn life(&self) -> Option<Life> {
         Life::of(&self.prices)

@@ -157,7 +157,7 @@ fn meters(previous: &Catalog, new: &Catalog, now: Instant, findings: &Findings, 
     for meter in previous.meters.values().filter(changed) {
         let mut was_in_force = false;
         for sku in previous.providers.values().flat_map(|provider| &provider.skus) {
-            let counts = sku.metered().is_some_and(|metered| metered.meter == meter.meter);
+            let counts = sku.counts_by(&meter.meter);
             let shares = previous.key_of(sku).is_some_and(|key| key.meter == meter.meter);
             if let Some(life) = sku.life().filter(|_| counts || shares) {
                 differing.add(Some(life.from), life.until);

@@ -208,9 +208,7 @@ fn bounds<'g>(
     let of = |events: &MeterType| {
         let skus = catalog.providers.values().flat_map(|provider| &provider.skus);
         let skus = skus.filter(|sku| sku.metered().is_some_and(|metered| metered.events == *events));
-        let prices = skus.flat_map(|sku| &sku.prices);
-        let bounds: BTreeSet<Instant> =
-            prices.flat_map(|price| [Some(price.from), price.until]).flatten().collect();
+        let bounds: BTreeSet<Instant> = skus.flat_map(|sku| sku.bounds()).collect();
         bounds.into_iter().collect()
     };
     events.iter().map(|events| (events, of(events))).collect()
@@ -489,15 +487,11 @@ impl<'g> Gatherer<'g, '_> {
             if let Some(provider) = provider
                 && !meter.rules.is_additive()
                 && let Some(period) = self.periods.of_provider(&provider.id)
-                && provider.skus.iter().any(|sku| sku.metered().is_some_and(|of| of.meter == meter.meter))
+                && provider.skus.iter().any(|sku| sku.counts_by(&meter.meter))
             {
                 let mut cuts = bindings.clone();
-                for sku in
-                    provider.skus.iter().filter(|sku| sku.metered().is_some_and(|of| of.meter == meter.meter))
-                {
-                    cuts.extend(
-                        sku.prices.iter().flat_map(|price| [Some(price.from), price.until]).flatten(),
-                    );
+                for sku in provider.skus.iter().filter(|sku| sku.counts_by(&meter.meter)) {
+                    cuts.extend(sku.bounds());
                 }
                 readings.push(Reading::new(meter, ReadFor::Prices(provider), period, cuts));
             }
@@ -670,8 +664,7 @@ impl<'g> Gatherer<'g, '_> {
         key: &UsageKey,
         customer: Option<&CustomerId>,
     ) -> Option<PoolKey> {
-        let of_meter =
-            |sku: &usize| provider.skus[*sku].metered().is_some_and(|metered| metered.meter == meter.meter);
+        let of_meter = |sku: &usize| provider.skus[*sku].counts_by(&meter.meter);
         let sku = self.resolver.taking(provider, key).find(of_meter)?;
         let price = provider.skus[sku].price_index_at(key.interval.start())?;
         let key = UsageKey { customer: customer.cloned(), ..key.clone() };
@@ -683,9 +676,7 @@ impl<'g> Gatherer<'g, '_> {
         let ReadFor::Prices(provider) = reading.of else { return };
         let takes = |at: Instant| {
             let key = own.key(events, Some(&provider.id), at);
-            let of_meter = |sku: usize| {
-                provider.skus[sku].metered().is_some_and(|metered| metered.meter == reading.meter.meter)
-            };
+            let of_meter = |sku: usize| provider.skus[sku].counts_by(&reading.meter.meter);
             self.resolver.taking(provider, &key).any(of_meter)
         };
         let taken = match note.kind {
@@ -727,20 +718,16 @@ impl<'g> Gatherer<'g, '_> {
             if let Values::Level { carry } = &meter.rules.values {
                 let end = sample.time.micros().saturating_add(carry.micros());
                 let end = next.map_or(end, |next| end.min(next.micros()));
-                for sku in
-                    provider.skus.iter().filter(|sku| sku.metered().is_some_and(|of| of.meter == meter.meter))
-                {
-                    let bounds =
-                        sku.prices.iter().flat_map(|price| [Some(price.from), price.until]).flatten();
+                for sku in provider.skus.iter().filter(|sku| sku.counts_by(&meter.meter)) {
+                    let bounds = sku.bounds();
                     times.extend(bounds.filter(|at| sample.time < *at && at.micros() < end));
                 }
             }
             let taking = |at: Instant| -> Vec<usize> {
                 self.resolver.taking(provider, &own.key(events, Some(&provider.id), at)).collect()
             };
-            let of_meter = |skus: &[usize]| {
-                skus.iter().any(|sku| provider.skus[*sku].metered().is_some_and(|of| of.meter == meter.meter))
-            };
+            let of_meter =
+                |skus: &[usize]| skus.iter().any(|sku| provider.skus[*sku].counts_by(&meter.meter));
             let taken: Vec<(Instant, Vec<usize>)> = times.into_iter().map(|at| (at, taking(at))).collect();
             if taken.iter().any(|(_, skus)| of_meter(skus)) {
                 is_taken = true;

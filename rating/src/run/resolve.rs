@@ -134,8 +134,7 @@ fn bounds(
         let read = sku.metered().map(|metered| &metered.events);
         let key = catalog.key_of(sku).map(|meter| &meter.events);
         for events in read.into_iter().chain(key).filter(|events| of(events)) {
-            let of_sku = sku.prices.iter().flat_map(|price| [Some(price.from), price.until]);
-            bounds.entry(events.clone()).or_default().extend(of_sku.flatten());
+            bounds.entry(events.clone()).or_default().extend(sku.bounds());
         }
     }
     bounds
