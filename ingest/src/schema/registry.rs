@@ -19,7 +19,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +30,6 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 const MAX_ANSWER_BYTES: u64 = 4 << 20;
 /// A schema may name others that name others; more than this is no schema of a usage event.
 const MAX_REFERENCES: usize = 64;
-/// The registry's own codes for what it does not have: a subject, a version or a schema, one that
-/// was deleted among them. A wrong path has another code.
-const NOT_FOUND: RangeInclusive<u32> = 40401..=40499;
-
 pub trait SchemaLookup: Send {
     /// The schema of that id; `None` when there is certainly none.
     ///
@@ -254,20 +249,19 @@ impl Registry {
                     NoSchema::Unusable(format!("the answer to {path} cannot be used: {error}"))
                 })
             }
-            // Any server says 404 for a wrong path. Only the registry's own code, or no body at
-            // all, is taken for "there is no such thing".
-            404 if body.is_empty()
-                || serde_json::from_slice(&body)
-                    .is_ok_and(|answer: ErrorAnswer| NOT_FOUND.contains(&answer.error_code)) =>
-            {
-                Err(NoSchema::Unknown(unknown()))
-            }
+            // Any server says 404 for a wrong path, and any proxy 400. Only the registry's own code, or
+            // a 404 without a body, is taken for "there is no such thing".
+            404 if body.is_empty() => Err(NoSchema::Unknown(unknown())),
+            404 if is_of_the_registry(status, &body) => Err(NoSchema::Unknown(unknown())),
             404 => Err(not_yet(
                 "status 404 without the registry's error_code, 404 and two digits; is registry.url right?"
                     .to_owned(),
             )),
             // The registry understood the question and will never answer it.
-            422 => Err(NoSchema::Unknown(format!("{}: status 422", unknown()))),
+            410 | 422 => Err(NoSchema::Unknown(format!("{}: status {status}", unknown()))),
+            400 | 405 | 406 if is_of_the_registry(status, &body) => {
+                Err(NoSchema::Unknown(format!("{}: status {status}", unknown())))
+            }
             401 | 403 => {
                 Err(not_yet(format!("status {status}: set registry.username and registry.password")))
             }
@@ -348,6 +342,14 @@ fn check_address(url: &str) -> Result<(), &'static str> {
 }
 
 /// Percent-encodes what may not stand in a segment of a path (RFC 3986, section 3.3).
+/// Whether a body is the registry's own answer and not a proxy's or another server's: its codes are the
+/// status and two digits, `40403` for a schema that it does not have. A wrong path has another code.
+fn is_of_the_registry(status: u16, body: &[u8]) -> bool {
+    serde_json::from_slice(body).is_ok_and(|ErrorAnswer { error_code }| {
+        error_code / 100 == u32::from(status) && error_code % 100 != 0
+    })
+}
+
 fn path_segment(text: &str) -> String {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     text.bytes()
@@ -432,11 +434,11 @@ mod tests {
             (302, String::new()),
             (200, "<html>".to_owned()),
             (404, "<html>".to_owned()),
+            (400, "<html>".to_owned()),
             (404, wrong_path),
-            (200, ours()),
         ];
-        for first in 0..answers.len() - 1 {
-            let (url, asked) = server(vec![answers[first].clone(), answers[5].clone()]);
+        for first in answers {
+            let (url, asked) = server(vec![first, (200, ours())]);
             assert!(registry(url).by_id(7, &Stop::default()).expect("an answer").is_some());
             assert_eq!(asked.join().expect("the server ends").len(), 2);
         }
@@ -489,6 +491,10 @@ mod tests {
         for (answers, expected) in [
             (vec![(404, error(40403))], "schema id 7 is not known to the schema registry at http://"),
             (vec![(422, error(42201))], "schema id 7 is not known to"),
+            (vec![(400, error(40001))], "status 400"),
+            (vec![(405, error(40501))], "status 405"),
+            (vec![(406, error(40601))], "status 406"),
+            (vec![(410, String::new())], "status 410"),
             (vec![(200, "{}".to_owned())], "the answer to /schemas/ids/7 has no `schema`"),
             (vec![(200, r#"{"schema":null}"#.to_owned())], "has no `schema`"),
             (

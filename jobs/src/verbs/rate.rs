@@ -191,7 +191,7 @@ impl Answer for Rated {
     }
 }
 
-/// The cost lines that a terminal has room for.
+/// The rows that a terminal has room for.
 const SHOWN: usize = 40;
 
 /// The time zones, and the providers of each, that a terminal has room for.
@@ -220,9 +220,14 @@ fn cost_lines(lines: &[CostLine]) -> String {
         ("", Align::Left),
     ];
     let rows: Vec<_> = lines.iter().map(row).collect();
-    let mut text = table(&columns, &rows[..rows.len().min(SHOWN)]);
+    first_rows(&columns, &rows, "cost_lines.parquet")
+}
+
+/// A table of what a terminal has room for, with the file that has the rest.
+fn first_rows(columns: &[(&str, Align)], rows: &[Vec<String>], rest: &str) -> String {
+    let mut text = table(columns, &rows[..rows.len().min(SHOWN)]);
     if rows.len() > SHOWN {
-        text.push_str(&format!("  … and {} more in cost_lines.parquet\n", rows.len() - SHOWN));
+        text.push_str(&format!("  … and {} more in {rest}\n", rows.len() - SHOWN));
     }
     text
 }
@@ -239,7 +244,8 @@ fn customers(manifest: &Manifest, catalog: &Catalog) -> String {
             vec![customer.clone(), manifest.currencies.of_customer(customer, total, own(customer))]
         })
         .collect();
-    let table = table(&[("customer", Align::Left), ("charged", Align::Right)], &rows);
+    let columns = [("customer", Align::Left), ("charged", Align::Right)];
+    let table = first_rows(&columns, &rows, "manifest.json");
     let retained = manifest.currencies.of_retained(&manifest.retained_total);
     format!("{table}  retained by the operator: {retained}\n")
 }
@@ -267,11 +273,7 @@ fn billed(manifest: &Manifest) -> String {
         })
         .collect();
     let columns = [("biller", Align::Left), ("customer", Align::Left), ("billed", Align::Right)];
-    let mut text = format!("\n{}", table(&columns, &rows[..rows.len().min(SHOWN)]));
-    if rows.len() > SHOWN {
-        text.push_str(&format!("  … and {} more in statement_lines.parquet\n", rows.len() - SHOWN));
-    }
-    text
+    format!("\n{}", first_rows(&columns, &rows, "statement_lines.parquet"))
 }
 
 impl Rated {
