@@ -61,6 +61,8 @@ names! {
     SkuId, like "std-4";
     /// The operator's account with a provider (FOCUS `BillingAccountId`).
     BillingAccountId, like "0042-17";
+    /// An invoice of a provider, by the number that the provider gave it (FOCUS `InvoiceId`).
+    InvoiceId, like "NB-2025-0815";
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! has at most one price at an instant.
 
 use super::bindings::Bindings;
+use super::invoicing::Invoicing;
 use crate::allocation::Rule;
 use crate::exact::Exact;
 use crate::meter::Rules;
@@ -75,6 +76,8 @@ pub struct Provider {
     pub steps: Option<Places>,
     /// In the order of the file.
     pub skus: Vec<Sku>,
+    /// How its invoices are read; none where no file says it.
+    pub invoicing: Option<Invoicing>,
 }
 
 /// A thing that a provider puts a price on.

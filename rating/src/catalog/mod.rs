@@ -12,6 +12,7 @@
 
 // Modules in reading order.
 mod bindings; // subject → customer, dated
+mod invoicing; // what a provider's invoices mean
 mod contents; // meters, providers, SKUs, prices, customers: looked up
 mod problem; // file, line, what is wrong, what to do
 mod spans; // stretches of the past
@@ -24,6 +25,7 @@ pub use contents::{
     Catalog, Counts, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered, Of, Provider,
     Sku,
 };
+pub use invoicing::{InvoiceMap, InvoiceUnit, Invoicing, Meaning, PassRule};
 pub use past::{ComparedPast, compare_past};
 pub(crate) use problem::Findings;
 pub use problem::{Counted, Problem, Warning};

@@ -78,5 +78,6 @@ fn read_provider_file(folder: &str, files: &CatalogFiles, findings: &Findings) -
         rounding,
         steps,
         skus: Vec::new(),
+        invoicing: None,
     })
 }
