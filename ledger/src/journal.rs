@@ -1,5 +1,6 @@
-//! The decisions of the operator, in order: which catalogs were published, and which truncations of
-//! a Kafka partition were accepted.
+//! The decisions of the operator, in order: which catalogs were published, which truncations of a
+//! Kafka partition were accepted, which invoices came and what was decided about them, which months
+//! were closed.
 //!
 //! The journal does not read what it keeps: an entry is a kind, a digest and bytes. Entries are
 //! numbered from 0 without holes and are never edited; the number is the Delta `txn` of the commit,
@@ -47,22 +48,46 @@ pub enum EntryKind {
     CatalogPublished,
     /// A partition lost what was read from it, and is read on from where it has something else.
     TruncationAccepted,
+    /// A provider's invoice came; its file is the document.
+    InvoiceImported,
+    /// An invoice is taken out.
+    InvoiceWithdrawn,
+    /// What differs between an invoice and the ledger was accepted, disputed, explained or reopened.
+    DifferenceDecided,
+    /// A month is closed; its posted lines are the document.
+    MonthClosed,
 }
 
 impl EntryKind {
-    fn as_str(self) -> &'static str {
+    pub const ALL: [Self; 6] = [
+        Self::CatalogPublished,
+        Self::TruncationAccepted,
+        Self::InvoiceImported,
+        Self::InvoiceWithdrawn,
+        Self::DifferenceDecided,
+        Self::MonthClosed,
+    ];
+
+    /// The word of the column `kind`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::CatalogPublished => "catalog-published",
             Self::TruncationAccepted => "truncation-accepted",
+            Self::InvoiceImported => "invoice-imported",
+            Self::InvoiceWithdrawn => "invoice-withdrawn",
+            Self::DifferenceDecided => "difference-decided",
+            Self::MonthClosed => "month-closed",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
-            "catalog-published" => Some(Self::CatalogPublished),
-            "truncation-accepted" => Some(Self::TruncationAccepted),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Whether the digest of an entry names a document; of the others it is that of the body or, for a
+    /// catalog, its content address.
+    pub fn has_document(self) -> bool {
+        matches!(self, Self::InvoiceImported | Self::MonthClosed)
     }
 }
 

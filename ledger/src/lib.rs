@@ -29,7 +29,8 @@ pub mod division; // how a ledger is made and divided into shards
 pub mod repeats; // which rows repeat an id, as somebody above knows it
 pub mod writer; // the writer of one shard
 pub mod truncation; // a stream taken back to where its source has other records
-pub mod journal; // what the operator decided: catalog versions, truncations
+pub mod journal; // what the operator decided: catalogs, invoices, decisions about them, closes
+pub mod documents; // what entries of the journal name by its digest
 pub mod pinned; // pinned, digest-checked files for readers
 mod published; // signed heads and tiles, as anybody finds them
 pub mod audit; // everything recomputed from storage

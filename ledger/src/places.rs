@@ -6,6 +6,7 @@
 
 use crate::store::Location;
 use proof::record::JOURNAL;
+use schemas::digest::Sha256Digest;
 
 /// A shard for people: counted from 1, as on the command line.
 pub fn shard_name(shard: u32) -> String {
@@ -48,6 +49,12 @@ pub fn table(ledger: &Location, number: u32) -> Location {
         JOURNAL => journal(ledger),
         number => shard(ledger, number),
     }
+}
+
+/// A document that an entry of the journal names, below the journal. Readers of Delta tables pass over
+/// folders whose names begin so.
+pub fn document(journal: &Location, digest: &Sha256Digest) -> Location {
+    journal.join("_documents").join(&digest.to_string())
 }
 
 // Below a table.

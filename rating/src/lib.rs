@@ -24,6 +24,7 @@ pub mod usage; // ledger rows to usage totals, in SQL
 pub mod aggregate; // a meter tried on a file
 pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines
+pub mod books; // what the journal says of invoices and closed months
 pub mod reconcile; // a month's invoices beside what the ledger says
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog

@@ -9,6 +9,7 @@
 
 use super::recount::{Recount, Recounted};
 use crate::division::shard_count;
+use crate::documents;
 use crate::error::{ErrorKind, LedgerError};
 use crate::files::{GONE, difference};
 use crate::journal::read_entries;
@@ -413,6 +414,9 @@ pub(crate) async fn recount_entries(
                         && entry.root() == record.rows_root =>
                 {
                     entries += 1;
+                    if let Some((location, what)) = documents::defect(&log.location, entry).await? {
+                        log.find(&location, record.version, what);
+                    }
                     continue;
                 }
                 [_] => "its entry is not the one that was sealed; restore the ledger from a copy".to_owned(),

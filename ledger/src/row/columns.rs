@@ -168,7 +168,12 @@ pub const JOURNAL_COLUMNS: &[Column] = {
     use Packing::Dictionary;
     &[
         required("entry", Long, Dictionary, "the entry's number, from 0"),
-        required("kind", Text, Dictionary, "what was decided: `catalog-published`, `truncation-accepted`"),
+        required(
+            "kind",
+            Text,
+            Dictionary,
+            "what was decided: `catalog-published`, `truncation-accepted`, `invoice-imported`, `invoice-withdrawn`, `difference-decided`, `month-closed`",
+        ),
         required("recorded_at", Instant, Dictionary, "when it was decided"),
         required("digest", Text, Dictionary, "the name of the content: for a catalog, its content address"),
         optional("note", Text, EVERY, Dictionary, "the reason, where one had to be given"),
