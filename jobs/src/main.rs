@@ -75,6 +75,8 @@ enum Verb {
     },
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
+    /// Answer a question in SQL about a month and the events behind it. Nothing can be changed.
+    Query(QueryArgs),
     /// Recount the ledger and say what is wrong.
     Doctor(DoctorArgs),
     /// Copy the rows of days that are over from many small files into few. Nothing is deleted, and
@@ -215,6 +217,28 @@ struct ExplainArgs {
     /// The run to look in, or the beginning of its id.
     #[arg(long)]
     run: Option<String>,
+}
+
+#[derive(Args)]
+struct QueryArgs {
+    /// One statement, such as `SELECT customer, sum(amount) FROM statement_lines GROUP BY customer`.
+    #[arg(required_unless_present = "describe")]
+    sql: Option<String>,
+    /// The month that is rated, where a table of a run is asked about, like 2025-10.
+    #[arg(long)]
+    period: Option<String>,
+    /// Show which tables and columns there are.
+    #[arg(long, conflicts_with_all = ["sql", "out"])]
+    describe: bool,
+    /// The most rows that an answer may have.
+    #[arg(long, default_value = "1000000")]
+    rows: usize,
+    /// Give up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// Write the answer to a new file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -420,6 +444,18 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         }
         Verb::Explain(ExplainArgs { charge, run }) => {
             show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)
+        }
+        Verb::Query(QueryArgs { describe: true, .. }) => show(&verbs::query::Described, cli.format),
+        Verb::Query(QueryArgs { sql, period, rows, timeout, out, .. }) => {
+            let asked = verbs::query::Asked {
+                sql: sql.as_deref().expect("it is required where nothing is described"),
+                period: period.as_deref(),
+                rows: *rows,
+                timeout: Duration::from_secs(*timeout),
+                out: out.as_deref(),
+                form: cli.format,
+            };
+            show(&verbs::query::query(&config()?, &asked).await?, cli.format)
         }
         Verb::Doctor(DoctorArgs { rejected: true, reason, out: Some(folder), .. }) => {
             show(&verbs::rejected::export(&config()?, *reason, folder).await?, cli.format)

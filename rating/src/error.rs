@@ -61,6 +61,9 @@ pub enum RatingError {
     /// There is no charge of these digits, or more than one.
     #[error("{0}")]
     NoSuchCharge(String),
+    /// A question in SQL that is not answered.
+    #[error("{0}")]
+    Query(String),
     /// A value is not what whoever stored it, or this program, promises.
     #[error("{DISCARDED}: {0}")]
     Damaged(String),
@@ -88,6 +91,7 @@ impl RatingError {
             | Self::Rates(_)
             | Self::Period { .. }
             | Self::Overflow { .. }
+            | Self::Query(_)
             | Self::NoSuchCharge(_) => ErrorKind::Invalid,
             Self::Unbalanced { .. }
             | Self::Differs { .. }

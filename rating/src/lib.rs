@@ -30,6 +30,7 @@ pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
+pub mod query; // questions in SQL about a run
 pub mod explain; // from a charge back to its events
 
 pub use error::{ErrorKind, RatingError};

@@ -159,6 +159,7 @@ async fn rated(events: &[Event], size: usize) -> Run {
         month: BillingMonth::parse("2025-10").expect("a month"),
         ledger: files.cut,
         catalog: CATALOG.digest,
+        journal: 0,
     };
     rate(pins, &usage, &CATALOG).await.expect("a run")
 }

@@ -160,7 +160,7 @@ pub async fn rated(
     let usage = opened(ledger, versions, from_rows).await;
     let files = PinnedFiles::of_ledger(ledger.0, versions).await.expect("pinned files");
     let month = BillingMonth::parse("2025-10").expect("a month");
-    let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
+    let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest, journal: 0 };
     let run = rate(pins, &usage, &CATALOG).await.expect("a run");
     let mut mistakes = usage.mistakes(100).await.expect("mistakes");
     usage.find_firsts(&mut mistakes).await.expect("their firsts");
@@ -284,7 +284,7 @@ async fn damaged(leaf: u64) {
                 let cover = totals.cover(&files.cut.versions).ok()?;
                 let inputs = history.at.join("inputs");
                 let usage = CountedRows::open_folded(&files, cover, &inputs, DEFAULT_MEMORY).await.ok()?;
-                let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest };
+                let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest, journal: 0 };
                 rate(pins, &usage, &CATALOG).await.ok()
             };
             if let Some(run) = run.await {

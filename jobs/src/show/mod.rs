@@ -6,8 +6,13 @@
 // Modules in reading order.
 mod table; // for people
 mod json; // for programs
+mod csv; // for spreadsheets
 mod progress; // signs of life
 
+use anyhow::Context as _;
+use std::io::Write as _;
+
+pub use csv::csv;
 pub use json::{json_document, printable_json};
 pub use progress::{Busy, Steps, above};
 pub use table::{Align, plural, printable, printable_lines, table};
@@ -19,6 +24,12 @@ pub enum Format {
     Table,
     /// One JSON document, for programs.
     Json,
+    /// Comma-separated values, for spreadsheets; of some commands.
+    Csv,
+    /// A page that opens without a network, for paper too; of some commands.
+    Html,
+    /// A Parquet file; of some commands.
+    Parquet,
 }
 
 /// How a command ended, short of an error.
@@ -37,6 +48,14 @@ pub trait Answer {
 
     fn text(&self) -> String;
 
+    /// The other forms that this answer has.
+    ///
+    /// # Errors
+    /// When it cannot be said in that form.
+    fn file(&self, _form: Format) -> anyhow::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
     fn verdict(&self) -> Verdict {
         Verdict::Fine
     }
@@ -51,6 +70,12 @@ pub fn show(answer: &impl Answer, format: Format) -> anyhow::Result<Verdict> {
     match format {
         Format::Json => println!("{}", json_document(&answer.json()?)),
         Format::Table => print!("{}", printable_lines(&answer.text())),
+        form @ (Format::Csv | Format::Html | Format::Parquet) => {
+            let bytes = answer
+                .file(form)?
+                .with_context(|| format!("there is no such form of this answer: {form:?}"))?;
+            std::io::stdout().write_all(&bytes).context("writing to stdout")?;
+        }
     }
     Ok(answer.verdict())
 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use ledger::LedgerError;
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::PinnedFiles;
+use rating::books::Books;
 use rating::catalog::{Catalog, CatalogFiles, Counted as _, Problem, Warning};
 use rating::tables::Workspace;
 use rating::unseen::unseen_values;
@@ -175,9 +176,28 @@ fn latest(journal: &Journal) -> anyhow::Result<Option<Latest>> {
 /// # Errors
 /// When nothing was published, or no version or more than one has that digest.
 pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<Catalog> {
+    of_journal(&Journal::open(&config.ledger).await?, digest)
+}
+
+/// What a run rests on beside the ledger's rows.
+pub(super) struct InForce {
+    pub catalog: Catalog,
+    pub books: Books,
+}
+
+/// The catalog and the books of one moment.
+///
+/// # Errors
+/// As [`published`], and where an entry is damaged.
+pub(super) async fn in_force(config: &Config, digest: Option<&str>) -> anyhow::Result<InForce> {
     let journal = Journal::open(&config.ledger).await?;
+    let books = Books::read(journal.entries())?;
+    Ok(InForce { catalog: of_journal(&journal, digest)?, books })
+}
+
+fn of_journal(journal: &Journal, digest: Option<&str>) -> anyhow::Result<Catalog> {
     let Some(digest) = digest else {
-        let latest = latest(&journal)?;
+        let latest = latest(journal)?;
         return latest
             .context("no catalog was published yet; run `atcost catalog publish FOLDER`")?
             .catalog

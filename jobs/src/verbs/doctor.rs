@@ -250,7 +250,7 @@ async fn ask_catalog(
 ) -> anyhow::Result<()> {
     let catalog = published(config, None).await?;
     warnings.extend(unseen_values(usage, &catalog).await?.iter().map(ToString::to_string));
-    let pins = |month| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
+    let pins = |month| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest, journal: 0 };
     let months = unattributed::months(usage, &catalog).await;
     let mut left = Vec::new();
     let mut found: anyhow::Result<()> = Ok(());

@@ -44,7 +44,8 @@ pub async fn compare(
     }
     let _busy = Busy::with("comparing what was billed until now");
     let files = PinnedFiles::of_ledger(&config.ledger, None).await?;
-    let pins = Pins { month: BillingMonth::in_utc(now), ledger: files.cut.clone(), catalog: new.digest };
+    let pins =
+        Pins { month: BillingMonth::in_utc(now), ledger: files.cut.clone(), catalog: new.digest, journal: 0 };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
     let changes = changes_in(config, &files, [previous, new], &differing, &workspace).await;
     workspace.close().await?;

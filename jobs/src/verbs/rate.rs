@@ -1,6 +1,6 @@
 //! `atcost rate`: pin, rate, check, write.
 
-use super::catalog::published;
+use super::catalog::{InForce, in_force};
 use super::nobody::{self, SUBJECTS_LISTED};
 use super::totals::{self, ControlTotals};
 use crate::clock;
@@ -101,14 +101,14 @@ pub fn month(period: &str) -> anyhow::Result<BillingMonth> {
 /// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is
 /// written then.
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
-    let catalog = published(config, cut.catalog.as_deref()).await?;
+    let InForce { catalog, books } = in_force(config, cut.catalog.as_deref()).await?;
     let totals = if cut.from_rows { None } else { totals::for_a_run(&config.ledger).await? };
     let _busy = Busy::with(format!("rating {month}"));
     // Ingest may go on meanwhile; the last cut is then the one that totals reach.
     let reached = totals.as_ref().map(Caught::versions);
     let versions = cut.ledger_version.as_ref().or(reached.as_ref());
     let files = PinnedFiles::of_ledger(&config.ledger, versions).await?;
-    let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
+    let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest, journal: books.entries };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
     let rated = rate_into(config, pins, catalog, &files, totals.as_ref(), &workspace).await;
     workspace.close().await?;

@@ -53,7 +53,8 @@ async fn rate_both(
 ) -> anyhow::Result<WhatIf> {
     let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;
     let [before, after] = catalogs;
-    let pins = |catalog: &Catalog| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest };
+    let pins =
+        |catalog: &Catalog| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest, journal: 0 };
     let before = rating::run::rate(pins(&before), &usage, &before).await?;
     let after = rating::run::rate(pins(&after), &usage, &after).await?;
     Ok(compare(&before, &after)?)

@@ -24,6 +24,18 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// The type, as SQL says it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Text => "VARCHAR",
+            Self::Integer => "INTEGER",
+            Self::Long => "BIGINT",
+            Self::Instant => "TIMESTAMP(µs, UTC)",
+            Self::Quantity => "DECIMAL(28,9)",
+            Self::Bytes => "BLOB",
+        }
+    }
+
     pub fn arrow(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,

@@ -26,6 +26,9 @@ pub struct Manifest {
     pub ledger_version: Versions,
     pub ledger_digest: String,
     pub catalog: String,
+    /// How many entries of the journal the run rests on.
+    #[serde(default)]
+    pub journal: i64,
     pub engine: String,
     pub received: u64,
     pub usage: u64,
@@ -157,7 +160,7 @@ impl Manifest {
             versions: self.ledger_version.clone(),
             digest: Sha256Digest::from_hex(&self.ledger_digest)?,
         };
-        Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)? })
+        Some(Pins { month, ledger, catalog: Sha256Digest::from_hex(&self.catalog)?, journal: self.journal })
     }
 }
 
@@ -223,6 +226,7 @@ pub(super) fn manifest(
         ledger_version: run.pins.ledger.versions.clone(),
         ledger_digest: run.pins.ledger.digest.to_string(),
         catalog: run.pins.catalog.to_string(),
+        journal: run.pins.journal,
         engine: ENGINE_VERSION.to_owned(),
         received: run.counts.received,
         usage: run.counts.usage,

@@ -37,8 +37,11 @@ mod holdings; // how many, by kind
 mod streams; // how many, by stream
 mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
+mod asked; // events for questions in SQL
 mod observed; // for hints: values of dimensions, and when nobody was bound
 
+pub use asked::EVENTS;
+pub(crate) use asked::reading;
 pub(crate) use attributed::AttributedRows;
 pub use attributed::UsageKey;
 pub use counted::{CountedRows, DEFAULT_MEMORY};
