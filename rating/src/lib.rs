@@ -26,6 +26,7 @@ pub mod unseen; // what a price list matches on and no event has
 pub mod run; // usage totals to cost lines, charges and statement lines
 pub mod books; // what the journal says of invoices and closed months
 pub mod reconcile; // a month's invoices beside what the ledger says
+pub mod close; // whether a month can be closed
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
 pub mod changes; // what another catalog would change in what was billed
