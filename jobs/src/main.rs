@@ -75,6 +75,9 @@ enum Verb {
     },
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
+    /// Say which runs there are.
+    #[command(subcommand)]
+    Runs(RunsVerb),
     /// Answer a question in SQL about a month and the events behind it. Nothing can be changed.
     Query(QueryArgs),
     /// Recount the ledger and say what is wrong.
@@ -146,6 +149,15 @@ enum CatalogVerb {
     Check { folder: PathBuf },
     /// Say what publishing a catalog folder would change in what was billed until now.
     Diff { folder: PathBuf },
+    /// Show the versions that were published.
+    List,
+    /// Show the files of a version, or write them to a new folder.
+    Show {
+        /// The beginning of its digest, as `list` has it.
+        version: String,
+        #[arg(long, value_name = "FOLDER")]
+        out: Option<PathBuf>,
+    },
     /// Put a catalog folder into the journal as the version in force.
     Publish {
         folder: PathBuf,
@@ -153,6 +165,12 @@ enum CatalogVerb {
         #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
         allow_past_changes: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum RunsVerb {
+    /// Every run, by month.
+    List,
 }
 
 #[derive(Args)]
@@ -411,6 +429,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Catalog(CatalogVerb::Diff { folder }) => {
             show(&verbs::catalog::diff(&config()?, folder, clock::now()).await?, cli.format)
         }
+        Verb::Catalog(CatalogVerb::List) => show(&verbs::listing::catalogs(&config()?).await?, cli.format),
+        Verb::Catalog(CatalogVerb::Show { version, out }) => {
+            show(&verbs::listing::catalog(&config()?, version, out.as_deref()).await?, cli.format)
+        }
+        Verb::Runs(RunsVerb::List) => show(&verbs::listing::runs(&config()?).await?, cli.format),
         Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => {
             let reason = allow_past_changes.as_deref();
             show(&verbs::catalog::publish(&config()?, folder, reason, clock::now()).await?, cli.format)

@@ -144,6 +144,11 @@ async fn of_ledger(
     }
 }
 
+/// The beginning of a digest, for people.
+pub(super) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
 /// The version in force: the last one published.
 struct Latest {
     entry: i64,

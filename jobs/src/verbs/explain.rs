@@ -136,7 +136,7 @@ async fn find_run(
 }
 
 /// Folders whose names begin with `prefix`, in byte order.
-async fn folders(parent: &Location, prefix: &str) -> anyhow::Result<Vec<Location>> {
+pub(super) async fn folders(parent: &Location, prefix: &str) -> anyhow::Result<Vec<Location>> {
     let folders = parent.list().await?.folders;
     Ok(folders.iter().filter(|name| name.starts_with(prefix)).map(|name| parent.join(name)).collect())
 }

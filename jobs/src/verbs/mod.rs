@@ -16,6 +16,7 @@ pub mod past; // what a catalog changes in what was billed
 pub mod aggregate; // what events come to, without a catalog
 pub mod price; // what a quantity costs, without a catalog
 pub mod rate; // a month's charges
+pub mod listing; // catalogs and runs that there are
 pub mod query; // questions in SQL
 pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided
