@@ -20,6 +20,7 @@ pub mod source; // Source, Sink, Record, BatchPolicy
 pub mod decode; // one record, in whatever encoding, to usage or rejection
 pub mod kafka; // a topic as a source
 pub mod files; // a folder of files as a source
+pub mod invoice; // what providers bill
 pub mod metrics; // what a running ingest counts
 pub mod pipeline; // the loop: discover, assign, next, decode, commit
 

@@ -5,6 +5,7 @@
 
 mod memory;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use ingest::files::Reading;
 use jobs::clock;
@@ -17,9 +18,14 @@ use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
 use rating::aggregate::Asked;
+use rating::books::ImportOptions;
+use rating::close::Waiver;
+use rating::focus::Scope;
+use rating::reconcile::Action;
 use rating::units::Unit;
 use rating::usage::Cursor;
 use schemas::decimal::QuantityTotal;
+use schemas::id::InvoiceId;
 use schemas::rejection::Reason;
 use schemas::shard::Shard;
 use schemas::time::Instant;
@@ -75,6 +81,23 @@ enum Verb {
     },
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
+    /// Take a provider's invoice into the ledger, or say what came of those that are there.
+    #[command(subcommand)]
+    Invoice(InvoiceVerb),
+    /// Compare a month's invoices with what the ledger says, or decide about what differs.
+    Reconcile(ReconcileArgs),
+    /// Make a month final. What is learnt later is corrected in the month that is open then.
+    Close(CloseArgs),
+    /// Show what a customer is billed in a month; --format json or html for programs and for paper.
+    Statement {
+        customer: String,
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+    },
+    /// Export a month: as FOCUS, or as a journal of the general ledger; or check files of FOCUS.
+    #[command(subcommand)]
+    Export(ExportVerb),
     /// Say which runs there are.
     #[command(subcommand)]
     Runs(RunsVerb),
@@ -165,6 +188,151 @@ enum CatalogVerb {
         #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
         allow_past_changes: Option<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum InvoiceVerb {
+    /// Read an invoice's file by its provider's invoice.toml, and keep it.
+    Import {
+        /// The file: .csv, .jsonl, .parquet, each also .gz, or .xml (EN 16931).
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[arg(long)]
+        provider: String,
+        /// The invoice's id, where the file does not say it.
+        #[arg(long, value_name = "ID")]
+        invoice: Option<String>,
+        /// The month, like 2025-10, where the file does not say it.
+        #[arg(long, value_name = "MONTH")]
+        period: Option<String>,
+        /// The file is a part of the invoice; its total does not count.
+        #[arg(long)]
+        partial: bool,
+    },
+    /// Every version of every invoice.
+    List,
+    /// The lines of an invoice.
+    Show {
+        invoice: String,
+        #[arg(long)]
+        provider: Option<String>,
+        /// Another version than the last.
+        #[arg(long)]
+        version: Option<u32>,
+    },
+    /// Take an invoice out, as if it had not come.
+    Withdraw {
+        #[arg(long, value_name = "ID")]
+        invoice: String,
+        #[arg(long)]
+        provider: Option<String>,
+        #[arg(long, value_parser = verbs::reason)]
+        reason: String,
+        /// Who decides it.
+        #[arg(long, value_parser = verbs::who)]
+        by: String,
+    },
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct ReconcileArgs {
+    #[command(subcommand)]
+    decide: Option<ReconcileVerb>,
+    /// The month, like 2025-10.
+    #[arg(long, required = true)]
+    period: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum ReconcileVerb {
+    /// What the invoice says is passed through.
+    Accept(DecisionArgs),
+    /// The difference is retained until the provider has answered.
+    Dispute(DecisionArgs),
+    /// Say what is known of it; nothing is decided.
+    Explain(DecisionArgs),
+    /// Take a decision back.
+    Reopen(DecisionArgs),
+}
+
+#[derive(Args)]
+struct DecisionArgs {
+    #[arg(long)]
+    provider: String,
+    /// The month, like 2025-10.
+    #[arg(long)]
+    period: String,
+    /// Only rows of this SKU; an empty one for rows without.
+    #[arg(long)]
+    sku: Option<String>,
+    /// Only rows of this sub account; an empty one for rows without.
+    #[arg(long)]
+    sub_account: Option<String>,
+    /// Only rows of this class.
+    #[arg(long)]
+    class: Option<String>,
+    /// Only rows with this text of an invoice; an empty one for rows without.
+    #[arg(long)]
+    text: Option<String>,
+    #[arg(long, value_parser = verbs::reason)]
+    reason: String,
+    /// Who decides it.
+    #[arg(long, value_parser = verbs::who)]
+    by: String,
+}
+
+#[derive(Args)]
+struct CloseArgs {
+    /// The month, like 2025-10.
+    #[arg(long)]
+    period: String,
+    /// Pass over something that is in the way: `unrated`, `conflicts` or `invoice:PROVIDER`; may be
+    /// given several times.
+    #[arg(long, value_name = "WHAT", value_parser = Waiver::parse)]
+    waive: Vec<Waiver>,
+    /// The reason for what is waived.
+    #[arg(long, value_parser = verbs::reason)]
+    reason: Option<String>,
+    /// Who closes it.
+    #[arg(long, value_parser = verbs::who)]
+    by: String,
+}
+
+#[derive(Subcommand)]
+enum ExportVerb {
+    /// FOCUS 1.4: CostAndUsage, InvoiceDetail and BillingPeriod, as Parquet or with --format csv.
+    Focus {
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+        /// The folder to write below.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Whose lines: customer=ID, partner=ID or provider=ID; without it the operator's.
+        #[arg(long, value_parser = Scope::parse)]
+        scope: Option<Scope>,
+        /// Split what is metered by the days of its use.
+        #[arg(long, value_enum, default_value = "month")]
+        granularity: Granularity,
+    },
+    /// A journal of the general ledger, as CSV, with the accounts of gl.toml.
+    Gl {
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what FOCUS asks of the files of a folder and they do not have.
+    Check { folder: PathBuf },
+}
+
+/// How finely FOCUS splits usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Granularity {
+    Month,
+    Day,
 }
 
 #[derive(Subcommand)]
@@ -468,6 +636,55 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Explain(ExplainArgs { charge, run }) => {
             show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)
         }
+        Verb::Invoice(verb) => invoice(cli, verb).await,
+        Verb::Reconcile(ReconcileArgs { decide: None, period }) => {
+            let period = period.as_deref().expect("it is required where nothing is decided");
+            show(&verbs::reconcile::compare(&config()?, verbs::rate::month(period)?).await?, cli.format)
+        }
+        Verb::Reconcile(ReconcileArgs { decide: Some(verb), .. }) => {
+            let (action, args) = match verb {
+                ReconcileVerb::Accept(args) => (Action::Accept, args),
+                ReconcileVerb::Dispute(args) => (Action::Dispute, args),
+                ReconcileVerb::Explain(args) => (Action::Explain, args),
+                ReconcileVerb::Reopen(args) => (Action::Reopen, args),
+            };
+            let asked = verbs::reconcile::Asked {
+                action,
+                provider: &args.provider,
+                period: verbs::rate::month(&args.period)?,
+                sku: args.sku.as_deref(),
+                sub_account: args.sub_account.as_deref(),
+                class: args.class.as_deref(),
+                text: args.text.as_deref(),
+                reason: &args.reason,
+                by: &args.by,
+            };
+            show(&verbs::reconcile::decision(&config()?, &asked).await?, cli.format)
+        }
+        Verb::Close(CloseArgs { period, waive, reason, by }) => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            let waived = waive.iter().cloned().collect();
+            show(&verbs::close::close(&config, month, &waived, reason.as_deref(), by).await?, cli.format)
+        }
+        Verb::Statement { customer, period } => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            show(&verbs::statement::statement(&config, customer, month).await?, cli.format)
+        }
+        Verb::Export(ExportVerb::Focus { period, out, scope, granularity }) => {
+            let asked = verbs::export::Asked {
+                period: verbs::rate::month(period)?,
+                out,
+                scope: scope.clone().unwrap_or(Scope::Operator),
+                by_day: *granularity == Granularity::Day,
+                form: cli.format,
+            };
+            show(&verbs::export::focus(&config()?, &asked).await?, cli.format)
+        }
+        Verb::Export(ExportVerb::Gl { period, out }) => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            show(&verbs::export::gl(&config, month, out).await?, cli.format)
+        }
+        Verb::Export(ExportVerb::Check { folder }) => show(&verbs::export::check(folder).await?, cli.format),
         Verb::Query(QueryArgs { describe: true, .. }) => show(&verbs::query::Described, cli.format),
         Verb::Query(QueryArgs { sql, period, rows, timeout, out, .. }) => {
             let asked = verbs::query::Asked {
@@ -519,6 +736,27 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::Demo(DemoArgs { folder, brokers }) => {
             let options = DemoOptions { folder: folder.clone(), brokers: brokers.clone() };
             show(&jobs::demo::run(&options).await?, cli.format)
+        }
+    }
+}
+
+async fn invoice(cli: &Cli, verb: &InvoiceVerb) -> anyhow::Result<Verdict> {
+    let config = Config::load(&cli.config)?;
+    match verb {
+        InvoiceVerb::Import { file, provider, invoice, period, partial } => {
+            let invoice = invoice.as_deref().map(InvoiceId::new).transpose().context("--invoice")?;
+            let period = period.as_deref().map(verbs::rate::month).transpose()?;
+            let options = ImportOptions { invoice, period, partial: *partial };
+            show(&verbs::invoice::import(&config, provider, file, &options).await?, cli.format)
+        }
+        InvoiceVerb::List => show(&verbs::invoice::list(&config).await?, cli.format),
+        InvoiceVerb::Show { invoice, provider, version } => {
+            let shown = verbs::invoice::show(&config, invoice, provider.as_deref(), *version).await?;
+            show(&shown, cli.format)
+        }
+        InvoiceVerb::Withdraw { invoice, provider, reason, by } => {
+            let provider = provider.as_deref();
+            show(&verbs::invoice::withdraw(&config, invoice, provider, reason, by).await?, cli.format)
         }
     }
 }

@@ -138,6 +138,18 @@ words! {
         Unattributed = "unattributed",
         /// Nobody used anything to share it by.
         Idle = "idle",
+        /// The operator disputes that a provider may bill it.
+        Disputed = "disputed",
+        /// A provider bills usage that no cost line is of.
+        Unmetered = "unmetered",
+        /// A tax that nobody else is declared to bear.
+        Tax = "tax",
+        /// A credit that nobody has costs for.
+        Credit = "credit",
+        /// A fee that nobody else is declared to bear.
+        Fee = "fee",
+        /// An adjustment that nobody else is declared to bear.
+        Adjustment = "adjustment",
     }
 }
 
@@ -156,7 +168,7 @@ impl Kind {
         }
     }
 
-    fn of(customer: Option<&CustomerId>, is_internal: impl Fn(&CustomerId) -> bool) -> Self {
+    pub(crate) fn of(customer: Option<&CustomerId>, is_internal: impl Fn(&CustomerId) -> bool) -> Self {
         match customer {
             None => Self::Retained(RetainedReason::Unattributed),
             Some(customer) if is_internal(customer) => Self::Retained(RetainedReason::Internal),

@@ -40,6 +40,14 @@ pub enum RatingError {
     /// A rate is missing that a customer is billed at.
     #[error("{0}; add it to fx.csv, publish and rate again")]
     Rates(String),
+    /// An invoice cannot be compared.
+    #[error("{0}")]
+    Invoices(String),
+    /// A row is disputed that bills less than was estimated.
+    #[error(
+        "{row} cannot be disputed: its invoices bill less than the estimate, and {rest} would be retained; accept it, or reopen it"
+    )]
+    Dispute { row: String, rest: String },
     /// The calendar ends within the month.
     #[error("the period {month}: {reason}")]
     Period { month: BillingMonth, reason: TimeError },
@@ -89,6 +97,8 @@ impl RatingError {
             | Self::TooLarge { .. }
             | Self::Billed(_)
             | Self::Rates(_)
+            | Self::Invoices(_)
+            | Self::Dispute { .. }
             | Self::Period { .. }
             | Self::Overflow { .. }
             | Self::Query(_)

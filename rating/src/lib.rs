@@ -27,11 +27,21 @@ pub mod run; // usage totals to cost lines, charges and statement lines
 pub mod books; // what the journal says of invoices and closed months
 pub mod reconcile; // a month's invoices beside what the ledger says
 pub mod close; // whether a month can be closed
+pub mod correct; // what closed months get wrong, in the open one
+pub mod posted; // the lines that stand on a month's statements
+pub mod general_ledger; // a month's journal for accountants
+pub mod document; // a customer's statement, as data
+pub mod focus; // a month as FOCUS has it
+pub mod by_day; // the days on which charges used something
+mod within; // how much of a SKU lies within some dates
+pub mod by_invoice; // a month by its invoices
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod query; // questions in SQL about a run
 pub mod explain; // from a charge back to its events
+#[cfg(test)]
+mod october; // a month's invoices, compared to the last column
 
 pub use error::{ErrorKind, RatingError};

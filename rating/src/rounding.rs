@@ -25,6 +25,8 @@ pub enum MoneyError {
     OverflowMinor { what: &'static str },
     #[error("a weight is negative: {}", crate::exact::display(.0))]
     NegativeWeight(Exact),
+    #[error("{total} minor units of {currency} are not what their parts round to")]
+    NotTheSum { total: i128, currency: Currency },
     #[error("{total} cannot be shared: there is nobody to share it or every weight is zero")]
     NothingToShareBy { total: String },
 }
@@ -34,7 +36,7 @@ impl MoneyError {
     pub fn is_overflow(&self) -> bool {
         match self {
             Self::Overflow { .. } | Self::OverflowMinor { .. } => true,
-            Self::NegativeWeight(_) | Self::NothingToShareBy { .. } => false,
+            Self::NegativeWeight(_) | Self::NothingToShareBy { .. } | Self::NotTheSum { .. } => false,
         }
     }
 }
@@ -203,10 +205,13 @@ impl Weight {
         }))
     }
 
-    /// By how large an amount is, whatever its sign: the parts of a credit weigh like the parts of
-    /// a charge.
-    pub fn of_magnitude(amount: Amount) -> Self {
-        Self(Size::Units { units: amount.units().abs(), scale: 18 })
+    /// By how large a number is, whatever its sign: the parts of a credit weigh like the parts of a
+    /// charge. All numbers of one allocation must be in one unit.
+    pub fn of_size(units: i128) -> Self {
+        Self(match units.checked_abs() {
+            Some(units) => Size::Units { units, scale: 0 },
+            None => Size::Exact(Exact::from_integer(BigInt::from(units).abs())),
+        })
     }
 
     /// By how far an amount is above zero: one below it takes nothing.
@@ -268,6 +273,34 @@ pub fn allocate_money(total: Money, weights: &[Weight]) -> Result<Vec<Money>, Mo
         total: format!("{} minor units of {}", total.minor_units, total.currency),
     })?;
     Ok(parts.into_iter().map(|minor_units| Money { minor_units, currency: total.currency }).collect())
+}
+
+/// Splits what an invoice comes to into its parts, whose exact amounts it is the rounded sum of: each
+/// is its floor in minor units, and what is left goes out one unit each by largest fraction, ties in
+/// the order of `parts`.
+///
+/// # Errors
+/// [`MoneyError::NotTheSum`] where the parts do not round to the total in any way, and overflow.
+pub fn split_total(total: Money, parts: &[Exact]) -> Result<Vec<Money>, MoneyError> {
+    let minor_units = power_of_ten(total.currency.minor_digits());
+    let (mut floors, fractions): (Vec<BigInt>, Vec<Exact>) = parts
+        .iter()
+        .map(|part| {
+            let part = part * &minor_units;
+            let floor = part.floor();
+            let fraction = part - &floor;
+            (floor.to_integer(), fraction)
+        })
+        .unzip();
+    let mut by_fraction: Vec<usize> = (0..parts.len()).filter(|part| !fractions[*part].is_zero()).collect();
+    by_fraction.sort_by(|a, b| fractions[*b].cmp(&fractions[*a])); // stable: ties keep the caller's order
+    let left = BigInt::from(total.minor_units) - floors.iter().sum::<BigInt>();
+    let left = usize::try_from(left).ok().filter(|left| *left <= by_fraction.len());
+    let left = left.ok_or(MoneyError::NotTheSum { total: total.minor_units, currency: total.currency })?;
+    for index in &by_fraction[..left] {
+        floors[*index] += 1;
+    }
+    floors.into_iter().map(|floor| minor(floor, total.currency, "a part of an invoice")).collect()
 }
 
 /// `None` when there is something to share and nothing to share it by.
@@ -467,17 +500,44 @@ mod tests {
     }
 
     #[test]
+    fn a_total_is_split_by_floors_and_largest_fractions() {
+        let split = |total, cents: &[(i64, i64)]| {
+            let parts: Vec<Exact> = cents.iter().map(|(one, of)| ratio(*one, *of * 100)).collect();
+            let parts = split_total(Money { minor_units: total, currency: eur() }, &parts);
+            parts.map(|parts| parts.iter().map(|part| part.minor_units).collect::<Vec<_>>())
+        };
+        // 1.5 and -0.5 and 3.2: floors 1, -1 and 3; of the equal fractions the first is served first.
+        assert_eq!(split(4, &[(3, 2), (-1, 2), (16, 5)]), Ok(vec![2, -1, 3]));
+        assert_eq!(split(5, &[(3, 2), (-1, 2), (16, 5)]), Ok(vec![2, 0, 3]));
+        assert_eq!(split(3, &[(3, 1), (0, 1)]), Ok(vec![3, 0]));
+        assert_eq!(split(0, &[]), Ok(vec![]));
+        // A part without a fraction is never more than it is.
+        for (total, parts) in [(4, [(3, 1), (0, 1)]), (2, [(3, 1), (0, 1)]), (5, [(3, 1), (1, 2)])] {
+            assert!(matches!(split(total, &parts), Err(MoneyError::NotTheSum { .. })), "{total}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_total_is_split_into_neighbours_of_its_parts(thousandths in prop::collection::vec(-100_000..100_000i64, 0..20), mode in prop::sample::select(RoundingMode::ALL.to_vec())) {
+            let parts: Vec<Exact> = thousandths.iter().map(|part| ratio(*part, 100_000)).collect();
+            let total = money(&parts.iter().sum(), eur(), mode, "a total").expect("money");
+            let split = split_total(total, &parts).expect("parts");
+            prop_assert_eq!(split.iter().map(|part| part.minor_units).sum::<i128>(), total.minor_units);
+            for (part, thousandths) in split.iter().zip(&thousandths) {
+                prop_assert!((part.minor_units * 1_000 - i128::from(*thousandths)).abs() < 1_000);
+            }
+        }
+    }
+
+    #[test]
     fn fractions_weigh_what_they_are() {
         let weights = [ratio(1, 3), ratio(1, 6), ratio(0, 1), ratio(1, 2)];
         let weights = weights.map(|weight| Weight::of(&weight).expect("a weight"));
         assert_eq!(allocate(7, &weights), Some(vec![2, 1, 0, 4])); // 2 1/3, 1 1/6, 0 and 3 1/2
         // Nine and eighteen places are two scales.
         let quantity = QuantityTotal::from_units(1_000_000_000).expect("a quantity");
-        let mixed = [
-            Weight::of_quantity(quantity).expect("a weight"),
-            Weight::of_magnitude(parse("-3")),
-            Weight::ONE,
-        ];
+        let mixed = [Weight::of_quantity(quantity).expect("a weight"), Weight::of_size(-3), Weight::ONE];
         assert_eq!(allocate(10, &mixed), Some(vec![2, 6, 2]));
         assert_eq!(
             [Weight::of(&ratio(1, 1)).expect("a weight"), Weight::ONE],

@@ -210,7 +210,7 @@ impl Trial<'_> {
             let shared = allocation::shares(amount, &sku.allocation, &bearers, |_| false).map_err(told)?;
             let of_money = match settled {
                 Some(settled) => {
-                    let lines = statement(0, settled, &shared, &Partners::default()).map_err(told)?;
+                    let lines = statement(0, settled, &shared, &Partners::default()).map_err(money)?;
                     lines.into_iter().map(|line| Some(line.money)).collect()
                 }
                 None => vec![None; shared.len()],

@@ -21,6 +21,7 @@ use num_traits::One;
 use schemas::decimal::{DecimalError, QuantityTotal, Sign};
 use schemas::money::Currency;
 use schemas::time::Period;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A unit as it was written, and what it means.
@@ -215,6 +216,38 @@ impl Factor {
             }
         }
     }
+
+    /// The seconds of the month that it counts with between two units, within a billing period; `None`
+    /// where it counts without one.
+    pub fn month(&self, from: &Unit, to: &Unit, period: Period) -> Option<Exact> {
+        let of_months = self.within(period) / conversion(from, to, Some(&Exact::one())).ok()?;
+        match from.dimension.months - to.dimension.months {
+            1 => Some(of_months),
+            -1 => Some(of_months.recip()),
+            _ => None,
+        }
+    }
+}
+
+/// What a quantity is multiplied by where one unit is taken for another: by prefixes, bits and bytes,
+/// hundredths, lengths of time, and a month of so many seconds. 1 is none of these.
+pub fn ratios(month: Option<&Exact>) -> BTreeSet<Exact> {
+    let whole = |number: u32| Exact::from_integer(number.into());
+    let between = |scales: &[Exact]| -> BTreeSet<Exact> {
+        scales.iter().flat_map(|one| scales.iter().map(move |other| one / other)).collect()
+    };
+    let prefixes = PREFIXES.iter().map(|(_, base, exponent)| whole(*base).pow(*exponent));
+    let prefixes = between(&prefixes.chain([Exact::one()]).collect::<Vec<_>>());
+    let [bit, byte] = [whole(1), whole(8)];
+    let mut ratios = between(&[Exact::one(), whole(100)]);
+    for data in between(&[bit, byte]) {
+        ratios.extend(prefixes.iter().map(|prefix| prefix * &data));
+    }
+    let times = ["s", "min", "h", "d", "wk"].iter().filter_map(|symbol| atom(symbol));
+    let times: Vec<Exact> = times.map(|(factor, ..)| factor).chain(month.cloned()).collect();
+    ratios.extend(between(&times));
+    ratios.remove(&Exact::one());
+    ratios
 }
 
 /// The seconds of a length of time such as `730 h` or `30 d`.

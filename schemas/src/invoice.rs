@@ -10,6 +10,7 @@ use crate::money::Currency;
 use crate::time::{BillingMonth, Instant};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a line of an invoice is for (FOCUS `ChargeCategory`, less `Purchase`, and with fees apart).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,18 +47,18 @@ impl fmt::Display for LineCategory {
     }
 }
 
-/// One line of an invoice.
+/// One line of an invoice. Texts recur on many lines, and are shared between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceLine {
     /// From 1, in the order of the file.
     pub line: u32,
-    pub line_id: Option<Box<str>>,
-    pub billing_account: Option<Box<str>>,
+    pub line_id: Option<Arc<str>>,
+    pub billing_account: Option<Arc<str>>,
     /// As the invoice names it.
-    pub sub_account: Option<Box<str>>,
+    pub sub_account: Option<Arc<str>>,
     /// What the invoice calls the thing that it is for.
-    pub sku_text: Option<Box<str>>,
-    pub description: Option<Box<str>>,
+    pub sku_text: Option<Arc<str>>,
+    pub description: Option<Arc<str>>,
     pub category: LineCategory,
     /// `start` ≤ `end`.
     pub start: Instant,
@@ -65,7 +66,7 @@ pub struct InvoiceLine {
     /// In `unit`.
     pub quantity: Option<Amount>,
     /// As the invoice writes it.
-    pub unit: Option<Box<str>>,
+    pub unit: Option<Arc<str>>,
     pub unit_price: Option<Amount>,
     pub amount: Amount,
     pub currency: Currency,

@@ -24,6 +24,7 @@ pub mod shard; // which of several writers reads a stream
 pub mod outcome; // usage, rejected or a gap: what became of a record
 pub mod invoice; // what a provider's invoice says, line by line
 pub mod invoice_mapping; // what the columns of an invoice's file mean
+pub mod focus; // the columns of FOCUS, by version
 
 /// The Avro schema producers write, version 1.
 pub const USAGE_EVENT_V1_AVSC: &str = include_str!("../usage_event.v1.avsc");

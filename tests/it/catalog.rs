@@ -1,12 +1,15 @@
 //! The things that a catalog may not say: one file per refusal in tests/cases/catalog. Each is a
-//! patch of the month's catalog, a line of `---` and what the check says. A patch names files,
+//! patch of the month's catalog, a line of `---` and what the check says. One that names a file which
+//! only the close's catalog has is of that, which lies on top of the month's. A patch names files,
 //! `@ FILE`, and below them lines with `-` that are replaced by those with `+`; lines with a blank
 //! stay and say where. Lines with `+` alone are put at the end of the file; `@ FILE gone` removes
 //! it. `now INSTANT` compares with the price lists of the month's catalog, published before.
 
 use crate::cases;
-use rating::catalog::{Catalog, CatalogFiles, Problem, compare_past};
-use schemas::id::{MeterType, ProviderId, Subject};
+use rating::catalog::{Account, Catalog, CatalogFiles, PassRule, Problem, compare_past};
+use schemas::id::{CustomerId, MeterType, ProviderId, SkuId, Subject};
+use schemas::invoice::LineCategory;
+use schemas::invoice_mapping::{Column, LineEnd, Mapping, Part, RowKind, Source};
 use schemas::time::{BillingMonth, Instant};
 use std::collections::BTreeMap;
 use tests::machine::case;
@@ -41,9 +44,16 @@ pub fn check(case: &str) -> String {
     format!("{question}---\n{}\n", findings.join("\n"))
 }
 
-/// The month's catalog with the patches of a case.
+/// The month's catalog, or the close's, with the patches of a case.
 pub fn patched(question: &str) -> BTreeMap<String, String> {
-    let mut files = month();
+    let (month, close) = (month(), close());
+    let names_file_of_close = |hunk: &str| {
+        let file = hunk.lines().next().unwrap_or_default();
+        let file = file.strip_suffix(" gone").unwrap_or(file);
+        close.contains_key(file) && !month.contains_key(file)
+    };
+    let is_of_close = question.split("\n@ ").skip(1).any(names_file_of_close);
+    let mut files = if is_of_close { close } else { month };
     for hunk in question.split("\n@ ").skip(1) {
         apply(&mut files, hunk);
     }
@@ -96,11 +106,25 @@ fn month() -> BTreeMap<String, String> {
     files.iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect()
 }
 
-fn load_month() -> Catalog {
-    let (catalog, warnings) =
-        Catalog::load(&CatalogFiles::new(month())).expect("the month's catalog is fine");
+/// The month's catalog with that of the close on top.
+pub fn close() -> BTreeMap<String, String> {
+    laid_over(month(), "close/catalog")
+}
+
+fn laid_over(mut below: BTreeMap<String, String>, folder: &str) -> BTreeMap<String, String> {
+    let above = CatalogFiles::read_folder(&case(folder)).expect("a folder of a catalog");
+    below.extend(above.iter().map(|(path, text)| (path.to_owned(), text.to_owned())));
+    below
+}
+
+fn load(files: BTreeMap<String, String>) -> Catalog {
+    let (catalog, warnings) = Catalog::load(&CatalogFiles::new(files)).expect("the catalog is fine");
     assert_eq!(warnings, []);
     catalog
+}
+
+fn load_month() -> Catalog {
+    load(month())
 }
 
 #[test]
@@ -191,4 +215,114 @@ fn the_digest_is_of_the_texts() {
     let (catalog, _) = Catalog::load(&files).expect("the month's catalog is fine");
     assert_eq!(catalog.digest, files.digest());
     assert_eq!(CatalogFiles::from_json(&files.to_json()).expect("stored files").digest(), catalog.digest);
+}
+
+#[test]
+fn invoices_mean_what_the_close_says() {
+    let catalog = load(close());
+    let invoicing = |provider: &str| {
+        let provider = &catalog.providers[&ProviderId::new(provider).expect("an id")];
+        provider.invoicing.as_ref().expect("an invoice.toml")
+    };
+    let at = |date: &str| Instant::parse_rfc3339(date).expect("an instant");
+    let map = &invoicing("lynx").map;
+    let account = |date: &str| map.account("K-300", at(date)).map(ToString::to_string);
+    assert_eq!(account("2024-12-31T12:00:00Z"), None);
+    assert_eq!(account("2025-06-30T12:00:00Z").as_deref(), Some("dune"));
+    assert_eq!(account("2025-07-01T12:00:00Z").as_deref(), Some("cedar"));
+    let midnight = |instant: &str| {
+        let mut files = close();
+        let path = "providers/nimbus/invoice_map.csv".to_owned();
+        files.insert(path, "kind,text,id,from,until\nsku,Large,NB-GPU,2025-10-15,2025-10-16\n".to_owned());
+        let catalog = load(files);
+        let nimbus = &catalog.providers[&ProviderId::new("nimbus").expect("an id")];
+        let invoicing = nimbus.invoicing.as_ref().expect("an invoice.toml");
+        invoicing.map.sku("Large", at(instant)).is_some()
+    };
+    // 15 October begins at 22:00 UTC of the day before in Berlin, and 16 October is out.
+    let days = [
+        "2025-10-14T21:59:59.999999Z",
+        "2025-10-14T22:00:00Z",
+        "2025-10-15T21:59:59Z",
+        "2025-10-15T22:00:00Z",
+    ];
+    assert_eq!(days.map(midnight), [false, true, true, false]);
+    let sku = |text: &str| map.sku(text, at("2025-10-01T00:00:00Z")).map(ToString::to_string);
+    assert_eq!((sku("TRANSIT/EU").as_deref(), sku("K-300"), sku("LX-EU")), (Some("LX-EU"), None, None));
+
+    let Mapping::Columns(lynx) = &invoicing("lynx").mapping else { panic!("it has columns") };
+    let file = &lynx.file;
+    assert_eq!((file.delimiter, file.decimal, file.thousands), (';', ',', Some('.')));
+    assert_eq!((file.end, file.dates_in_utc), (LineEnd::Inclusive, false));
+    let is: Vec<RowKind> = lynx.rows.iter().map(|row| row.is).collect();
+    let line = RowKind::Line;
+    assert_eq!(is, [RowKind::Total, line(LineCategory::Tax), line(LineCategory::Adjustment)]);
+    let column = |header: &str| Part::Column(header.into());
+    let sku = Source(vec![column("Artikel"), Part::Text("/".into()), column("Ziel")]);
+    assert_eq!(lynx.columns[&Column::Sku], [sku]);
+    assert_eq!(lynx.columns[&Column::Currency], [Source(vec![column("Währung")])]);
+    let thousand = &invoicing("lynx").units["Tsd."];
+    assert_eq!((thousand.factor.to_string().as_str(), thousand.unit.as_str()), ("1000", "1"));
+
+    let Mapping::Columns(nimbus) = &invoicing("nimbus").mapping else { panic!("it has columns") };
+    assert_eq!((&*nimbus.name, nimbus.file.dates_in_utc), ("focus", true));
+    assert_eq!(nimbus.columns[&Column::Amount], [Source(vec![column("BilledCost")])]);
+    assert_eq!(invoicing("stow").units["GB-Mo"].unit.as_str(), "GiBy.mo");
+    assert_eq!(invoicing("otter").mapping, Mapping::En16931);
+    let passed = |provider: &str| invoicing(provider).pass.clone();
+    assert_eq!(passed("otter"), [(LineCategory::Tax, PassRule::Even)].into());
+    let by_cost = PassRule::ByCost;
+    assert_eq!(passed("nimbus"), [(LineCategory::Tax, by_cost), (LineCategory::Credit, by_cost)].into());
+    assert_eq!(passed("vireo"), BTreeMap::new());
+}
+
+#[test]
+fn focus_and_the_ledger_are_called_as_the_close_says() {
+    let catalog = load(close());
+    let service = |provider: &str, sku: Option<&str>| {
+        let provider = &catalog.providers[&ProviderId::new(provider).expect("an id")];
+        let sku = sku.map(|sku| SkuId::new(sku).expect("an id"));
+        let kind = catalog.focus.kind(&provider.id, sku.as_ref());
+        let service = catalog.focus.service(&provider.id, sku.as_ref(), &provider.name);
+        format!("{service}, {}, {}", kind.category(), kind.subcategory())
+    };
+    assert_eq!(service("nimbus", Some("NB-STD")), "Nimbus Compute, Compute, Virtual Machines");
+    assert_eq!(service("nimbus", None), "Nimbus Compute, Compute, Virtual Machines");
+    assert_eq!(service("nimbus", Some("NB-SUPPORT")), "Nimbus Support, Management and Governance, Support");
+    assert_eq!(service("lynx", Some("LX-REQ")), "Lynx Transit, Networking, Network Connectivity");
+    assert_eq!(service("otter", Some("OT-DNS")), "Otter Names Oy, Other, Other (Other)");
+    let unit = |sku: &str| catalog.focus.unit(&SkuId::new(sku).expect("an id")).map(ToString::to_string);
+    assert_eq!((unit("LX-REQ").as_deref(), unit("LX-EU")), (Some("Requests"), None));
+
+    let ledger = catalog.general_ledger.as_ref().expect("a gl.toml");
+    let lynx = ProviderId::new("lynx").expect("an id");
+    let acme = CustomerId::new("acme").expect("an id");
+    let accounts =
+        [Account::Payable, Account::Clearing, Account::Receivable(&acme), Account::Retained("idle")];
+    let names = accounts.map(|account| ledger.name(&lynx, account));
+    assert_eq!(names, ["3300-lynx", "1590", "1200-acme", "6850-idle"]);
+    assert!(load_month().general_ledger.is_none());
+}
+
+/// Neither a new mapping nor another account changes what was billed; November's misprint of a price
+/// does.
+#[test]
+fn november_changes_a_price_of_the_past_and_invoices_do_not() {
+    let now = Instant::parse_rfc3339("2025-12-03T09:00:00Z").expect("an instant");
+    let (before, november) = (load(close()), load(laid_over(close(), "close/november/catalog")));
+    let changed = compare_past(&before, &november, now).problems;
+    assert!(!changed.is_empty(), "the misprint of a price");
+    assert!(
+        changed.iter().all(|problem| problem.file == "providers/lynx/prices.toml"),
+        "{:?}",
+        shown(&changed)
+    );
+
+    let mut other = close();
+    other.remove("gl.toml");
+    other.insert("focus.toml".to_owned(), String::new());
+    other.insert("providers/lynx/invoice_map.csv".to_owned(), "kind,text,id,from,until\n".to_owned());
+    other.insert("providers/nimbus/invoice.toml".to_owned(), "format = \"en16931\"\n".to_owned());
+    let compared = compare_past(&before, &load(other), now);
+    assert_eq!((shown(&compared.problems), compared.differing.is_empty()), (Vec::new(), true));
 }

@@ -1,9 +1,9 @@
 //! docs/catalog.md against the catalog's reader: each key of the page has a mistake, and what the
 //! page says about a mistake is what the reader says.
 //!
-//! A mistake is a fence of `diff`, a patch of the month's catalog as in tests/cases/catalog; the
+//! A mistake is a fence of `diff`, a patch of a catalog as in tests/cases/catalog; the
 //! fence of `text` that follows it is the answer, which `UPDATE_EXPECT=1` writes. An example is a
-//! fence of `toml` or `csv`, quoted from the month's catalog.
+//! fence of `toml` or `csv`, quoted from the month's catalog or from the close's.
 
 use crate::catalog;
 use rating::catalog::CatalogFiles;
@@ -132,14 +132,16 @@ fn the_page_has_the_keys_that_the_reader_knows() {
 }
 
 #[test]
-fn every_example_is_of_the_months_catalog() {
-    let files = CatalogFiles::read_folder(&case("month/catalog")).expect("the month's catalog");
+fn every_example_is_of_a_whole_catalog() {
+    let folders = ["month/catalog", "close/catalog"].map(|folder| CatalogFiles::read_folder(&case(folder)));
+    let folders = folders.map(|files| files.expect("a catalog"));
+    let files = || folders.iter().flat_map(CatalogFiles::iter);
     let (_, text) = page();
     let mut examples = 0;
     for entry in entries(&text) {
         let (folder, name) = entry.file.rsplit_once("ID/").unwrap_or(("", &entry.file));
         let is_it = |path: &str| path.starts_with(folder) && path.ends_with(name);
-        let quoted = |text: &str| files.iter().any(|(path, whole)| is_it(path) && whole.contains(text));
+        let quoted = |text: &str| files().any(|(path, whole)| is_it(path) && whole.contains(text));
         for fence in entry.fences.iter().filter(|fence| matches!(fence.language.as_str(), "toml" | "csv")) {
             assert!(quoted(&fence.text), "no {} has this:\n{}", entry.file, fence.text);
             examples += 1;

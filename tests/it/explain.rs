@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rating::RatingError;
 use rating::explain::{Explanation, explain};
 use rating::run::{Charge, ChargeId, Run};
-use rating::tables::{StoredCharges, Workspace, write as write_tables};
+use rating::tables::{StoredCharges, Workspace, Written, write as write_tables};
 use rating::usage::CountedRows;
 use schemas::decimal::{Quantity, QuantityTotal};
 use std::sync::Arc;
@@ -26,7 +26,8 @@ use tests::month;
 /// Writes a run and gives its folder.
 async fn written(run: &Run, runs: &Location) -> Location {
     let workspace = Workspace::create(runs, &run.pins, 1).await.expect("a workspace");
-    let (folder, _) = write_tables(run, &CATALOG, runs, &workspace).await.expect("it is written");
+    let (folder, _) =
+        write_tables(&Written::of(run, &CATALOG), runs, &workspace).await.expect("it is written");
     workspace.close().await.expect("it is closed");
     folder
 }

@@ -94,7 +94,19 @@ fn assert_written(table: &str, path: &Path, page: &[Column]) {
 fn the_page_has_every_column_that_is_written() {
     let (atcost, run) = month::rated();
     let page = page();
-    let tables = ["charges", "completeness", "cost_lines", "entries", "rows", "statement_lines", "unrated"];
+    let tables = [
+        "charges",
+        "comparison",
+        "completeness",
+        "corrections",
+        "cost_lines",
+        "entries",
+        "invoice_lines",
+        "reconciles_to_invoice",
+        "rows",
+        "statement_lines",
+        "unrated",
+    ];
     assert_eq!(page.keys().map(String::as_str).collect::<Vec<_>>(), tables);
     for table in tables.into_iter().filter(|table| !["entries", "rows"].contains(table)) {
         assert_written(table, &run.join(format!("{table}.parquet")), &page[table]);

@@ -5,7 +5,8 @@
 //! it has found a repeated name or too much nesting, because a text that is not JSON at all is
 //! refused for that first.
 //!
-//! It deliberately does not keep the elements of arrays: no field of an event is an array.
+//! It deliberately does not take arrays apart: no field of an event is one. An array is the text that
+//! it was written as.
 
 use bumpalo::Bump;
 use schemas::rejection::{Reason, Rejection};
@@ -18,11 +19,12 @@ pub type Members<'a> = Vec<(&'a str, Json<'a>)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json<'a> {
     Null,
-    Boolean,
+    Boolean(bool),
     /// The literal as written.
     Number(&'a str),
     Text(&'a str),
-    Array,
+    /// As written, with its brackets.
+    Array(&'a str),
     Object(Members<'a>),
 }
 
@@ -31,10 +33,10 @@ impl Json<'_> {
     pub fn what(&self) -> &'static str {
         match self {
             Self::Null => "null",
-            Self::Boolean => "a boolean",
+            Self::Boolean(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::Text(_) => "a string",
-            Self::Array => "an array",
+            Self::Array(_) => "an array",
             Self::Object(_) => "an object",
         }
     }
@@ -80,8 +82,12 @@ struct Parser<'a> {
 
 /// An object or array that is still open.
 enum Open<'a> {
-    Array,
-    Object { members: Members<'a>, name: &'a str },
+    /// Where it begins.
+    Array(usize),
+    Object {
+        members: Members<'a>,
+        name: &'a str,
+    },
 }
 
 impl<'a> Parser<'a> {
@@ -99,9 +105,9 @@ impl<'a> Parser<'a> {
                 match open.last_mut() {
                     None if self.at == self.text.len() => return Ok(value),
                     None => return Err("something after the end of the value"),
-                    Some(Open::Array) => match self.take_if(|byte| matches!(byte, b',' | b']')) {
+                    Some(Open::Array(start)) => match self.take_if(|byte| matches!(byte, b',' | b']')) {
                         Some(b',') => break,
-                        Some(_) => value = Json::Array,
+                        Some(_) => value = Json::Array(&self.text[*start..self.at]),
                         None => return Err("neither a comma nor the end of the array"),
                     },
                     Some(Open::Object { members, name }) => {
@@ -148,9 +154,9 @@ impl<'a> Parser<'a> {
                 self.too_deep |= open.len() >= MAX_DEPTH;
                 self.blank();
                 if self.take_if(|byte| byte == b']').is_some() {
-                    return Ok(Some(Json::Array));
+                    return Ok(Some(Json::Array(&self.text[start..self.at])));
                 }
-                open.push(Open::Array);
+                open.push(Open::Array(start));
                 Ok(None)
             }
             Some(b'"') => self.string().map(|text| Some(Json::Text(text))),
@@ -166,8 +172,8 @@ impl<'a> Parser<'a> {
                 self.at = start;
                 Err("a number without digits before its point")
             }
-            Some(b't') => self.word(start, "true", Json::Boolean),
-            Some(b'f') => self.word(start, "false", Json::Boolean),
+            Some(b't') => self.word(start, "true", Json::Boolean(true)),
+            Some(b'f') => self.word(start, "false", Json::Boolean(false)),
             Some(b'n') => self.word(start, "null", Json::Null),
             Some(_) => {
                 self.at = start;

@@ -16,7 +16,7 @@
 mod candidate; // what was found, not yet judged
 mod judge; // the rules
 mod map_cache; // maps that came before
-mod json; // strict JSON
+pub(crate) mod json; // strict JSON
 mod cloudevents; // CloudEvents in JSON and in Kafka headers
 pub(crate) mod avro; // Avro data
 

@@ -7,12 +7,14 @@
 mod table; // for people
 mod json; // for programs
 mod csv; // for spreadsheets
+mod html; // for a browser, and for paper
 mod progress; // signs of life
 
 use anyhow::Context as _;
 use std::io::Write as _;
 
 pub use csv::csv;
+pub use html::{Page, escaped, html_table};
 pub use json::{json_document, printable_json};
 pub use progress::{Busy, Steps, above};
 pub use table::{Align, plural, printable, printable_lines, table};

@@ -6,6 +6,7 @@ use crate::show::Answer;
 use schemas::name::check_reason;
 
 pub mod catalog; // check, compare and publish
+mod books; // what a month rests on beside rows
 pub mod compact; // few files out of many
 pub mod doctor; // is everything as it should be
 pub mod explain; // from a charge to its events
@@ -18,6 +19,12 @@ pub mod price; // what a quantity costs, without a catalog
 pub mod rate; // a month's charges
 pub mod listing; // catalogs and runs that there are
 pub mod query; // questions in SQL
+pub mod invoice; // providers' invoices
+mod posted; // a month as it is posted
+pub mod reconcile; // invoices beside the ledger
+pub mod close; // a month becomes final
+pub mod statement; // what a customer is billed
+pub mod export; // for analysts and accountants
 pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided
 pub mod sign; // heads the operator can be held to
@@ -32,6 +39,14 @@ pub mod verify; // everything recomputed from storage
 /// A sentence, where it says nothing.
 pub fn reason(text: &str) -> Result<String, String> {
     check_reason(text).map(|()| text.to_owned()).map_err(|error| format!("{error}; say why, in a few words"))
+}
+
+/// A person's name, wherever one is asked for.
+///
+/// # Errors
+/// A sentence, where it is none.
+pub fn who(text: &str) -> Result<String, String> {
+    check_reason(text).map(|()| text.to_owned()).map_err(|error| format!("{error}; say who decides it"))
 }
 
 impl Answer for explain::Explained {

@@ -2,6 +2,8 @@
 //!
 //! What can be asked, and that nothing can be changed, is said in `rating::query`.
 
+use super::catalog::{InForce, in_force};
+use super::explain::folders;
 use super::rate::{Cut, month, rate};
 use super::totals;
 use crate::config::Config;
@@ -11,6 +13,7 @@ use derived::totals::Caught;
 use ledger::pinned::PinnedFiles;
 use rating::query::{Answer as Found, Limits, Tables};
 use rating::tables::{self, ColumnDescription, TableDescription, Workspace};
+use schemas::time::BillingMonth;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,8 +80,11 @@ async fn answer(
     let of_a_run: Vec<TableDescription> =
         tables::describe().into_iter().filter(|table| is_named(table.name)).collect();
     if !of_a_run.is_empty() {
-        let period = asked.period.context("give the month whose tables are asked about with --period")?;
-        let rated = rate(config, month(period)?, &Cut::default()).await?;
+        let period = match asked.period {
+            Some(period) => month(period)?,
+            None => open_month(config).await?,
+        };
+        let rated = rate(config, period, &Cut::default()).await?;
         for table in of_a_run {
             questions.add(table.name, &rated.folder.join(&format!("{}.parquet", table.name))).await?;
         }
@@ -88,6 +94,22 @@ async fn answer(
         bail!("the query takes more than {} s; narrow it, or give --timeout", asked.timeout.as_secs());
     };
     Ok(found?)
+}
+
+/// The month that is open: the one after the last that was closed. Before any, the last that was rated.
+async fn open_month(config: &Config) -> anyhow::Result<BillingMonth> {
+    let InForce { books, .. } = in_force(config, None).await?;
+    let after = books.last_closed().and_then(BillingMonth::next);
+    let rated = || async {
+        let periods = folders(&config.runs, "period=").await?;
+        let last =
+            periods.last().and_then(|period| BillingMonth::parse(period.name().strip_prefix("period=")?));
+        last.context("no month was rated yet; say which one is asked about with --period")
+    };
+    match after {
+        Some(open) => Ok(open),
+        None => rated().await,
+    }
 }
 
 /// The events that count.

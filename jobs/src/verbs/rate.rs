@@ -1,6 +1,6 @@
 //! `atcost rate`: pin, rate, check, write.
 
-use super::catalog::{InForce, in_force};
+use super::books::{self, Opened};
 use super::nobody::{self, SUBJECTS_LISTED};
 use super::totals::{self, ControlTotals};
 use crate::clock;
@@ -10,12 +10,15 @@ use anyhow::Context as _;
 use derived::totals::Caught;
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
+use rating::by_invoice::{Known, MonthByInvoice, month_by_invoice};
 use rating::catalog::Catalog;
-use rating::run::{CostLine, Pins, Run};
+use rating::reconcile::Row;
+use rating::run::{CostLine, Pins, PostedLine, Run};
 use rating::tables::{self as run_tables, Manifest, Total, Workspace};
 use rating::unattributed::{Unattributed, unattributed};
 use rating::usage::Mistakes;
 use schemas::id::CustomerId;
+use schemas::invoice::Invoice;
 use schemas::time::{BillingMonth, Instant, TimeError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,6 +40,12 @@ pub struct Rated {
     pub not_over: Vec<NotOver>,
     /// What the run rests on; none where it read rows, which nothing was compared with.
     pub control_totals: Option<ControlTotals>,
+    /// The month beside its invoices.
+    pub rows: Vec<Row>,
+    /// What the month takes back and enters anew of closed months.
+    pub corrections: Vec<PostedLine>,
+    /// The rows of closed months, where the month is the open one.
+    pub closed: Vec<(BillingMonth, Vec<Row>)>,
 }
 
 /// A time zone in which a month is not over.
@@ -101,39 +110,101 @@ pub fn month(period: &str) -> anyhow::Result<BillingMonth> {
 /// When nothing was published, rows cannot be trusted, or the run cannot be right. Nothing is
 /// written then.
 pub async fn rate(config: &Config, month: BillingMonth, cut: &Cut) -> anyhow::Result<Rated> {
-    let InForce { catalog, books } = in_force(config, cut.catalog.as_deref()).await?;
+    rate_opened(config, month, cut).await.map(|(rated, _)| rated)
+}
+
+/// Rates a month, and hands out what it rests on beside the rows.
+///
+/// # Errors
+/// As [`rate`].
+pub(super) async fn rate_opened(
+    config: &Config,
+    month: BillingMonth,
+    cut: &Cut,
+) -> anyhow::Result<(Rated, Opened)> {
+    let opened = books::open(config, cut.catalog.as_deref()).await?;
     let totals = if cut.from_rows { None } else { totals::for_a_run(&config.ledger).await? };
     let _busy = Busy::with(format!("rating {month}"));
     // Ingest may go on meanwhile; the last cut is then the one that totals reach.
     let reached = totals.as_ref().map(Caught::versions);
     let versions = cut.ledger_version.as_ref().or(reached.as_ref());
     let files = PinnedFiles::of_ledger(&config.ledger, versions).await?;
-    let pins = Pins { month, ledger: files.cut.clone(), catalog: catalog.digest, journal: books.entries };
+    let (catalog, journal) = (opened.catalog.digest, opened.books.entries);
+    let pins = Pins { month, ledger: files.cut.clone(), catalog, journal };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-    let rated = rate_into(config, pins, catalog, &files, totals.as_ref(), &workspace).await;
+    let rated = rate_into(config, pins, &opened, &files, totals.as_ref(), &workspace).await;
     workspace.close().await?;
     let rated = rated?;
     tracing::info!(event = "run.written", folder = %rated.folder, period = %month, "a month is rated");
-    Ok(rated)
+    Ok((rated, opened))
+}
+
+/// Whether a month can be rated by what is opened. Nothing is written.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) async fn rate_dry(config: &Config, month: BillingMonth, opened: &Opened) -> anyhow::Result<()> {
+    let totals = totals::for_a_run(&config.ledger).await?;
+    let reached = totals.as_ref().map(Caught::versions);
+    let files = PinnedFiles::of_ledger(&config.ledger, reached.as_ref()).await?;
+    let (catalog, journal) = (opened.catalog.digest, opened.books.entries);
+    let pins = Pins { month, ledger: files.cut.clone(), catalog, journal };
+    let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
+    let usage = totals::open_rows(config, &files, totals.as_ref(), &workspace.inputs()).await;
+    let rated = match &usage {
+        Err(_) => Ok(()),
+        Ok(usage) => {
+            let Opened { catalog, invoices, decisions, posted, .. } = opened;
+            let known = Known { usage, catalog, invoices, decisions, posted };
+            month_by_invoice(pins, known).await.map(drop)
+        }
+    };
+    workspace.close().await?;
+    usage?;
+    Ok(rated?)
 }
 
 async fn rate_into(
     config: &Config,
     pins: Pins,
-    catalog: Catalog,
+    opened: &Opened,
     files: &PinnedFiles,
     totals: Option<&Caught>,
     workspace: &Workspace,
 ) -> anyhow::Result<Rated> {
     let usage = totals::open_rows(config, files, totals, &workspace.inputs()).await?;
-    let run = rating::run::rate(pins, &usage, &catalog).await?;
+    let Opened { catalog, invoices, decisions, posted, .. } = opened;
+    let known = Known { usage: &usage, catalog, invoices, decisions, posted };
+    let MonthByInvoice { run, rows, corrections, closed, reconciled } = month_by_invoice(pins, known).await?;
     let control_totals = ControlTotals::compared(&usage, &files.cut.versions)?;
     let refused = usage.refused(REFUSED_LISTED).await?;
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
-    let unattributed = unattributed(&run, &catalog, SUBJECTS_LISTED)?;
-    let not_over = not_over(run.pins.month, &catalog, clock::now())?;
-    let (folder, manifest) = run_tables::write(&run, &catalog, &config.runs, workspace).await?;
-    Ok(Rated { run, folder, manifest, catalog, refused, mistakes, unattributed, not_over, control_totals })
+    let unattributed = unattributed(&run, catalog, SUBJECTS_LISTED)?;
+    let not_over = not_over(run.pins.month, catalog, clock::now())?;
+    let every: Vec<&Invoice> = opened.all.iter().map(|came| &came.invoice).collect();
+    let written = run_tables::Written {
+        run: &run,
+        catalog,
+        rows: &rows,
+        invoices: &every,
+        corrections: &corrections,
+        reconciled: &reconciled,
+    };
+    let (folder, manifest) = run_tables::write(&written, &config.runs, workspace).await?;
+    Ok(Rated {
+        run,
+        folder,
+        manifest,
+        catalog: catalog.clone(),
+        refused,
+        mistakes,
+        unattributed,
+        not_over,
+        control_totals,
+        rows,
+        corrections,
+        closed,
+    })
 }
 
 /// The zones in which the month ends after `now`, by name.

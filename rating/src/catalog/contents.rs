@@ -7,7 +7,10 @@
 //! has at most one price at an instant.
 
 use super::bindings::Bindings;
+use super::focus::FocusTerms;
+use super::general_ledger::GeneralLedger;
 use super::invoicing::Invoicing;
+use super::limits::Limit;
 use crate::allocation::Rule;
 use crate::exact::Exact;
 use crate::meter::Rules;
@@ -42,6 +45,11 @@ pub struct Catalog {
     pub grants: Vec<Grant>,
     /// `None`: nothing is converted.
     pub rates: Option<Rates>,
+    pub focus: FocusTerms,
+    /// `None`: nothing is exported to a general ledger.
+    pub general_ledger: Option<GeneralLedger>,
+    /// In the order of the file.
+    pub limits: Vec<Limit>,
 }
 
 /// A meter: a kind of usage that is measured.

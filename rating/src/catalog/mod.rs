@@ -13,6 +13,9 @@
 // Modules in reading order.
 mod bindings; // subject → customer, dated
 mod invoicing; // what a provider's invoices mean
+mod focus; // services and units, as FOCUS calls them
+mod general_ledger; // accounts
+mod limits; // what a month may come to
 mod contents; // meters, providers, SKUs, prices, customers: looked up
 mod problem; // file, line, what is wrong, what to do
 mod spans; // stretches of the past
@@ -25,7 +28,10 @@ pub use contents::{
     Catalog, Counts, Customer, CustomerKind, DatedPrice, Example, Kinds, Life, Meter, Metered, Of, Provider,
     Sku,
 };
+pub use focus::{FocusTerms, NoServiceKind, ServiceKind};
+pub use general_ledger::{Account, GeneralLedger, Placeholder};
 pub use invoicing::{InvoiceMap, InvoiceUnit, Invoicing, Meaning, PassRule};
+pub use limits::Limit;
 pub use past::{ComparedPast, compare_past};
 pub(crate) use problem::Findings;
 pub use problem::{Counted, Problem, Warning};

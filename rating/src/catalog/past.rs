@@ -4,6 +4,11 @@
 //! anything was used where they differ, and what it comes to, is deliberately left to
 //! `crate::changes`, which looks only there. The clock is the caller's.
 //!
+//! How invoices are read, what their texts mean, who bears what belongs to no SKU, and what FOCUS and
+//! a general ledger call things is deliberately not compared, nor are limits. It decides how what has
+//! arrived is understood, which a better catalog is to mend, and none of it is the past: a month that
+//! is closed keeps what was posted, and later months correct it.
+//!
 //! Invariant: where the versions are not said to differ, they do the same with every event before
 //! `now`, whatever it is, and the same fees fall due.
 

@@ -5,7 +5,9 @@
 //! Invariant: an id is a function of what it names. A line has the same id in every run that has
 //! it.
 
+use crate::statement::{Biller, Line};
 use schemas::digest::Sha256Digest;
+use schemas::id::{CustomerId, InvoiceId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -78,6 +80,39 @@ impl<'de> Deserialize<'de> for RunId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not the id of a run")))
+    }
+}
+
+/// What the ids of the lines that share an item follow from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ItemId {
+    /// What a cost line settles at.
+    CostLine(CostLineId),
+    /// The part of an invoice that falls to a cost line.
+    Part(CostLineId, InvoiceId),
+    /// The part of an invoice that no cost line is of.
+    Row(StatementLineId),
+}
+
+impl ItemId {
+    /// The id of a line.
+    pub fn line(&self, line: &Line) -> StatementLineId {
+        let (item, invoice) = match self {
+            Self::CostLine(id) => (id.to_string(), None),
+            Self::Part(id, invoice) => (id.to_string(), Some(invoice)),
+            Self::Row(id) => (id.to_string(), None),
+        };
+        let mut parts = vec!["statement line", &item, line.customer.as_ref().map_or("", CustomerId::as_str)];
+        if let Biller::Partner(partner) = &line.biller {
+            parts.extend(["biller", partner.as_str()]);
+        }
+        if let Some(grant) = &line.grant {
+            parts.extend(["grant", grant.as_str()]);
+        }
+        if let Some(invoice) = invoice {
+            parts.extend(["invoice", invoice.as_str()]);
+        }
+        StatementLineId::of(digest_of(&parts))
     }
 }
 

@@ -6,7 +6,7 @@
 //! line.
 
 use super::gather::Gathering;
-use super::ids::{ChargeId, CostLineId, StatementLineId, digest_of};
+use super::ids::{ChargeId, CostLineId, ItemId, StatementLineId, digest_of};
 use super::resolve::PoolKey;
 use crate::allocation::{
     self, AllocationError, Alone, Bearers, Because, Borne, Kind, Rule, Share, SubjectUsage,
@@ -72,6 +72,8 @@ pub struct CostLine {
     pub currency: Currency,
     /// In `unit`, to 9 places; 1 for a flat amount; what other lines come to, for a price on them.
     pub quantity: QuantityTotal,
+    /// The same before it was rounded.
+    pub exact_quantity: Exact,
     /// Before the increment of the price; `None` without a meter.
     pub metered_quantity: Option<QuantityTotal>,
     /// UCUM, or a currency; `None` for a flat amount.
@@ -124,16 +126,8 @@ pub struct StatementLine {
 impl StatementLine {
     /// A line of a cost line.
     pub(super) fn of(cost_line: CostLineId, line: Line) -> Self {
+        let id = ItemId::CostLine(cost_line).line(&line);
         let Line { biller, customer, kind, grant, money, billed, .. } = line;
-        let id = cost_line.to_string();
-        let mut parts = vec!["statement line", &id, customer.as_ref().map_or("", CustomerId::as_str)];
-        if let Biller::Partner(partner) = &biller {
-            parts.extend(["biller", partner.as_str()]);
-        }
-        if let Some(grant) = &grant {
-            parts.extend(["grant", grant.as_str()]);
-        }
-        let id = StatementLineId::of(digest_of(&parts));
         Self { id, biller, customer, kind, grant, money, billed }
     }
 
@@ -489,6 +483,7 @@ impl LineMaker<'_> {
             key,
             currency: provider.currency,
             quantity: rounded(made.quantity)?,
+            exact_quantity: made.quantity.clone(),
             metered_quantity: made.metered.map(rounded).transpose()?,
             unit: made.unit.map(str::to_owned),
             shared_in,

@@ -16,16 +16,22 @@ mod resolve; // which SKU, whose bill, at which price
 mod gather; // what meters make of samples
 mod line; // a cost line, its charges and statement lines
 mod completeness; // what may be missing
+mod posted; // statement lines, whole
 mod bill; // grants and other currencies
+mod posted_bytes; // as the ledger keeps them
 mod check; // what goes in comes out
 
-pub(crate) use bill::Granted;
+pub use bill::Granted;
+pub(crate) use bill::{bill_lines, grant_lines, too_large};
 pub use completeness::{CompletenessKind, CompletenessRow};
 use gather::Gathering;
 pub(crate) use gather::{Grounds, gather};
+pub(crate) use ids::ItemId;
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
+pub use posted::{Correction, Entry, LineKey, PostedLine, Posting};
+pub use posted_bytes::{read_posted, write_posted};
 pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
 pub use resolve::{Unrated, UnratedKey, UnratedReason};
 
@@ -50,6 +56,11 @@ pub struct Run {
     pub counts: LedgerCounts,
     /// In order of provider, SKU as the price list has them, sub account and price.
     pub cost_lines: Vec<CostLine>,
+    /// What is on statements: what cost lines settle at, until what was invoiced stands in for it
+    /// (`reconcile::post`).
+    pub posted: Vec<PostedLine>,
+    /// What grants have paid in the months before, by estimates.
+    pub granted: Granted,
     pub unrated: Vec<Unrated>,
     /// By kind, provider, meter, source, subject, detail and time.
     pub completeness: Vec<CompletenessRow>,
@@ -72,7 +83,9 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
             bill::grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
             bill::bill(&mut cost_lines, pins.month, catalog)?;
             let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
-            Ok(Run { pins, counts, cost_lines, unrated, completeness })
+            let posted = posted::estimates(pins.month, &cost_lines);
+            let granted = before.granted;
+            Ok(Run { pins, counts, cost_lines, posted, granted, unrated, completeness })
         }
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
     }

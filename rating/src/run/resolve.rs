@@ -12,7 +12,7 @@ use crate::usage::{Cuts, ProviderCuts, UsageKey};
 use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId, Subject};
-use schemas::time::{BillingMonth, Instant, Period, time_zone};
+use schemas::time::{BillingMonth, Day, Instant, Period, time_zone};
 use std::collections::{BTreeMap, BTreeSet};
 
 words! {
@@ -76,6 +76,11 @@ impl Periods {
         Ok(Self { by_provider, utc: Some(month.period_in(&utc).map_err(out_of_range)?) })
     }
 
+    /// Some dates of one provider.
+    pub(crate) fn only(provider: &ProviderId, within: Period) -> Self {
+        Self { by_provider: BTreeMap::from([(provider.clone(), within)]), utc: None }
+    }
+
     /// The part of each that lies before an instant; `None` where none has begun.
     pub(crate) fn before(&self, instant: Instant) -> Option<Self> {
         let cut = |period: Period| Period::new(period.start(), period.end().min(instant));
@@ -99,6 +104,23 @@ impl Periods {
         let providers = catalog.providers.values().map(|provider| {
             let period = self.of_provider(&provider.id);
             (provider.id.clone(), ProviderCuts { period, prices: bounds(catalog, provider, |_| true) })
+        });
+        Cuts::of(providers.collect(), self.utc)
+    }
+
+    /// The same, and every midnight of UTC between them.
+    pub(crate) fn cuts_by_day(&self, catalog: &Catalog) -> Cuts {
+        let whole = self.cuts(catalog).whole();
+        let mut midnights = BTreeSet::new();
+        let mut day = Day::of(whole.start().micros());
+        while day.start() < whole.end().micros() {
+            midnights.extend(Instant::from_micros(day.start()));
+            day = day.next();
+        }
+        let providers = catalog.providers.values().map(|provider| {
+            let mut prices = bounds(catalog, provider, |_| true);
+            prices.values_mut().for_each(|cuts| cuts.extend(&midnights));
+            (provider.id.clone(), ProviderCuts { period: self.of_provider(&provider.id), prices })
         });
         Cuts::of(providers.collect(), self.utc)
     }

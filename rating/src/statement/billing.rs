@@ -1,17 +1,16 @@
-//! Who bills whom for a cost line: what it settles at, shared into statement lines.
+//! Who bills whom for an item: what it settles at, shared into statement lines.
 //!
 //! The operator bills customers, and in place of a customer the partner that the customer is billed
 //! by. The partner's line is shared once more, among those that it bills. Grants and other
 //! currencies come later, in `grants` and `fx`, and are deliberately not known here.
 //!
-//! Invariants: the operator's lines of a cost line add up to what it settles at, and a partner's
+//! Invariants: the operator's lines of an item add up to what it settles at, and a partner's
 //! lines to what the operator charges the partner; both in the order of customers by id, the
 //! unattributed last, whatever order the shares have.
 
 use super::lines::{Biller, Line, LineKind};
-use crate::allocation::{self, AllocationError, RetainedReason, Share};
-use crate::rounding::{Weight, allocate_money};
-use schemas::decimal::Amount;
+use crate::allocation::{Kind, RetainedReason, Share};
+use crate::rounding::{MoneyError, Weight, allocate_money};
 use schemas::id::CustomerId;
 use schemas::money::Money;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,32 +42,50 @@ impl Partners {
     }
 }
 
-/// The statement lines of the cost line at a place: what it settles at, shared by each one's exact
-/// charges. The operator's come first, then each partner's.
+/// One of those who bear an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bearer<'a> {
+    pub customer: Option<&'a CustomerId>,
+    pub kind: Kind,
+    /// How much of the item is borne, in a unit that all bearers of the item are weighed in; of a
+    /// credit all are below zero.
+    pub weight: i128,
+}
+
+impl<'a> From<&'a Share> for Bearer<'a> {
+    fn from(share: &'a Share) -> Self {
+        Self { customer: share.customer.as_ref(), kind: share.kind, weight: share.amount.units() }
+    }
+}
+
+/// The statement lines of the item at a place: what it settles at, shared by what each bears. The
+/// operator's come first, then each partner's.
 ///
 /// # Errors
-/// [`crate::rounding::MoneyError::NothingToShareBy`] when money is settled for charges of nothing,
-/// and overflow.
-pub fn statement(
-    cost_line: usize,
+/// [`crate::rounding::MoneyError::NothingToShareBy`] when money is settled for bearers of nothing, and
+/// overflow.
+pub fn statement<'a>(
+    item: usize,
     settled: Money,
-    shares: &[Share],
+    bearers: impl IntoIterator<Item: Into<Bearer<'a>>>,
     partners: &Partners,
-) -> Result<Vec<Line>, AllocationError> {
+) -> Result<Vec<Line>, MoneyError> {
+    let bearers: Vec<Bearer<'a>> = bearers.into_iter().map(Into::into).collect();
     let line = |biller: &Biller, customer: Option<&CustomerId>, kind, money| {
         let (biller, customer, grant, billed) = (biller.clone(), customer.cloned(), None, None);
-        Line { cost_line, biller, customer, kind, grant, money, billed }
+        Line { item, biller, customer, kind, grant, money, billed }
     };
     let mut lines = Vec::new();
     let mut resold = Vec::new();
-    for (customer, kind, money) in among(settled, shares.iter().map(|share| of_operator(share, partners)))? {
+    for (customer, kind, money) in among(settled, bearers.iter().map(|bearer| of_operator(bearer, partners)))?
+    {
         if let Some(partner) = customer.filter(|customer| partners.bills(customer)) {
             resold.push((partner, money));
         }
         lines.push(line(&Biller::Operator, customer, kind, money));
     }
     let mut of_partners: BTreeMap<&CustomerId, Vec<Part<'_>>> = BTreeMap::new();
-    for (partner, part) in shares.iter().filter_map(|share| of_partner(share, partners)) {
+    for (partner, part) in bearers.iter().filter_map(|bearer| of_partner(bearer, partners)) {
         of_partners.entry(partner).or_default().push(part);
     }
     for (partner, money) in resold {
@@ -81,29 +98,28 @@ pub fn statement(
     Ok(lines)
 }
 
-/// Whose part of a line, what becomes of it, and how large it is.
-type Part<'a> = (Option<&'a CustomerId>, LineKind, Amount);
+/// Whose part of an item, what becomes of it, and how much it weighs.
+type Part<'a> = (Option<&'a CustomerId>, LineKind, i128);
 
 /// The same, settled.
 type Settlement<'a> = (Option<&'a CustomerId>, LineKind, Money);
 
-/// A share as the operator bills it.
-fn of_operator<'a>(share: &'a Share, partners: &'a Partners) -> Part<'a> {
-    let customer = share.customer.as_ref();
-    match customer.and_then(|customer| partners.of(customer)) {
-        Some(partner) => (Some(partner), LineKind::Charge, share.amount),
-        None => (customer, share.kind.into(), share.amount),
+/// A bearer as the operator bills it.
+fn of_operator<'a>(bearer: &Bearer<'a>, partners: &'a Partners) -> Part<'a> {
+    match bearer.customer.and_then(|customer| partners.of(customer)) {
+        Some(partner) => (Some(partner), LineKind::Charge, bearer.weight),
+        None => (bearer.customer, bearer.kind.into(), bearer.weight),
     }
 }
 
-/// A share as a partner bills it, and which one. Its own it bears itself, and nobody bills the
+/// A bearer as a partner bills it, and which one. Its own it bears itself, and nobody bills the
 /// operator.
-fn of_partner<'a>(share: &'a Share, partners: &'a Partners) -> Option<(&'a CustomerId, Part<'a>)> {
-    let customer = share.customer.as_ref()?;
+fn of_partner<'a>(bearer: &Bearer<'a>, partners: &'a Partners) -> Option<(&'a CustomerId, Part<'a>)> {
+    let customer = bearer.customer?;
     let own = LineKind::Retained(RetainedReason::Internal);
     match partners.of(customer) {
-        Some(partner) => Some((partner, (Some(customer), share.kind.into(), share.amount))),
-        None if partners.bills(customer) => Some((customer, (Some(customer), own, share.amount))),
+        Some(partner) => Some((partner, (Some(customer), bearer.kind.into(), bearer.weight))),
+        None if partners.bills(customer) => Some((customer, (Some(customer), own, bearer.weight))),
         None => None,
     }
 }
@@ -112,14 +128,15 @@ fn of_partner<'a>(share: &'a Share, partners: &'a Partners) -> Option<(&'a Custo
 fn among<'a>(
     money: Money,
     parts: impl IntoIterator<Item = Part<'a>>,
-) -> Result<Vec<Settlement<'a>>, AllocationError> {
-    let mut sums: BTreeMap<(bool, Option<&CustomerId>), (LineKind, Amount)> = BTreeMap::new();
-    for (customer, kind, amount) in parts {
-        let (known, sum) = sums.entry((customer.is_none(), customer)).or_insert((kind, Amount::ZERO));
+) -> Result<Vec<Settlement<'a>>, MoneyError> {
+    let mut sums: BTreeMap<(bool, Option<&CustomerId>), (LineKind, i128)> = BTreeMap::new();
+    for (customer, kind, weight) in parts {
+        let (known, sum) = sums.entry((customer.is_none(), customer)).or_insert((kind, 0));
         *known = kind.min(*known);
-        *sum = allocation::add(*sum, amount, customer)?;
+        *sum =
+            sum.checked_add(weight).ok_or(MoneyError::OverflowMinor { what: "what a line is shared by" })?;
     }
-    let weights: Vec<Weight> = sums.values().map(|(_, amount)| Weight::of_magnitude(*amount)).collect();
+    let weights: Vec<Weight> = sums.values().map(|(_, weight)| Weight::of_size(*weight)).collect();
     let parts = allocate_money(money, &weights)?;
     Ok(sums
         .into_iter()
@@ -131,8 +148,9 @@ fn among<'a>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::allocation::{Because, Kind};
+    use crate::allocation::Because;
     use proptest::prelude::*;
+    use schemas::decimal::Amount;
     use schemas::money::Currency;
 
     pub(crate) fn customer(id: &str) -> CustomerId {

@@ -3,7 +3,7 @@
 //! It deliberately adds up again what `billing`, `grants` and `fx` have shared, and trusts none of it:
 //! of the catalog it asks only who is a partner, so that a partner without any line is missed.
 //!
-//! Invariant: of lines that pass, the operator's add up to what settles, of each cost line, account
+//! Invariant: of lines that pass, the operator's add up to what settles, of each item, account
 //! and currency; a partner's to what the operator charges it; a grant to nothing; and what is billed
 //! to what its lines convert to.
 
@@ -30,39 +30,42 @@ pub enum Broken {
 
 /// # Errors
 /// The first promise that does not hold.
-pub fn check(cost_lines: &[Settled<'_>], lines: &[Line], partners: &Partners) -> Result<(), Broken> {
-    check_each(cost_lines, lines)?;
-    check_settled(cost_lines, lines)?;
-    check_partners(cost_lines, lines, partners)?;
-    check_grants(cost_lines, lines)?;
-    check_billed(cost_lines, lines)
+pub fn check(items: &[Settled<'_>], lines: &[Line], partners: &Partners) -> Result<(), Broken> {
+    check_each(items, lines)?;
+    check_settled(items, lines)?;
+    check_partners(items, lines, partners)?;
+    check_grants(items, lines)?;
+    check_billed(items, lines)
 }
 
 fn name(line: &Settled<'_>) -> String {
     let account = line.sub_account.map_or_else(String::new, |account| format!(" of {account}"));
-    format!("{} {}{account}", line.provider, line.sku)
+    match line.sku {
+        Some(sku) => format!("{} {sku}{account}", line.provider),
+        None => format!("a line of {} without a SKU{account}", line.provider),
+    }
 }
 
-/// Each line is of a cost line, in its currency, once, and billed if and only if it is not retained.
-fn check_each(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
+/// Each line is of an item, in its currency, once, and billed if and only if it is not retained.
+fn check_each(items: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
     let mut seen = BTreeSet::new();
     for line in lines {
-        let Some(cost_line) = cost_lines.get(line.cost_line) else {
-            let whole = format!("a statement line of cost line {}", line.cost_line);
-            return Err(Broken::Damaged { whole, detail: "there is no such cost line" });
+        let Some(item) = items.get(line.item) else {
+            let whole = format!("a statement line of item {}", line.item);
+            return Err(Broken::Damaged { whole, detail: "there is no such item" });
         };
         let named = [
-            (line.money.currency != cost_line.money.currency, "a statement line is in another currency"),
+            (line.money.currency != item.money.currency, "a statement line is in another currency"),
             (line.billed.is_some() != line.kind.is_billed(), "it is not as billed as its kind says"),
             (line.kind.is_billed() && line.customer.is_none(), "nobody is billed"),
             (line.kind == LineKind::Grant && line.grant.is_none(), "a part of a grant names none"),
             (line.kind == LineKind::Charge && line.grant.is_some(), "a charge names a grant"),
             (line.grant.is_some() && line.biller != Biller::Operator, "a partner bills a grant"),
         ];
-        let key = (line.cost_line, &line.biller, &line.customer, &line.grant);
+        let key = (line.item, &line.biller, &line.customer, &line.grant);
         let once = (!seen.insert(key), "a customer is twice on a statement");
         if let Some((_, detail)) = named.into_iter().chain([once]).find(|(is_wrong, _)| *is_wrong) {
-            return Err(Broken::Damaged { whole: name(cost_line), detail });
+            return Err(Broken::Damaged { whole: name(item), detail });
         }
     }
     Ok(())
@@ -104,17 +107,18 @@ impl<K: Ord> Sums<K> {
 
 /// What the operator bills and retains is what settles: line by line without grants, and with them
 /// for each account, the operator and each currency.
-fn check_settled(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
+fn check_settled(items: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
     let settled = "what settles";
     let mut by_line = Sums::new("the operator's lines", settled);
     let mut by_account = Sums::new("the operator's lines with grants", settled);
     let mut by_currency = Sums::new("the operator's lines with grants", settled);
     let account = |line: &Settled<'_>| {
-        let key: (ProviderId, BillingAccountId, Option<CustomerId>, Currency) =
-            (line.provider.clone(), line.account.clone(), line.sub_account.cloned(), line.money.currency);
+        let sub_account = line.sub_account.map(str::to_owned);
+        let key: (ProviderId, BillingAccountId, Option<String>, Currency) =
+            (line.provider.clone(), line.account.clone(), sub_account, line.money.currency);
         key
     };
-    for (place, line) in cost_lines.iter().enumerate() {
+    for (place, line) in items.iter().enumerate() {
         by_line.expect(place, line.money.minor_units);
         by_account.expect(account(line), line.money.minor_units);
         by_currency.expect(line.money.currency, line.money.minor_units);
@@ -122,12 +126,12 @@ fn check_settled(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broke
     for line in lines.iter().filter(|line| line.biller == Biller::Operator) {
         let minor_units = line.money.minor_units;
         if line.grant.is_none() {
-            by_line.add(line.cost_line, minor_units);
+            by_line.add(line.item, minor_units);
         }
-        by_account.add(account(&cost_lines[line.cost_line]), minor_units);
+        by_account.add(account(&items[line.item]), minor_units);
         by_currency.add(line.money.currency, minor_units);
     }
-    by_line.check(|place| name(&cost_lines[*place]))?;
+    by_line.check(|place| name(&items[*place]))?;
     by_account.check(|(provider, account, sub_account, currency)| {
         let sub_account = sub_account.as_ref().map_or_else(String::new, |account| format!(" of {account}"));
         format!("account {account}{sub_account} with {provider} in {currency}")
@@ -136,23 +140,23 @@ fn check_settled(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broke
 }
 
 /// What a partner bills and bears is what the operator charges it, line by line and altogether.
-fn check_partners(cost_lines: &[Settled<'_>], lines: &[Line], partners: &Partners) -> Result<(), Broken> {
+fn check_partners(items: &[Settled<'_>], lines: &[Line], partners: &Partners) -> Result<(), Broken> {
     let charged = "what the operator charges the partner";
     let mut by_line = Sums::new("the partner's lines", charged);
     let mut by_currency = Sums::new("the partner's lines", charged);
     for line in lines {
         let minor_units = line.money.minor_units;
         if let Some(partner) = partner(&line.biller) {
-            by_line.add((partner, line.cost_line), minor_units);
+            by_line.add((partner, line.item), minor_units);
             by_currency.add((partner, line.money.currency), minor_units);
         } else if line.kind == LineKind::Charge
             && let Some(partner) = line.customer.as_ref().filter(|customer| partners.bills(customer))
         {
-            by_line.expect((partner, line.cost_line), minor_units);
+            by_line.expect((partner, line.item), minor_units);
             by_currency.expect((partner, line.money.currency), minor_units);
         }
     }
-    by_line.check(|(partner, place)| format!("partner {partner} for {}", name(&cost_lines[*place])))?;
+    by_line.check(|(partner, place)| format!("partner {partner} for {}", name(&items[*place])))?;
     by_currency.check(|(partner, currency)| format!("partner {partner} in {currency}"))
 }
 
@@ -164,28 +168,28 @@ fn partner(biller: &Biller) -> Option<&CustomerId> {
 }
 
 /// What a grant takes from one is what another bears.
-fn check_grants(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
+fn check_grants(items: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
     let mut sums: Sums<(&GrantId, usize)> = Sums::new("the lines of the grant", "nothing");
     for line in lines {
         if let Some(grant) = &line.grant {
-            sums.add((grant, line.cost_line), line.money.minor_units);
+            sums.add((grant, line.item), line.money.minor_units);
         }
     }
-    sums.check(|(grant, place)| format!("grant {grant} for {}", name(&cost_lines[*place])))
+    sums.check(|(grant, place)| format!("grant {grant} for {}", name(&items[*place])))
 }
 
 /// What a customer is billed for a provider is what its lines together convert to, and no line is
 /// more than one minor unit from what it alone converts to.
-fn check_billed(cost_lines: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
+fn check_billed(items: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
     /// Whose lines add up, between which currencies and at which rate.
     type Sequence<'a> = (&'a Biller, &'a CustomerId, &'a ProviderId, Currency, Currency);
     let mut sums: BTreeMap<Sequence<'_>, (Option<Amount>, BigInt, BigInt)> = BTreeMap::new();
     for line in lines {
         let (Some(customer), Some(billed)) = (&line.customer, &line.billed) else { continue };
-        let cost_line = &cost_lines[line.cost_line];
+        let item = &items[line.item];
         let (from, to) = (line.money.currency, billed.money.currency);
-        let whole = || format!("customer {customer} for {}", name(cost_line));
-        let sequence = (&line.biller, customer, cost_line.provider, from, to);
+        let whole = || format!("customer {customer} for {}", name(item));
+        let sequence = (&line.biller, customer, item.provider, from, to);
         let (rate, sum, sum_billed) =
             sums.entry(sequence).or_insert_with(|| (billed.rate, BigInt::ZERO, BigInt::ZERO));
         if *rate != billed.rate {
@@ -261,12 +265,12 @@ mod tests {
             provider: &providers[usize::from(*yen)],
             account: &account,
             sub_account: None,
-            sku,
+            sku: Some(sku),
             money: tests::money(*minor_units, if *yen { "JPY" } else { "USD" }),
         };
-        let cost_lines: Vec<Settled<'_>> = given.iter().zip(&skus).map(settled).collect();
+        let items: Vec<Settled<'_>> = given.iter().zip(&skus).map(settled).collect();
         let mut lines = Vec::new();
-        for (place, ((shares, ..), line)) in given.iter().zip(&cost_lines).enumerate() {
+        for (place, ((shares, ..), line)) in given.iter().zip(&items).enumerate() {
             lines.extend(billing::statement(place, line.money, shares, &tests::partners()).expect("lines"));
         }
         let grant = |id: &str, customer: &str, funder: &str, share: i64| Grant {
@@ -285,16 +289,16 @@ mod tests {
         let left = Exact::new(left.into(), 100.into());
         let open: Vec<Open<'_>> = grants.iter().map(|grant| Open { grant, left: left.clone() }).collect();
         let mut lines =
-            grants::apply(lines, &cost_lines, &open, |customer| customer.as_str() == "o").expect("grants");
-        fx::convert(&mut lines, &cost_lines, month(), Some(&rates()), currency_of).expect("rates");
-        then(&cost_lines, lines)
+            grants::apply(lines, &items, &open, |customer| customer.as_str() == "o").expect("grants");
+        fx::convert(&mut lines, &items, month(), Some(&rates()), currency_of).expect("rates");
+        then(&items, lines)
     }
 
     proptest! {
         #[test]
         fn nothing_is_lost_whatever_comes_in(given in prop::collection::vec((tests::shares(), -200..200i128, any::<bool>()), 0..8), left in 0..300i64, rotation in 0..20usize) {
-            month_of(&given, left, |cost_lines, lines| {
-                prop_assert_eq!(check(cost_lines, &lines, &tests::partners()), Ok(()));
+            month_of(&given, left, |items, lines| {
+                prop_assert_eq!(check(items, &lines, &tests::partners()), Ok(()));
                 let mut other = given.clone();
                 for (shares, ..) in &mut other {
                     let by = rotation % shares.len();
@@ -309,7 +313,7 @@ mod tests {
 
         #[test]
         fn a_line_that_is_changed_is_found(given in prop::collection::vec((tests::shares(), -200..200i128, any::<bool>()), 1..6), at in any::<prop::sample::Index>(), by in 1..4i128, what in 0..6u8) {
-            month_of(&given, 250, |cost_lines, mut lines| {
+            month_of(&given, 250, |items, mut lines| {
                 let at = at.index(lines.len());
                 let changed = &mut lines[at];
                 // A line of nothing is not missed, and what it is converted at changes nothing.
@@ -322,7 +326,7 @@ mod tests {
                     (4, _) => { let again = changed.clone(); lines.push(again); }
                     _ => changed.money.minor_units += by,
                 }
-                prop_assert!(check(cost_lines, &lines, &tests::partners()).is_err() || (is_nothing && [1, 3].contains(&what)), "{} {}", what, at);
+                prop_assert!(check(items, &lines, &tests::partners()).is_err() || (is_nothing && [1, 3].contains(&what)), "{} {}", what, at);
                 Ok(())
             })?;
         }
@@ -331,14 +335,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let shares = vec![tests::share("a", 3), tests::share("e", 2), tests::share("-", 1)];
-        month_of(&[(shares, 60, false)], 10, |cost_lines, lines| {
+        month_of(&[(shares, 60, false)], 10, |items, lines| {
             let broken = |change: &dyn Fn(&mut Line)| {
                 let changed = |line: &Line| {
                     let mut line = line.clone();
                     change(&mut line);
                     line
                 };
-                check(cost_lines, &lines.iter().map(changed).collect::<Vec<_>>(), &tests::partners())
+                check(items, &lines.iter().map(changed).collect::<Vec<_>>(), &tests::partners())
                     .expect_err("a change")
                     .to_string()
             };

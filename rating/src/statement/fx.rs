@@ -123,7 +123,7 @@ pub enum FxError {
 /// All rates that are missing, and overflow. Then no line is billed.
 pub fn convert(
     lines: &mut [Line],
-    cost_lines: &[Settled<'_>],
+    items: &[Settled<'_>],
     month: BillingMonth,
     rates: Option<&Rates>,
     currency_of: impl Fn(&CustomerId) -> Currency,
@@ -138,7 +138,7 @@ pub fn convert(
             (Some(_), None) if line.kind.is_billed() => own,
             (Some(customer), Some(rates)) if line.kind.is_billed() => {
                 let pair = Pair { month, from, to: currency_of(customer) };
-                let provider = cost_lines[line.cost_line].provider;
+                let provider = items[line.item].provider;
                 match rates.get(pair) {
                     _ if from == pair.to => own,
                     Some(rate) => {
@@ -216,27 +216,27 @@ pub(crate) mod tests {
         })
     }
 
-    fn line(cost_line: usize, id: &str, money: Money) -> Line {
+    fn line(item: usize, id: &str, money: Money) -> Line {
         let (biller, kind, customer) = (Biller::Operator, LineKind::Charge, Some(customer(id)));
-        Line { cost_line, biller, customer, kind, grant: None, money, billed: None }
+        Line { item, biller, customer, kind, grant: None, money, billed: None }
     }
 
-    /// One cost line of a provider of dollars, one of a provider of yen.
-    fn cost_lines<R>(then: impl FnOnce(&[Settled<'_>]) -> R) -> R {
+    /// One item of a provider of dollars, one of a provider of yen.
+    fn items<R>(then: impl FnOnce(&[Settled<'_>]) -> R) -> R {
         let [usd, jpy] = ["usd", "jpy"].map(|id| ProviderId::new(id).expect("an id"));
         let (account, sku) = (BillingAccountId::new("1").expect("an id"), SkuId::new("s").expect("an id"));
         let settled = |provider, code| Settled {
             provider,
             account: &account,
             sub_account: None,
-            sku: &sku,
+            sku: Some(&sku),
             money: money(0, code),
         };
         then(&[settled(&usd, "USD"), settled(&jpy, "JPY")])
     }
 
     fn billed(mut lines: Vec<Line>, rates: Option<&Rates>) -> Result<Vec<Option<Billed>>, FxError> {
-        cost_lines(|cost_lines| convert(&mut lines, cost_lines, month(), rates, currency_of))?;
+        items(|items| convert(&mut lines, items, month(), rates, currency_of))?;
         Ok(lines.into_iter().map(|line| line.billed).collect())
     }
 
@@ -303,24 +303,24 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn what_is_billed_is_what_the_sum_converts_to(amounts in prop::collection::vec((0..2usize, prop::sample::select(vec!["a", "k"]), -500..500i128), 0..40)) {
-            let lines: Vec<Line> = amounts.iter().map(|(cost_line, id, minor_units)| line(*cost_line, id, money(*minor_units, ["USD", "JPY"][*cost_line]))).collect();
+            let lines: Vec<Line> = amounts.iter().map(|(item, id, minor_units)| line(*item, id, money(*minor_units, ["USD", "JPY"][*item]))).collect();
             let together = billed(lines.clone(), Some(&rates())).expect("rates");
             let mut sums: BTreeMap<(usize, &str), (i128, i128)> = BTreeMap::new();
-            for ((cost_line, id, minor_units), own) in amounts.iter().zip(&together) {
+            for ((item, id, minor_units), own) in amounts.iter().zip(&together) {
                 let own = own.as_ref().expect("billed").money.minor_units;
-                let sum = sums.entry((*cost_line, *id)).or_default();
+                let sum = sums.entry((*item, *id)).or_default();
                 *sum = (sum.0 + minor_units, sum.1 + own);
             }
-            let one = |cost_line: usize, id, minor_units| {
-                let line = line(cost_line, id, money(minor_units, ["USD", "JPY"][cost_line]));
+            let one = |item: usize, id, minor_units| {
+                let line = line(item, id, money(minor_units, ["USD", "JPY"][item]));
                 let billed = billed(vec![line], Some(&rates())).expect("rates");
                 billed[0].as_ref().expect("billed").money.minor_units
             };
-            for ((cost_line, id), (sum, billed)) in sums {
-                prop_assert_eq!(billed, one(cost_line, id, sum));
+            for ((item, id), (sum, billed)) in sums {
+                prop_assert_eq!(billed, one(item, id, sum));
             }
-            for ((cost_line, id, minor_units), own) in amounts.iter().zip(&together) {
-                prop_assert!((own.as_ref().expect("billed").money.minor_units - one(*cost_line, id, *minor_units)).abs() <= 1);
+            for ((item, id, minor_units), own) in amounts.iter().zip(&together) {
+                prop_assert!((own.as_ref().expect("billed").money.minor_units - one(*item, id, *minor_units)).abs() <= 1);
             }
         }
     }

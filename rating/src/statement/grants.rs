@@ -1,11 +1,11 @@
 //! Grants: a funder pays a part of what the operator bills a customer.
 //!
-//! A part of a grant is two statement lines of the cost line that it is of: minus to the customer,
+//! A part of a grant is two statement lines of the item that it is of: minus to the customer,
 //! plus to the funder. So a grant changes who pays, and never how much is paid. Which grants there
 //! are, and what earlier months have left of them, is given; the lines of partners are deliberately
 //! not looked at.
 //!
-//! Invariant: the lines of a grant add up to nothing on each cost line, and a grant never takes more
+//! Invariant: the lines of a grant add up to nothing on each item, and a grant never takes more
 //! than its share, than it has left, or than a line is worth.
 
 use super::lines::{Biller, GrantId, Line, LineKind, Settled};
@@ -24,7 +24,7 @@ pub struct Grant {
     pub id: GrantId,
     pub customer: CustomerId,
     pub funder: CustomerId,
-    /// Of the cost lines that it is for.
+    /// Of the items that it is for.
     pub currency: Currency,
     /// Above 0, at most 1.
     pub share: Exact,
@@ -45,7 +45,7 @@ impl Grant {
         self.from <= month && self.until.is_none_or(|until| month < until)
     }
 
-    /// Whether it is for a cost line, of whatever month.
+    /// Whether it is for an item, of whatever month.
     fn takes(&self, line: &Settled<'_>) -> bool {
         let is_one = |skus: &[Skus]| skus.iter().any(|skus| skus.contain(line.provider, line.sku));
         line.money.currency == self.currency
@@ -54,7 +54,7 @@ impl Grant {
     }
 }
 
-/// One SKU of a provider, or all.
+/// One SKU of a provider, or all that the provider bills.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skus {
     pub provider: ProviderId,
@@ -73,8 +73,9 @@ impl Skus {
         Some(Self { provider: ProviderId::new(provider).ok()?, sku })
     }
 
-    fn contain(&self, provider: &ProviderId, sku: &SkuId) -> bool {
-        self.provider == *provider && self.sku.as_ref().is_none_or(|own| own == sku)
+    /// Whether it is one of these.
+    pub fn contain(&self, provider: &ProviderId, sku: Option<&SkuId>) -> bool {
+        self.provider == *provider && self.sku.as_ref().is_none_or(|own| Some(own) == sku)
     }
 }
 
@@ -85,18 +86,18 @@ pub struct Open<'a> {
     pub left: Exact,
 }
 
-/// What a customer still pays of each cost line, in minor units.
+/// What a customer still pays of each item, in minor units.
 type Bills = BTreeMap<usize, i128>;
 
-/// The statement lines with those of the grants, each behind the others of its cost line. Grants
-/// apply in the order given, each to what those before it have left. `cost_lines` are those that the
+/// The statement lines with those of the grants, each behind the others of its item. Grants
+/// apply in the order given, each to what those before it have left. `items` are those that the
 /// lines name.
 ///
 /// # Errors
 /// Overflow.
 pub fn apply(
     mut lines: Vec<Line>,
-    cost_lines: &[Settled<'_>],
+    items: &[Settled<'_>],
     grants: &[Open<'_>],
     is_internal: impl Fn(&CustomerId) -> bool,
 ) -> Result<Vec<Line>, MoneyError> {
@@ -109,9 +110,9 @@ pub fn apply(
         }
     }
     for Open { grant, left } in grants {
-        for (cost_line, money) in parts(grant, left, &bills[&grant.customer], cost_lines)? {
+        for (item, money) in parts(grant, left, &bills[&grant.customer], items)? {
             let line = |customer: &CustomerId, kind, minor_units| Line {
-                cost_line,
+                item,
                 biller: Biller::Operator,
                 customer: Some(customer.clone()),
                 kind,
@@ -131,7 +132,7 @@ pub fn apply(
         }
     }
     // Stable: a grant stays behind the charges, and grants in their order.
-    lines.sort_by_key(|line| line.cost_line);
+    lines.sort_by_key(|line| line.item);
     Ok(lines)
 }
 
@@ -140,28 +141,28 @@ fn bill(bills: &mut BTreeMap<&CustomerId, Bills>, line: &Line) -> Result<(), Mon
     let Some(of_customer) = line.customer.as_ref().and_then(|customer| bills.get_mut(customer)) else {
         return Ok(());
     };
-    let sum = of_customer.entry(line.cost_line).or_default();
+    let sum = of_customer.entry(line.item).or_default();
     *sum = sum
         .checked_add(line.money.minor_units)
-        .ok_or(MoneyError::OverflowMinor { what: "what a customer pays of a cost line" })?;
+        .ok_or(MoneyError::OverflowMinor { what: "what a customer pays of one line" })?;
     Ok(())
 }
 
-/// What a grant pays of each cost line that the customer still pays something of.
+/// What a grant pays of each item that the customer still pays something of.
 fn parts(
     grant: &Grant,
     left: &Exact,
     bills: &Bills,
-    cost_lines: &[Settled<'_>],
+    items: &[Settled<'_>],
 ) -> Result<Vec<(usize, Money)>, MoneyError> {
     let currency = grant.currency;
-    let taken = bills.iter().filter(|(cost_line, _)| grant.takes(&cost_lines[**cost_line]));
+    let taken = bills.iter().filter(|(item, _)| grant.takes(&items[**item]));
     let mut net = Exact::zero();
     let mut paid = Vec::new();
-    for (cost_line, minor_units) in taken {
+    for (item, minor_units) in taken {
         net += exact_money(Money { minor_units: *minor_units, currency });
         if *minor_units > 0 {
-            paid.push((*cost_line, Weight::new(*minor_units)?));
+            paid.push((*item, Weight::new(*minor_units)?));
         }
     }
     let granted = cut(&(net * &grant.share).min(left.clone()), currency)?;
@@ -200,7 +201,7 @@ mod tests {
     }
 
     /// The SKUs `s0` to `s5` of `q`; the last is of `r`, and the one before it in dollars.
-    fn cost_lines<R>(then: impl FnOnce(&[Settled<'_>]) -> R) -> R {
+    fn items<R>(then: impl FnOnce(&[Settled<'_>]) -> R) -> R {
         let [q, r] = ["q", "r"].map(|id| ProviderId::new(id).expect("an id"));
         let account = BillingAccountId::new("1").expect("an id");
         let skus: Vec<SkuId> = (0..6).map(|sku| SkuId::new(format!("s{sku}")).expect("an id")).collect();
@@ -208,20 +209,20 @@ mod tests {
             provider: if place == 5 { &r } else { &q },
             account: &account,
             sub_account: None,
-            sku,
+            sku: Some(sku),
             money: money(0, if place == 4 { "USD" } else { "EUR" }),
         };
         then(&skus.iter().enumerate().map(settled).collect::<Vec<_>>())
     }
 
-    fn line(cost_line: usize, id: &str, minor_units: i128) -> Line {
+    fn line(item: usize, id: &str, minor_units: i128) -> Line {
         Line {
-            cost_line,
+            item,
             biller: Biller::Operator,
             customer: Some(customer(id)),
             kind: LineKind::Charge,
             grant: None,
-            money: money(minor_units, if cost_line == 4 { "USD" } else { "EUR" }),
+            money: money(minor_units, if item == 4 { "USD" } else { "EUR" }),
             billed: None,
         }
     }
@@ -229,15 +230,15 @@ mod tests {
     fn applied(lines: &[Line], grants: &[(&Grant, Exact)]) -> Vec<Line> {
         let open: Vec<Open<'_>> =
             grants.iter().map(|(grant, left)| Open { grant, left: left.clone() }).collect();
-        cost_lines(|cost_lines| {
-            apply(lines.to_vec(), cost_lines, &open, |customer| customer.as_str() == "o").expect("lines")
+        items(|items| {
+            apply(lines.to_vec(), items, &open, |customer| customer.as_str() == "o").expect("lines")
         })
     }
 
     fn added(lines: &[Line], grants: &[(&Grant, Exact)]) -> Vec<String> {
         let added = applied(lines, grants);
         let added = added.iter().filter(|line| line.grant.is_some());
-        added.map(|line| format!("{} {}", line.cost_line, shown(line))).collect()
+        added.map(|line| format!("{} {}", line.item, shown(line))).collect()
     }
 
     #[test]
@@ -290,14 +291,14 @@ mod tests {
         #[test]
         fn a_grant_only_changes_who_pays(amounts in prop::collection::vec((0..6usize, 0..3u8, -50..200i128), 0..25), shares in prop::collection::vec((1..8i64, 0..300i64), 1..4), rotation in 0..25usize) {
             // As many lines of a customer as cost lines.
-            let amounts: BTreeMap<(usize, u8), i128> = amounts.into_iter().map(|(cost_line, customer, amount)| ((cost_line, customer), amount)).collect();
-            let lines: Vec<Line> = amounts.iter().map(|((cost_line, customer), amount)| line(*cost_line, ["a", "b", "n"][usize::from(*customer)], *amount)).collect();
+            let amounts: BTreeMap<(usize, u8), i128> = amounts.into_iter().map(|(item, customer, amount)| ((item, customer), amount)).collect();
+            let lines: Vec<Line> = amounts.iter().map(|((item, customer), amount)| line(*item, ["a", "b", "n"][usize::from(*customer)], *amount)).collect();
             let parties = [("a", "n"), ("n", "o"), ("a", "o")];
             let grants: Vec<Grant> = shares.iter().zip(parties).map(|((share, _), (one, other))| grant(one, other, ratio(*share, 8))).collect();
             let open: Vec<(&Grant, Exact)> = grants.iter().zip(&shares).map(|(grant, (_, left))| (grant, ratio(*left, 100))).collect();
             let with = applied(&lines, &open);
-            for cost_line in 0..6 {
-                let of = |lines: &[Line]| lines.iter().filter(|line| line.cost_line == cost_line).map(|line| line.money.minor_units).sum::<i128>();
+            for item in 0..6 {
+                let of = |lines: &[Line]| lines.iter().filter(|line| line.item == item).map(|line| line.money.minor_units).sum::<i128>();
                 prop_assert_eq!(of(&with), of(&lines));
             }
             for (grant, left) in &open {
@@ -306,7 +307,7 @@ mod tests {
             }
             // No line is turned below zero.
             for line in lines.iter().filter(|line| line.money.minor_units >= 0) {
-                let left: i128 = with.iter().filter(|other| other.cost_line == line.cost_line && other.customer == line.customer).map(|line| line.money.minor_units).sum();
+                let left: i128 = with.iter().filter(|other| other.item == line.item && other.customer == line.customer).map(|line| line.money.minor_units).sum();
                 prop_assert!(left >= 0);
             }
             let mut other = lines.clone();

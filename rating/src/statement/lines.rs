@@ -2,7 +2,7 @@
 //!
 //! How they come about is deliberately not known here.
 //!
-//! Invariant: whatever is converted or granted, a line keeps what it is in the cost line's currency.
+//! Invariant: whatever is converted or granted, a line keeps what it is in its item's currency.
 
 use crate::allocation::{Kind, RetainedReason};
 use schemas::decimal::Amount;
@@ -28,7 +28,7 @@ impl Biller {
     }
 }
 
-/// Whether a statement line is a share of the cost line or a part of it that another pays.
+/// Whether a statement line is a share of its item or a part of it that another pays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LineKind {
     Charge,
@@ -79,28 +79,31 @@ impl From<Kind> for LineKind {
     }
 }
 
-/// What statement lines are told of a cost line. Its place among all of them is its name here.
+/// An item that statement lines share: what a cost line settles at, or a part of an invoice. Its place
+/// among all of them is its name here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled<'a> {
     pub provider: &'a ProviderId,
     pub account: &'a BillingAccountId,
-    /// The customer, where the provider bills each customer's account (`direct`).
-    pub sub_account: Option<&'a CustomerId>,
-    pub sku: &'a SkuId,
+    /// The customer, where the provider bills each customer's account (`direct`); else what an invoice
+    /// says, or nothing.
+    pub sub_account: Option<&'a str>,
+    /// `None` of a line of an invoice that belongs to no SKU.
+    pub sku: Option<&'a SkuId>,
     pub money: Money,
 }
 
-/// One line of a statement, of one cost line.
+/// One line of a statement, of one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The place of the cost line, which orders the lines.
-    pub cost_line: usize,
+    /// The place of the item, which orders the lines.
+    pub item: usize,
     pub biller: Biller,
     pub customer: Option<CustomerId>,
     pub kind: LineKind,
     /// The grant that the line is a part of, on either side.
     pub grant: Option<GrantId>,
-    /// In the cost line's currency.
+    /// In the item's currency.
     pub money: Money,
     /// In the customer's; `None` where the line is retained, and until `fx` has converted it.
     pub billed: Option<Billed>,

@@ -1,9 +1,9 @@
-//! Statements: what a cost line settles at, shared among those who are billed for it, what grants
+//! Statements: what a cost line settles at or a part of an invoice comes to, shared among those who are billed for it, what grants
 //! pay of it, and what it comes to in a customer's own currency.
 //!
 //! Which cost lines there are, and what a catalog says, is deliberately not known here.
 //!
-//! Invariant: of every cost line, every account, every biller and every currency, the lines add up to
+//! Invariant: of every item, every account, every biller and every currency, the lines add up to
 //! what settles: sharing, granting and converting make no money and lose none.
 
 // Modules in reading order.
@@ -13,7 +13,7 @@ mod grants; // who pays for another
 mod fx; // in a customer's currency
 mod conserved; // what goes in comes out
 
-pub use billing::{Partners, statement};
+pub use billing::{Bearer, Partners, statement};
 pub use conserved::{Broken, check};
 pub use fx::{FxError, Missing, Pair, Rate, RateError, Rates, convert};
 pub use grants::{Grant, Open, Skus, apply};

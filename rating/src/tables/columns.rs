@@ -165,10 +165,14 @@ impl<T: Table> Column<T> {
             ),
             ColumnType::Count => {
                 let counts = values.map(|value| match value {
-                    Some(Value::Count(count)) => i64::try_from(count).expect("fewer than 2^63 of anything"),
+                    None if self.may_be_missing() => None,
+                    Some(Value::Count(count)) => {
+                        Some(i64::try_from(count).expect("fewer than 2^63 of anything"))
+                    }
                     _ => wrong(),
                 });
-                (self.field(DataType::Int64, false), Arc::new(Int64Array::from_iter_values(counts)))
+                let array = counts.collect::<Int64Array>();
+                (self.field(DataType::Int64, self.may_be_missing()), Arc::new(array))
             }
         }
     }

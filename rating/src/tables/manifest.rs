@@ -7,7 +7,7 @@
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{CompletenessKind, ENGINE_VERSION, Pins, Run, RunId, StatementLine, decimal};
+use crate::run::{CompletenessKind, ENGINE_VERSION, Pins, PostedLine, Run, RunId, decimal};
 use crate::statement::Biller;
 use ledger::pinned::{LedgerCut, Versions};
 use schemas::decimal::Amount;
@@ -271,9 +271,8 @@ fn settled_totals(run: &Run) -> Result<BTreeMap<ProviderId, (Currency, Amount)>,
 }
 
 /// The operator's statement lines.
-fn of_operator(run: &Run) -> impl Iterator<Item = &StatementLine> {
-    let lines = run.cost_lines.iter().flat_map(|line| &line.statement_lines);
-    lines.filter(|line| line.biller == Biller::Operator)
+fn of_operator(run: &Run) -> impl Iterator<Item = &PostedLine> {
+    run.posted.iter().filter(|line| line.biller == Biller::Operator)
 }
 
 /// Σ statement lines of the operator that are billed, grants included, by customer and currency.
@@ -304,7 +303,7 @@ fn billed_totals(
     catalog: &Catalog,
 ) -> Result<BTreeMap<(String, CustomerId, Currency), Amount>, RatingError> {
     let mut lines = Vec::new();
-    for line in run.cost_lines.iter().flat_map(|line| &line.statement_lines) {
+    for line in &run.posted {
         if let (Some(billed), Some(customer)) = (&line.billed, &line.customer) {
             let biller = line.biller.as_str(&catalog.operator).to_owned();
             lines.push(((biller, customer.clone(), billed.money.currency), decimal(billed.money)?));

@@ -1,4 +1,4 @@
-//! A run as files: five Parquet tables and a manifest, written last.
+//! A run as files: Parquet tables and a manifest, written last.
 //!
 //! The files are derived state: delete them, rate again with the same pins, and the same bytes come
 //! back. Writing a run that is already there checks exactly that. Nothing in them depends on the
@@ -14,6 +14,9 @@ mod charges;
 mod statement_lines;
 mod unrated;
 mod completeness;
+mod invoice_lines;
+mod comparison;
+mod reconciles;
 mod stored; // rows read back, and compared
 mod manifest; // what the run depended on, and what it adds up to
 
@@ -23,14 +26,19 @@ pub use stored::{StoredCharge, StoredCharges};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, Run};
+use crate::reconcile::{Reconciled, Row};
+use crate::run::{Charge, CostLine, ENGINE_VERSION, Pins, PostedLine, Run};
 use charges::{ChargeRow, Charges};
 use columns::Table;
+use comparison::{Comparison, ComparisonRow};
 use completeness::Completeness;
 use cost_lines::{CostLineRow, CostLines};
+use invoice_lines::{InvoiceLineRow, InvoiceLines};
 use ledger::{Location, places};
+use reconciles::ReconcilesToInvoice;
 use schemas::digest::Sha256Digest;
-use statement_lines::StatementLines;
+use schemas::invoice::{Invoice, InvoiceLine};
+use statement_lines::{Corrections, StatementLines};
 use std::collections::BTreeMap;
 use unrated::Unrated;
 
@@ -82,17 +90,37 @@ impl Workspace {
     }
 }
 
+/// A month, whole.
+#[derive(Clone, Copy)]
+pub struct Written<'a> {
+    pub run: &'a Run,
+    pub catalog: &'a Catalog,
+    /// The month beside its invoices.
+    pub rows: &'a [Row],
+    /// All versions of all invoices ever.
+    pub invoices: &'a [&'a Invoice],
+    pub corrections: &'a [PostedLine],
+    pub reconciled: &'a [Reconciled],
+}
+
+impl<'a> Written<'a> {
+    /// A month to which no invoice came.
+    pub fn of(run: &'a Run, catalog: &'a Catalog) -> Self {
+        Self { run, catalog, rows: &[], invoices: &[], corrections: &[], reconciled: &[] }
+    }
+}
+
 /// Writes a run and gives its folder and manifest. A run that is there already must have the same
 /// bytes.
 ///
 /// # Errors
 /// When files cannot be written, or the run that is there differs.
 pub async fn write(
-    run: &Run,
-    catalog: &Catalog,
+    written: &Written<'_>,
     runs: &Location,
     workspace: &Workspace,
 ) -> Result<(Location, Manifest), RatingError> {
+    let Written { run, catalog, rows, invoices, corrections, reconciled } = *written;
     let staging = workspace.folder.join("run");
     let mut tables = BTreeMap::new();
     for table in [
@@ -101,6 +129,10 @@ pub async fn write(
         render::<StatementLines>(&statement_lines::rows(run, catalog)),
         render::<Unrated>(&run.unrated.iter().collect::<Vec<_>>()),
         render::<Completeness>(&run.completeness.iter().collect::<Vec<_>>()),
+        render::<InvoiceLines>(&invoice_lines::rows(invoices)),
+        render::<Comparison>(&comparison::rows(rows)?),
+        render::<Corrections>(&statement_lines::rows_of(corrections, catalog)),
+        render::<ReconcilesToInvoice>(&reconciled.iter().collect::<Vec<_>>()),
     ] {
         let file = format!("{}.parquet", table.name);
         let sha256 = Sha256Digest::of(&table.bytes).to_string();
@@ -136,13 +168,17 @@ fn render<T: Table>(rows: &[T::Row<'_>]) -> Rendered {
 }
 
 /// Every table of a run and its columns.
-pub fn describe() -> [TableDescription; 5] {
+pub fn describe() -> [TableDescription; 9] {
     [
         columns::describe::<CostLines>(),
         columns::describe::<Charges>(),
         columns::describe::<StatementLines>(),
         columns::describe::<Unrated>(),
         columns::describe::<Completeness>(),
+        columns::describe::<InvoiceLines>(),
+        columns::describe::<Comparison>(),
+        columns::describe::<Corrections>(),
+        columns::describe::<ReconcilesToInvoice>(),
     ]
 }
 
@@ -154,6 +190,27 @@ pub fn cost_line_json(line: &CostLine, catalog: &Catalog) -> serde_json::Map<Str
 /// A charge as a JSON object with the columns of its table.
 pub fn charge_json(line: &CostLine, charge: &Charge) -> serde_json::Map<String, serde_json::Value> {
     columns::to_json::<Charges>(&ChargeRow { line, charge })
+}
+
+/// A row of a comparison as a JSON object with the columns of its table.
+///
+/// # Errors
+/// When a number does not fit.
+pub fn comparison_json(row: &Row) -> Result<serde_json::Map<String, serde_json::Value>, RatingError> {
+    Ok(columns::to_json::<Comparison>(&ComparisonRow::new(row)?))
+}
+
+/// A line of an invoice as a JSON object with the columns of its table.
+pub fn invoice_line_json(
+    invoice: &Invoice,
+    line: &InvoiceLine,
+) -> serde_json::Map<String, serde_json::Value> {
+    columns::to_json::<InvoiceLines>(&InvoiceLineRow { invoice, line })
+}
+
+/// The columns of a comparison, in their order.
+pub fn comparison_columns() -> Vec<&'static str> {
+    columns::describe::<Comparison>().columns.iter().map(|column| column.name).collect()
 }
 
 /// Reads a run's manifest.

@@ -5,7 +5,7 @@
 //! Invariant: whoever bills a customer is itself billed by the operator, and no grant or rate names
 //! what nobody bills in.
 
-use super::definitions::Declared;
+use super::definitions::{Declared, read_currency};
 use super::files::CatalogFiles;
 use super::format::{CUSTOMERS, GRANT_KEYS, GRANT_LIST, GRANTS, RATE_COLUMNS, RATES};
 use super::rows::read_rows;
@@ -111,17 +111,7 @@ fn read_grant(table: &Table<'_>, id: GrantId, known: &Known<'_>) -> Option<Grant
         let message = format!("{} is paid by {funder} to itself", table.name());
         table.problem(table.line_of("funder"), message, "name another funder");
     }
-    let currency = table.parsed("currency", "a currency", |text| {
-        Currency::from_code(text).ok_or("it must be an upper-case code of ISO 4217 that has minor units")
-    });
-    if let Some(currency) = currency
-        && known.all_providers
-        && !known.currencies().contains(&currency)
-    {
-        let codes: Vec<String> = known.currencies().iter().map(ToString::to_string).collect();
-        let message = format!("{} is in {currency}, and nobody bills in that currency", table.name());
-        table.problem(table.line_of("currency"), message, format!("use one of: {}", codes.join(", ")));
-    }
+    let currency = read_billed_currency(table, known);
     let share = match table.has("share") {
         false => Some(num_rational::BigRational::one()),
         true => read_share(table),
@@ -153,6 +143,17 @@ fn read_grant(table: &Table<'_>, id: GrantId, known: &Known<'_>) -> Option<Grant
         of: of?,
         except: except?,
     })
+}
+
+/// A currency that somebody bills in.
+pub(super) fn read_billed_currency(table: &Table<'_>, known: &Known<'_>) -> Option<Currency> {
+    let currency = read_currency(table)?;
+    if known.all_providers && !known.currencies().contains(&currency) {
+        let codes: Vec<String> = known.currencies().iter().map(ToString::to_string).collect();
+        let message = format!("{} is in {currency}, and nobody bills in that currency", table.name());
+        table.problem(table.line_of("currency"), message, format!("use one of: {}", codes.join(", ")));
+    }
+    Some(currency)
 }
 
 /// Somebody whom the operator bills.
@@ -189,7 +190,8 @@ fn read_month(table: &Table<'_>, key: &str) -> Option<BillingMonth> {
     })
 }
 
-fn read_skus(table: &Table<'_>, key: &str, known: &Known<'_>) -> Option<Vec<Skus>> {
+/// SKUs of providers, by name.
+pub(super) fn read_skus(table: &Table<'_>, key: &str, known: &Known<'_>) -> Option<Vec<Skus>> {
     let mut skus = Vec::new();
     let texts = table.texts(key)?;
     if texts.is_empty() {
@@ -228,7 +230,7 @@ pub(super) fn read_rates(files: &CatalogFiles, findings: &Findings) -> Option<Ra
     let text = files.get(RATES)?;
     let mut rates = Rates::default();
     let mut lines: BTreeMap<Pair, usize> = BTreeMap::new();
-    read_rows(RATE_COLUMNS, text, findings, |record, line| {
+    read_rows(RATE_COLUMNS, (RATES, text), findings, |record, line| {
         let problem = |message: String, help: &str| findings.problem(RATES, line, message, help);
         let month = BillingMonth::parse(&record[0]);
         if month.is_none() {

@@ -24,7 +24,7 @@ pub(super) fn read_bindings(
 ) -> Bindings {
     let mut bindings: BTreeMap<Subject, Vec<Binding>> = BTreeMap::new();
     let Some(text) = files.get(BINDINGS) else { return Bindings::default() };
-    read_rows(BINDING_COLUMNS, text, findings, |record, line| {
+    read_rows(BINDING_COLUMNS, (BINDINGS, text), findings, |record, line| {
         if let Some(binding) = read_binding(record, line, customers, findings) {
             bindings.entry(binding.subject.clone()).or_default().push(binding);
         }

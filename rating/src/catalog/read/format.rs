@@ -11,9 +11,14 @@ pub(super) const CUSTOMERS: &str = "customers.toml";
 pub(super) const BINDINGS: &str = "bindings.csv";
 pub(super) const GRANTS: &str = "grants.toml";
 pub(super) const RATES: &str = "fx.csv";
+pub(super) const FOCUS: &str = "focus.toml";
+pub(super) const LIMITS: &str = "limits.toml";
+pub(super) const GENERAL_LEDGER: &str = "gl.toml";
 /// In a provider's folder.
 pub(super) const PROVIDER: &str = "provider.toml";
 pub(super) const PRICES: &str = "prices.toml";
+pub(super) const INVOICE: &str = "invoice.toml";
+pub(super) const INVOICE_MAP: &str = "invoice_map.csv";
 
 /// The keys of one kind of table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,12 @@ tables! {
     GRANT_KEYS: "grants.toml" "[[grant]]"
         ["id", "customer", "funder", "currency", "share", "amount", "from", "until", "of", "except"];
     RATE_COLUMNS: "fx.csv" "" ["period", "from", "to", "rate", "source"];
+    LIMIT_LIST: "limits.toml" "" ["limit"];
+    LIMIT_KEYS: "limits.toml" "[[limit]]" ["id", "customer", "of", "currency", "amount", "growth"];
+    FOCUS_LIST: "focus.toml" "" ["provider", "sku"];
+    FOCUS_PROVIDER_KEYS: "focus.toml" "[provider.ID]" ["service", "category", "subcategory"];
+    FOCUS_SKU_KEYS: "focus.toml" "[sku.ID]" ["service", "category", "subcategory", "unit"];
+    LEDGER_KEYS: "gl.toml" "" ["payable", "clearing", "receivable", "retained"];
     PROVIDER_KEYS: "providers/ID/provider.toml" ""
         ["id", "name", "billing_account", "currency", "time_zone", "anchor", "rounding"];
     ROUNDING_KEYS: "providers/ID/provider.toml" "[rounding]" ["mode", "steps"];
@@ -74,4 +85,17 @@ tables! {
     INCREMENT_KEYS: "providers/ID/prices.toml" "[sku.price.increment]" ["size", "mode"];
     TIER_KEYS: "providers/ID/prices.toml" "[[sku.price.tiers]]" ["up_to", "unit_price", "flat"];
     EXAMPLE_KEYS: "providers/ID/prices.toml" "[[sku.example]]" ["on", "quantity", "amount"];
+    INVOICE_KEYS: "providers/ID/invoice.toml" ""
+        ["format", "file", "columns", "rows", "more", "credits", "units", "pass", "reconcile"];
+    WRITTEN_KEYS: "providers/ID/invoice.toml" "[file]"
+        ["encoding", "delimiter", "decimal", "thousands", "date", "dates", "end"];
+    COLUMN_KEYS: "providers/ID/invoice.toml" "[columns]"
+        ["invoice", "month", "line_id", "billing_account", "sub_account", "sku", "description", "start", "end",
+         "quantity", "unit", "unit_price", "amount", "currency"];
+    ROW_KEYS: "providers/ID/invoice.toml" "[[rows]]" ["when", "is"];
+    MORE_KEYS: "providers/ID/invoice.toml" "[[more]]"
+        ["is", "amount", "line_id", "sku", "description", "quantity", "unit", "unit_price"];
+    PASS_KEYS: "providers/ID/invoice.toml" "[pass]" ["usage", "tax", "credit", "fee", "adjustment"];
+    RECONCILE_KEYS: "providers/ID/invoice.toml" "[reconcile]" ["tolerance"];
+    MEANING_COLUMNS: "providers/ID/invoice_map.csv" "" ["kind", "text", "id", "from", "until"];
 }

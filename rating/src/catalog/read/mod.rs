@@ -21,8 +21,17 @@ mod allocation_rule; // how a SKU's cost is shared
 mod examples; // the worked examples of a price list
 mod claims; // no event is billed by two SKUs
 mod sku; // a provider's prices.toml
+mod braces; // texts that are put together
+mod written_file; // how the file of an invoice is written
+mod mapping; // what its columns mean
+mod shipped; // formats of invoices
+mod invoice; // a provider's invoice.toml
+mod invoice_map; // a provider's invoice_map.csv
 mod provider; // the folders under providers/
 mod billing; // who is billed for whom, and in which currency
+mod limits; // limits.toml
+mod focus; // focus.toml
+mod general_ledger; // gl.toml
 mod trial; // prices without a catalog
 
 pub use files::{CatalogFiles, CatalogFilesError};
@@ -38,7 +47,13 @@ use crate::price::PriceModelName;
 use billing::{Known, check_bills_to, read_grants, read_rates};
 use bindings::read_bindings;
 use definitions::{read_customers, read_operator};
-use format::{BINDINGS, CATALOG, CUSTOMERS, FIXED, GRANTS, METERS, PRICES, PROVIDER, RATES};
+use focus::read_focus;
+use format::{
+    BINDINGS, CATALOG, CUSTOMERS, FIXED, FOCUS, GENERAL_LEDGER, GRANTS, INVOICE, INVOICE_MAP, LIMITS, METERS,
+    PRICES, PROVIDER, RATES,
+};
+use general_ledger::read_general_ledger;
+use limits::read_limits;
 use meter::read_meters;
 use provider::read_provider;
 use schemas::id::{CustomerId, MeterType};
@@ -59,7 +74,8 @@ impl Catalog {
 }
 
 /// Every key of the format, by file and table: the lists that the reader declares its keys with and
-/// refuses any other by. The keys of `match` and of `shares` are names, and not listed.
+/// refuses any other by. The keys of `match`, of `shares`, of
+/// `when` and of `[units]` are names, and not listed.
 pub fn keys() -> Vec<TableKeys> {
     let mut keys = FIXED.to_vec();
     keys.extend(RuleName::ALL.map(allocation_rule::keys));
@@ -76,7 +92,7 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
     let bindings = read_bindings(files, &customers, findings);
     let mut providers = BTreeMap::new();
     let folders_found = folders.len();
-    for folder in folders {
+    for folder in folders.iter().copied() {
         if let Some(provider) = read_provider(folder, files, &meters, &customers, findings) {
             providers.insert(provider.id.clone(), provider);
         }
@@ -85,7 +101,10 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
     let all_providers = providers.len() == folders_found && !findings.has_problems();
     let known = Known { customers: &customers, providers: &providers, all_providers };
     let grants = read_grants(files, &known, findings);
+    let limits = read_limits(files, &known, findings);
     let rates = read_rates(files, findings);
+    let focus = read_focus(files, &folders, findings);
+    let general_ledger = read_general_ledger(files, findings);
     let (operator, label) = operator?;
     let catalog = Catalog {
         digest: files.digest(),
@@ -97,6 +116,9 @@ fn read_catalog(files: &CatalogFiles, findings: &Findings) -> Option<Catalog> {
         bindings,
         grants,
         rates,
+        focus,
+        general_ledger,
+        limits,
     };
     warn_of_the_unused(&catalog, &meters.lines, &customers.lines, findings);
     warn_of_currencies(&catalog, &customers.lines, findings);
@@ -109,8 +131,8 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
     let mut folders = BTreeSet::new();
     for (path, _) in files.iter() {
         match *path.split('/').collect::<Vec<_>>() {
-            [CATALOG | METERS | CUSTOMERS | BINDINGS | GRANTS | RATES] => {}
-            ["providers", folder, PROVIDER | PRICES] => {
+            [CATALOG | METERS | CUSTOMERS | BINDINGS | GRANTS | RATES | FOCUS | GENERAL_LEDGER | LIMITS] => {}
+            ["providers", folder, PROVIDER | PRICES | INVOICE | INVOICE_MAP] => {
                 folders.insert(folder);
             }
             _ => findings.problem(
@@ -141,6 +163,10 @@ fn read_layout<'f>(files: &'f CatalogFiles, findings: &Findings) -> BTreeSet<&'f
             if files.get(&path).is_none() {
                 missing(&path, help);
             }
+        }
+        let path = |file: &str| format!("providers/{folder}/{file}");
+        if files.get(&path(INVOICE_MAP)).is_some() && files.get(&path(INVOICE)).is_none() {
+            missing(&path(INVOICE), "create it with the `format` of the provider's invoices");
         }
     }
     if folders.is_empty() {

@@ -1,14 +1,17 @@
-//! A provider's folder: provider.toml, and the SKUs of prices.toml.
+//! A provider's folder: provider.toml, the SKUs of prices.toml, and what its invoices mean.
 //!
 //! Invariant: a provider's id is the name of its folder, so no two have the same.
 
 use super::definitions::{Context, Declared, read_currency};
 use super::files::CatalogFiles;
 use super::format::{PRICES, PROVIDER, PROVIDER_KEYS};
+use super::invoice::read_invoice;
+use super::invoice_map::read_invoice_map;
 use super::rounding::{read_anchor, read_rounding};
 use super::sku::read_skus;
 use super::toml::{TomlFile, name};
 use crate::catalog::contents::{Customer, Meter, Provider};
+use crate::catalog::invoicing::Invoicing;
 use crate::catalog::problem::Findings;
 use jiff::tz::TimeZone;
 use schemas::id::{BillingAccountId, CustomerId, MeterType, ProviderId};
@@ -28,13 +31,15 @@ pub(super) fn read_provider(
     let currency = provider.as_ref().map(|provider| provider.currency);
     let anchor = provider.as_ref().map(|provider| provider.anchor);
     let steps = provider.as_ref().and_then(|provider| provider.steps);
+    let map = read_invoice_map(folder, files, &zone, customers, findings);
+    let invoicing = read_invoice(folder, files, findings).map(|invoicing| Invoicing { map, ..invoicing });
     let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
     let file = TomlFile::parse(path, text, findings)?;
     let skus = read_skus(
         &file.root(),
         &Context { meters, customers, time_zone: &zone, anchor, currency, steps, trial: None },
     );
-    provider.map(|provider| Provider { skus, ..provider })
+    provider.map(|provider| Provider { skus, invoicing, ..provider })
 }
 
 /// The provider without its SKUs.

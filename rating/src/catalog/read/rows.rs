@@ -9,15 +9,15 @@ use super::toml::without_mark;
 use crate::catalog::problem::Findings;
 use schemas::boundary::guarded;
 
-/// Reads the rows of a file that begins with the names of its columns; a row of another length is a
-/// problem of its own line, and not handed out.
+/// Reads the rows of a file, its path and its text, that begins with the names of its columns; a row of
+/// another length is a problem of its own line, and not handed out.
 pub(super) fn read_rows(
     columns: TableKeys,
-    text: &str,
+    (file, text): (&str, &str),
     findings: &Findings,
     mut read: impl FnMut(&csv::StringRecord, usize),
 ) {
-    let (file, names) = (columns.file, columns.keys);
+    let names = columns.keys;
     let text = without_mark(file, text, findings);
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut record = csv::StringRecord::new();

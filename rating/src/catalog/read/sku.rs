@@ -9,10 +9,12 @@ use super::claims::{Claim, refuse_double_claims};
 use super::dated_price::read_prices;
 use super::definitions::{Context, warn_of_unit};
 use super::examples::read_examples;
-use super::format::{METERS, SKU_KEYS, SKU_LIST};
-use super::toml::{Table, name};
+use super::files::CatalogFiles;
+use super::format::{METERS, PRICES, SKU_KEYS, SKU_LIST};
+use super::toml::{Table, TomlFile, name};
 use crate::allocation::Rule;
 use crate::catalog::contents::{Counts, DatedPrice, Life, Meter, Metered, Of, Sku};
+use crate::catalog::problem::Findings;
 use crate::exact::Exact;
 use crate::meter::Rules;
 use crate::price::{Basis, PriceModel};
@@ -21,6 +23,21 @@ use schemas::id::{MeterType, SkuId};
 use schemas::money::Currency;
 use schemas::name::check_name;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The ids of a provider's SKUs, those with problems among them; `None` where one cannot be read.
+pub(super) fn declared_skus(folder: &str, files: &CatalogFiles) -> Option<BTreeSet<SkuId>> {
+    // What is wrong with the file is told by who reads it.
+    let unheard = Findings::default();
+    let (path, text) = files.get_key_value(&format!("providers/{folder}/{PRICES}"))?;
+    let file = TomlFile::parse(path, text, &unheard)?;
+    let root = file.root();
+    root.declare(SKU_LIST.keys);
+    let read = |table: Table<'_>| {
+        table.declare(&["id"]);
+        SkuId::new(table.peek("id")?).ok()
+    };
+    root.tables("sku", "this SKU")?.into_iter().map(read).collect()
+}
 
 /// The SKUs without a problem of their own.
 pub(super) fn read_skus(root: &Table<'_>, context: &Context<'_>) -> Vec<Sku> {

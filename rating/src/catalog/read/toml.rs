@@ -101,11 +101,14 @@ pub(super) struct Table<'t> {
     name: String,
     /// The keys that are declared so far; `None` where keys are names, not words of the format.
     declared: Option<RefCell<Vec<&'static str>>>,
+    /// An example of every key's value, where the keys are not words of the format or mean something
+    /// else here.
+    example: Option<&'static str>,
 }
 
 impl<'t> Table<'t> {
     fn new(place: &'t Place<'t>, table: &'t DeTable<'t>, line: usize, name: String) -> Self {
-        Self { place, table, line, name, declared: Some(RefCell::default()) }
+        Self { place, table, line, name, declared: Some(RefCell::default()), example: None }
     }
 
     /// The same table under the name that messages should use, like `the SKU NB-STD`.
@@ -115,8 +118,15 @@ impl<'t> Table<'t> {
 
     /// The same table under another name, for who has only a look at it.
     pub fn called(&self, name: &str) -> Self {
-        let Self { place, table, line, declared, .. } = self;
-        Self { place, table, line: *line, name: name.to_owned(), declared: declared.clone() }
+        let Self { place, table, line, declared, example, .. } = self;
+        Self {
+            place,
+            table,
+            line: *line,
+            name: name.to_owned(),
+            declared: declared.clone(),
+            example: *example,
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -141,6 +151,22 @@ impl<'t> Table<'t> {
     /// The same table, whose keys are names, not words of the format.
     pub fn of_names(self) -> Self {
         Self { declared: None, ..self }
+    }
+
+    /// The same table with an example that help shows for each of its keys.
+    pub fn with_example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
+    }
+
+    fn example(&self, key: &str) -> &'static str {
+        self.example.unwrap_or_else(|| example(key))
+    }
+
+    fn help_with_text(&self, key: &str) -> String {
+        match self.example(key) {
+            ANYTHING => "correct it".to_owned(),
+            example => format!("write it like `{key} = \"{example}\"`"),
+        }
     }
 
     /// Declares keys that the table may have. Only a key that is declared can be read.
@@ -199,7 +225,7 @@ impl<'t> Table<'t> {
     #[track_caller]
     pub fn text(&self, key: &str) -> Option<Text<'t>> {
         if !self.has(key) {
-            self.missing(key, &format!("\"{}\"", example(key)));
+            self.missing(key, &format!("\"{}\"", self.example(key)));
         }
         self.optional_text(key)
     }
@@ -229,7 +255,7 @@ impl<'t> Table<'t> {
             Ok(value) => Some(value),
             Err(error) => {
                 let message = format!("`{key} = {:?}`{} is not {what}: {error}", text.value, self.of());
-                self.problem(text.line, message, help_with_text(key));
+                self.problem(text.line, message, self.help_with_text(key));
                 None
             }
         }
@@ -306,7 +332,7 @@ impl<'t> Table<'t> {
             self.problem(
                 line,
                 format!("`{key}` is {}, not a list of strings", kind(value)),
-                format!("write it like `{key} = [\"{}\"]`", example(key)),
+                format!("write it like `{key} = [\"{}\"]`", self.example(key)),
             );
             return None;
         };
@@ -328,7 +354,7 @@ impl<'t> Table<'t> {
     #[track_caller]
     pub fn table(&self, key: &str, name: String) -> Option<Table<'t>> {
         if !self.has(key) {
-            self.missing(key, example(key));
+            self.missing(key, self.example(key));
         }
         self.optional_table(key, name)
     }
@@ -342,7 +368,7 @@ impl<'t> Table<'t> {
                 self.problem(
                     line,
                     format!("`{key}` is {}, not a table", kind(other)),
-                    format!("write it like `{key} = {}`", example(key)),
+                    format!("write it like `{key} = {}`", self.example(key)),
                 );
                 None
             }
@@ -403,7 +429,7 @@ impl<'t> Table<'t> {
             DeValue::Integer(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Float(number) => format!("put the number in quotes: \"{number}\""),
             DeValue::Datetime(datetime) => format!("put the date in quotes: \"{datetime}\""),
-            _ => help_with_text(key),
+            _ => self.help_with_text(key),
         };
         self.problem(line, format!("`{key}` is {}, not a string", kind(value)), help);
     }
@@ -438,13 +464,6 @@ fn kind(value: &DeValue<'_>) -> String {
         DeValue::Datetime(datetime) => format!("the TOML date {datetime}"),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
-    }
-}
-
-fn help_with_text(key: &str) -> String {
-    match example(key) {
-        ANYTHING => "correct it".to_owned(),
-        example => format!("write it like `{key} = \"{example}\"`"),
     }
 }
 
@@ -485,6 +504,29 @@ fn example(key: &str) -> &'static str {
         "every" => "month",
         "quantity" | "size" | "up_to" => "100",
         "amount" | "unit_price" | "package_price" => "0.10",
+        "format" => "focus",
+        "file" => "{ delimiter = \";\" }",
+        "columns" => "{ amount = \"BilledCost\" }",
+        "units" => "{ Hours = \"h\" }",
+        "pass" => "{ tax = \"by_cost\" }",
+        "reconcile" => "{ tolerance = \"0.02\" }",
+        "encoding" => "utf-8",
+        "delimiter" => ";",
+        "decimal" => ",",
+        "thousands" => ".",
+        "date" => "%d.%m.%Y",
+        "end" => "inclusive",
+        "dates" => "utc",
+        "when" => "{ Artikel = \"SUMME\" }",
+        "tolerance" => "0.02",
+        "growth" => "0.5",
+        "service" => "Nimbus Compute",
+        "category" => "Compute",
+        "subcategory" => "Virtual Machines",
+        "payable" => "3300-{provider}",
+        "clearing" => "1590",
+        "receivable" => "1200-{customer}",
+        "retained" => "6850-{reason}",
         _ => ANYTHING,
     }
 }

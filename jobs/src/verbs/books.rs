@@ -1,0 +1,145 @@
+//! What a month rests on beside the ledger's rows: the catalog in force, the invoices that came, what was
+//! decided, what was posted.
+//!
+//! An invoice's lines are read anew from its file with the catalog in force, so that a better mapping is
+//! published and not imported again. Nothing is compared here.
+//!
+//! Invariant: all of it is as the journal has it at one moment.
+
+use super::catalog::{InForce, in_force};
+use crate::config::Config;
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use ingest::invoice::en16931::{self, ElectronicInvoice};
+use ingest::invoice::{self, ImportedInvoice, Issuer, Options, Report};
+use ledger::documents;
+use rating::books::{Books, Import, ImportOptions};
+use rating::catalog::{Catalog, Provider};
+use rating::reconcile::Decision;
+use rating::run::{PostedLine, read_posted};
+use schemas::id::InvoiceId;
+use schemas::invoice::{Invoice, Standing};
+use schemas::invoice_mapping::Mapping;
+use schemas::time::BillingMonth;
+use std::collections::BTreeMap;
+
+/// All that a month rests on.
+pub(super) struct Opened {
+    pub catalog: Catalog,
+    pub books: Books,
+    /// Every version of every invoice, in the order in which they came.
+    pub all: Vec<Came>,
+    /// Those that were not withdrawn.
+    pub invoices: Vec<Invoice>,
+    pub decisions: Vec<Decision>,
+    pub posted: BTreeMap<BillingMonth, Vec<PostedLine>>,
+}
+
+/// An invoice that came.
+pub(super) struct Came {
+    pub import: Import,
+    pub invoice: Invoice,
+    pub is_withdrawn: bool,
+}
+
+/// Reads the books.
+///
+/// # Errors
+/// When the journal, a document or an invoice cannot be read.
+pub(super) async fn open(config: &Config, digest: Option<&str>) -> anyhow::Result<Opened> {
+    let InForce { catalog, books } = in_force(config, digest).await?;
+    let mut all: Vec<Came> = Vec::new();
+    for import in &books.imports {
+        let provider = catalog.providers.get(&import.provider).with_context(|| {
+            format!(
+                "{} was imported as an invoice of {}, which the catalog in force has not; publish it again, or withdraw the invoice",
+                import.file, import.provider
+            )
+        })?;
+        let bytes = documents::read(&config.ledger, &import.digest).await?;
+        for ImportedInvoice { mut invoice, .. } in read(&import.file, bytes, provider, &import.options)? {
+            let before =
+                |came: &&Came| (&came.invoice.provider, &came.invoice.id) == (&invoice.provider, &invoice.id);
+            let version = all.iter().filter(before).map(|came| came.invoice.version).max();
+            invoice.version = version.map_or(1, |version| version + 1);
+            let is_withdrawn = books.is_withdrawn(import, &invoice.id);
+            all.push(Came { import: import.clone(), invoice, is_withdrawn });
+        }
+    }
+    let invoices = all.iter().filter(|came| !came.is_withdrawn).map(|came| came.invoice.clone()).collect();
+    let mut decisions = Vec::new();
+    for decided in &books.decisions {
+        let decision = Decision::from_json(&decided.body);
+        decisions.push(decision.map_err(|what| {
+            anyhow!(
+                "entry {} of the journal is no decision: {what}; restore the ledger from a copy",
+                decided.entry
+            )
+        })?);
+    }
+    let mut posted = BTreeMap::new();
+    for (month, closed) in &books.closes {
+        let bytes = documents::read(&config.ledger, &closed.posted).await?;
+        let lines = read_posted(&bytes).map_err(|what| {
+            anyhow!("the posted lines of {month} cannot be read: {what}; restore the ledger from a copy")
+        })?;
+        posted.insert(*month, lines);
+    }
+    Ok(Opened { catalog, books, all, invoices, decisions, posted })
+}
+
+/// The invoices of a file, by the mapping of its provider.
+///
+/// # Errors
+/// Where there is no mapping, or the file is refused.
+pub(super) fn read(
+    file: &str,
+    bytes: Bytes,
+    provider: &Provider,
+    options: &ImportOptions,
+) -> anyhow::Result<Vec<ImportedInvoice>> {
+    let ImportOptions { invoice, period, partial } = options.clone();
+    let invoicing = provider.invoicing.as_ref().with_context(|| {
+        format!(
+            "the catalog in force does not say how invoices of {0} are read; add providers/{0}/invoice.toml and publish it",
+            provider.id
+        )
+    })?;
+    let issuer = Issuer {
+        provider: provider.id.clone(),
+        billing_account: provider.billing_account.clone(),
+        zone: provider.time_zone.clone(),
+        anchor: provider.anchor,
+    };
+    match &invoicing.mapping {
+        Mapping::Columns(mapping) => {
+            Ok(invoice::import(file, bytes, mapping, &issuer, &Options { invoice, period, partial })?)
+        }
+        Mapping::En16931 => {
+            let options = en16931::Options { invoice, period };
+            let read = en16931::read(&bytes, &provider.time_zone, provider.anchor, &options)
+                .map_err(|refusal| anyhow!("{file}: {refusal}"))?;
+            Ok(vec![electronic(read, provider, partial)?])
+        }
+    }
+}
+
+fn electronic(
+    read: ElectronicInvoice,
+    provider: &Provider,
+    partial: bool,
+) -> anyhow::Result<ImportedInvoice> {
+    let ElectronicInvoice { id, month: period, currency, total, mut lines, .. } = read;
+    for line in &mut lines {
+        line.billing_account.get_or_insert_with(|| provider.billing_account.as_str().into());
+    }
+    let provider = &provider.id;
+    let (id, standing) = match (id, partial) {
+        (Some(id), false) => (id, Standing::Complete),
+        (Some(id), true) => (id, Standing::Partial),
+        (None, _) => (InvoiceId::new(format!("{provider}-preliminary-{period}"))?, Standing::Preliminary),
+    };
+    let totals = if standing == Standing::Complete { [(currency, total)].into() } else { BTreeMap::new() };
+    let invoice = Invoice { provider: provider.clone(), id, version: 1, period, standing, totals, lines };
+    Ok(ImportedInvoice { invoice, report: Report::default() })
+}

@@ -1,0 +1,78 @@
+//! A month as it is posted: of a closed one what its close has kept, of any other what it is now.
+//!
+//! Nothing is shown here.
+//!
+//! Invariant: whatever is learnt after a close changes no line of it.
+
+use super::books::Opened;
+use super::rate::{Cut, rate_opened};
+use super::totals;
+use crate::config::Config;
+use derived::totals::Caught;
+use ledger::pinned::PinnedFiles;
+use rating::by_day::days;
+use rating::catalog::Catalog;
+use rating::focus::Days;
+use rating::run::{CostLine, PostedLine};
+use rating::tables::Workspace;
+use schemas::time::BillingMonth;
+
+/// A month as it is posted.
+pub(super) struct Month {
+    pub lines: Vec<PostedLine>,
+    /// What the lines are of; of a closed month as it was rated for the close.
+    pub cost_lines: Vec<CostLine>,
+    pub catalog: Catalog,
+    /// The days of use, where they are asked for.
+    pub days: Option<Days>,
+    pub is_closed: bool,
+}
+
+/// A month as it is posted, and what is known beside it.
+///
+/// # Errors
+/// When it cannot be rated.
+pub(super) async fn month_as_posted(
+    config: &Config,
+    month: BillingMonth,
+    by_day: bool,
+) -> anyhow::Result<(Month, Opened)> {
+    let opened = super::books::open(config, None).await?;
+    let closed = opened.books.closes.get(&month);
+    // What a closed month was made of is found by rating it as it was.
+    let cut = closed.map_or_else(Cut::default, |closed| Cut {
+        ledger_version: Some(closed.record.ledger_version.clone()),
+        catalog: Some(closed.record.catalog.clone()),
+        from_rows: false,
+    });
+    let is_closed = closed.is_some();
+    let (rated, _) = rate_opened(config, month, &cut).await?;
+    let days = match by_day {
+        true => Some(days_of(config, month, &cut, &rated.run.cost_lines, &rated.catalog).await?),
+        false => None,
+    };
+    let lines = match opened.posted.get(&month) {
+        Some(posted) => posted.clone(),
+        None => rated.run.posted.iter().chain(&rated.corrections).cloned().collect(),
+    };
+    let (cost_lines, catalog) = (rated.run.cost_lines, rated.catalog);
+    Ok((Month { lines, cost_lines, catalog, days, is_closed }, opened))
+}
+
+async fn days_of(
+    config: &Config,
+    month: BillingMonth,
+    cut: &Cut,
+    cost_lines: &[CostLine],
+    catalog: &Catalog,
+) -> anyhow::Result<Days> {
+    let caught = totals::for_a_run(&config.ledger).await?;
+    let reached = caught.as_ref().map(Caught::versions);
+    let files =
+        PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref().or(reached.as_ref())).await?;
+    let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+    let usage = totals::open_rows(config, &files, caught.as_ref(), &workspace.inputs()).await?;
+    let found = days(month, cost_lines, &usage, catalog).await;
+    workspace.close().await?;
+    Ok(found?)
+}

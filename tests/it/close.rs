@@ -1,0 +1,31 @@
+//! A month from its invoices to its corrections: imported, compared, decided, closed, handed over; and
+//! what the month after learns.
+//!
+//! The case is `tests/cases/close`, on top of `tests/cases/month`. Every figure in it was computed by
+//! another program than ours.
+
+use std::process::Command;
+use tests::atcost::{binary, utf8};
+use tests::machine::{provided, workspace};
+
+/// Runs a script of tests/python; gives what it printed and whether it was content.
+fn python(script: &str, arguments: &[&str]) -> (String, bool) {
+    let output = Command::new(provided("ATCOST_PYTHON", "python/bin/python"))
+        .arg("-B")
+        .arg(workspace().join("tests/python").join(script))
+        .args(arguments)
+        .output()
+        .expect("Python starts");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (text.into_owned(), output.status.success())
+}
+
+#[test]
+fn every_figure_of_the_close_comes_out_to_the_last_place() {
+    let place = tempfile::tempdir().expect("the machine has room for a folder");
+    let case = place.path().join("case");
+    let (text, is_made) = python("make_close_case.py", &[utf8(&case)]);
+    assert!(is_made, "{text}");
+    let (text, agrees) = python("close_run.py", &[utf8(&case), utf8(binary())]);
+    assert!(agrees && text.contains("45 commands, 0 complaints"), "{text}");
+}
