@@ -168,11 +168,6 @@ impl Books {
         self.closes.keys().next_back().copied()
     }
 
-    /// The month after the last that is closed; before any is, the one that is asked for.
-    pub fn open_month(&self, asked: BillingMonth) -> BillingMonth {
-        self.last_closed().and_then(BillingMonth::next).unwrap_or(asked)
-    }
-
     /// Whether an invoice that came with this entry was taken out later.
     pub fn is_withdrawn(&self, import: &Import, invoice: &InvoiceId) -> bool {
         self.withdrawals.iter().any(|withdrawal| {

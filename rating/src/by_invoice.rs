@@ -65,13 +65,13 @@ pub async fn month_by_invoice(pins: Pins, known: Known<'_>) -> Result<MonthByInv
     let own = months.posted(month).await?;
     let (mut corrected, mut closed) = (Vec::new(), Vec::new());
     if month == open {
+        let then: Vec<PostedLine> = known.posted.values().flatten().cloned().collect();
         for of in known.posted.keys() {
             let afresh = months.posted(*of).await?;
             let rows = months.rows(*of).await?.to_vec();
             let is_open = rows.iter().any(|row| row.status == Some(Status::Open));
             closed.push((*of, rows));
             if !is_open {
-                let then: Vec<PostedLine> = known.posted.values().flatten().cloned().collect();
                 corrected.append(&mut corrections(*of, open, &then, &afresh)?);
             }
         }

@@ -66,7 +66,7 @@ pub async fn close(
         return Ok(Closed::Refused(month, in_the_way));
     }
     let record = record(&rated, &opened, &needed, by)?;
-    let posted: Vec<PostedLine> = rated.run.posted.iter().chain(&rated.corrections).cloned().collect();
+    let posted: Vec<PostedLine> = rated.posts().cloned().collect();
     let mut journal = Journal::open(&config.ledger).await?;
     if i64::try_from(journal.entries().len()) != Ok(record.journal) {
         bail!(
@@ -96,7 +96,7 @@ fn record(
         *version = (*version).max(invoice.version);
     }
     let mut totals: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    for ((customer, currency), total) in billed(rated.run.posted.iter().chain(&rated.corrections))? {
+    for ((customer, currency), total) in billed(rated.posts())? {
         totals.entry(customer.to_string()).or_default().insert(currency.to_string(), total.to_string());
     }
     let pins = &rated.run.pins;

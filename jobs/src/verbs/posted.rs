@@ -5,6 +5,7 @@
 //! Invariant: whatever is learnt after a close changes no line of it.
 
 use super::books::Opened;
+use super::catalog::{InForce, in_force};
 use super::rate::{Cut, rate_opened};
 use super::totals;
 use crate::config::Config;
@@ -37,8 +38,9 @@ pub(super) async fn month_as_posted(
     month: BillingMonth,
     by_day: bool,
 ) -> anyhow::Result<(Month, Opened)> {
-    let opened = super::books::open(config, None).await?;
-    let closed = opened.books.closes.get(&month);
+    // Its invoices are read once, with the catalog that it is rated with.
+    let InForce { books, .. } = in_force(config, None).await?;
+    let closed = books.closes.get(&month);
     // What a closed month was made of is found by rating it as it was.
     let cut = closed.map_or_else(Cut::default, |closed| Cut {
         ledger_version: Some(closed.record.ledger_version.clone()),
@@ -46,14 +48,14 @@ pub(super) async fn month_as_posted(
         from_rows: false,
     });
     let is_closed = closed.is_some();
-    let (rated, _) = rate_opened(config, month, &cut).await?;
+    let (rated, opened) = rate_opened(config, month, &cut).await?;
     let days = match by_day {
         true => Some(days_of(config, month, &cut, &rated.run.cost_lines, &rated.catalog).await?),
         false => None,
     };
     let lines = match opened.posted.get(&month) {
         Some(posted) => posted.clone(),
-        None => rated.run.posted.iter().chain(&rated.corrections).cloned().collect(),
+        None => rated.posts().cloned().collect(),
     };
     let (cost_lines, catalog) = (rated.run.cost_lines, rated.catalog);
     Ok((Month { lines, cost_lines, catalog, days, is_closed }, opened))

@@ -59,6 +59,13 @@ pub struct NotOver {
     pub providers: Vec<String>,
 }
 
+impl Rated {
+    /// All that the month posts, corrections of closed months among it.
+    pub(super) fn posts(&self) -> impl Iterator<Item = &PostedLine> {
+        self.run.posted.iter().chain(&self.corrections)
+    }
+}
+
 /// The corrections that correct nothing which are named one by one.
 const IDLE_SHOWN: usize = 5;
 

@@ -208,7 +208,7 @@ pub async fn decision(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Deci
     let fitting: Vec<String> = rated
         .rows
         .iter()
-        .filter(|row| on.fits(row) && is_asked(asked.action, row))
+        .filter(|row| on.fits(row) && asked.action.is_about(row))
         .map(|row| tell(row).name)
         .collect();
     let said = (asked.reason, asked.by, now);
@@ -231,13 +231,6 @@ pub async fn decision(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Deci
     let (kind, digest) = (EntryKind::DifferenceDecided, Sha256Digest::of(&body));
     let entry = journal.append(kind, now, digest, Some(asked.reason.to_owned()), body).await?.number;
     Ok(Decided { action: asked.action, rows: about, entry, names: fitting })
-}
-
-fn is_asked(action: Action, row: &Row) -> bool {
-    match action {
-        Action::Accept | Action::Dispute | Action::Explain => row.status == Some(Status::Open),
-        Action::Reopen => matches!(row.status, Some(Status::Accepted | Status::Disputed)),
-    }
 }
 
 impl Answer for Decided {

@@ -6,9 +6,9 @@
 //! Invariant: lines are in the order of their keys, and a line's number on its statement follows from
 //! the lines alone.
 
-use crate::run::{self, Charge, CostLine, CostLineId, PostedLine, StatementLineId};
+pub use crate::run::Entry;
+use crate::run::{Charge, CostLine, CostLineId, PostedLine, StatementLineId};
 use crate::statement::{Billed, Biller, LineKind, Partners};
-use crate::words::words;
 use schemas::id::{BillingAccountId, CustomerId, InvoiceId, ProviderId, SkuId};
 use schemas::invoice::LineCategory;
 use schemas::money::{Currency, Money};
@@ -63,16 +63,6 @@ pub struct Correction {
     pub month: BillingMonth,
 }
 
-words! {
-    /// What a correction does.
-    pub enum Entry {
-        /// Posts anew what is known now.
-        ReEntry = "re-entry",
-        /// Takes back what was posted.
-        Reversal = "reversal",
-    }
-}
-
 /// The lines that a month posts, each with the cost line that it is a part of.
 pub fn posted<'r>(lines: &[PostedLine], cost_lines: &'r [CostLine]) -> Vec<Posted<'r>> {
     let by_id: BTreeMap<CostLineId, &CostLine> = cost_lines.iter().map(|line| (line.id, line)).collect();
@@ -99,10 +89,7 @@ pub fn posted<'r>(lines: &[PostedLine], cost_lines: &'r [CostLine]) -> Vec<Poste
             amount: line.money,
             billed: line.billed.clone(),
             correction: line.correction.map(|correction| Correction {
-                entry: match correction.entry {
-                    run::Entry::Reversal => Entry::Reversal,
-                    run::Entry::ReEntry => Entry::ReEntry,
-                },
+                entry: correction.entry,
                 corrects: correction.corrects,
                 month: line.month,
             }),

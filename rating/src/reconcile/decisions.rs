@@ -55,6 +55,16 @@ pub struct Decision {
     pub about: BTreeSet<Sha256Digest>,
 }
 
+impl Action {
+    /// Whether a row has the status that it is about: an open one, or to take back a decided one.
+    pub fn is_about(self, row: &Row) -> bool {
+        match self {
+            Self::Accept | Self::Dispute | Self::Explain => row.status == Some(Status::Open),
+            Self::Reopen => matches!(row.status, Some(Status::Accepted | Status::Disputed)),
+        }
+    }
+}
+
 impl Selector {
     pub fn fits(&self, row: &Row) -> bool {
         let is = |wanted: &Option<Box<str>>, value: Option<&str>| {
@@ -79,11 +89,8 @@ pub fn decide(
     on: Selector,
     (reason, by, at): (&str, &str, Instant),
 ) -> Option<Decision> {
-    let is_asked = |row: &Row| match action {
-        Action::Accept | Action::Dispute | Action::Explain => row.status == Some(Status::Open),
-        Action::Reopen => matches!(row.status, Some(Status::Accepted | Status::Disputed)),
-    };
-    let fitting = rows.iter().zip(figures(rows, invoices)).filter(|(row, _)| is_asked(row) && on.fits(row));
+    let fitting =
+        rows.iter().zip(figures(rows, invoices)).filter(|(row, _)| action.is_about(row) && on.fits(row));
     let about: BTreeSet<Sha256Digest> = fitting.filter_map(|(_, digest)| digest).collect();
     let decision = Decision { action, on, reason: reason.into(), by: by.into(), at, about };
     (!decision.about.is_empty()).then_some(decision)

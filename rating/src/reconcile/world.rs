@@ -5,7 +5,7 @@ use crate::allocation::{Because, Kind, RetainedReason, Rule};
 use crate::catalog::{Catalog, CatalogFiles, InvoiceMap, Invoicing, PassRule};
 use crate::exact::Exact;
 use crate::price::PriceModelName;
-use crate::run::{Charge, ChargeId, CostLine, CostLineKey, Granted, Pins, PostedLine, Run};
+use crate::run::{Charge, ChargeId, CostLine, CostLineKey, Pins, PostedLine, Run};
 use crate::statement::LineKind;
 use crate::usage::LedgerCounts;
 use ledger::pinned::{LedgerCut, Versions};
@@ -154,7 +154,6 @@ pub(crate) fn run(cost_lines: Vec<CostLine>) -> Run {
         counts: LedgerCounts::default(),
         cost_lines,
         posted: Vec::new(),
-        granted: Granted::default(),
         unrated: Vec::new(),
         completeness: Vec::new(),
     }

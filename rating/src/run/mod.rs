@@ -59,8 +59,6 @@ pub struct Run {
     /// What is on statements: what cost lines settle at, until what was invoiced stands in for it
     /// (`reconcile::post`).
     pub posted: Vec<PostedLine>,
-    /// What grants have paid in the months before, by estimates.
-    pub granted: Granted,
     pub unrated: Vec<Unrated>,
     /// By kind, provider, meter, source, subject, detail and time.
     pub completeness: Vec<CompletenessRow>,
@@ -84,8 +82,7 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
             bill::bill(&mut cost_lines, pins.month, catalog)?;
             let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
             let posted = posted::estimates(pins.month, &cost_lines);
-            let granted = before.granted;
-            Ok(Run { pins, counts, cost_lines, posted, granted, unrated, completeness })
+            Ok(Run { pins, counts, cost_lines, posted, unrated, completeness })
         }
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
     }
