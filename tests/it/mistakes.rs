@@ -173,8 +173,8 @@ fn mistakes_are_told_of_several_shards() {
 
 // An absurd record.
 
-#[test]
-fn a_number_that_nothing_can_hold_is_named_with_the_event_that_takes_it_out() {
+/// A month in which nimbus' prices are `changed`, and one event of 19 nines.
+fn absurd_month(changed: impl Fn(String) -> String) -> Atcost {
     let copied = tempfile::tempdir().expect("a folder");
     let from = case("month/catalog");
     let status = Command::new("cp").args(["-r", utf8(&from), utf8(copied.path())]).status();
@@ -182,11 +182,39 @@ fn a_number_that_nothing_can_hold_is_named_with_the_event_that_takes_it_out() {
     let catalog = copied.path().join("catalog");
     let prices = catalog.join("providers/nimbus/prices.toml");
     let text = fs::read_to_string(&prices).expect("the prices");
-    fs::write(&prices, text.replace("\"2.50\"", "\"25\"")).expect("they can be written");
+    fs::write(&prices, changed(text)).expect("they can be written");
     let atcost = Atcost::with_catalog(&catalog);
     let mut absurd = event("c-9", &json!({"value": "9999999999999999999", "dimensions": {"class": "gpu"}}));
     absurd["subject"] = "projects/b1".into();
     send(&atcost, "1.ndjson", &[event("c-1", &json!({})), absurd]);
+    atcost
+}
+
+#[test]
+fn the_event_is_named_that_makes_a_price_on_other_lines_too_large() {
+    let support = r#"
+[[sku]]
+id         = "NB-SUPPORT"
+name       = "Support"
+of         = ["*"]
+allocation = "proportional"
+
+  [[sku.price]]
+  from       = "2025-01-01"
+  model      = "per_unit"
+  unit_price = "9"
+"#;
+    let atcost = absurd_month(|prices| prices + support);
+    let output = atcost.run(&["rate", "--period", "2025-10"]);
+    let said = failed(&output);
+    for part in ["nimbus NB-SUPPORT: ", "//edge c-9 at 1.ndjson:2 (batch 1, row 1)"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_number_that_nothing_can_hold_is_named_with_the_event_that_takes_it_out() {
+    let atcost = absurd_month(|prices| prices.replace("\"2.50\"", "\"25\""));
     let rate = ["rate", "--period", "2025-10"];
     let output = atcost.run(&rate);
     let said = failed(&output);

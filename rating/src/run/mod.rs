@@ -45,7 +45,7 @@ use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, Usag
 use line::{LineMaker, Used};
 pub(crate) use line::{Taken, decimal};
 use schemas::decimal::QuantityTotal;
-use schemas::id::{CustomerId, ProviderId};
+use schemas::id::{CustomerId, MeterType, ProviderId};
 use schemas::time::BillingMonth;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -198,27 +198,36 @@ async fn name_largest(
     periods: &Periods,
 ) -> RatingError {
     let RatingError::TooLarge { provider, sku, detail, largest: None } = error else { return error };
+    let of_provider = catalog.providers.get(&provider);
+    let priced = of_provider.and_then(|found| found.skus.iter().position(|known| known.id == sku));
+    // A price on other lines is too large by the usage of the lines that it is on.
+    let (skus, meters) = of_provider
+        .zip(priced)
+        .map(|(found, priced)| {
+            let skus = found.stands_on(priced);
+            let metered = skus.iter().filter_map(|&place| found.skus[place].metered());
+            let meters: BTreeSet<&MeterType> = metered.map(|metered| &metered.events).collect();
+            (skus, meters)
+        })
+        .unwrap_or_default();
     let prices = Resolver::new(catalog, periods);
-    let of_sku = |key: &UsageKey| match prices.resolve(key) {
-        Resolved::Rated(pools) => pools.iter().any(|pool| {
-            let known = catalog.providers.get(&pool.provider).and_then(|found| found.skus.get(pool.sku));
-            pool.provider == provider && known.is_some_and(|known| known.id == sku)
-        }),
+    let of_these = |key: &UsageKey| match prices.resolve(key) {
+        Resolved::Rated(pools) => {
+            pools.iter().any(|pool| pool.provider == provider && skus.contains(&pool.sku))
+        }
         Resolved::OutsideThePeriod | Resolved::Unrated(_) | Resolved::OnlyAKey => false,
     };
-    let of_provider = catalog.providers.get(&provider);
-    let events = of_provider
-        .and_then(|found| found.skus.iter().find(|known| known.id == sku))
-        .and_then(|sku| sku.metered())
-        .map(|metered| &metered.events);
-    let largest = match events {
-        Some(events) => rows.largest(events, of_sku).await,
-        None => Ok(None),
-    };
-    let largest = match largest {
-        Ok(largest) => largest,
-        Err(error) => return error,
-    };
+    let mut largest: Option<LargestEvent> = None;
+    for meter in meters {
+        let found = match rows.largest(meter, of_these).await {
+            Ok(found) => found,
+            Err(error) => return error,
+        };
+        let quantity = |event: &Option<LargestEvent>| event.as_ref().map(|event| event.quantity);
+        if quantity(&found) > quantity(&largest) {
+            largest = found;
+        }
+    }
     let largest = largest.map(|LargestEvent { customer, quantity, at, event }| {
         let customer = customer.map_or_else(|| "nobody".to_owned(), |customer| format!("customer {customer}"));
         let void = event.void("its value is far too large");
