@@ -182,17 +182,25 @@ test-packages:
 	[ "$${version:-0}" -ge 17 ] || missing+=(openjdk-21-jre-headless)
 	command -v mvn >/dev/null || missing+=(maven)
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+	# Pages are looked at in a browser, and on paper.
+	command -v pdftotext >/dev/null || missing+=(poppler-utils)
+	command -v chromium >/dev/null || missing+=(chromium)
 	$(INSTALL_MISSING)
 
 define INSTALL_MISSING
 [ $${#missing[@]} -gt 0 ] || exit 0
+# Ubuntu's apt has no Chromium: its tests are skipped there, and say so.
+has() { apt-get -s -qq install --no-install-recommends $$1 >/dev/null 2>&1; }
+[ "$${missing[*]}" != chromium ] || ! command -v apt-get >/dev/null || has chromium || exit 0
 command -v apt-get >/dev/null || { echo "Please install what Debian calls: $${missing[*]}" >&2; exit 2; }
 sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
 $$sudo apt-get update -qq
 # Debian 12 has Java 17 and no 21. It knows the name all the same, from packages that suggest it, so
 # only trying tells.
-if ! apt-get -s -qq install --no-install-recommends openjdk-21-jre-headless >/dev/null 2>&1; then
-    missing=("$${missing[@]/openjdk-21/openjdk-17}")
+has openjdk-21-jre-headless || missing=("$${missing[@]/openjdk-21/openjdk-17}")
+if [[ " $${missing[*]} " = *" chromium "* ]] && ! has chromium; then
+    for place in "$${!missing[@]}"; do [ "$${missing[place]}" != chromium ] || unset "missing[place]"; done
+    [ $${#missing[@]} -gt 0 ] || exit 0
 fi
 echo "Installing $${missing[*]}"
 $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${missing[@]}"

@@ -9,6 +9,7 @@ pub mod config; // atcost.toml: every setting, read once
 pub mod clock; // the only clock
 pub mod show; // tables for people, JSON for programs, escaped either way; signs of life
 pub mod statement; // a customer's statement, as text and as a page
+pub mod comparison; // a month's invoices beside the ledger, and as a page
 pub mod log; // log lines with stable event names, and how many alarms there were
 pub mod serve; // the endpoint for Prometheus
 pub mod verbs; // init, ingest, catalog, rate, explain, doctor

@@ -12,7 +12,7 @@ use jobs::clock;
 use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
-use jobs::show::{Format, Verdict, printable_lines, show};
+use jobs::show::{Format, Verdict, printable_lines, show, show_in};
 use jobs::verbs;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
@@ -94,6 +94,9 @@ enum Verb {
         /// The month, like 2025-10.
         #[arg(long)]
         period: String,
+        /// A new file for it, in place of the terminal.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Export a month: as FOCUS, or as a journal of the general ledger; or check files of FOCUS.
     #[command(subcommand)]
@@ -242,6 +245,9 @@ struct ReconcileArgs {
     /// The month, like 2025-10.
     #[arg(long, required = true)]
     period: Option<String>,
+    /// A new file for the comparison, in place of the terminal; --format html makes a page of it.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -403,6 +409,9 @@ struct ExplainArgs {
     /// The run to look in, or the beginning of its id.
     #[arg(long)]
     run: Option<String>,
+    /// How many of the events behind it are listed.
+    #[arg(long, value_name = "COUNT", default_value_t = verbs::explain::EVENTS_SHOWN)]
+    events: usize,
 }
 
 #[derive(Args)]
@@ -633,13 +642,14 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };
             show(&verbs::aggregate::measure(meter, events, &asked).await?, cli.format)
         }
-        Verb::Explain(ExplainArgs { charge, run }) => {
-            show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)
+        Verb::Explain(ExplainArgs { charge, run, events }) => {
+            show(&verbs::explain::explain(&config()?, charge, run.as_deref(), *events).await?, cli.format)
         }
         Verb::Invoice(verb) => invoice(cli, verb).await,
-        Verb::Reconcile(ReconcileArgs { decide: None, period }) => {
+        Verb::Reconcile(ReconcileArgs { decide: None, period, out }) => {
             let period = period.as_deref().expect("it is required where nothing is decided");
-            show(&verbs::reconcile::compare(&config()?, verbs::rate::month(period)?).await?, cli.format)
+            let compared = verbs::reconcile::compare(&config()?, verbs::rate::month(period)?).await?;
+            show_in(out.as_deref(), &compared, cli.format)
         }
         Verb::Reconcile(ReconcileArgs { decide: Some(verb), .. }) => {
             let (action, args) = match verb {
@@ -666,9 +676,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let waived = waive.iter().cloned().collect();
             show(&verbs::close::close(&config, month, &waived, reason.as_deref(), by).await?, cli.format)
         }
-        Verb::Statement { customer, period } => {
+        Verb::Statement { customer, period, out } => {
             let (config, month) = (config()?, verbs::rate::month(period)?);
-            show(&verbs::statement::statement(&config, customer, month).await?, cli.format)
+            let statement = verbs::statement::statement(&config, customer, month, cli.format).await?;
+            show_in(out.as_deref(), &statement, cli.format)
         }
         Verb::Export(ExportVerb::Focus { period, out, scope, granularity }) => {
             let asked = verbs::export::Asked {

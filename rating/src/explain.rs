@@ -111,8 +111,7 @@ pub async fn explain<'a>(
         return Ok(Explanation { line, charge, sku, meter: None, scopes, events, events_total, first });
     }
     let scopes = gathering.scopes(&pool, catalog, &periods);
-    let adds_up = sku.metered().is_some_and(|metered| metered.rules == Rules::SUM)
-        && !matches!(sku.allocation, Rule::ByMeter { .. });
+    let adds_up = events_add_up(sku);
     let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge, adds_up };
     let (events, events_total) = behind.sum(&totals)?;
     let first = match &rows {
@@ -151,15 +150,10 @@ impl Behind<'_> {
             sum = sum.checked_add(total.quantity).map_err(too_large)?;
             events += total.events;
         }
-        match self.charge.because.used().filter(|_| self.adds_up) {
-            Some(charged) if *charged != exact(sum) => Err(RatingError::Unbalanced {
-                whole: format!("charge {}", self.charge.id),
-                parts: "its events",
-                sum: sum.to_string(),
-                expected: format!("the {} that was charged", display(charged)),
-            }),
-            Some(_) | None => Ok((events, sum)),
+        if self.adds_up {
+            adds_up(self.charge, sum)?;
         }
+        Ok((events, sum))
     }
 
     /// The first of the `events` that there are.
@@ -171,23 +165,54 @@ impl Behind<'_> {
         events: u64,
         most: usize,
     ) -> Result<Vec<EventRow>, RatingError> {
-        let most = usize::try_from(events).map_or(most, |events| most.min(events));
+        let most = listed(events, most);
         let Some(metered) = sku.metered().filter(|_| most > 0) else { return Ok(Vec::new()) };
-        let looked_for = LookedFor {
-            meter: &metered.events,
-            subject: self.charge.subject.as_ref(),
-            within: line.key.charge_period,
-            most,
-        };
-        let first = rows.first_events(looked_for, |key| self.takes(key)).await?;
-        if first.len() == most {
-            return Ok(first);
-        }
-        Err(RatingError::Unbalanced {
-            whole: format!("charge {}", self.charge.id),
-            parts: "the events that were found in the rows of the ledger",
-            sum: first.len().to_string(),
-            expected: format!("the {most} that usage totals have at least"),
-        })
+        let subjects = self.charge.subject.iter().collect();
+        let within = line.key.charge_period;
+        let looked_for = LookedFor { meter: &metered.events, subjects: &subjects, within };
+        let kind = |key: &UsageKey| self.takes(key).then_some(());
+        let first = rows.first_events(looked_for, [((), most)].into(), kind).await?;
+        found(self.charge, first.into_values().flatten().collect(), most)
     }
+}
+
+/// Whether the events of a SKU's charges have what was charged: where their values are added up.
+pub(crate) fn events_add_up(sku: &Sku) -> bool {
+    sku.metered().is_some_and(|metered| metered.rules == Rules::SUM)
+        && !matches!(sku.allocation, Rule::ByMeter { .. })
+}
+
+/// Compares what the events of a charge come to with what was charged.
+pub(crate) fn adds_up(charge: &Charge, sum: QuantityTotal) -> Result<(), RatingError> {
+    match charge.because.used() {
+        Some(charged) if *charged != exact(sum) => Err(RatingError::Unbalanced {
+            whole: format!("charge {}", charge.id),
+            parts: "its events",
+            sum: sum.to_string(),
+            expected: format!("the {} that was charged", display(charged)),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// How many of some events are listed.
+pub(crate) fn listed(events: u64, most: usize) -> usize {
+    usize::try_from(events).map_or(most, |events| most.min(events))
+}
+
+/// The events that were found, which are as many as usage totals say.
+pub(crate) fn found(
+    charge: &Charge,
+    first: Vec<EventRow>,
+    expected: usize,
+) -> Result<Vec<EventRow>, RatingError> {
+    if first.len() == expected {
+        return Ok(first);
+    }
+    Err(RatingError::Unbalanced {
+        whole: format!("charge {}", charge.id),
+        parts: "the events that were found in the rows of the ledger",
+        sum: first.len().to_string(),
+        expected: format!("the {expected} that usage totals have at least"),
+    })
 }

@@ -41,6 +41,7 @@ pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod query; // questions in SQL about a run
 pub mod explain; // from a charge back to its events
+pub mod evidence; // the events behind the charges of a statement
 #[cfg(test)]
 mod october; // a month's invoices, compared to the last column
 

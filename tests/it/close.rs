@@ -4,6 +4,7 @@
 //! The case is `tests/cases/close`, on top of `tests/cases/month`. Every figure in it was computed by
 //! another program than ours.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::atcost::{binary, utf8};
 use tests::machine::{provided, workspace};
@@ -20,12 +21,18 @@ fn python(script: &str, arguments: &[&str]) -> (String, bool) {
     (text.into_owned(), output.status.success())
 }
 
+/// The case in a folder of its own: catalogs, events, invoices and what is expected.
+pub fn case(place: &Path) -> PathBuf {
+    let case = place.join("case");
+    let (text, is_made) = python("make_close_case.py", &[utf8(&case)]);
+    assert!(is_made, "{text}");
+    case
+}
+
 #[test]
 fn every_figure_of_the_close_comes_out_to_the_last_place() {
     let place = tempfile::tempdir().expect("the machine has room for a folder");
-    let case = place.path().join("case");
-    let (text, is_made) = python("make_close_case.py", &[utf8(&case)]);
-    assert!(is_made, "{text}");
+    let case = case(place.path());
     let (text, agrees) = python("close_run.py", &[utf8(&case), utf8(binary())]);
     assert!(agrees && text.contains("45 commands, 0 complaints"), "{text}");
 }

@@ -15,8 +15,10 @@ use ledger::row::read_parquet;
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use rating::RatingError;
+use rating::allocation::Rule;
+use rating::evidence::{Most, evidence};
 use rating::explain::{Explanation, explain};
-use rating::run::{Charge, ChargeId, Run};
+use rating::run::{Charge, ChargeId, CostLine, Run};
 use rating::tables::{StoredCharges, Workspace, Written, write as write_tables};
 use rating::usage::CountedRows;
 use schemas::decimal::{Quantity, QuantityTotal};
@@ -42,6 +44,36 @@ async fn explained(
     let charges = StoredCharges::open(folder).await?;
     let stored = charges.find(run.pins.run_id(), &charge.to_string()).await?;
     explain(&stored, &run.pins, Some(usage), &CATALOG, most).await
+}
+
+/// Whether a statement lists the events that an explanation has, of every charge that follows usage.
+async fn compare_evidence(folder: &Location, run: &Run, charges: &[&Charge], usage: [&CountedRows; 2]) {
+    let asked: Vec<(&CostLine, Vec<&Charge>)> = run
+        .cost_lines
+        .iter()
+        .map(|line| (line, line.charges.iter().filter(|charge| charges.contains(charge)).collect()))
+        .collect();
+    for (most, rows) in [(2, usage[0]), (usize::MAX, usage[0]), (2, usage[1])] {
+        let most = Most { events: most, charges: usize::MAX };
+        let found = evidence(&asked, run.pins.month, rows, &CATALOG, most).await.expect("evidence");
+        for (line, charges) in &asked {
+            for charge in charges {
+                let follows = charge.because.used().is_some() && !matches!(line.rule, Rule::ByMeter { .. });
+                let Some(evidence) = found.get(&charge.id) else {
+                    assert!(!follows || line.metered_quantity.is_none(), "{} has no evidence", charge.id);
+                    continue;
+                };
+                assert!(follows, "{} has evidence", charge.id);
+                let all = explained(folder, run, charge.id, rows, most.events).await.expect("an explanation");
+                assert_eq!((evidence.events, evidence.total), (all.events, all.events_total));
+                assert_eq!(evidence.first, all.first);
+            }
+        }
+    }
+    let few = Most { events: 2, charges: 1 };
+    let found = evidence(&asked, run.pins.month, usage[0], &CATALOG, few).await.expect("evidence");
+    let listed = found.values().filter(|evidence| !evidence.first.is_empty()).count();
+    assert_eq!(listed, usize::from(found.values().any(|evidence| evidence.events > 0)));
 }
 
 /// Explains a charge by totals and by rows, with all of its events and with the first of them.
@@ -88,9 +120,15 @@ proptest! {
             let folder = written(&run, &place.at.join("runs")).await;
             let usage = [opened(history.ledger(), None, false).await, opened(history.ledger(), None, true).await];
             let charges: Vec<&Charge> = run.cost_lines.iter().flat_map(|line| &line.charges).collect();
-            for picked in picked.iter().filter(|_| !charges.is_empty()) {
-                compare(&folder, &run, charges[picked.index(charges.len())], usage.each_ref()).await;
+            let picked: Vec<&Charge> = picked
+                .iter()
+                .filter(|_| !charges.is_empty())
+                .map(|picked| charges[picked.index(charges.len())])
+                .collect();
+            for charge in &picked {
+                compare(&folder, &run, charge, usage.each_ref()).await;
             }
+            compare_evidence(&folder, &run, &picked, usage.each_ref()).await;
         });
     }
 }
@@ -106,9 +144,11 @@ fn each_charge_of_the_month_is_explained_as_it_was_rated() {
         let (follow, others): (Vec<&Charge>, Vec<&Charge>) =
             charges.partition(|charge| charge.metered_quantity.is_some());
         assert!(follow.len() > 10 && others.len() > 3, "{} and {}", follow.len(), others.len());
-        for charge in follow.into_iter().chain(others) {
+        let all: Vec<&Charge> = follow.into_iter().chain(others).collect();
+        for charge in &all {
             compare(&place(&folder), &run, charge, usage.each_ref()).await;
         }
+        compare_evidence(&place(&folder), &run, &all, usage.each_ref()).await;
     });
 }
 

@@ -12,9 +12,10 @@ mod progress; // signs of life
 
 use anyhow::Context as _;
 use std::io::Write as _;
+use std::path::Path;
 
 pub use csv::csv;
-pub use html::{Page, escaped, html_table};
+pub use html::{Page, command, escaped, foreign, html_table};
 pub use json::{json_document, printable_json};
 pub use progress::{Busy, Steps, above};
 pub use table::{Align, plural, printable, printable_lines, table};
@@ -69,14 +70,29 @@ pub trait Answer {
 /// # Errors
 /// When the answer cannot be said in JSON.
 pub fn show(answer: &impl Answer, format: Format) -> anyhow::Result<Verdict> {
-    match format {
-        Format::Json => println!("{}", json_document(&answer.json()?)),
-        Format::Table => print!("{}", printable_lines(&answer.text())),
+    show_in(None, answer, format)
+}
+
+/// Writes an answer into a new file, where one is given, and else prints it.
+///
+/// # Errors
+/// When the answer has no such form, or the file is there already or cannot be written.
+pub fn show_in(file: Option<&Path>, answer: &impl Answer, format: Format) -> anyhow::Result<Verdict> {
+    let bytes = match format {
+        Format::Json => format!("{}\n", json_document(&answer.json()?)).into_bytes(),
+        Format::Table => printable_lines(&answer.text()).into_bytes(),
         form @ (Format::Csv | Format::Html | Format::Parquet) => {
-            let bytes = answer
-                .file(form)?
-                .with_context(|| format!("there is no such form of this answer: {form:?}"))?;
-            std::io::stdout().write_all(&bytes).context("writing to stdout")?;
+            answer.file(form)?.with_context(|| format!("there is no such form of this answer: {form:?}"))?
+        }
+    };
+    match file {
+        None => std::io::stdout().write_all(&bytes).context("writing to stdout")?,
+        Some(path) => {
+            let named = || path.display().to_string();
+            let file = std::fs::File::create_new(path);
+            let mut file =
+                file.with_context(|| format!("{}: an answer replaces no file; name another", named()))?;
+            file.write_all(&bytes).with_context(named)?;
         }
     }
     Ok(answer.verdict())

@@ -12,6 +12,7 @@ mod page; // for a browser and for paper
 
 pub use page::{Events, page};
 pub use text::text;
+pub use words::{digits, money};
 
 #[cfg(test)]
 mod tests {
@@ -19,10 +20,11 @@ mod tests {
     use rating::allocation::{Because, Kind, Rule};
     use rating::catalog::{Catalog, CatalogFiles};
     use rating::document::document;
+    use rating::evidence::Evidence;
     use rating::exact::{Exact, exact};
     use rating::posted::{Correction, Entry, Posted, PostedKind};
     use rating::price::{PriceModelName, Step};
-    use rating::run::{Charge, ChargeId, CostLine, CostLineKey, StatementLineId};
+    use rating::run::{Charge, ChargeId, CostLine, CostLineKey, RunId, StatementLineId};
     use rating::statement::Biller;
     use rating::usage::EventRow;
     use schemas::decimal::{Amount, QuantityTotal, Sign};
@@ -191,10 +193,16 @@ of which estimates, until the provider's invoice is in: 0.33 EUR
             time: at("2025-10-05T00:00:00Z"),
             quantity: QuantityTotal::parse("22", Sign::Any).expect("a quantity"),
         };
-        let events = Events::from([(cost_line.charges[0].id, vec![event])]);
+        let total = event.quantity;
+        let evidence = Evidence { events: 31, total, unit: "1".into(), first: vec![event] };
+        let run = RunId::parse(&"c".repeat(32)).expect("an id");
+        let events = Events { of: [(cost_line.charges[0].id, evidence)].into(), run: Some(run) };
         let page = page(&document, &catalog, &events).to_string();
         for wanted in [
-            "<summary>Requests, per thousand begun",
+            "<summary>price and share, 31 events</summary>",
+            "Requests, per thousand begun",
+            "31 events of <bdi>projects/acme</bdi>, 22 1 together. The first 1 are:",
+            "atcost explain aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --run cccccccccccccccccccccccccccccccc --events 31",
             "packages of 1000",
             "22 of 27 1",
             "//edge/&lt;sjc&gt; n-0301",

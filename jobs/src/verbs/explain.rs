@@ -29,15 +29,20 @@ pub struct Explained {
     pub json: serde_json::Value,
 }
 
-/// The events listed one by one.
-const EVENTS_SHOWN: usize = 5;
+/// The events listed one by one, unless more are asked for.
+pub const EVENTS_SHOWN: usize = 5;
 
 /// Explains a charge of a run. Without a run id, the run with the newest ledger version that has
-/// the charge.
+/// the charge. At most `most` events are listed.
 ///
 /// # Errors
 /// When there is no such run or charge, or what is stored no longer gives the run's numbers.
-pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> anyhow::Result<Explained> {
+pub async fn explain(
+    config: &Config,
+    charge_id: &str,
+    run: Option<&str>,
+    most: usize,
+) -> anyhow::Result<Explained> {
     let (folder, manifest, charges) = find_run(&config.runs, run, charge_id).await?;
     let pins = manifest.pins().with_context(|| format!("{} has pins this version cannot read", folder))?;
     if pins.run_id() != manifest.run {
@@ -63,11 +68,11 @@ pub async fn explain(config: &Config, charge_id: &str, run: Option<&str>) -> any
     let explanation = match sku.counts {
         // There is no usage behind it.
         Counts::Nothing if catalog.key_of(sku).is_none() => {
-            explain::explain(&stored, &pins, None, &catalog, EVENTS_SHOWN).await?
+            explain::explain(&stored, &pins, None, &catalog, most).await?
         }
         Counts::Nothing | Counts::Usage(_) | Counts::Lines(_) => {
             let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
-            let explained = explain_usage(config, &stored, &pins, &files, &catalog, &workspace).await;
+            let explained = explain_usage(config, &stored, &pins, &files, &catalog, (&workspace, most)).await;
             workspace.close().await?;
             explained?
         }
@@ -84,11 +89,11 @@ async fn explain_usage<'c>(
     pins: &Pins,
     files: &PinnedFiles,
     catalog: &'c Catalog,
-    workspace: &Workspace,
+    (workspace, most): (&Workspace, usize),
 ) -> anyhow::Result<Explanation<'c>> {
     let totals = totals::for_a_run(&config.ledger).await?;
     let usage = totals::open_rows(config, files, totals.as_ref(), &workspace.inputs()).await?;
-    Ok(explain::explain(stored, pins, Some(&usage), catalog, EVENTS_SHOWN).await?)
+    Ok(explain::explain(stored, pins, Some(&usage), catalog, most).await?)
 }
 
 /// The run to look in, and its charges: the one named, or the newest by ledger version among those
@@ -251,7 +256,8 @@ fn text(explanation: &Explanation<'_>, manifest: &Manifest, catalog: &Catalog) -
         text.push_str(&table(&columns, &rows));
         let more = *events - first.len() as u64;
         if more > 0 {
-            writeln!(text, "  … and {more} more").expect("writing to a string cannot fail");
+            writeln!(text, "  … and {more} more; --events {events} lists them all")
+                .expect("writing to a string cannot fail");
         }
     }
     text

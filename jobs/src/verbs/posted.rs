@@ -9,14 +9,16 @@ use super::catalog::{InForce, in_force};
 use super::rate::{Cut, rate_opened};
 use super::totals;
 use crate::config::Config;
-use derived::totals::Caught;
 use ledger::pinned::PinnedFiles;
 use rating::by_day::days;
 use rating::catalog::Catalog;
+use rating::evidence::{Asked, Evidence, Most, evidence};
 use rating::focus::Days;
-use rating::run::{CostLine, PostedLine};
+use rating::run::{ChargeId, CostLine, PostedLine, RunId};
 use rating::tables::Workspace;
+use rating::usage::CountedRows;
 use schemas::time::BillingMonth;
+use std::collections::BTreeMap;
 
 /// A month as it is posted.
 pub(super) struct Month {
@@ -27,6 +29,10 @@ pub(super) struct Month {
     /// The days of use, where they are asked for.
     pub days: Option<Days>,
     pub is_closed: bool,
+    /// The run that has the cost lines.
+    pub run: RunId,
+    /// What it was rated with.
+    cut: Cut,
 }
 
 /// A month as it is posted, and what is known beside it.
@@ -49,6 +55,8 @@ pub(super) async fn month_as_posted(
     });
     let is_closed = closed.is_some();
     let (rated, opened) = rate_opened(config, month, &cut).await?;
+    // Ingest may go on meanwhile; whatever is looked up from now on is in the rows that were rated.
+    let cut = Cut { ledger_version: Some(rated.run.pins.ledger.versions.clone()), ..cut };
     let days = match by_day {
         true => Some(days_of(config, month, &cut, &rated.run.cost_lines, &rated.catalog).await?),
         false => None,
@@ -57,8 +65,31 @@ pub(super) async fn month_as_posted(
         Some(posted) => posted.clone(),
         None => rated.posts().cloned().collect(),
     };
+    let run = rated.run.pins.run_id();
     let (cost_lines, catalog) = (rated.run.cost_lines, rated.catalog);
-    Ok((Month { lines, cost_lines, catalog, days, is_closed }, opened))
+    Ok((Month { lines, cost_lines, catalog, days, is_closed, run, cut }, opened))
+}
+
+impl Month {
+    /// The events behind charges of its cost lines.
+    ///
+    /// # Errors
+    /// When rows cannot be trusted.
+    pub(super) async fn evidence(
+        &self,
+        config: &Config,
+        month: BillingMonth,
+        asked: &Asked<'_>,
+        most: Most,
+    ) -> anyhow::Result<BTreeMap<ChargeId, Evidence>> {
+        let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
+        let found = match rows(config, &self.cut, &workspace).await {
+            Ok(usage) => evidence(asked, month, &usage, &self.catalog, most).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        workspace.close().await?;
+        found
+    }
 }
 
 async fn days_of(
@@ -68,13 +99,18 @@ async fn days_of(
     cost_lines: &[CostLine],
     catalog: &Catalog,
 ) -> anyhow::Result<Days> {
-    let caught = totals::for_a_run(&config.ledger).await?;
-    let reached = caught.as_ref().map(Caught::versions);
-    let files =
-        PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref().or(reached.as_ref())).await?;
     let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
-    let usage = totals::open_rows(config, &files, caught.as_ref(), &workspace.inputs()).await?;
-    let found = days(month, cost_lines, &usage, catalog).await;
+    let found = match rows(config, cut, &workspace).await {
+        Ok(usage) => days(month, cost_lines, &usage, catalog).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
     workspace.close().await?;
-    Ok(found?)
+    found
+}
+
+/// The rows that a month was rated with.
+async fn rows(config: &Config, cut: &Cut, workspace: &Workspace) -> anyhow::Result<CountedRows> {
+    let caught = totals::for_a_run(&config.ledger).await?;
+    let files = PinnedFiles::of_ledger(&config.ledger, cut.ledger_version.as_ref()).await?;
+    totals::open_rows(config, &files, caught.as_ref(), &workspace.inputs()).await
 }

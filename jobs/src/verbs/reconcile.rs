@@ -4,13 +4,15 @@
 //!
 //! Invariant: exceptions come first, and each has its next step.
 
-use super::rate::{Cut, Rated, rate_dry, rate_opened};
+use super::rate::{Cut, rate_dry, rate_opened};
 use crate::clock;
+use crate::comparison::{Comparison, OfProvider, is_open, page};
 use crate::config::Config;
 use crate::show::{Align, Answer, Format, Verdict, csv, plural, printable, table};
+use crate::statement::digits;
 use anyhow::bail;
 use ledger::journal::{EntryKind, Journal};
-use rating::reconcile::{Action, Class, Row, Selector, Status, decide, tell};
+use rating::reconcile::{Action, Class, Row, Selector, Status, decide, decided, tell};
 use rating::tables::{comparison_columns, comparison_json};
 use schemas::digest::Sha256Digest;
 use schemas::id::ProviderId;
@@ -19,19 +21,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A month, compared.
-pub struct Compared(Rated);
+pub struct Compared(Comparison);
 
 /// Compares a month.
 ///
 /// # Errors
 /// When it cannot be rated or compared.
 pub async fn compare(config: &Config, month: BillingMonth) -> anyhow::Result<Compared> {
-    let (rated, _) = rate_opened(config, month, &Cut::default()).await?;
-    Ok(Compared(rated))
-}
-
-fn is_open(row: &Row) -> bool {
-    matches!(row.status, Some(Status::Open | Status::Awaited))
+    let (rated, opened) = rate_opened(config, month, &Cut::default()).await?;
+    let said = decided(&rated.rows, &opened.invoices, &opened.decisions);
+    let said = said.into_iter().map(|said| said.into_iter().cloned().collect()).collect();
+    let providers = OfProvider::all(&rated.rows, &rated.run.posted, &rated.catalog)?;
+    Ok(Compared(Comparison { month, folder: rated.folder.to_string(), rows: rated.rows, said, providers }))
 }
 
 /// What a provider's rows of one class come to.
@@ -61,9 +62,9 @@ const SHOWN: usize = 30;
 
 impl Answer for Compared {
     fn json(&self) -> anyhow::Result<Value> {
-        let Self(rated) = self;
-        let rows = rated.rows.iter().map(comparison_json).collect::<Result<Vec<_>, _>>()?;
-        let classes: Value = by_class(&rated.rows)
+        let Self(compared) = self;
+        let rows = compared.rows.iter().map(comparison_json).collect::<Result<Vec<_>, _>>()?;
+        let classes: Value = by_class(&compared.rows)
             .into_iter()
             .map(|((provider, currency, class), sum)| {
                 json!({
@@ -72,17 +73,18 @@ impl Answer for Compared {
                 })
             })
             .collect();
-        let open = rated.rows.iter().filter(|row| is_open(row)).count();
+        let open = compared.rows.iter().filter(|row| is_open(row)).count();
+        let providers: Value = compared.providers.iter().map(OfProvider::json).collect();
         Ok(json!({
-            "period": rated.run.pins.month.to_string(), "folder": rated.folder.to_string(), "open": open,
-            "classes": classes, "rows": rows,
+            "period": compared.month.to_string(), "folder": compared.folder, "open": open,
+            "providers": providers, "classes": classes, "rows": rows,
         }))
     }
 
     fn text(&self) -> String {
-        let Self(rated) = self;
+        let Self(compared) = self;
         let mut text = String::new();
-        let (open, rest): (Vec<&Row>, Vec<&Row>) = rated.rows.iter().partition(|row| is_open(row));
+        let (open, rest): (Vec<&Row>, Vec<&Row>) = compared.rows.iter().partition(|row| is_open(row));
         for row in open.iter().take(SHOWN) {
             let told = tell(row);
             text.push_str(&format!("! {}: {}\n", printable(&told.name), printable(&told.what)));
@@ -99,7 +101,7 @@ impl Answer for Compared {
         if !open.is_empty() {
             text.push('\n');
         }
-        let rows: Vec<Vec<String>> = by_class(&rated.rows)
+        let rows: Vec<Vec<String>> = by_class(&compared.rows)
             .into_iter()
             .map(|((provider, currency, class), sum)| {
                 let open = if sum.open > 0 { format!("{} open", sum.open) } else { String::new() };
@@ -117,27 +119,29 @@ impl Answer for Compared {
         ];
         text.push_str(&table(&columns, &rows));
         let agree = rest.iter().filter(|row| row.class.is_none()).count();
-        let month = rated.run.pins.month;
+        text.push_str(&format!("\n{}", became(&compared.providers)));
         text.push_str(&format!(
-            "\n{} {}; {}\n",
+            "\n{}, {}; {}\n",
             plural(agree as u64, "row agrees", "rows agree"),
-            decided(&rest),
-            rated.folder
+            counted(&rest),
+            compared.folder
         ));
         if open.is_empty() {
-            text.push_str(&format!("nothing is open; next: atcost close --period {month}\n"));
+            let month = compared.month;
+            text.push_str(&format!("nothing is open; next: atcost close --period {month} --by …\n"));
         }
         text
     }
 
     fn file(&self, form: Format) -> anyhow::Result<Option<Vec<u8>>> {
-        let Self(rated) = self;
+        let Self(compared) = self;
         Ok(match form {
+            Format::Html => Some(page(compared).to_string().into_bytes()),
             Format::Csv => {
                 let columns = comparison_columns();
                 let header = columns.iter().map(|name| Some((*name).to_owned())).collect();
                 let mut rows = vec![header];
-                for row in &rated.rows {
+                for row in &compared.rows {
                     let json = comparison_json(row)?;
                     let cell = |name: &&str| match json.get(*name) {
                         None | Some(Value::Null) => None,
@@ -157,7 +161,35 @@ impl Answer for Compared {
     }
 }
 
-fn decided(rows: &[&Row]) -> String {
+/// What each provider invoiced, and what became of it.
+fn became(providers: &[OfProvider]) -> String {
+    let row = |of: &OfProvider| {
+        let amount = |amount| digits(amount, of.currency);
+        let retained: rating::exact::Exact =
+            of.passed.retained.values().map(|retained| rating::exact::exact(*retained)).sum();
+        vec![
+            of.id.to_string(),
+            amount(of.summary.invoiced),
+            amount(of.summary.matched),
+            amount(of.passed.billed),
+            rating::exact::display(&retained),
+            amount(of.passed.undecided),
+            of.currency.to_string(),
+        ]
+    };
+    let columns = [
+        ("provider", Align::Left),
+        ("invoiced", Align::Right),
+        ("agrees", Align::Right),
+        ("billed", Align::Right),
+        ("retained", Align::Right),
+        ("undecided", Align::Right),
+        ("", Align::Left),
+    ];
+    table(&columns, &providers.iter().map(row).collect::<Vec<_>>())
+}
+
+fn counted(rows: &[&Row]) -> String {
     let of = |status| rows.iter().filter(|row| row.status == Some(status)).count() as u64;
     format!("{} accepted, {} disputed", of(Status::Accepted), of(Status::Disputed))
 }

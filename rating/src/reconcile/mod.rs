@@ -22,12 +22,14 @@ mod pass; // who bears them
 mod post; // on whose statements
 mod reconciles; // whether that is what invoices come to
 mod summary; // what rows come to
+mod passed; // what has become of it
 #[cfg(test)]
 pub(crate) mod world; // a small month for tests
 
 pub use compare::{Comparison, Given, Question};
 pub use decisions::{Action, Decision, Selector, apply, decide, decided};
 pub use month::{months_of, standing_invoices};
+pub use passed::{Passed, passed};
 pub use post::{grant_of, post};
 pub use reconciles::{Reconciled, reconciles_to_invoice};
 pub use row::{Class, Hint, LineAt, Row, Status, Verdict};

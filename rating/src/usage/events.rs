@@ -1,6 +1,6 @@
-//! The first events behind a charge, one by one.
+//! The first events behind charges, one by one.
 //!
-//! They are read from the same rows as the totals, and whether one belongs to a charge is
+//! They are read from the same rows as the totals, and which charge one belongs to is
 //! deliberately the caller's to say. Where usage totals cover the ledger, the files that have rows of
 //! the charge's days are read in ledger order, and none after the first that are enough. That is right
 //! of one shard alone: the order between shards is the time at which batches were received, so that of
@@ -41,10 +41,15 @@ pub struct EventRow {
 pub(crate) struct LookedFor<'a> {
     pub meter: &'a MeterType,
     /// Any, where there is none.
-    pub subject: Option<&'a Subject>,
+    pub subjects: &'a BTreeSet<&'a Subject>,
     pub within: Period,
-    /// How many at most.
-    pub most: usize,
+}
+
+impl<'a> LookedFor<'a> {
+    /// The subject, where it is one alone.
+    fn subject(&self) -> Option<&'a Subject> {
+        self.subjects.first().copied().filter(|_| self.subjects.len() == 1)
+    }
 }
 
 /// The files that are read at once, at most; at first it is one.
@@ -57,46 +62,72 @@ type OfFile = RangeInclusive<u64>;
 /// batch and row.
 type Order = (i64, u32, i64, i64);
 
-/// The first of the events that were read.
-struct First {
-    most: usize,
-    events: BTreeMap<Order, EventRow>,
+/// The first of the events that were read, of each of several kinds.
+struct First<K> {
+    /// How many are wanted of a kind, and those that there are.
+    kinds: BTreeMap<K, (usize, BTreeMap<Order, EventRow>)>,
+    /// How many kinds have fewer events than are wanted.
+    short: usize,
+    /// After the last event of every kind, once all are full.
+    end: Option<Order>,
 }
 
-impl First {
+impl<K: Ord> First<K> {
+    fn new(most: BTreeMap<K, usize>) -> Self {
+        let kinds: BTreeMap<K, _> = most
+            .into_iter()
+            .filter(|(_, most)| *most > 0)
+            .map(|(kind, most)| (kind, (most, BTreeMap::new())))
+            .collect();
+        Self { short: kinds.len(), kinds, end: None }
+    }
+
     fn is_full(&self) -> bool {
-        self.events.len() == self.most
+        self.short == 0
     }
 
-    /// Whether an event would be among them.
+    /// Whether an event of some kind would be among them.
     fn has_room(&self, order: Order) -> bool {
-        !self.is_full() || self.events.last_key_value().is_some_and(|(last, _)| order < *last)
+        !self.is_full() || self.end.is_some_and(|end| order < end)
     }
 
-    fn push(&mut self, order: Order, event: EventRow) {
-        self.events.insert(order, event);
-        if self.events.len() > self.most {
-            self.events.pop_last();
+    fn push(&mut self, kind: &K, order: Order, event: EventRow) {
+        let Some((most, events)) = self.kinds.get_mut(kind) else { return };
+        let had = events.len();
+        events.insert(order, event);
+        if events.len() > *most {
+            events.pop_last();
+        } else if events.len() == *most && had < *most {
+            self.short -= 1;
+        }
+        if self.short == 0 {
+            let lasts = self.kinds.values().filter_map(|(_, events)| events.last_key_value());
+            self.end = lasts.map(|(last, _)| *last).max();
         }
     }
 }
 
 impl AttributedRows<'_> {
-    /// The first events in ledger order that `takes` takes by their key.
+    /// The first events in ledger order of each kind, as many as `most` says of it; `kind` says of which
+    /// one an event is by its key.
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub async fn first_events(
+    pub async fn first_events<K: Ord>(
         &self,
         looked_for: LookedFor<'_>,
-        takes: impl Fn(&UsageKey) -> bool,
-    ) -> Result<Vec<EventRow>, RatingError> {
-        let mut first = First { most: looked_for.most, events: BTreeMap::new() };
+        most: BTreeMap<K, usize>,
+        kind: impl Fn(&UsageKey) -> Option<K>,
+    ) -> Result<BTreeMap<K, Vec<EventRow>>, RatingError> {
+        let mut first = First::new(most);
+        if first.is_full() {
+            return Ok(BTreeMap::new());
+        }
         let shards = self.rows.files.shards();
         match &self.rows.folded {
             None => {
                 let rows = self.query(looked_for.within, &self.select(&looked_for)).await?;
-                self.read(rows, &takes, &mut first).await?;
+                self.read(rows, &kind, &mut first).await?;
             }
             Some(folded) if shards == 1 => {
                 let repeats = folded.repeats(&self.rows.scratch(), &self.rows.files).await?;
@@ -112,7 +143,7 @@ impl AttributedRows<'_> {
                     let commits = format!("({})", commits.collect::<Vec<_>>().join(" OR "));
                     let uncounted = uncounted_of(&self.rows.scratch(), &repeats, &commits);
                     let rows = self.rows_of(&[files], &uncounted, &looked_for).await?;
-                    self.read(rows, &takes, &mut first).await?;
+                    self.read(rows, &kind, &mut first).await?;
                     if !asked && !first.is_full() && !rest.is_empty() {
                         // Most charges have enough in the first file; only now the cells are asked.
                         let wanted = self.days(folded, &looked_for).await?;
@@ -133,16 +164,17 @@ impl AttributedRows<'_> {
                 let repeats = folded.repeats(&self.rows.scratch(), &self.rows.files).await?;
                 let uncounted = uncounted_of(&self.rows.scratch(), &repeats, "TRUE");
                 let rows = self.rows_of(&files, &uncounted, &looked_for).await?;
-                self.read(rows, &takes, &mut first).await?;
+                self.read(rows, &kind, &mut first).await?;
             }
         }
-        Ok(first.events.into_values().collect())
+        let events =
+            first.kinds.into_iter().map(|(kind, (_, events))| (kind, events.into_values().collect()));
+        Ok(events.collect())
     }
 
     /// The days of which there are cells of such events.
     async fn days(&self, folded: &Folded, looked_for: &LookedFor<'_>) -> Result<BTreeSet<Day>, RatingError> {
-        let LookedFor { meter, subject, within, .. } = *looked_for;
-        folded.days_of(within, meter, subject).await
+        folded.days_of(looked_for.within, looked_for.meter, looked_for.subject()).await
     }
 
     /// The files of a shard that may have such events, in their order: those with plain rows of the
@@ -195,11 +227,11 @@ impl AttributedRows<'_> {
         )
     }
 
-    async fn read(
+    async fn read<K: Ord>(
         &self,
         mut rows: SendableRecordBatchStream,
-        takes: impl Fn(&UsageKey) -> bool,
-        first: &mut First,
+        kind: impl Fn(&UsageKey) -> Option<K>,
+        first: &mut First<K>,
     ) -> Result<(), RatingError> {
         let one_shard = self.rows.files.shards() == 1;
         while let Some(batch) = rows.next().await {
@@ -208,8 +240,11 @@ impl AttributedRows<'_> {
                 let at = RowPlace::read(&batch, 0, row)?;
                 let received = if one_shard { 0 } else { number(&batch, RowPlace::COLUMNS, row) };
                 let order = (received, at.shard, at.batch, at.row);
-                if first.has_room(order) && takes(&self.key(&batch, RowPlace::COLUMNS + 5, row)?) {
-                    first.push(order, event(&batch, RowPlace::COLUMNS + 1, row, at)?);
+                if !first.has_room(order) {
+                    continue;
+                }
+                if let Some(kind) = kind(&self.key(&batch, RowPlace::COLUMNS + 5, row)?) {
+                    first.push(&kind, order, event(&batch, RowPlace::COLUMNS + 1, row, at)?);
                 }
             }
         }
@@ -223,10 +258,11 @@ const END: u64 = i64::MAX.cast_unsigned();
 /// SQL: whether a row is of the meter and of the subject.
 fn named(looked_for: &LookedFor<'_>, meter: &str) -> String {
     let of_meter = format!("{meter} = {}", literal(looked_for.meter.as_str()));
-    match looked_for.subject {
-        None => of_meter,
-        Some(subject) => format!("{of_meter} AND subject = {}", literal(subject.as_str())),
+    if looked_for.subjects.is_empty() {
+        return of_meter;
     }
+    let subjects: Vec<String> = looked_for.subjects.iter().map(|subject| literal(subject.as_str())).collect();
+    format!("{of_meter} AND subject IN ({})", subjects.join(", "))
 }
 
 fn number(batch: &RecordBatch, column: usize, row: usize) -> i64 {
