@@ -92,7 +92,8 @@ pub async fn aggregate(
     let carry = rules.values.carry().map_or(0, |carry| carry.micros());
     let from = Instant::from_micros(period.start().micros().saturating_sub(carry)).unwrap_or(period.start());
     let events = BTreeSet::from([meter.events.clone()]);
-    let wanted = Wanted { events: &events, from, until: period.end() };
+    let (start, until) = (period.start(), period.end());
+    let wanted = Wanted { events: &events, from, start, until, homes_change: true };
     let home = |original: &Original| {
         original.provider.as_deref().map(ProviderId::new).transpose().map_err(RatingError::stored("name"))
     };

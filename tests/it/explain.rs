@@ -162,6 +162,7 @@ fn usage_of(subject: &'static str, day: u32, numbers: std::ops::Range<u32>) -> V
         quantity: Quantity::from_units(i128::from(number + 1) * 1_000_000_000).expect("a quantity"),
         dimension: ("destination", "eu"),
         provider: None,
+        producer: None,
         correction: None,
     };
     numbers.map(event).collect()

@@ -10,6 +10,7 @@ mod verify; // everything recomputed, bit flips, and a signer that signs one his
 mod controls; // what records say of each meter, and who compares it
 mod properties; // what must not matter to a charge
 mod totals; // rows folded once, against every row
+mod gaps; // what may be missing, and which rows are not read for it
 mod explain; // from a charge back to its events, and a run that was changed
 mod doctor; // a look at a ledger, by totals and by rows, and at every bit
 mod stories; // attribution, and the mistakes of other systems, event by event

@@ -11,17 +11,67 @@ use rating::catalog::{Catalog, CatalogFiles};
 use rating::run::{Pins, Run, rate};
 use rating::usage::{CountedRows, DEFAULT_MEMORY};
 use schemas::decimal::Quantity;
-use schemas::event::{CorrectionAction, CorrectionRef, EventRef};
+use schemas::event::{CorrectionAction, CorrectionRef, EventRef, ProducerRef};
 use schemas::outcome::OutcomeRef;
 use schemas::position::{Advance, NextOffset, Offset, Origin, Stream};
 use schemas::time::{BillingMonth, Instant};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use tests::machine::case;
 
 pub static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
     let files = CatalogFiles::read_folder(&case("month/catalog")).expect("the month's catalog");
-    Catalog::load(&files).expect("a catalog without problems").0
+    let mut files: BTreeMap<String, String> =
+        files.iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
+    // Beside it what is read series by series.
+    let mut add = |path: &str, text: &str| files.get_mut(path).expect("the catalog has it").push_str(text);
+    add("meters.toml", SERIES_METERS);
+    add("providers/lynx/prices.toml", SERIES_PRICES);
+    Catalog::load(&CatalogFiles::new(files)).expect("a catalog without problems").0
 });
+
+const SERIES_METERS: &str = r#"
+[[meter]]
+type        = "network.example/octets"
+unit        = "By"
+dimensions  = ["destination"]
+kind        = "counter"
+carry       = "3 d"
+aggregation = "sum"
+
+[[meter]]
+type        = "network.example/ports"
+unit        = "1"
+dimensions  = ["destination"]
+aggregation = "time_weighted"
+carry       = "2 d"
+"#;
+
+const SERIES_PRICES: &str = r#"
+[[sku]]
+id         = "LX-OCTETS"
+name       = "Octets of a counter"
+meter      = "network.example/octets"
+unit       = "GBy"
+allocation = "proportional"
+
+  [[sku.price]]
+  from       = "2025-01-01"
+  model      = "per_unit"
+  unit_price = "0.05"
+
+[[sku]]
+id         = "LX-PORTS"
+name       = "Ports while they are there"
+meter      = "network.example/ports"
+unit       = "h"
+allocation = "proportional"
+
+  [[sku.price]]
+  from       = "2025-01-01"
+  model      = "per_unit"
+  unit_price = "0.01"
+"#;
 
 /// An event of this test, which owns what differs.
 #[derive(Debug, Clone)]
@@ -33,6 +83,8 @@ pub struct Event {
     pub quantity: Quantity,
     pub dimension: (&'static str, &'static str),
     pub provider: Option<&'static str>,
+    /// Producer, epoch and number.
+    pub producer: Option<(&'static str, i64, i64)>,
     /// The event that is corrected, and how.
     pub correction: Option<(CorrectionAction, String)>,
 }
@@ -42,8 +94,15 @@ fn id(number: u32) -> String {
 }
 
 /// Meter, dimension and value; subject; microseconds; units of quantity; whether it names its
-/// provider.
-type Drawn = ((&'static str, &'static str, &'static str), &'static str, i64, i128, bool);
+/// provider; its number in the count of a producer.
+type Drawn = (
+    (&'static str, &'static str, &'static str),
+    &'static str,
+    i64,
+    i128,
+    bool,
+    Option<(&'static str, i64, i64)>,
+);
 
 /// Events with an id that somebody still has to give them.
 pub fn drawn_events() -> impl Strategy<Value = Event> {
@@ -57,7 +116,12 @@ pub fn drawn_events() -> impl Strategy<Value = Event> {
         ("network.example/requests", "destination", "eu"),
         ("network.example/port-hours", "destination", "eu"),
         ("network.example/unknown", "destination", "eu"),
+        ("network.example/octets", "destination", "eu"),
+        ("network.example/octets", "destination", "eu"),
+        ("network.example/ports", "destination", "eu"),
     ]);
+    // Few numbers, so that they repeat, meet and leave holes.
+    let producer = (prop::sample::select(vec!["node-1", "node-2"]), 1..=2_i64, 0..30_i64);
     let subjects = prop::sample::select(vec![
         "projects/a1",
         "projects/a2",
@@ -74,9 +138,10 @@ pub fn drawn_events() -> impl Strategy<Value = Event> {
         1_758_900_000_000_000..1_762_300_000_000_000_i64,
         0..10_i128.pow(18),
         any::<bool>(),
+        prop::option::weighted(0.8, producer),
     );
     event.prop_map(|drawn: Drawn| {
-        let ((meter, dimension, value), subject, micros, units, named) = drawn;
+        let ((meter, dimension, value), subject, micros, units, named, producer) = drawn;
         Event {
             id: String::new(),
             meter,
@@ -85,6 +150,7 @@ pub fn drawn_events() -> impl Strategy<Value = Event> {
             quantity: Quantity::from_units(units).expect("a quantity"),
             dimension: (dimension, value),
             provider: (named && meter.starts_with("compute")).then_some("nimbus"),
+            producer,
             correction: None,
         }
     })
@@ -113,7 +179,7 @@ pub fn usage(event: &Event) -> EventRef<'_> {
         provider: event.provider,
         location: None,
         resource: None,
-        producer: None,
+        producer: event.producer.map(|(id, epoch, seq)| ProducerRef { id, epoch, seq }),
         correction: event.correction.as_ref().map(|(action, target)| CorrectionRef {
             action: *action,
             source: "//edge",
@@ -207,6 +273,7 @@ fn hours(number: u32, value: &str, correction: Option<(CorrectionAction, u32)>) 
         quantity: Quantity::parse(value, schemas::decimal::Sign::NonNegative).expect("a quantity"),
         dimension: ("class", "arm"),
         provider: None,
+        producer: None,
         correction: correction.map(|(action, target)| (action, id(target))),
     }
 }

@@ -151,6 +151,18 @@ pub async fn opened(
     usage.expect("rows")
 }
 
+/// A run of October from rows that are opened.
+pub async fn run_of(
+    (at, _): (&Location, u64),
+    versions: Option<&Versions>,
+    usage: &CountedRows,
+) -> Result<Run, rating::RatingError> {
+    let files = PinnedFiles::of_ledger(at, versions).await.expect("pinned files");
+    let month = BillingMonth::parse("2025-10").expect("a month");
+    let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest, journal: 0 };
+    rate(pins, usage, &CATALOG).await
+}
+
 /// A run from usage totals, or from every row.
 pub async fn rated(
     ledger: (&Location, u64),
@@ -158,10 +170,7 @@ pub async fn rated(
     from_rows: bool,
 ) -> (Run, Mistakes) {
     let usage = opened(ledger, versions, from_rows).await;
-    let files = PinnedFiles::of_ledger(ledger.0, versions).await.expect("pinned files");
-    let month = BillingMonth::parse("2025-10").expect("a month");
-    let pins = Pins { month, ledger: files.cut, catalog: CATALOG.digest, journal: 0 };
-    let run = rate(pins, &usage, &CATALOG).await.expect("a run");
+    let run = run_of(ledger, versions, &usage).await.expect("a run");
     let mut mistakes = usage.mistakes(100).await.expect("mistakes");
     usage.find_firsts(&mut mistakes).await.expect("their firsts");
     (run, mistakes)
@@ -173,6 +182,7 @@ async fn compare(history: &History, versions: Option<&Versions>) {
     assert_eq!(totals.counts, rows.counts);
     assert_eq!(totals.cost_lines, rows.cost_lines);
     assert_eq!(totals.unrated, rows.unrated);
+    assert_eq!(totals.completeness, rows.completeness);
     assert_eq!(told, expected);
 }
 
@@ -271,7 +281,7 @@ async fn damaged(leaf: u64) {
     let (expected, _) = rated(history.ledger(), None, true).await;
     let folder = history.at.join("derived/totals");
     let files = everything(&folder).await;
-    assert!(files.len() > 5, "there are cells, samples, repeats, suspects, spans and a manifest");
+    assert!(files.len() > 6, "there are cells, samples, repeats, suspects, spans, numbers and a manifest");
     for (location, bytes) in &files {
         for place in [0, bytes.len() / 3, bytes.len() / 2, bytes.len() - 1] {
             let mut damaged = bytes.clone();
@@ -289,6 +299,7 @@ async fn damaged(leaf: u64) {
             };
             if let Some(run) = run.await {
                 assert_eq!(run.cost_lines, expected.cost_lines, "{location} at {place}");
+                assert_eq!(run.completeness, expected.completeness, "{location} at {place}");
             }
             write(location, bytes.clone()).await;
         }
@@ -316,7 +327,7 @@ fn with_month() -> Atcost {
 
 /// Puts other rows into a file of a kind, so that every digest is right: the first such file of which
 /// `change` makes others.
-fn forge(totals: &Path, kind: &str, change: impl Fn(&RecordBatch) -> Option<RecordBatch>) {
+pub fn forge(totals: &Path, kind: &str, change: impl Fn(&RecordBatch) -> Option<RecordBatch>) {
     let path = totals.join("manifest.json");
     let text = std::fs::read_to_string(&path).expect("a manifest");
     let (_, body) = text.split_once('\n').expect("a digest, and what it is the digest of");
@@ -404,9 +415,29 @@ fn a_run_says_which_control_totals_it_rests_on_and_is_refused_where_they_differ(
     assert!(month_in(&atcost, &[]) == month_in(&atcost, &["--from-rows"]), "other charges");
 }
 
+/// Totals of a format that another version made are made anew, and nothing is said to be damaged.
+#[test]
+fn totals_of_another_format_are_made_again() {
+    let atcost = with_month();
+    atcost.ok(&["totals"]);
+    let manifest = atcost.folder().join("ledger/derived/totals/manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("a manifest");
+    let (_, body) = text.split_once('\n').expect("a digest, and what it is the digest of");
+    let mut older: Value = serde_json::from_str(body).expect("JSON");
+    older["format"] = json!(2);
+    let body = older.to_string();
+    let digest = Sha256Digest::of(body.as_bytes());
+    std::fs::write(&manifest, format!("{digest}\n{body}")).expect("it can be written");
+    let told = atcost.json(&["verify", "totals"]);
+    assert_eq!([&told["rebuilt"], &told["findings"]], [&json!(true), &json!([])]);
+    assert!(month_in(&atcost, &[]) == month_in(&atcost, &["--from-rows"]), "other charges");
+}
+
 #[test]
 fn a_flipped_bit_in_each_kind_of_file_is_named() {
     let atcost = with_month();
+    let numbered = case("prices/events");
+    atcost.run(&["ingest", "--files", utf8(&numbered), "--until-caught-up"]);
     atcost.ok(&["totals"]);
     let derived = atcost.folder().join("ledger/derived");
     let whole = runtime().block_on(everything(&crate::places::place(&derived)));
@@ -419,6 +450,7 @@ fn a_flipped_bit_in_each_kind_of_file_is_named() {
         ".repeats.",
         ".suspects.",
         ".spans.",
+        ".numbers.",
         "ids/manifest",
         ".run",
     ];
@@ -449,6 +481,7 @@ fn covered(id: &str) -> Event {
         quantity: Quantity::from_units(5_000_000_000).expect("a quantity"),
         dimension: ("class", "standard"),
         provider: None,
+        producer: None,
         correction: None,
     }
 }

@@ -9,7 +9,7 @@ use super::gather::Gathering;
 use crate::catalog::Catalog;
 use crate::error::RatingError;
 use crate::meter::NoteKind;
-use crate::usage::{CountedRows, Cuts, SequenceGap, Silence};
+use crate::usage::{CountedRows, Cuts, SequenceGap, Silence, UsageTotal};
 use crate::words::words;
 use schemas::decimal::QuantityTotal;
 use schemas::id::{MeterType, ProviderId, Subject};
@@ -90,7 +90,7 @@ pub(super) async fn of_run(
             kind: CompletenessKind::SequenceGap,
             provider: None,
             meter: None,
-            source: Some(producer),
+            source: Some(producer.to_string()),
             subject: None,
             detail: Some(format!("epoch {epoch}: {first}..{last}")),
             from,
@@ -100,18 +100,9 @@ pub(super) async fn of_run(
     }
     if let Some(before) = month.previous() {
         let before = of_month(before)?;
-        let mut silent = heard(usage, catalog, before).await?;
-        for one in heard(usage, catalog, this).await? {
-            silent.remove(&one);
-        }
+        let mut silent = silent(usage, catalog, before, this).await?;
         silent.retain(|(_, subject)| !was_left(catalog, subject, this));
-        // Rows are read only for when somebody was heard last.
-        let types: BTreeSet<&MeterType> = silent.iter().map(|(events, _)| events).collect();
-        for silence in usage.silences(&types, before, this).await? {
-            let Silence { events, subject, last } = silence;
-            if !silent.contains(&(events.clone(), subject.clone())) {
-                continue;
-            }
+        for Silence { events, subject, last } in usage.silences(&silent, before).await? {
             rows.push(CompletenessRow {
                 kind: CompletenessKind::Silent,
                 provider: None,
@@ -129,17 +120,25 @@ pub(super) async fn of_run(
     Ok(rows)
 }
 
-/// The types of events that some meter reads, and the subjects with any of them that count.
-async fn heard(
+/// The types of events that some meter reads, and the subjects with any of them that count in one month
+/// and none in the next.
+async fn silent(
     usage: &CountedRows,
     catalog: &Catalog,
-    period: Period,
+    before: Period,
+    this: Period,
 ) -> Result<BTreeSet<(MeterType, Subject)>, RatingError> {
     let read: BTreeSet<&MeterType> = catalog.meters.values().map(|meter| &meter.events).collect();
-    let cuts = Cuts::of(BTreeMap::new(), Some(period));
-    let totals = usage.attributed(catalog, cuts).await?.totals().await?;
-    let totals = totals.into_iter().filter(|total| read.contains(&total.key.events));
-    Ok(totals.map(|total| (total.key.events, total.key.subject)).collect())
+    let cuts = Cuts::of(BTreeMap::new(), [before, this]);
+    let (mut silent, mut heard) = (BTreeSet::new(), BTreeSet::new());
+    for UsageTotal { key, .. } in usage.attributed(catalog, cuts).await?.totals().await? {
+        if read.contains(&key.events) {
+            let of_month = if this.contains(key.interval.start()) { &mut heard } else { &mut silent };
+            of_month.insert((key.events, key.subject));
+        }
+    }
+    silent.retain(|one| !heard.contains(one));
+    Ok(silent)
 }
 
 /// Whether a subject had bindings, and none meets the month.

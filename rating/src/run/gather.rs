@@ -179,6 +179,8 @@ pub(crate) async fn gather<'g>(
     let carry = read.filter_map(|meter| meter.rules.values.carry()).map(|carry| carry.micros()).max();
     let from = carry
         .map_or(start, |carry| Instant::from_micros(start.micros().saturating_sub(carry)).unwrap_or(start));
+    let bounds = bounds(catalog, &grounds.events);
+    let homes_change = bounds.values().flatten().any(|bound| from < *bound && *bound < until);
     let resolver = &Resolver::new(catalog, periods);
     let mut gatherer = Gatherer {
         catalog,
@@ -189,12 +191,12 @@ pub(crate) async fn gather<'g>(
             readers.entry(&meter.events).or_insert_with(Vec::new).push(meter);
             readers
         }),
-        bounds: bounds(catalog, &grounds.events),
+        bounds,
         out: Gathering { grounds: Some(grounds), ..Gathering::nothing() },
         group: None,
     };
     let home = |original: &Original| home_of(resolver, original);
-    let wanted = Wanted { events: &grounds.events, from, until };
+    let wanted = Wanted { events: &grounds.events, from, start, until, homes_change };
     usage.samples(wanted, &home, &mut |row| gatherer.take(row)).await?;
     gatherer.close()?;
     Ok(gatherer.out)

@@ -17,6 +17,7 @@ use futures::lock::Mutex;
 use ledger::Location;
 use ledger::pinned::PinnedFiles;
 use schemas::time::Period;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -36,6 +37,8 @@ pub struct CountedRows {
     pub(super) folded: Option<Folded>,
     /// The files of each shard, once all are checked and the tables of all rows are there.
     checked: Mutex<Option<Arc<Vec<Vec<Location>>>>>,
+    /// Where the files are that were checked one by one, by their shard and their first commit.
+    pub(super) seen: Mutex<BTreeMap<(usize, u64), Location>>,
     /// Whether the table of refused rows is there.
     pub(super) refused: Mutex<bool>,
     suspects: Mutex<Option<Suspects>>,
@@ -181,6 +184,7 @@ impl CountedRows {
             files: files.clone(),
             folded,
             checked: Mutex::new(None),
+            seen: Mutex::new(BTreeMap::new()),
             refused: Mutex::new(false),
             suspects: Mutex::new(None),
             named: AtomicU64::new(0),

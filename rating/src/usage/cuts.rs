@@ -23,15 +23,16 @@ pub(crate) struct ProviderCuts {
 pub(crate) struct Cuts {
     all: Vec<Instant>,
     providers: BTreeMap<ProviderId, ProviderCuts>,
-    utc: Option<Period>,
+    utc: Vec<Period>,
 }
 
 impl Cuts {
     /// Both ends of every period, of which there is one at least, and those of the prices that lie
     /// between them. A price cuts beyond its provider's period too: until then, or from then on, it may
     /// be that provider who would bill usage that names none.
-    pub fn of(providers: BTreeMap<ProviderId, ProviderCuts>, utc: Option<Period>) -> Self {
-        let periods = providers.values().filter_map(|provider| provider.period).chain(utc);
+    pub fn of(providers: BTreeMap<ProviderId, ProviderCuts>, utc: impl IntoIterator<Item = Period>) -> Self {
+        let utc: Vec<Period> = utc.into_iter().collect();
+        let periods = providers.values().filter_map(|provider| provider.period).chain(utc.iter().copied());
         let prices = providers.values().flat_map(|provider| provider.prices.values().flatten().copied());
         let all = between(periods, prices);
         Self { all, providers, utc }
@@ -57,11 +58,12 @@ impl Cuts {
     pub fn of_kind(&self, provider: Option<&ProviderId>, meter: &MeterType) -> Vec<Instant> {
         let Some(named) = provider else {
             let billing = self.providers.values().filter(|provider| provider.prices.contains_key(meter));
-            let periods = billing.clone().filter_map(|provider| provider.period).chain(self.utc);
+            let periods =
+                billing.clone().filter_map(|provider| provider.period).chain(self.utc.iter().copied());
             return between(periods, billing.flat_map(|provider| &provider.prices[meter]).copied());
         };
         match self.providers.get(named) {
-            None => between(self.utc.into_iter(), std::iter::empty()),
+            None => between(self.utc.iter().copied(), std::iter::empty()),
             Some(provider) => {
                 let prices = provider.prices.get(meter).into_iter().flatten().copied();
                 between(provider.period.into_iter(), prices)

@@ -156,6 +156,16 @@ pub(super) async fn register_rows(
     register_shards(context, table, shards, &ledger::row::arrow_schema(ledger::row::COLUMNS)).await
 }
 
+/// Likewise, with texts as views.
+pub(super) async fn register_narrow(
+    context: &SessionContext,
+    table: &str,
+    shards: &[Vec<Location>],
+) -> Result<(), RatingError> {
+    let schema = with_texts(&ledger::row::arrow_schema(ledger::row::COLUMNS), &DataType::Utf8View);
+    register_shards(context, table, shards, &schema).await
+}
+
 /// Registers files whose texts are few.
 pub(super) fn register_texts(
     context: &SessionContext,

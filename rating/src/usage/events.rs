@@ -9,6 +9,7 @@
 //! Invariant: events are in ledger order, and none that is left out comes before one of them.
 
 use super::attributed::{AttributedRows, UsageKey};
+use super::by_days::OfFile;
 use super::engine;
 use super::folded::{Folded, days_within, uncounted_of};
 use super::reported::RowPlace;
@@ -22,7 +23,6 @@ use schemas::decimal::QuantityTotal;
 use schemas::id::{MeterType, Subject};
 use schemas::time::{Day, Instant, Period};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 /// One event behind a charge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +54,6 @@ impl<'a> LookedFor<'a> {
 
 /// The files that are read at once, at most; at first it is one.
 const MOST_FILES: usize = 64;
-
-/// The commits whose rows a file has.
-type OfFile = RangeInclusive<u64>;
 
 /// A row of the ledger, in its order: when it was received, where there are several shards, its shard,
 /// batch and row.
@@ -186,18 +183,14 @@ impl AttributedRows<'_> {
         days: &BTreeSet<Day>,
         looked_for: &LookedFor<'_>,
     ) -> Result<Vec<OfFile>, RatingError> {
-        let mut commits = folded.commits_of(shard, days).await?;
-        let sql = format!(
-            "SELECT DISTINCT CAST(batch AS BIGINT) FROM ranked WHERE NOT plain AND CAST({} AS BIGINT) = {shard} AND micros >= {} AND micros < {} AND {}",
-            engine::shard_column(self.order()),
+        let others = format!(
+            "micros >= {} AND micros < {} AND {}",
             looked_for.within.start().micros(),
             looked_for.within.end().micros(),
             named(looked_for, r#""type""#),
         );
-        let others = engine::numbers(&self.rows.context, &sql).await?;
-        commits.extend(others.into_iter().filter_map(|batch| u64::try_from(batch).ok()));
-        let files = self.rows.files.commits_of_files(shard);
-        Ok(files.filter(|file| commits.range(file.clone()).next().is_some()).collect())
+        let others = self.rows.commits_of_suspects(shard, &others).await?;
+        self.rows.files_with(folded, shard, days, others).await
     }
 
     /// The rows of some files of each shard that count.
@@ -209,7 +202,7 @@ impl AttributedRows<'_> {
     ) -> Result<SendableRecordBatchStream, RatingError> {
         let mut shards = Vec::new();
         for (number, files) in files.iter().enumerate() {
-            shards.push(self.rows.files.verified_of(number, |file| files.contains(&file)).await?);
+            shards.push(self.rows.checked_files(number, files).await?);
         }
         let table = self.rows.name("rows");
         engine::register_rows(&self.rows.context, &table, &shards).await?;

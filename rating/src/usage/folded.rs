@@ -11,12 +11,12 @@ use super::engine::{self, Scratch};
 use super::summing::Summing;
 use crate::error::RatingError;
 use derived::totals::{
-    CellKey, Control, Cover, KeyNames, Reading, Sum, TotalsError, repeats_schema, suspects_schema,
+    CellKey, Control, Cover, KeyNames, NumberRun, Reading, Sum, TotalsError, repeats_schema, suspects_schema,
 };
 use ledger::pinned::PinnedFiles;
 use schemas::id::{MeterType, Subject};
-use schemas::time::{Day, Period};
-use std::collections::BTreeSet;
+use schemas::time::{Day, Instant, Period};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cut of the ledger that usage totals cover whole.
 pub(super) struct Folded {
@@ -101,7 +101,26 @@ impl Folded {
         self.cover.months(&self.months(), names, &mut see).await.map_err(told)?;
         let mut days: BTreeSet<Day> = self.control.days.keys().map(|day| Day::from_number(*day)).collect();
         days.retain(|day| months.contains(&day.first_of_month()));
-        self.cover.days(&days, names, reading).await.map_err(told)
+        self.days(&days, names, reading).await
+    }
+
+    /// Hands out the numbers that producers gave to usage, as runs without a hole, by producer, epoch and
+    /// number.
+    pub async fn numbers(
+        &self,
+        see: &mut (dyn FnMut(&str, i64, &NumberRun) + Send),
+    ) -> Result<(), RatingError> {
+        self.cover.numbers(see).await.map_err(told)
+    }
+
+    /// Hands out cells of days, and the samples of those that `reading` takes.
+    pub async fn days(
+        &self,
+        days: &BTreeSet<Day>,
+        names: &mut KeyNames,
+        reading: &mut (dyn Reading + Send),
+    ) -> Result<(), RatingError> {
+        self.cover.days(days, names, reading).await.map_err(told)
     }
 
     /// The places of the first rows of ids that some rows of a shard repeat.
@@ -127,8 +146,39 @@ impl Folded {
         days.retain(|day| has(day).is_some_and(|meters| meters.contains_key(meter.as_str())));
         let Some(subject) = subject else { return Ok(days) };
         let mut used = Used { meter: meter.as_str(), subject: subject.as_str(), days: BTreeSet::new() };
-        self.cover.days(&days, &mut KeyNames::default(), &mut used).await.map_err(told)?;
+        self.days(&days, &mut KeyNames::default(), &mut used).await?;
         Ok(used.days)
+    }
+
+    /// The days, in part or whole before an instant, of which there are cells that `wanted` takes.
+    pub async fn days_before(
+        &self,
+        until: Instant,
+        wanted: &(dyn Fn(&KeyNames, CellKey) -> bool + Sync),
+    ) -> Result<BTreeSet<Day>, RatingError> {
+        let mut names = KeyNames::default();
+        let mut months = BTreeSet::new();
+        let mut see = |names: &KeyNames, month: Day, key: CellKey, _: Sum| {
+            if !months.contains(&month) && wanted(names, key) {
+                months.insert(month);
+            }
+        };
+        let mut earlier = self.months();
+        earlier.retain(|month| month.start() < until.micros());
+        self.cover.months(&earlier, &mut names, &mut see).await.map_err(told)?;
+        let mut days: BTreeSet<Day> = self.control.days.keys().map(|day| Day::from_number(*day)).collect();
+        days.retain(|day| day.start() < until.micros() && months.contains(&day.first_of_month()));
+        let mut taken = Taken { wanted, days: BTreeSet::new() };
+        self.days(&days, &mut names, &mut taken).await?;
+        Ok(taken.days)
+    }
+
+    /// The days of a period, in part or whole, of which there are plain events of some types.
+    pub fn days_with(&self, events: &BTreeSet<MeterType>, within: Period) -> BTreeSet<Day> {
+        let has = |meters: &BTreeMap<String, Sum>| events.iter().any(|of| meters.contains_key(of.as_str()));
+        let mut days = days_within(within);
+        days.retain(|day| self.control.days.get(&day.number()).is_some_and(has));
+        days
     }
 
     /// The commits of a shard that have plain rows of some days.
@@ -144,8 +194,25 @@ impl Folded {
         };
         self.cover.months(&months, names, &mut see).await.map_err(told)?;
         let days = summing.days();
-        self.cover.days(&days, names, summing).await.map_err(told)
+        self.days(&days, names, summing).await
     }
+}
+
+/// The days of the cells that are wanted.
+struct Taken<'a> {
+    wanted: &'a (dyn Fn(&KeyNames, CellKey) -> bool + Sync),
+    days: BTreeSet<Day>,
+}
+
+impl Reading for Taken<'_> {
+    fn cell(&mut self, names: &KeyNames, day: Day, key: CellKey, _: Sum) -> bool {
+        if !self.days.contains(&day) && (self.wanted)(names, key) {
+            self.days.insert(day);
+        }
+        false
+    }
+
+    fn sample(&mut self, _: &KeyNames, _: CellKey, _: i64, _: i128) {}
 }
 
 /// The days on which a subject used something.

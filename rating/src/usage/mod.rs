@@ -26,11 +26,13 @@ mod cuts; // the instants that no total straddles
 mod summing; // cells and samples into sums
 mod folded; // what counts, as usage totals have it
 mod counted; // which record counts
+mod by_days; // the files with rows of some days
 mod attributed; // whose it is
 mod reported; // an event with its place, and its corrections
 mod totals; // how much
 mod events; // the first ones behind a charge
 mod largest; // the largest behind a number
+mod earlier; // what series need of before a period
 mod samples; // series by series
 mod missing; // what is not there
 mod holdings; // how many, by kind
@@ -46,6 +48,7 @@ pub(crate) use attributed::AttributedRows;
 pub use attributed::UsageKey;
 pub use counted::{CountedRows, DEFAULT_MEMORY};
 pub(crate) use cuts::{Cuts, ProviderCuts};
+pub(crate) use earlier::Wanted;
 pub use events::EventRow;
 pub(crate) use events::LookedFor;
 pub use holdings::LedgerCounts;
@@ -55,6 +58,6 @@ pub use mistakes::{Mistake, MistakeKind, Mistakes, Target};
 pub(crate) use observed::Observed;
 pub use refused::{Cursor, RefusedBytes, RefusedRecord};
 pub use reported::{ReportedEvent, RowPlace};
-pub(crate) use samples::{Original, SampleRow, SeriesText, Wanted, labels};
+pub(crate) use samples::{Original, SampleRow, SeriesText, labels};
 pub use streams::StreamCounts;
 pub(crate) use totals::UsageTotal;

@@ -6,8 +6,10 @@
 //! Invariant: the samples of a series come after each other, by time and then in ledger order, whatever
 //! the order in which rows arrived. Memory does not grow with their number.
 
+use super::by_days::RowsOfDays;
 use super::counted::{CountedRows, Suspects};
 use super::dimension;
+use super::earlier::{Heirs, Wanted};
 use super::engine;
 use super::text::{literal, optional};
 use crate::error::RatingError;
@@ -20,15 +22,6 @@ use schemas::id::{MeterType, ProviderId};
 use schemas::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Samples that are wanted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    pub events: &'a BTreeSet<MeterType>,
-    /// Of those that lie before it, the last of each series.
-    pub from: Instant,
-    pub until: Instant,
-}
 
 /// What makes samples one series, as rows say it. Where the provider is not named it is part of the
 /// series all the same, and whose it is decides the reader.
@@ -93,10 +86,33 @@ impl CountedRows {
         take: &mut (dyn FnMut(SampleRow<'_>) -> Result<(), RatingError> + Send),
     ) -> Result<(), RatingError> {
         let suspects = self.suspects().await?;
-        let uncounted = self.every_row(suspects).await?;
         let heirs = self.heirs(suspects, wanted.events, home).await?;
-        let sql = self.in_series(wanted, uncounted.as_deref(), heirs.as_deref());
-        let engine = self.joining(suspects.uncounted);
+        let (within, before, few) = match &self.folded {
+            None => {
+                let uncounted = self.every_row(suspects).await?;
+                let rows = |which: &str| self.sampled("narrow", uncounted.as_deref(), which, heirs.as_ref());
+                (rows(&wanted.within()), rows(&wanted.before()), suspects.uncounted)
+            }
+            Some(folded) => {
+                let rows = self.rows_of_period(folded, wanted).await?;
+                let within =
+                    self.sampled(&rows.table, Some(&rows.uncounted), &wanted.within(), heirs.as_ref());
+                let earlier = self.earlier_rows(folded, wanted, &within, heirs.as_ref(), rows.few).await?;
+                match earlier {
+                    Some(rows_before) => {
+                        let RowsOfDays { table, uncounted, few } = rows_before;
+                        let before = self.sampled(&table, Some(&uncounted), &wanted.before(), heirs.as_ref());
+                        (within, before, few.max(rows.few))
+                    }
+                    None => {
+                        let nothing = self.sampled(&rows.table, None, "FALSE", heirs.as_ref());
+                        (within, nothing, rows.few)
+                    }
+                }
+            }
+        };
+        let sql = self.in_series(&within, &before);
+        let engine = self.joining(few);
         let mut rows = engine.sql(&sql).await?.execute_stream().await?;
         while let Some(batch) = rows.next().await {
             read(&batch?, take)?;
@@ -135,45 +151,41 @@ impl CountedRows {
         Ok(None)
     }
 
-    /// SQL: the samples, in order, with their series.
-    fn in_series(&self, wanted: Wanted<'_>, uncounted: Option<&str>, heirs: Option<&str>) -> String {
-        let place = engine::place(self.order);
-        let columns = format!(
-            r#"received_at, {place}, source, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, resource"#
-        );
-        let events: Vec<String> = wanted.events.iter().map(|events| literal(events.as_str())).collect();
-        let which = |from: &str| {
+    /// SQL: the samples of a table that count, with their series.
+    fn sampled(&self, table: &str, uncounted: Option<&str>, which: &str, heirs: Option<&Heirs>) -> String {
+        let rows = self.counting_where(table, uncounted, &self.sample_columns(), which);
+        let Some(Heirs { table: heirs, .. }) = heirs else {
+            return format!(
+                "SELECT *, source AS series_source, subject AS series_subject, resource AS series_resource, dimensions AS series_dimensions, FALSE AS inherits, CAST(NULL AS VARCHAR) AS home FROM ({rows}) AS event"
+            );
+        };
+        let place = engine::place(self.order).split(", ");
+        let same: Vec<String> = place.map(|column| format!("heir.{column} = event.{column}")).collect();
+        let of = |column: &str| {
             format!(
-                r#""type" IN ({}) AND "time" {from} {}"#,
-                events.join(", "),
-                engine::instant(wanted.from.micros())
+                "CASE WHEN heir.inherits THEN heir.series_{column} ELSE event.{column} END AS series_{column}"
             )
         };
-        let within = format!(r#"{} AND "time" < {}"#, which(">="), engine::instant(wanted.until.micros()));
-        let within = self.counting_where("narrow", uncounted, &columns, &within);
-        let before = self.counting_where("narrow", uncounted, &columns, &which("<"));
-        let with_series = |rows: &str| match heirs {
-            None => format!(
-                "SELECT *, source AS series_source, subject AS series_subject, resource AS series_resource, dimensions AS series_dimensions, FALSE AS inherits, CAST(NULL AS VARCHAR) AS home FROM ({rows}) AS event"
-            ),
-            Some(heirs) => {
-                let same: Vec<String> =
-                    place.split(", ").map(|column| format!("heir.{column} = event.{column}")).collect();
-                let of = |column: &str| {
-                    format!(
-                        "CASE WHEN heir.inherits THEN heir.series_{column} ELSE event.{column} END AS series_{column}"
-                    )
-                };
-                format!(
-                    "SELECT event.*, {}, {}, {}, {}, heir.inherits IS NOT NULL AS inherits, heir.home AS home FROM {heirs} AS heir RIGHT JOIN ({rows}) AS event ON {}",
-                    of("source"),
-                    of("subject"),
-                    of("resource"),
-                    of("dimensions"),
-                    same.join(" AND ")
-                )
-            }
-        };
+        format!(
+            "SELECT event.*, {}, {}, {}, {}, heir.inherits IS NOT NULL AS inherits, heir.home AS home FROM {heirs} AS heir RIGHT JOIN ({rows}) AS event ON {}",
+            of("source"),
+            of("subject"),
+            of("resource"),
+            of("dimensions"),
+            same.join(" AND ")
+        )
+    }
+
+    fn sample_columns(&self) -> String {
+        format!(
+            r#"received_at, {}, source, "type", subject, CAST("time" AS BIGINT) AS micros, value, dimensions, provider, resource"#,
+            engine::place(self.order)
+        )
+    }
+
+    /// SQL: the samples, in order.
+    fn in_series(&self, within: &str, before: &str) -> String {
+        let place = engine::place(self.order);
         let order = self.order;
         let last_first: Vec<String> = order.split(", ").map(|column| format!("{column} DESC")).collect();
         let shard = engine::shard_column(order);
@@ -199,8 +211,6 @@ SELECT {kind}, {series_subject}, {series_source}, {series_resource}, {series_dim
   CAST({shard} AS BIGINT) AS shard_number, CAST(batch AS BIGINT) AS batch_number, CAST("row" AS BIGINT) AS row_number, value
 FROM samples
 ORDER BY "type", samples.series_subject, samples.series_source, samples.series_resource, samples.series_dimensions, micros, {order}"#,
-            within = with_series(&within),
-            before = with_series(&before),
             columns = format_args!(
                 r#"received_at, {place}, source, "type", subject, micros, value, dimensions, provider, resource, series_source, series_subject, series_resource, series_dimensions, inherits, home"#
             ),
@@ -225,7 +235,7 @@ ORDER BY "type", samples.series_subject, samples.series_source, samples.series_r
         suspects: Suspects,
         events: &BTreeSet<MeterType>,
         home: &(dyn Fn(&Original) -> Result<Option<ProviderId>, RatingError> + Sync),
-    ) -> Result<Option<String>, RatingError> {
+    ) -> Result<Option<Heirs>, RatingError> {
         if !suspects.corrected {
             return Ok(None);
         }
@@ -248,9 +258,10 @@ ORDER BY "type", samples.series_subject, samples.series_source, samples.series_r
         if rows.is_empty() {
             return Ok(None);
         }
-        let name = self.name("heirs");
-        engine::keep_batch(&self.context, &name, &self.inputs, &heirs_batch(&rows, self.order)).await?;
-        Ok(Some(name))
+        let table = self.name("heirs");
+        engine::keep_batch(&self.context, &table, &self.inputs, &heirs_batch(&rows, self.order)).await?;
+        let of = rows.iter().map(|([shard, batch, _], first, _)| (*shard, *batch, first.subject.clone()));
+        Ok(Some(Heirs { table, of: of.collect() }))
     }
 
     async fn links(&self) -> Result<BTreeMap<(String, String), Link>, RatingError> {

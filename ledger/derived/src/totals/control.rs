@@ -82,6 +82,8 @@ pub struct Control {
     /// Repeats with the same content, and with another.
     pub duplicates: u64,
     pub conflicts: u64,
+    /// Usage rows that have a number of their producer.
+    pub numbered: u64,
     pub meters: BTreeMap<String, MeterControl>,
     /// What the cells of a day say of each meter. Days are counted from 1970, in UTC.
     pub days: BTreeMap<i32, BTreeMap<String, Sum>>,
@@ -95,6 +97,7 @@ impl Control {
         self.gaps += other.gaps;
         self.duplicates += other.duplicates;
         self.conflicts += other.conflicts;
+        self.numbered += other.numbered;
         for (meter, control) in &other.meters {
             self.meters.entry(meter.clone()).or_default().add(control);
         }

@@ -11,6 +11,7 @@ use super::error::TotalsError;
 use super::location::RowLocation;
 use super::manifest::Manifest;
 use super::names::{CellKey, KeyNames};
+use super::numbers::{NumberRun, read_numbers};
 use super::part::Part;
 use super::segment::{Segment, Union};
 use arrow::array::{AsArray as _, RecordBatch};
@@ -217,6 +218,33 @@ impl Cover {
             }
         }
         Ok(())
+    }
+
+    /// Hands out the numbers that producers gave to the usage of the cut, as runs without a hole, by
+    /// producer, epoch and number.
+    ///
+    /// # Errors
+    /// `Damaged` where a file is not what was written, or the runs do not have as many rows as the control
+    /// totals say.
+    pub async fn numbers(
+        &self,
+        see: &mut (dyn FnMut(&str, i64, &NumberRun) + Send),
+    ) -> Result<(), TotalsError> {
+        let parts: Vec<&Part> = self.leaves().filter_map(|leaf| leaf.numbers.as_ref()).collect();
+        let mut read = 0;
+        let mut count = |producer: &str, epoch: i64, run: &NumberRun| {
+            read += run.rows;
+            see(producer, epoch, run);
+        };
+        read_numbers(&self.folder, &parts, &mut count).await?;
+        let said: u64 = self.leaves().map(|leaf| leaf.control.numbered).sum();
+        if read == said {
+            return Ok(());
+        }
+        let detail = format!(
+            "the numbers of producers are those of {read} rows, and the control totals say {said}; `atcost verify totals` says what is wrong"
+        );
+        Err(TotalsError::damaged(&self.folder, detail))
     }
 
     /// What the control totals say, by meter, of the days that `stretch` puts somewhere.

@@ -8,6 +8,7 @@
 use super::cells::{Cell, CellsWriter, Sample, SamplesWriter};
 use super::control::{Control, MeterControl, Sum};
 use super::names::{CellKey, KeyNames, KeyReader, Ranks};
+use super::numbers::Numbers;
 use super::part::write_rows;
 use super::rows::UsageRows;
 use super::schema::{KEY, SUSPECT, suspects_schema};
@@ -68,6 +69,7 @@ pub(super) struct Fold {
     suspects: Vec<RecordBatch>,
     /// How many usage rows of a day a commit has.
     spans: BTreeMap<(u64, Day), u64>,
+    numbers: Numbers,
 }
 
 impl Fold {
@@ -85,6 +87,7 @@ impl Fold {
             repeats: Vec::new(),
             suspects: Vec::new(),
             spans: BTreeMap::new(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -167,6 +170,7 @@ impl Fold {
         self.span(version, stretch);
         self.control.rows += rows.len() as u64;
         self.control.usage += rows.len() as u64;
+        self.control.numbered += self.numbers.commit(self.shard, rows);
         if !suspects.is_empty() {
             let places = UInt32Array::from_iter_values(suspects.iter().map(|(place, ..)| *place));
             let settled = suspects.iter().map(|(_, settled, _)| *settled).collect();
@@ -201,7 +205,8 @@ impl Fold {
 
     /// The files of what was folded, and the suspects.
     pub fn finish(self) -> (Files, Vec<RecordBatch>) {
-        let Self { names, sums, plain, by_meter, by_day, mut control, repeats, suspects, spans, .. } = self;
+        let Self { names, sums, plain, by_meter, by_day, mut control, .. } = self;
+        let Self { repeats, suspects, spans, numbers, .. } = self;
         for (number, [usage, plain, repeats, corrections, crossing]) in (0..).zip(by_meter) {
             if usage.events > 0 {
                 let of_meter = control.meters.entry(names.meter(number).to_owned()).or_default();
@@ -243,6 +248,7 @@ impl Fold {
             months: of_months.finish(),
             repeats: write_rows(&repeats_batch(&repeats)),
             spans: write_rows(&spans_batch(&spans)),
+            numbers: numbers.finish(),
             control,
         };
         (files, suspects)

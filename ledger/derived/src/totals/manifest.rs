@@ -10,7 +10,7 @@ use ledger::Location;
 use schemas::digest::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The manifest itself.
 pub(super) const NAME: &str = "manifest.json";
 /// The state that a process is about to reach: what the index of ids may already have.
@@ -51,22 +51,17 @@ impl Manifest {
         Ok(Self::decode(&bytes))
     }
 
-    /// Whether `name` in `folder` is there and not what was written.
+    /// Whether `name` in `folder` is there and not what was written. One of another format is.
     ///
     /// # Errors
     /// When storage fails.
     pub async fn is_torn(folder: &Location, name: &str) -> Result<bool, TotalsError> {
         let bytes = folder.join(name).read().await?;
-        Ok(bytes.is_some_and(|bytes| Self::decode(&bytes).is_none()))
+        Ok(bytes.is_some_and(|bytes| body_of(&bytes).is_none()))
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (digest, body) = text.split_once('\n')?;
-        if Sha256Digest::of(body.as_bytes()).to_string() != digest {
-            return None;
-        }
-        let manifest: Self = serde_json::from_str(body).ok()?;
+        let manifest: Self = serde_json::from_str(body_of(bytes)?).ok()?;
         (manifest.format == FORMAT).then_some(manifest)
     }
 
@@ -93,4 +88,10 @@ impl Manifest {
     pub fn leaves(&self) -> impl Iterator<Item = &Segment> {
         self.shards.iter().flat_map(|shard| &shard.leaves)
     }
+}
+
+/// What a manifest says, after its digest was compared.
+fn body_of(bytes: &[u8]) -> Option<&str> {
+    let (digest, body) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+    (Sha256Digest::of(body.as_bytes()).to_string() == digest).then_some(body)
 }

@@ -7,7 +7,8 @@
 //! month. Behind the cells of days lie their *samples*, the time and the value of each row, for a cell
 //! within which something begins or ends. Beside them stand the few rows that cells cannot say: the
 //! *repeats*, which never count, and the *suspects*, whose counting depends on other rows:
-//! corrections, what they correct, conflicts, and rows of one id in several shards. A run takes the
+//! corrections, what they correct, conflicts, and rows of one id in several shards; and the *numbers*
+//! that producers gave to their events, as runs without a hole. A run takes the
 //! cells and adds or takes away suspects; which of them count is deliberately not decided here but
 //! where every rule of counting is, in `rating::usage`.
 //!
@@ -26,7 +27,8 @@
 //! | the ledger restored from an older copy | the manifest names a log entry that this ledger does not have: all is made again |
 //!
 //! Invariant: of each leaf and meter, the cells, the repeats and the corrections add up to all
-//! usage rows, in number and in value; and to what the records of the ledger say, where they say it.
+//! usage rows, in number and in value; and to what the records of the ledger say, where they say it. Its
+//! numbers are those of as many rows as have one.
 
 // Modules in reading order.
 mod error;
@@ -38,6 +40,7 @@ mod schema; // the columns of what is written
 mod part; // a file: written, named, checked
 mod names; // the texts of cells, numbered
 mod cells; // cells and samples: written, read, merged
+mod numbers; // the numbers of producers: runs without a hole
 mod segment; // the files of a block: written, merged
 mod fold; // rows into cells, samples, repeats and suspects
 mod manifest; // which segments there are, and how far they reach
@@ -50,5 +53,6 @@ pub use cover::{Cover, Reading};
 pub use error::TotalsError;
 pub use maker::{Caught, LEAF, Progress, catch_up, catch_up_with};
 pub use names::{CellKey, KeyNames};
+pub use numbers::{NumberRun, Numbered};
 pub use recount::{Recounted, recount};
 pub use schema::{repeats_schema, suspects_schema};

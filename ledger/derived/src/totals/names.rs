@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 /// The texts of one column.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Arc<str>>,
 }
 
 impl Names {
-    fn number(&mut self, text: &str) -> u32 {
+    pub fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -29,13 +29,18 @@ impl Names {
         number
     }
 
-    fn text(&self, number: u32) -> Option<&str> {
+    pub fn text(&self, number: u32) -> Option<&str> {
         let place = usize::try_from(number).expect("32 bits fit").checked_sub(1)?;
         Some(&self.texts[place])
     }
 
+    /// How many texts there are.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
     /// The place of each number in the order of the texts; no text comes first.
-    fn ranks(&self) -> Vec<u32> {
+    pub fn ranks(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..=u32::try_from(self.texts.len()).expect("they are numbered")).collect();
         order.sort_unstable_by_key(|number| self.text(*number));
         let mut ranks = vec![0; order.len()];

@@ -169,6 +169,19 @@ pub(super) fn writer_of_pages(schema: SchemaRef) -> ArrowWriter<Vec<u8>> {
     ArrowWriter::try_new(Vec::new(), schema, Some(properties)).expect(MEMORY)
 }
 
+/// A file of runs of numbers, of which the first column is a text, and the others grow mostly.
+pub(super) fn writer_of_numbers(schema: SchemaRef) -> ArrowWriter<Vec<u8>> {
+    let producer = ColumnPath::from(schema.field(0).name().as_str());
+    let properties = properties()
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_dictionary_enabled(false)
+        .set_encoding(Encoding::DELTA_BINARY_PACKED)
+        .set_column_dictionary_enabled(producer.clone(), true)
+        .set_column_encoding(producer, Encoding::DELTA_BYTE_ARRAY)
+        .build();
+    ArrowWriter::try_new(Vec::new(), schema, Some(properties)).expect(MEMORY)
+}
+
 /// The bytes of a file of these rows, and how many there are.
 pub(super) fn write_rows(rows: &RecordBatch) -> (Vec<u8>, u64) {
     let mut writer = writer(rows.schema());

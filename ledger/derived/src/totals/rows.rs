@@ -6,7 +6,7 @@
 
 use super::error::TotalsError;
 use super::location::RowLocation;
-use super::schema::SUSPECT;
+use super::schema::{NUMBER, SUSPECT};
 use arrow::array::{
     Array as _, AsArray as _, BinaryArray, BooleanArray, DictionaryArray, Int32Array, Int64Array,
     RecordBatch, StringArray,
@@ -26,8 +26,22 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use std::sync::Arc;
 
 /// The columns that are read as dictionaries.
-const DICTIONARIES: [&str; 8] =
-    ["origin", "origin_name", "source", "type", "subject", "dimensions", "provider", "location"];
+const DICTIONARIES: [&str; 9] = [
+    "origin",
+    "origin_name",
+    "source",
+    "type",
+    "subject",
+    "dimensions",
+    "provider",
+    "location",
+    "producer_id",
+];
+
+/// The columns of usage rows, in their order: first those that suspects have.
+fn columns() -> impl Iterator<Item = &'static str> {
+    SUSPECT.into_iter().chain(NUMBER)
+}
 
 pub(super) type Texts = DictionaryArray<Int32Type>;
 
@@ -42,7 +56,7 @@ impl UsageRows {
 
     /// The place of a column.
     pub fn place_of(name: &str) -> usize {
-        SUSPECT.iter().position(|column| *column == name).expect("it is one of those read")
+        columns().position(|column| column == name).expect("it is one of those read")
     }
 
     fn column(&self, name: &str) -> &dyn arrow::array::Array {
@@ -76,6 +90,15 @@ impl UsageRows {
 
     pub fn micros(&self) -> &[i64] {
         self.column("time").as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    pub fn received(&self) -> &[i64] {
+        self.column("received_at").as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    /// A column of 64 bits; what a row lacks is any number.
+    pub fn longs(&self, name: &str) -> &[i64] {
+        self.column(name).as_primitive::<Int64Type>().values()
     }
 
     pub fn values(&self) -> &[i128] {
@@ -237,13 +260,12 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        let schema = Schema::new(
-            SUSPECT
-                .map(|name| Field::clone(batch.schema().field_with_name(name).expect("it was asked for")))
-                .to_vec(),
-        );
-        let columns = SUSPECT.map(|name| column(name).clone()).to_vec();
-        let narrow = RecordBatch::try_new(Arc::new(schema), columns).expect("they are columns of one batch");
+        let schema = batch.schema();
+        let field = |name| Field::clone(schema.field_with_name(name).expect("it was asked for"));
+        let fields: Vec<Field> = columns().map(field).collect();
+        let columns = columns().map(|name| column(name).clone()).collect();
+        let narrow = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
+        let narrow = narrow.expect("they are columns of one batch");
         if keep.iter().all(|keep| *keep) {
             return narrow;
         }
@@ -305,8 +327,7 @@ fn batches(
     let failed = |error: parquet::errors::ParquetError| damaged(location, error.to_string());
     let options = ArrowReaderOptions::new().with_schema(schema.clone());
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(failed)?;
-    let columns = SUSPECT.into_iter().chain(["gap_until"]);
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns().chain(["gap_until"]));
     builder.with_projection(mask).with_batch_size(65_536).build().map_err(failed)
 }
 

@@ -42,6 +42,23 @@ pub fn samples_schema() -> SchemaRef {
     ]))
 }
 
+/// The columns of the ledger that say which number of its producer's count an event has.
+pub(super) const NUMBER: [&str; 3] = ["producer_id", "producer_epoch", "producer_seq"];
+
+/// Numbers of producers: runs without a hole, with the first rows that have the first and the last.
+pub fn numbers_schema() -> SchemaRef {
+    let mut columns: Vec<Field> =
+        fields(&NUMBER[..2]).into_iter().map(|field| field.with_nullable(false)).collect();
+    let long = |name: &str| Field::new(name, DataType::Int64, false);
+    columns.extend(["first_seq", "last_seq", "rows"].map(long));
+    let instant = fields(&["time"]).remove(0).with_nullable(false);
+    for name in ["first_time", "last_time", "first_received", "last_received"] {
+        columns.push(instant.clone().with_name(name));
+    }
+    columns.extend(["first_place", "last_place"].map(long));
+    Arc::new(Schema::new(columns))
+}
+
 /// Repeats: rows that never count, because their shard had their id before.
 pub fn repeats_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -10,6 +10,7 @@ use super::block::Block;
 use super::cells::{Written, merge_cells};
 use super::control::Control;
 use super::error::TotalsError;
+use super::numbers::merge_numbers;
 use super::part::{Part, write_rows};
 use super::schema::{repeats_schema, suspects_schema};
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int32Array, Int64Array, RecordBatch};
@@ -31,6 +32,7 @@ pub(super) struct Segment {
     pub repeats: Option<Part>,
     pub suspects: Option<Part>,
     pub spans: Option<Part>,
+    pub numbers: Option<Part>,
     pub control: Control,
 }
 
@@ -48,8 +50,8 @@ impl Segment {
     }
 
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
-        let Self { cells, samples, months, repeats, suspects, spans, .. } = self;
-        [cells, samples, months, repeats, suspects, spans].into_iter().flatten()
+        let Self { cells, samples, months, repeats, suspects, spans, numbers, .. } = self;
+        [cells, samples, months, repeats, suspects, spans, numbers].into_iter().flatten()
     }
 }
 
@@ -66,6 +68,7 @@ pub(super) struct Files {
     pub months: Written,
     pub repeats: Written,
     pub spans: Written,
+    pub numbers: Written,
     pub control: Control,
 }
 
@@ -93,6 +96,7 @@ impl Files {
             repeats: put("repeats", self.repeats).await?,
             suspects: None,
             spans: put("spans", self.spans).await?,
+            numbers: put("numbers", self.numbers).await?,
             control: self.control,
         })
     }
@@ -131,6 +135,8 @@ pub(super) async fn merge(
         parts.iter().filter_map(|part| Some((part.cells.as_ref()?, part.samples.as_ref()))).collect();
     let (cells, samples) = merge_cells(folder, &cells).await?;
     let months = merge_months(folder, parts.iter().map(|part| &part.months)).await?;
+    let numbers: Vec<&Part> = parts.iter().filter_map(|part| part.numbers.as_ref()).collect();
+    let numbers = merge_numbers(folder, &numbers).await?;
     let (mut repeats, mut suspects, mut spans) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
         for (kept, file) in
@@ -150,6 +156,7 @@ pub(super) async fn merge(
         months,
         repeats: write_rows(&joined(repeats_file_schema(), &repeats)),
         spans: write_rows(&joined(spans_schema(), &spans)),
+        numbers,
         control,
     };
     let mut merged = files.write(folder, shard, block).await?;

@@ -15,6 +15,10 @@ pub const SUBJECTS: u64 = 5_000;
 pub const NODES: u64 = 800;
 /// The few hundred rows around this distance are near each other, as in one batch.
 const NEAR: u64 = 100_000;
+/// Of so many rows that follow each other the same number are each part.
+const BLOCK: u64 = 1_000;
+/// Those of a block that repeat another row, and so have no number of their own.
+const REPEATS: u64 = 51;
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
@@ -102,7 +106,8 @@ pub struct Made {
 pub struct Name {
     pub node: u64,
     pub id: u128,
-    /// The event's number in the count of its producer.
+    /// Who counts the event, and its number in that count. Of a thousand numbers one was lost.
+    pub producer: u64,
     pub seq: u64,
 }
 
@@ -118,7 +123,6 @@ enum Ask {
     Part = 1,
     Earlier,
     Target,
-    Node,
     Series,
     Subject,
     Skew,
@@ -200,16 +204,30 @@ impl History {
     }
 
     fn part(&self, row: u64) -> Part {
-        // The first row is what a search backwards ends at.
-        if row == 0 {
-            return Part::Usage;
-        }
-        match self.answer(row, Ask::Part) % 1_000 {
+        match self.slot(row) {
             0..50 => Part::Duplicate,
             50 => Part::Conflict,
-            51 => Part::Correction,
+            REPEATS => Part::Correction,
             _ => Part::Usage,
         }
+    }
+
+    /// The place of a row in its block, shuffled.
+    fn slot(&self, row: u64) -> u64 {
+        let (block, nth) = (row / BLOCK, row % BLOCK);
+        let answer = self.answer(block, Ask::Part);
+        let (even, odd) = (10 * (1 + answer % 99), [1, 3, 7, 9]);
+        let odd = odd[usize::try_from(answer / 99 % 4).expect("a remainder")];
+        // The first row is usage: it is what a search backwards ends at.
+        let start = if block == 0 { BLOCK - 1 } else { answer / 396 % BLOCK };
+        // A step that is prime to the size comes to every place once.
+        (start + nth * (even + odd)) % BLOCK
+    }
+
+    /// The number of a row among those that repeat no other, of which none is left out.
+    fn number(&self, row: u64) -> u64 {
+        let before = row / BLOCK * (BLOCK - REPEATS);
+        before + self.slot(row).checked_sub(REPEATS).expect("it repeats no other")
     }
 
     /// The row that a duplicate or a conflict repeats: four of five are near.
@@ -284,8 +302,9 @@ impl History {
         };
         let steps = self.answer(row, Ask::Quantity) % SERIES[series].steps;
         let id = u128::from(self.answer(row, Ask::IdHigh)) << 64 | u128::from(self.answer(row, Ask::IdLow));
+        let (node, count) = (self.number(row) % NODES, self.number(row) / NODES);
         Made {
-            name: Name { node: self.answer(row, Ask::Node) % NODES, id, seq: row / NODES },
+            name: Name { node, id, producer: node, seq: count + count / 999 },
             series,
             subject,
             time: self.time(row),

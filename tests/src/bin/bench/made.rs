@@ -27,7 +27,7 @@ use tests::atcost::Atcost;
 use tests::machine::{case, provided};
 
 /// Raised when the same shape gives other records.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Rows of a commit.
 const COMMIT: u64 = 50_000;
 const PARTITIONS: u64 = 8;
@@ -242,7 +242,7 @@ impl Names {
                 location: Some("eu-west/ams-3"),
                 resource: None,
                 producer: Some(ProducerRef {
-                    id: of(&self.producers, made.name.node),
+                    id: of(&self.producers, made.name.producer),
                     epoch: 1,
                     seq: i64::try_from(made.name.seq).expect("fewer than 2^63 rows"),
                 }),
