@@ -19,6 +19,7 @@ pub mod allocation; // who bears a cost line
 pub mod statement; // who is billed for it
 mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
+pub mod litellm; // an open price list of models, as a price list of ours
 pub mod trial; // prices without a catalog, and without usage
 pub mod usage; // ledger rows to usage totals, in SQL
 pub mod aggregate; // a meter tried on a file
