@@ -3,12 +3,13 @@
 //!
 //! Exit status: 0 fine, 1 a discrepancy was found, 2 the command could not run.
 
+mod catalog; // the arguments of `atcost catalog`
 mod memory;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use catalog::CatalogVerb;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use ingest::files::Reading;
-use jobs::clock;
 use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
@@ -133,6 +134,8 @@ enum Verb {
     /// Recompute everything from storage and say what is not what was sealed.
     #[command(subcommand)]
     Verify(VerifyVerb),
+    /// Print the completions of a shell, for its folder of completions.
+    Completions { shell: clap_complete::Shell },
     /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is
     /// given.
     Demo(DemoArgs),
@@ -164,30 +167,6 @@ struct IngestArgs {
     /// Serve metrics and a health check at this address; port 0 takes a free one and logs it.
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<String>,
-}
-
-#[derive(Subcommand)]
-enum CatalogVerb {
-    /// Read a catalog folder and say what would bill twice, never, or wrongly.
-    Check { folder: PathBuf },
-    /// Say what publishing a catalog folder would change in what was billed until now.
-    Diff { folder: PathBuf },
-    /// Show the versions that were published.
-    List,
-    /// Show the files of a version, or write them to a new folder.
-    Show {
-        /// The beginning of its digest, as `list` has it.
-        version: String,
-        #[arg(long, value_name = "FOLDER")]
-        out: Option<PathBuf>,
-    },
-    /// Put a catalog folder into the journal as the version in force.
-    Publish {
-        folder: PathBuf,
-        /// Change what was billed until now, and record why.
-        #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
-        allow_past_changes: Option<String>,
-    },
 }
 
 #[derive(Subcommand)]
@@ -593,19 +572,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     let config = || Config::load(&cli.config);
     match &cli.verb {
         Verb::Init => show(&verbs::init::init(&cli.config).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Check { folder }) => show(&verbs::catalog::check(folder)?, cli.format),
-        Verb::Catalog(CatalogVerb::Diff { folder }) => {
-            show(&verbs::catalog::diff(&config()?, folder, clock::now()).await?, cli.format)
-        }
-        Verb::Catalog(CatalogVerb::List) => show(&verbs::listing::catalogs(&config()?).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Show { version, out }) => {
-            show(&verbs::listing::catalog(&config()?, version, out.as_deref()).await?, cli.format)
+        Verb::Catalog(verb) => catalog::run(verb, &cli.config, cli.format).await,
+        Verb::Completions { shell } => {
+            show(&verbs::completions::completions(*shell, Cli::command())?, cli.format)
         }
         Verb::Runs(RunsVerb::List) => show(&verbs::listing::runs(&config()?).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => {
-            let reason = allow_past_changes.as_deref();
-            show(&verbs::catalog::publish(&config()?, folder, reason, clock::now()).await?, cli.format)
-        }
         Verb::Ingest(IngestArgs { files, reading, brokers, topic, shard, until_caught_up, metrics }) => {
             let mut config = config()?;
             config.metrics = metrics.clone().or(config.metrics);

@@ -33,6 +33,7 @@ mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
+mod pieces; // what commands add to a catalog: scaffolds, and prices from the open list
 mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
 mod cookbook; // the pages of docs/cookbook, run

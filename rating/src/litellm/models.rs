@@ -89,7 +89,8 @@ impl Taken {
                     let of_kind = read.entry((of.counted, of.kind)).or_default();
                     let known = of_kind.entry((of.service, of.above)).or_insert_with(|| (price, key.clone()));
                     if known.0 != price {
-                        let because = format!("{} says another price for the same, and neither is taken over", known.1);
+                        let because =
+                            format!("{} says another price for the same, and neither is taken over", known.1);
                         self.leave(&key, because, model);
                         contradicted.insert(of);
                     }
@@ -148,8 +149,9 @@ impl Taken {
     ) {
         let next = lengths.iter().copied().find(|length| *length > of.above);
         let is_for = |bound: &u64| *bound >= of.above && next.is_none_or(|next| *bound < next);
-        let contexts = (lengths.len() > 1)
-            .then(|| [0].iter().chain(&self.bounds).filter(|bound| is_for(bound)).map(|of| length(*of)).collect());
+        let contexts = (lengths.len() > 1).then(|| {
+            [0].iter().chain(&self.bounds).filter(|bound| is_for(bound)).map(|of| length(*of)).collect()
+        });
         let mut id = format!("{model}:{}", of.kind);
         if of.counted != Counted::Tokens && of.counted != Counted::Requests {
             id.push_str(&format!("-{}", of.counted));
@@ -248,10 +250,16 @@ fn prices(entry: &Entry) -> (Prices, Vec<(String, String)>) {
                     prices.extend(tiers);
                     others.extend(left.into_iter().map(|member| (member, UNKNOWN.to_owned())));
                 }
-                None => others.push((key.clone(), "its ranges are not of tokens, one after the other".to_owned())),
+                None => {
+                    others.push((key.clone(), "its ranges are not of tokens, one after the other".to_owned()))
+                }
             }
         } else if is_about_prices(key) {
-            let because = if key == "alias_of" { "it is another name of a model; let events have that one" } else { UNKNOWN };
+            let because = if key == "alias_of" {
+                "it is another name of a model; let events have that one"
+            } else {
+                UNKNOWN
+            };
             others.push((key.clone(), because.to_owned()));
         }
     }
@@ -274,7 +282,9 @@ fn tiers(value: &RawValue) -> Option<(Prices, Vec<String>)> {
         end = tokens(until);
         for (key, value) in tier.into_iter().filter(|(name, _)| name != "range") {
             match Priced::of(&key).filter(|of| of.above == 0) {
-                Some(of) => prices.push((Priced { above: from, ..of }, format!("tiered_pricing.{key}"), value)),
+                Some(of) => {
+                    prices.push((Priced { above: from, ..of }, format!("tiered_pricing.{key}"), value))
+                }
                 None => others.push(format!("tiered_pricing.{key}")),
             }
         }

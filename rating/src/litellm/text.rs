@@ -40,12 +40,8 @@ fn push(text: &mut String, from: Date, sku: &Sku) {
     if of.service != STANDARD {
         name.push_str(&format!(", {}", of.service));
     }
-    let mut matches = format!(
-        "model = {}, kind = {}, service = {}",
-        quoted(model),
-        quoted(of.kind),
-        quoted(of.service)
-    );
+    let mut matches =
+        format!("model = {}, kind = {}, service = {}", quoted(model), quoted(of.kind), quoted(of.service));
     if let Some(contexts) = contexts {
         let contexts: Vec<String> = contexts.iter().map(|context| quoted(context)).collect();
         matches.push_str(&format!(", context = [{}]", contexts.join(", ")));
