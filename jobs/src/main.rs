@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use catalog::CatalogVerb;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use ingest::files::Reading;
+use jobs::clock;
 use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
@@ -79,6 +80,16 @@ enum Verb {
         /// The month, like 2025-10.
         #[arg(long)]
         period: String,
+    },
+    /// Say what a month that is running costs so far, and what it may come to at the rate so far. It is
+    /// an estimate, and says what cannot be known. No run is written.
+    Forecast {
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+        /// Leave out what is used from then on, like 2025-10-15T00:00:00Z; without it, it is now.
+        #[arg(long, value_name = "T", value_parser = verbs::aggregate::instant)]
+        at: Option<Instant>,
     },
     /// Show the chain from a charge to its cost line, price, allocation key and events.
     Explain(ExplainArgs),
@@ -599,6 +610,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
         Verb::WhatIf { catalog, period } => {
             let (config, month) = (config()?, verbs::rate::month(period)?);
             show(&verbs::what_if::what_if(&config, catalog, month).await?, cli.format)
+        }
+        Verb::Forecast { period, at } => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            let at = at.unwrap_or_else(clock::now);
+            show(&verbs::forecast::forecast(&config, month, at).await?, cli.format)
         }
         Verb::Aggregate(AggregateArgs { meter, events, from, to, matches }) => {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };

@@ -38,6 +38,7 @@ mod within; // how much of a SKU lies within some dates
 pub mod by_invoice; // a month by its invoices
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
+pub mod forecast; // what a running month may come to
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod query; // questions in SQL about a run

@@ -37,6 +37,7 @@ mod pieces; // what commands add to a catalog: scaffolds, and prices from the op
 mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
 mod cookbook; // the pages of docs/cookbook, run
+mod forecast; // what a running month may come to
 mod what_if; // a month by another catalog
 mod secrets; // nothing that a run leaves has a secret in it
 mod terminal; // what is printed cannot steer a terminal

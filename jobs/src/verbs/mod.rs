@@ -36,6 +36,7 @@ pub mod sign; // heads the operator can be held to
 pub mod totals; // rows folded once, kept so
 pub mod truncation; // reading on where a partition lost what was read
 pub mod what_if; // a month by another catalog
+pub mod forecast; // what a running month may come to
 pub mod verify; // everything recomputed from storage
 
 /// A reason, wherever one is asked for.
