@@ -16,6 +16,7 @@ use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
 use jobs::show::{Format, Verdict, printable_lines, show};
 use jobs::verbs;
+use jobs::verbs::explain::Reader;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
@@ -27,7 +28,7 @@ use rating::reconcile::Action;
 use rating::units::Unit;
 use rating::usage::Cursor;
 use schemas::decimal::QuantityTotal;
-use schemas::id::InvoiceId;
+use schemas::id::{CustomerId, InvoiceId};
 use schemas::rejection::Reason;
 use schemas::shard::Shard;
 use schemas::time::Instant;
@@ -393,6 +394,13 @@ struct ExplainArgs {
     /// The run to look in, or the beginning of its id.
     #[arg(long)]
     run: Option<String>,
+    /// Explain it to the customer who is charged: the names of others are hidden, and only its own
+    /// events are shown.
+    #[arg(long = "for", value_name = "CUSTOMER", value_parser = verbs::explain::customer)]
+    reader: Option<CustomerId>,
+    /// Write all events behind it to this file, .ndjson or .parquet.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -620,8 +628,9 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };
             show(&verbs::aggregate::measure(meter, events, &asked).await?, cli.format)
         }
-        Verb::Explain(ExplainArgs { charge, run }) => {
-            show(&verbs::explain::explain(&config()?, charge, run.as_deref()).await?, cli.format)
+        Verb::Explain(ExplainArgs { charge, run, reader, events }) => {
+            let to = Reader { customer: reader.clone(), events: events.as_deref() };
+            show(&verbs::explain::explain(&config()?, charge, run.as_deref(), &to).await?, cli.format)
         }
         Verb::Invoice(verb) => invoice(cli, verb).await,
         Verb::Reconcile(ReconcileArgs { decide: None, period }) => {

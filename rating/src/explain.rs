@@ -13,11 +13,12 @@ use crate::exact::{display, exact};
 use crate::meter::{Explained, Rules};
 use crate::run::{
     Charge, CostLine, Grounds, Periods, Pins, PoolKey, Resolved, Resolver, Taken, before, gather,
-    lines_of_sku,
+    lines_of_sku, rate,
 };
 use crate::tables::StoredCharge;
 use crate::usage::{AttributedRows, CountedRows, EventRow, LookedFor, UsageKey, UsageTotal};
 use schemas::decimal::QuantityTotal;
+use schemas::id::CustomerId;
 
 /// Everything behind one charge.
 #[derive(Debug)]
@@ -37,6 +38,12 @@ pub struct Explanation<'a> {
     pub events_total: QuantityTotal,
     /// The first of them, in ledger order.
     pub first: Vec<EventRow>,
+}
+
+/// Whether what is billed of a line depends on other lines: by grants, or by the rounding of what is
+/// converted.
+pub fn bills_together(catalog: &Catalog) -> bool {
+    !catalog.grants.is_empty() || catalog.rates.is_some()
 }
 
 /// The SKU of a charge, by its provider's price list and its place there.
@@ -60,6 +67,25 @@ pub fn sku_of<'c>(stored: &StoredCharge, catalog: &'c Catalog) -> Result<&'c Sku
 /// # Panics
 /// Without rows for such a SKU.
 pub async fn explain<'a>(
+    stored: &StoredCharge,
+    pins: &Pins,
+    usage: Option<&CountedRows>,
+    catalog: &'a Catalog,
+    most: usize,
+) -> Result<Explanation<'a>, RatingError> {
+    explain_to(None, stored, pins, usage, catalog, most).await
+}
+
+/// As [`explain`], with the events of one customer alone, where there is one.
+///
+/// # Errors
+/// As [`explain`].
+///
+/// # Panics
+/// As [`explain`], and without rows for a catalog with grants or rates of exchange: then every line of
+/// the month is rated again, because what is billed of one depends on the others.
+pub async fn explain_to<'a>(
+    reader: Option<&CustomerId>,
     stored: &StoredCharge,
     pins: &Pins,
     usage: Option<&CountedRows>,
@@ -98,10 +124,17 @@ pub async fn explain<'a>(
         stored.not_reproduced(format!("its tables have {what}, which is not there where it is rated again"))
     };
     let line = lines.into_iter().find(|line| line.id == stored.cost_line);
-    let line = line.ok_or_else(|| gone(&format!("cost line {}", stored.cost_line)))?;
+    let mut line = line.ok_or_else(|| gone(&format!("cost line {}", stored.cost_line)))?;
     let charge = line.charges.iter().find(|charge| charge.id == stored.id).cloned();
     let charge = charge.ok_or_else(|| gone(&format!("charge {}", stored.id)))?;
     stored.compare(&line, &charge, catalog)?;
+    if bills_together(catalog) {
+        let usage = usage.expect("a catalog with grants or rates is explained by rows");
+        let run = rate(pins.clone(), usage, catalog).await?;
+        let whole = run.cost_lines.into_iter().find(|whole| whole.id == line.id);
+        let whole = whole.ok_or_else(|| gone(&format!("cost line {}", line.id)))?;
+        line.statement_lines = whole.statement_lines;
+    }
     let pool = line.key.pool(catalog);
     let pool =
         pool.ok_or_else(|| RatingError::Damaged(format!("the price of cost line {} is gone", line.id)))?;
@@ -113,7 +146,8 @@ pub async fn explain<'a>(
     let scopes = gathering.scopes(&pool, catalog, &periods);
     let adds_up = sku.metered().is_some_and(|metered| metered.rules == Rules::SUM)
         && !matches!(sku.allocation, Rule::ByMeter { .. });
-    let behind = Behind { prices: Resolver::new(catalog, &periods), pool, charge: &charge, adds_up };
+    let prices = Resolver::new(catalog, &periods);
+    let behind = Behind { prices, pool, charge: &charge, adds_up, reader };
     let (events, events_total) = behind.sum(&totals)?;
     let first = match &rows {
         None => Vec::new(),
@@ -130,6 +164,8 @@ struct Behind<'a> {
     charge: &'a Charge,
     /// Whether the values of events are what was charged.
     adds_up: bool,
+    /// Whose events alone are looked at, where it is somebody's.
+    reader: Option<&'a CustomerId>,
 }
 
 impl Behind<'_> {
@@ -138,6 +174,7 @@ impl Behind<'_> {
         let follows_usage = self.charge.because.used().is_some();
         matches!(self.prices.resolve(key), Resolved::Rated(found) if found.contains(&self.pool))
             && (!follows_usage || key.customer == self.charge.customer)
+            && (self.reader.is_none() || key.customer.as_ref() == self.reader)
     }
 
     /// How many events there are, and what they add up to, which is what was charged.

@@ -17,10 +17,12 @@ mod completeness;
 mod invoice_lines;
 mod comparison;
 mod reconciles;
+mod events; // the events behind a line, which are no part of a run
 mod stored; // rows read back, and compared
 mod manifest; // what the run depended on, and what it adds up to
 
 pub use columns::{ColumnDescription, TableDescription};
+pub use events::{events_ndjson, events_parquet};
 pub use manifest::{Currencies, Manifest, TableEntry, Total};
 pub use stored::{StoredCharge, StoredCharges};
 
