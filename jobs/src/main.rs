@@ -16,7 +16,6 @@ use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
 use jobs::show::{Format, Verdict, printable_lines, show};
 use jobs::verbs;
-use jobs::verbs::explain::Reader;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
 use ledger::pinned::Versions;
@@ -92,7 +91,8 @@ enum Verb {
         #[arg(long, value_name = "T", value_parser = verbs::aggregate::instant)]
         at: Option<Instant>,
     },
-    /// Show the chain from a charge to its cost line, price, allocation key and events.
+    /// Show the chain from a charge to its cost line, price, allocation key and events, and to statements;
+    /// or from a statement line back to its charges.
     Explain(ExplainArgs),
     /// Take a provider's invoice into the ledger, or say what came of those that are there.
     #[command(subcommand)]
@@ -389,16 +389,17 @@ struct RateArgs {
 
 #[derive(Args)]
 struct ExplainArgs {
-    /// A charge_id of charges.parquet, or its beginning.
-    charge: String,
+    /// A charge_id of charges.parquet, a statement_line_id of statement_lines.parquet or
+    /// corrections.parquet, or its beginning.
+    id: String,
     /// The run to look in, or the beginning of its id.
     #[arg(long)]
     run: Option<String>,
-    /// Explain it to the customer who is charged: the names of others are hidden, and only its own
-    /// events are shown.
+    /// Explain it to the customer who is charged, or the partner who bills it: the names of others are
+    /// hidden, and only its own events are shown.
     #[arg(long = "for", value_name = "CUSTOMER", value_parser = verbs::explain::customer)]
     reader: Option<CustomerId>,
-    /// Write all events behind it to this file, .ndjson or .parquet.
+    /// Write all events behind a charge to this file, .ndjson or .parquet.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 }
@@ -628,9 +629,10 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };
             show(&verbs::aggregate::measure(meter, events, &asked).await?, cli.format)
         }
-        Verb::Explain(ExplainArgs { charge, run, reader, events }) => {
-            let to = Reader { customer: reader.clone(), events: events.as_deref() };
-            show(&verbs::explain::explain(&config()?, charge, run.as_deref(), &to).await?, cli.format)
+        Verb::Explain(ExplainArgs { id, run, reader, events }) => {
+            let (reader, events) = (reader.as_ref(), events.as_deref());
+            let asked = verbs::explain::Asked { id, run: run.as_deref(), reader, events };
+            show(&verbs::explain::explain(&config()?, &asked).await?, cli.format)
         }
         Verb::Invoice(verb) => invoice(cli, verb).await,
         Verb::Reconcile(ReconcileArgs { decide: None, period }) => {

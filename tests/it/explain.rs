@@ -15,11 +15,13 @@ use ledger::row::read_parquet;
 use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use rating::RatingError;
-use rating::explain::{Explanation, explain};
+use rating::by_invoice::Known;
+use rating::explain::{Explanation, Wanted, explain};
 use rating::run::{Charge, ChargeId, Run};
-use rating::tables::{StoredCharges, Workspace, Written, write as write_tables};
+use rating::tables::{StoredCharges, StoredLines, Workspace, Written, write as write_tables};
 use rating::usage::CountedRows;
 use schemas::decimal::{Quantity, QuantityTotal};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tests::month;
 
@@ -41,14 +43,18 @@ async fn explained(
 ) -> Result<Explanation<'static>, RatingError> {
     let charges = StoredCharges::open(folder).await?;
     let stored = charges.find(run.pins.run_id(), &charge.to_string()).await?;
-    explain(&stored, &run.pins, Some(usage), &CATALOG, most).await
+    let lines = StoredLines::open(run.pins.run_id(), folder).await?;
+    let (invoices, decisions, posted) = (&[], &[], &BTreeMap::new());
+    let known = Known { usage, catalog: &CATALOG, invoices, decisions, posted };
+    let wanted = Wanted { readers: None, events: most };
+    explain((&stored, &lines), &run.pins, Some(known), &CATALOG, wanted).await
 }
 
 /// Explains a charge by totals and by rows, with all of its events and with the first of them.
 async fn compare(folder: &Location, run: &Run, charge: &Charge, [totals, rows]: [&CountedRows; 2]) {
     let all = explained(folder, run, charge.id, rows, usize::MAX).await.expect("an explanation");
     assert_eq!(&all.charge, charge);
-    // Grants and other currencies come after the lines, and an explanation does not look at them.
+    // Grants and other currencies come after the lines; what is posted has them.
     let without_bills = run.cost_lines.iter().any(|line| {
         let mut line = line.clone();
         line.statement_lines.retain(|statement| statement.grant.is_none());

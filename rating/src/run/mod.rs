@@ -31,6 +31,7 @@ pub(crate) use ids::ItemId;
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
+pub(crate) use posted::estimates;
 pub use posted::{Correction, Entry, LineKey, PostedLine, Posting};
 pub use posted_bytes::{read_posted, write_posted};
 pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
@@ -82,7 +83,7 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
             grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
             bill::bill(&mut cost_lines, pins.month, catalog)?;
             let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
-            let posted = posted::estimates(pins.month, &cost_lines);
+            let posted = estimates(pins.month, &cost_lines);
             Ok(Run { pins, counts, cost_lines, posted, unrated, completeness })
         }
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),

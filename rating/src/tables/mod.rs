@@ -24,7 +24,7 @@ mod manifest; // what the run depended on, and what it adds up to
 pub use columns::{ColumnDescription, TableDescription};
 pub use events::{events_ndjson, events_parquet};
 pub use manifest::{Currencies, Manifest, TableEntry, Total};
-pub use stored::{StoredCharge, StoredCharges};
+pub use stored::{StoredCharge, StoredCharges, StoredLines};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
@@ -40,7 +40,7 @@ use ledger::{Location, places};
 use reconciles::ReconcilesToInvoice;
 use schemas::digest::Sha256Digest;
 use schemas::invoice::{Invoice, InvoiceLine};
-use statement_lines::{Corrections, StatementLines};
+use statement_lines::{Corrections, StatementLineRow, StatementLines};
 use std::collections::BTreeMap;
 use unrated::Unrated;
 
@@ -194,6 +194,18 @@ pub fn charge_json(line: &CostLine, charge: &Charge) -> serde_json::Map<String, 
     columns::to_json::<Charges>(&ChargeRow { line, charge })
 }
 
+/// A statement line as a JSON object with the columns of its table.
+pub fn statement_line_json(
+    line: &PostedLine,
+    catalog: &Catalog,
+) -> serde_json::Map<String, serde_json::Value> {
+    let row = StatementLineRow::new(line, catalog);
+    match line.correction {
+        None => columns::to_json::<StatementLines>(&row),
+        Some(_) => columns::to_json::<Corrections>(&row),
+    }
+}
+
 /// A row of a comparison as a JSON object with the columns of its table.
 ///
 /// # Errors
@@ -226,4 +238,33 @@ pub async fn read_manifest(folder: &Location) -> Result<Manifest, RatingError> {
     };
     let bytes = location.read().await?.ok_or_else(|| failed(&"there is none"))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
+/// The last run of the last month that was rated: that of the newest ledger version, and of the most
+/// entries of the journal. Runs of earlier months are not read.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub async fn latest_run(runs: &Location) -> Result<Option<(Location, Manifest)>, RatingError> {
+    let periods = runs.list().await?.folders;
+    for period in periods.iter().rev().filter(|name| name.starts_with("period=")) {
+        let period = runs.join(period);
+        let mut latest: Option<(Location, Manifest)> = None;
+        for run in period.list().await?.folders.iter().filter(|name| name.starts_with("run=")) {
+            let folder = period.join(run);
+            // One that is not whole yet is no run.
+            if !folder.join(MANIFEST).exists().await? {
+                continue;
+            }
+            let manifest = read_manifest(&folder).await?;
+            let key = |manifest: &Manifest| (manifest.ledger_version.clone(), manifest.journal);
+            if latest.as_ref().is_none_or(|(_, latest)| key(latest) <= key(&manifest)) {
+                latest = Some((folder, manifest));
+            }
+        }
+        if latest.is_some() {
+            return Ok(latest);
+        }
+    }
+    Ok(None)
 }
