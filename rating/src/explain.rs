@@ -18,7 +18,7 @@ use crate::run::{
     Charge, CostLine, Grounds, Periods, Pins, PoolKey, PostedLine, Resolved, Resolver, StatementLineId,
     Taken, before, estimates, gather, lines_of_sku,
 };
-use crate::statement::{Biller, LineKind, Partners};
+use crate::statement::{Biller, GrantId, LineKind, Partners};
 use crate::tables::{StoredCharge, StoredLines};
 use crate::usage::{AttributedRows, EventRow, LookedFor, UsageKey, UsageTotal};
 use schemas::decimal::QuantityTotal;
@@ -138,7 +138,8 @@ pub async fn explain<'a>(
     let of_line: Vec<&PostedLine> = all.iter().filter(|posted| posted.cost_line == Some(line.id)).collect();
     stored_lines.compare(&of_line, catalog)?;
     let partners = catalog.partners();
-    let posted = of_line.into_iter().filter(|posted| has_part(posted, &charge, &partners)).cloned().collect();
+    let theirs = of_line.into_iter().filter(|posted| has_part(posted, &charge, &partners, catalog));
+    let posted = theirs.cloned().collect();
     let pool = line.key.pool(catalog);
     let pool =
         pool.ok_or_else(|| RatingError::Damaged(format!("the price of cost line {} is gone", line.id)))?;
@@ -176,20 +177,24 @@ fn bills_together(known: Known<'_>) -> bool {
     !catalog.grants.is_empty() || catalog.rates.is_some() || !invoices.is_empty()
 }
 
-/// Whether a statement line of a charge's cost line has a part of it. Both sides of a grant are lines
-/// of their own; here that of the customer is meant, whom it helps.
-fn has_part(line: &PostedLine, charge: &Charge, partners: &Partners) -> bool {
-    let own = charge.customer.as_ref();
-    let partner = own.and_then(|customer| partners.of(customer));
-    let is_theirs = |payer: Option<&CustomerId>, kind: LineKind| {
-        line.customer.as_ref() == payer && (line.kind == kind || line.kind == LineKind::Grant)
+/// Whether a statement line of a charge's cost line has a part of it. What the funder of a grant pays
+/// is no part of the funder's own charges.
+fn has_part(line: &PostedLine, charge: &Charge, partners: &Partners, catalog: &Catalog) -> bool {
+    let helps = |id: &GrantId| {
+        let grant = catalog.grants.iter().find(|grant| grant.id == *id);
+        grant.is_some_and(|grant| line.customer.as_ref() == Some(&grant.customer))
     };
-    match &line.biller {
-        Biller::Operator => match partner {
-            Some(partner) => is_theirs(Some(partner), LineKind::Charge),
-            None => is_theirs(own, charge.kind.into()),
-        },
-        Biller::Partner(_) => line.customer.as_ref() == own,
+    if line.grant.as_ref().is_some_and(|id| !helps(id)) {
+        return false;
+    }
+    let own = charge.customer.as_ref();
+    match (&line.biller, own.and_then(|customer| partners.of(customer))) {
+        (Biller::Operator, Some(partner)) => line.customer.as_ref() == Some(partner),
+        (Biller::Operator, None) => {
+            line.customer.as_ref() == own
+                && (line.grant.is_some() || line.kind == LineKind::from(charge.kind))
+        }
+        (Biller::Partner(_), _) => line.customer.as_ref() == own,
     }
 }
 
@@ -244,7 +249,7 @@ pub async fn explain_line(
     let partners = catalog.partners();
     let mut charges = Vec::new();
     if let Some(of) = &cost_line {
-        charges.extend(of.charges.iter().filter(|charge| has_part(line, charge, &partners)));
+        charges.extend(of.charges.iter().filter(|charge| has_part(line, charge, &partners, catalog)));
         stored.compare_charges(of, &charges, catalog)?;
     }
     let charges = charges.into_iter().cloned().collect();

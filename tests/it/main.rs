@@ -10,10 +10,10 @@ mod verify; // everything recomputed, bit flips, and a signer that signs one his
 mod controls; // what records say of each meter, and who compares it
 mod properties; // what must not matter to a charge
 mod totals; // rows folded once, against every row
+mod stories; // attribution, and the mistakes of other systems, event by event
 mod explain; // from a charge back to its events, and a run that was changed
 mod reader; // what a customer is shown of an explanation
 mod doctor; // a look at a ledger, by totals and by rows, and at every bit
-mod stories; // attribution, and the mistakes of other systems, event by event
 mod past; // what another catalog changes in what was billed
 mod month; // the month of tests/cases/month from files: the contract
 mod mistakes; // what whoever sends has done wrong, and how it is mended

@@ -86,6 +86,72 @@ fn the_events_behind_a_charge_are_written_once() {
 }
 
 #[test]
+fn a_partner_is_shown_the_customers_that_it_bills_and_no_others() {
+    let (atcost, id) = rated("NB-STD", "elm");
+    let own = atcost.ok(&["explain", &id, "--for", "cedar"]);
+    assert!(own.contains("charged to elm"), "{own}");
+    for name in ["acme", "nova", "projects/a1"] {
+        assert!(!own.contains(name), "{name}: {own}");
+    }
+    // Both levels have a line of it: the operator bills the partner, and the partner the customer.
+    let answer = atcost.json(&["explain", &id, "--for", "cedar"]);
+    let billers: Vec<_> = answer["statement_lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|line| {
+            [line["biller"].as_str().expect("a biller"), line["customer"].as_str().expect("a customer")]
+        })
+        .collect();
+    assert_eq!(billers, [["commons", "cedar"], ["cedar", "elm"]]);
+}
+
+#[test]
+fn a_statement_line_is_explained_down_to_its_charges() {
+    let (atcost, charge) = rated("NB-STD", "acme");
+    let of = atcost.json(&["explain", &charge]);
+    let lines = of["statement_lines"].as_array().expect("statement lines");
+    let line = lines.iter().find(|line| line["kind"] == "grant").expect("acme is helped");
+    let id = line["statement_line_id"].as_str().expect("an id");
+    let answer = atcost.json(&["explain", id]);
+    assert_eq!(answer["statement_line_id"], id);
+    assert_eq!(answer["charges"][0]["charge_id"], charge.as_str());
+    assert_eq!(answer["grant_terms"], line["grant_terms"]);
+    assert_eq!(answer["rate_source"], line["rate_source"]);
+    let text = atcost.ok(&["explain", id]);
+    assert!(text.contains(&format!("charge {charge}")) && text.contains("beside it"), "{text}");
+    let output = atcost.run(&["explain", id, "--events", "none.ndjson"]);
+    assert_eq!(output.code, Some(2), "{}", output.text());
+    assert!(output.stderr.contains("explain one of its charges"), "{}", output.text());
+    let own = atcost.ok(&["explain", id, "--for", "acme"]);
+    assert!(!own.contains("cedar") && own.contains("another customer"), "{own}");
+}
+
+/// The deciding window of a percentile, between the last that is dropped and the next below.
+#[test]
+fn a_percentile_shows_the_windows_that_decide_it() {
+    let atcost = Atcost::initialised();
+    copy(&case("prices"), atcost.folder());
+    atcost.ok(&["catalog", "publish", "catalog"]);
+    atcost.ok(&["ingest", "--files", "events", "--until-caught-up"]);
+    atcost.ok(&["rate", "--period", "2025-11"]);
+    let ids = query(
+        atcost.folder(),
+        "SELECT charge_id FROM 'runs/period=2025-11/run=*/charges.parquet' WHERE sku = 'H-P95' ORDER BY charge_id",
+    );
+    let id = ids.rows[0][0].clone().expect("the charge has an id");
+    let answer = atcost.json(&["explain", &id]);
+    let scope = &answer["scopes"][0];
+    let windows = scope["windows"].as_array().expect("windows");
+    let deciding: Vec<_> = windows.iter().filter(|window| window["decides"] == true).collect();
+    assert!(!deciding.is_empty() && deciding.len() < windows.len(), "{scope}");
+    assert!(deciding.iter().all(|window| window["quantity"] == scope["quantity"]), "{scope}");
+    let text = atcost.ok(&["explain", &id]);
+    let rule = "highest are dropped, the next one decides";
+    assert!(text.contains(rule) && text.contains(" decides\n"), "{text}");
+}
+
+#[test]
 fn what_no_event_is_behind_has_none_to_write() {
     let (atcost, id) = rated("NB-SUP", "acme");
     let output = atcost.run(&["explain", &id, "--events", "none.ndjson"]);

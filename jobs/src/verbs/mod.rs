@@ -18,6 +18,7 @@ pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
 mod nobody; // what is nobody's, in words and in JSON
+mod missing; // what may be missing, in words and in JSON
 pub mod past; // what a catalog changes in what was billed
 pub mod aggregate; // what events come to, without a catalog
 pub mod price; // what a quantity costs, without a catalog

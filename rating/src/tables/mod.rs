@@ -240,31 +240,10 @@ pub async fn read_manifest(folder: &Location) -> Result<Manifest, RatingError> {
     serde_json::from_slice(&bytes).map_err(|error| failed(&error))
 }
 
-/// The last run of the last month that was rated: that of the newest ledger version, and of the most
-/// entries of the journal. Runs of earlier months are not read.
+/// Whether a run is whole: its manifest is written last.
 ///
 /// # Errors
-/// When a manifest cannot be read.
-pub async fn latest_run(runs: &Location) -> Result<Option<(Location, Manifest)>, RatingError> {
-    let periods = runs.list().await?.folders;
-    for period in periods.iter().rev().filter(|name| name.starts_with("period=")) {
-        let period = runs.join(period);
-        let mut latest: Option<(Location, Manifest)> = None;
-        for run in period.list().await?.folders.iter().filter(|name| name.starts_with("run=")) {
-            let folder = period.join(run);
-            // One that is not whole yet is no run.
-            if !folder.join(MANIFEST).exists().await? {
-                continue;
-            }
-            let manifest = read_manifest(&folder).await?;
-            let key = |manifest: &Manifest| (manifest.ledger_version.clone(), manifest.journal);
-            if latest.as_ref().is_none_or(|(_, latest)| key(latest) <= key(&manifest)) {
-                latest = Some((folder, manifest));
-            }
-        }
-        if latest.is_some() {
-            return Ok(latest);
-        }
-    }
-    Ok(None)
+/// When storage fails.
+pub async fn is_whole(folder: &Location) -> Result<bool, RatingError> {
+    Ok(folder.join(MANIFEST).exists().await?)
 }
