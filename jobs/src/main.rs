@@ -3,10 +3,12 @@
 //!
 //! Exit status: 0 fine, 1 a discrepancy was found, 2 the command could not run.
 
+mod catalog; // the arguments of `atcost catalog`
 mod memory;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use catalog::CatalogVerb;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use ingest::files::Reading;
 use jobs::clock;
 use jobs::config::{Config, DEFAULT_FILE};
@@ -25,7 +27,7 @@ use rating::reconcile::Action;
 use rating::units::Unit;
 use rating::usage::Cursor;
 use schemas::decimal::QuantityTotal;
-use schemas::id::InvoiceId;
+use schemas::id::{CustomerId, InvoiceId};
 use schemas::rejection::Reason;
 use schemas::shard::Shard;
 use schemas::time::Instant;
@@ -79,7 +81,18 @@ enum Verb {
         #[arg(long)]
         period: String,
     },
-    /// Show the chain from a charge to its cost line, price, allocation key and events.
+    /// Say what a month that is running costs so far, and what it may come to at the rate so far. It is
+    /// an estimate, and says what cannot be known. No run is written.
+    Forecast {
+        /// The month, like 2025-10.
+        #[arg(long)]
+        period: String,
+        /// Leave out what is used from then on, like 2025-10-15T00:00:00Z; without it, it is now.
+        #[arg(long, value_name = "T", value_parser = verbs::aggregate::instant)]
+        at: Option<Instant>,
+    },
+    /// Show the chain from a charge to its cost line, price, allocation key and events, and to statements;
+    /// or from a statement line back to its charges.
     Explain(ExplainArgs),
     /// Take a provider's invoice into the ledger, or say what came of those that are there.
     #[command(subcommand)]
@@ -136,6 +149,8 @@ enum Verb {
     /// Recompute everything from storage and say what is not what was sealed.
     #[command(subcommand)]
     Verify(VerifyVerb),
+    /// Print the completions of a shell, for its folder of completions.
+    Completions { shell: clap_complete::Shell },
     /// Make up a month of a small cloud and take it end to end, without Kafka unless --brokers is
     /// given.
     Demo(DemoArgs),
@@ -167,30 +182,6 @@ struct IngestArgs {
     /// Serve metrics and a health check at this address; port 0 takes a free one and logs it.
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<String>,
-}
-
-#[derive(Subcommand)]
-enum CatalogVerb {
-    /// Read a catalog folder and say what would bill twice, never, or wrongly.
-    Check { folder: PathBuf },
-    /// Say what publishing a catalog folder would change in what was billed until now.
-    Diff { folder: PathBuf },
-    /// Show the versions that were published.
-    List,
-    /// Show the files of a version, or write them to a new folder.
-    Show {
-        /// The beginning of its digest, as `list` has it.
-        version: String,
-        #[arg(long, value_name = "FOLDER")]
-        out: Option<PathBuf>,
-    },
-    /// Put a catalog folder into the journal as the version in force.
-    Publish {
-        folder: PathBuf,
-        /// Change what was billed until now, and record why.
-        #[arg(long, value_name = "REASON", value_parser = verbs::reason)]
-        allow_past_changes: Option<String>,
-    },
 }
 
 #[derive(Subcommand)]
@@ -404,14 +395,19 @@ struct RateArgs {
 
 #[derive(Args)]
 struct ExplainArgs {
-    /// A charge_id of charges.parquet, or its beginning.
-    charge: String,
+    /// A charge_id of charges.parquet, a statement_line_id of statement_lines.parquet or
+    /// corrections.parquet, or its beginning.
+    id: String,
     /// The run to look in, or the beginning of its id.
     #[arg(long)]
     run: Option<String>,
-    /// How many of the events behind it are listed.
-    #[arg(long, value_name = "COUNT", default_value_t = verbs::explain::EVENTS_SHOWN)]
-    events: usize,
+    /// Explain it to the customer who is charged, or the partner who bills it: the names of others are
+    /// hidden, and only its own events are shown.
+    #[arg(long = "for", value_name = "CUSTOMER", value_parser = verbs::explain::customer)]
+    reader: Option<CustomerId>,
+    /// Write all events behind a charge to this file, .ndjson or .parquet.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -602,19 +598,11 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     let config = || Config::load(&cli.config);
     match &cli.verb {
         Verb::Init => show(&verbs::init::init(&cli.config).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Check { folder }) => show(&verbs::catalog::check(folder)?, cli.format),
-        Verb::Catalog(CatalogVerb::Diff { folder }) => {
-            show(&verbs::catalog::diff(&config()?, folder, clock::now()).await?, cli.format)
-        }
-        Verb::Catalog(CatalogVerb::List) => show(&verbs::listing::catalogs(&config()?).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Show { version, out }) => {
-            show(&verbs::listing::catalog(&config()?, version, out.as_deref()).await?, cli.format)
+        Verb::Catalog(verb) => catalog::run(verb, &cli.config, cli.format).await,
+        Verb::Completions { shell } => {
+            show(&verbs::completions::completions(*shell, Cli::command())?, cli.format)
         }
         Verb::Runs(RunsVerb::List) => show(&verbs::listing::runs(&config()?).await?, cli.format),
-        Verb::Catalog(CatalogVerb::Publish { folder, allow_past_changes }) => {
-            let reason = allow_past_changes.as_deref();
-            show(&verbs::catalog::publish(&config()?, folder, reason, clock::now()).await?, cli.format)
-        }
         Verb::Ingest(IngestArgs { files, reading, brokers, topic, shard, until_caught_up, metrics }) => {
             let mut config = config()?;
             config.metrics = metrics.clone().or(config.metrics);
@@ -638,12 +626,19 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             let (config, month) = (config()?, verbs::rate::month(period)?);
             show(&verbs::what_if::what_if(&config, catalog, month).await?, cli.format)
         }
+        Verb::Forecast { period, at } => {
+            let (config, month) = (config()?, verbs::rate::month(period)?);
+            let at = at.unwrap_or_else(clock::now);
+            show(&verbs::forecast::forecast(&config, month, at).await?, cli.format)
+        }
         Verb::Aggregate(AggregateArgs { meter, events, from, to, matches }) => {
             let asked = Asked { from: *from, until: *to, matches: matches.iter().cloned().collect() };
             show(&verbs::aggregate::measure(meter, events, &asked).await?, cli.format)
         }
-        Verb::Explain(ExplainArgs { charge, run, events }) => {
-            show(&verbs::explain::explain(&config()?, charge, run.as_deref(), *events).await?, cli.format)
+        Verb::Explain(ExplainArgs { id, run, reader, events }) => {
+            let (reader, events) = (reader.as_ref(), events.as_deref());
+            let asked = verbs::explain::Asked { id, run: run.as_deref(), reader, events };
+            show(&verbs::explain::explain(&config()?, &asked).await?, cli.format)
         }
         Verb::Invoice(verb) => invoice(cli, verb).await,
         Verb::Reconcile(ReconcileArgs { decide: None, period, out }) => {

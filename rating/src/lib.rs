@@ -19,6 +19,7 @@ pub mod allocation; // who bears a cost line
 pub mod statement; // who is billed for it
 mod alike; // names that are taken for one another
 pub mod catalog; // the price lists: read, checked, looked up
+pub mod litellm; // an open price list of models, as a price list of ours
 pub mod trial; // prices without a catalog, and without usage
 pub mod usage; // ledger rows to usage totals, in SQL
 pub mod aggregate; // a meter tried on a file
@@ -37,6 +38,7 @@ mod within; // how much of a SKU lies within some dates
 pub mod by_invoice; // a month by its invoices
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
+pub mod forecast; // what a running month may come to
 pub mod changes; // what another catalog would change in what was billed
 pub mod tables; // a run as Parquet files and a manifest
 pub mod query; // questions in SQL about a run

@@ -54,9 +54,14 @@ type Sums<K> = BTreeMap<K, [Amount; 2]>;
 /// # Errors
 /// [`RatingError::Overflow`] where a sum does not fit.
 pub fn what_if(before: &Run, after: &Run) -> Result<WhatIf, RatingError> {
+    compared(&before.cost_lines, &after.cost_lines)
+}
+
+/// Compares the lines of a month in two versions.
+pub(crate) fn compared(before: &[CostLine], after: &[CostLine]) -> Result<WhatIf, RatingError> {
     let (mut lines, mut customers) = (Sums::new(), Sums::new());
-    for (version, run) in [before, after].into_iter().enumerate() {
-        for line in &run.cost_lines {
+    for (version, cost_lines) in [before, after].into_iter().enumerate() {
+        for line in cost_lines {
             add(&mut lines, line_of(line), version, decimal(line.settled)?)?;
             for statement in line.statement_lines.iter().filter(|line| line.biller == Biller::Operator) {
                 let customer = statement.customer.clone().filter(|_| statement.kind.is_billed());
@@ -68,7 +73,7 @@ pub fn what_if(before: &Run, after: &Run) -> Result<WhatIf, RatingError> {
     Ok(WhatIf { lines: in_order(lines)?, customers: in_order(customers)? })
 }
 
-fn line_of(line: &CostLine) -> LineOf {
+pub(crate) fn line_of(line: &CostLine) -> LineOf {
     let key = &line.key;
     LineOf {
         provider: key.provider.clone(),

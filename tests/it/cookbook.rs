@@ -4,7 +4,8 @@
 //! A fence of `console` holds commands and what they print, one of `sql` a statement, whose rows the
 //! fence of `text` after it shows, and one of `toml` or `csv` a part of a file of the case. A line
 //! that ends in `…` leaves out the rest, which differs from run to run. The commands of
-//! docs/trying.md are run as those of every other document; what it quotes is compared here.
+//! docs/trying.md and docs/ai.md are run as those of every other document; what they quote is compared
+//! here.
 //!
 //! `UPDATE_EXPECT=1` writes what comes out.
 
@@ -48,8 +49,8 @@ fn every_page_has_a_test_and_a_case() {
         names
     };
     assert_eq!(names(workspace().join("docs/cookbook")), PAGES);
-    // One more case belongs to docs/trying.md.
-    assert_eq!(names(case("cookbook")), [PAGES, &["trying"]].concat());
+    // One case belongs to docs/ai.md, and one to docs/trying.md.
+    assert_eq!(names(case("cookbook")), [&["inference"], PAGES, &["trying"]].concat());
 }
 
 #[test]
@@ -59,6 +60,22 @@ fn what_is_tried_stands_in_the_files_that_are_named() {
     let files = [files(&case("prices/tried")), files(&case("cookbook/trying"))].concat();
     let quotes = quotes(&text);
     assert!(!quotes.is_empty(), "{} quotes nothing", page.display());
+    for quote in quotes {
+        assert_quoted(&page, &files, &quote);
+    }
+}
+
+/// What docs/ai.md quotes stands in its case, or in the price list that is made of the case's list.
+#[test]
+fn what_inference_costs_stands_in_its_files() {
+    let page = workspace().join("docs/ai.md");
+    let text = fs::read_to_string(&page).expect("the page");
+    let atcost = Atcost::empty();
+    copy(&case("cookbook/inference"), atcost.folder());
+    atcost.ok(&["catalog", "import", "litellm", "list.json", "--provider", "lumen", "--from", "2025-11-01"]);
+    let files = files(&atcost.folder().join("catalog"));
+    let quotes = quotes(&text);
+    assert!(quotes.len() >= 4, "{} quotes too little", page.display());
     for quote in quotes {
         assert_quoted(&page, &files, &quote);
     }

@@ -2,15 +2,18 @@
 //! anywhere is found though few rows are read.
 
 use crate::places::{everything, on_disk, place, write};
+use crate::stories::copy;
 use crate::totals::{History, opened, runtime, some_history, step};
 use derived::totals::LEAF;
 use proptest::prelude::*;
 use rating::catalog::{Catalog, CatalogFiles};
 use rating::unattributed::months;
 use rating::unseen::unseen_values;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::LazyLock;
+use tests::atcost::Atcost;
 use tests::machine::case;
 use tests::month;
 
@@ -123,4 +126,24 @@ fn the_doctor_finds_one_bit_of_what_it_reads_and_of_what_it_does_not() {
     });
     let again = atcost.run(&["doctor"]);
     assert_eq!((again.code, again.stdout), (healthy.code, healthy.stdout));
+}
+
+#[test]
+fn what_may_be_missing_from_the_last_month_that_was_rated_is_told() {
+    let atcost = Atcost::initialised();
+    copy(&case("prices"), atcost.folder());
+    atcost.ok(&["catalog", "publish", "catalog"]);
+    atcost.ok(&["ingest", "--files", "events", "--until-caught-up"]);
+    let missing = || atcost.doctor()["missing"].clone();
+    assert_eq!(missing(), Value::Null, "no month was rated");
+    for (period, kind) in [("2025-11", "reset"), ("2025-12", "silent")] {
+        let rated = atcost.json(&["rate", "--period", period]);
+        let told = missing();
+        assert_eq!((&told["period"], &told["rows"]), (&json!(period), &rated["completeness"]));
+        let first = told["first"].as_array().expect("rows");
+        assert!(first.iter().any(|row| row["kind"] == kind), "{told}");
+        let text = atcost.run(&["doctor"]).stdout;
+        let line = format!("{period}: something may be missing (");
+        assert!(text.contains(&line) && text.contains(&format!("{kind} {}", told["rows"][kind])), "{text}");
+    }
 }

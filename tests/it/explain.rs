@@ -4,6 +4,7 @@
 use crate::ledger::instant;
 use crate::places::{everything, on_disk, place, read, write};
 use crate::properties::{CATALOG, Event};
+use crate::stories::copy;
 use crate::totals::{History, opened, rated, runtime, step};
 use arrow::array::{
     ArrayRef, AsArray as _, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -16,13 +17,19 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use rating::RatingError;
 use rating::allocation::Rule;
+use rating::by_invoice::{Known, month_by_invoice};
+use rating::catalog::{Catalog, CatalogFiles};
 use rating::evidence::{Most, evidence};
-use rating::explain::{Explanation, explain};
-use rating::run::{Charge, ChargeId, CostLine, Run};
-use rating::tables::{StoredCharges, Workspace, Written, write as write_tables};
+use rating::explain::{Explanation, Wanted, explain, explain_line};
+use rating::run::{Charge, ChargeId, CostLine, PostedLine, Run};
+use rating::statement::{Biller, LineKind};
+use rating::tables::{StoredCharges, StoredLines, Workspace, Written, read_manifest, write as write_tables};
 use rating::usage::CountedRows;
 use schemas::decimal::{Quantity, QuantityTotal};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tests::atcost::Atcost;
+use tests::machine::case;
 use tests::month;
 
 /// Writes a run and gives its folder.
@@ -43,7 +50,11 @@ async fn explained(
 ) -> Result<Explanation<'static>, RatingError> {
     let charges = StoredCharges::open(folder).await?;
     let stored = charges.find(run.pins.run_id(), &charge.to_string()).await?;
-    explain(&stored, &run.pins, Some(usage), &CATALOG, most).await
+    let lines = StoredLines::open(run.pins.run_id(), folder).await?;
+    let (invoices, decisions, posted) = (&[], &[], &BTreeMap::new());
+    let known = Known { usage, catalog: &CATALOG, invoices, decisions, posted };
+    let wanted = Wanted { readers: None, events: most };
+    explain((&stored, &lines), &run.pins, Some(known), &CATALOG, wanted).await
 }
 
 /// Whether a statement lists the events that an explanation has, of every charge that follows usage.
@@ -80,7 +91,7 @@ async fn compare_evidence(folder: &Location, run: &Run, charges: &[&Charge], usa
 async fn compare(folder: &Location, run: &Run, charge: &Charge, [totals, rows]: [&CountedRows; 2]) {
     let all = explained(folder, run, charge.id, rows, usize::MAX).await.expect("an explanation");
     assert_eq!(&all.charge, charge);
-    // Grants and other currencies come after the lines, and an explanation does not look at them.
+    // Grants and other currencies come after the lines; what is posted has them.
     let without_bills = run.cost_lines.iter().any(|line| {
         let mut line = line.clone();
         line.statement_lines.retain(|statement| statement.grant.is_none());
@@ -304,4 +315,95 @@ fn a_run_whose_tables_were_changed_is_not_explained() {
         }
         assert!(refused > 25, "{refused}");
     });
+}
+
+#[test]
+fn a_statement_line_that_was_changed_is_not_explained_and_neither_is_its_charge() {
+    let (atcost, folder) = month::rated();
+    runtime().block_on(async {
+        let location = place(&folder.join("statement_lines.parquet"));
+        let bytes = read(&location).await;
+        let [rows] = read_parquet(bytes.clone().into()).expect("rows").try_into().expect("one batch");
+        let text = |column: &str, row: usize| {
+            let column = rows.column_by_name(column).expect("a column");
+            column.is_valid(row).then(|| column.as_string::<i32>().value(row).to_owned())
+        };
+        let is_charged = |row: &usize| text("kind", *row).as_deref() == Some("charge");
+        let row = (0..rows.num_rows()).find(is_charged).expect("somebody is charged");
+        let id = text("statement_line_id", row).expect("it has an id");
+        let explained = atcost.json(&["explain", &id]);
+        let charge = explained["charges"][0]["charge_id"].as_str().expect("a charge is behind it").to_owned();
+        let mut refused = 0;
+        for column in 0..rows.num_columns() {
+            let name = rows.schema().field(column).name().clone();
+            let changed = changed(&rows, column, row);
+            let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+            writer.write(&changed).expect("rows");
+            write(&location, writer.into_inner().expect("bytes")).await;
+            for of in [&id, &charge] {
+                let said = atcost.run(&["explain", of]);
+                assert_eq!(said.code, Some(2), "{name} of {of}: {}", said.text());
+                if name != "statement_line_id" {
+                    assert!(said.stderr.contains("cannot be reproduced"), "{name}: {}", said.stderr);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 40, "{refused}");
+        write(&location, bytes).await;
+        atcost.ok(&["explain", &id]);
+    });
+}
+
+/// Two months of every meter, price and way to share: nothing that is charged or billed is refused, and
+/// every explanation has what the run has.
+#[test]
+fn every_charge_and_statement_line_of_the_case_of_prices_is_explained() {
+    let atcost = Atcost::initialised();
+    copy(&case("prices"), atcost.folder());
+    atcost.ok(&["catalog", "publish", "catalog"]);
+    atcost.ok(&["ingest", "--files", "events", "--until-caught-up"]);
+    let files = CatalogFiles::read_folder(&atcost.folder().join("catalog")).expect("a catalog");
+    let (catalog, _) = Catalog::load(&files).expect("it has no problem");
+    let ledger = place(&atcost.folder().join("ledger"));
+    for period in ["2025-11", "2025-12"] {
+        let said = atcost.json(&["rate", "--period", period]);
+        let folder = place(&atcost.folder().join(said["folder"].as_str().expect("a folder")));
+        runtime().block_on(async {
+            let usage = opened((&ledger, LEAF), None, false).await;
+            let manifest = read_manifest(&folder).await.expect("a manifest");
+            let pins = manifest.pins().expect("it has pins");
+            let (invoices, decisions, posted) = (&[], &[], &BTreeMap::new());
+            let known = Known { usage: &usage, catalog: &catalog, invoices, decisions, posted };
+            let run = month_by_invoice(pins.clone(), known).await.expect("a run").run;
+            let charges = StoredCharges::open(&folder).await.expect("charges");
+            let lines = StoredLines::open(manifest.run, &folder).await.expect("lines");
+            let mut billed = BTreeSet::new();
+            for (line, charge) in
+                run.cost_lines.iter().flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
+            {
+                let stored = charges.find(manifest.run, &charge.id.to_string()).await.expect("it is there");
+                let wanted = Wanted { readers: None, events: 3 };
+                let explained = explain((&stored, &lines), &pins, Some(known), &catalog, wanted).await;
+                let explained = explained.unwrap_or_else(|error| panic!("{}: {error}", line.key.sku));
+                assert_eq!((&explained.line.id, &explained.charge), (&line.id, charge));
+                let of = |posted: &&PostedLine| posted.customer == charge.customer;
+                assert!(explained.posted.iter().any(|posted| of(&posted)), "{charge:?}");
+                billed.extend(explained.posted.iter().map(|posted| posted.id));
+            }
+            for line in &run.posted {
+                let explained = explain_line(line.id, &lines, &pins, known).await.expect("an explanation");
+                assert_eq!(&explained.line, line);
+                let of_charge = line.kind != LineKind::Grant || line.money.minor_units < 0;
+                assert_eq!(!explained.charges.is_empty(), of_charge, "{line:?}");
+                // What a funder pays is behind no charge of its own.
+                assert_eq!(billed.contains(&line.id), of_charge, "{line:?}");
+                let cost_line = explained.cost_line.expect("there are no invoices");
+                let of_operator = explained.beside.iter().filter(|other| other.biller == Biller::Operator);
+                let sum: i128 = of_operator.map(|other| other.money.minor_units).sum();
+                assert_eq!(sum, cost_line.settled.minor_units, "{line:?}");
+            }
+            assert!(billed.len() > 50, "{}", billed.len());
+        });
+    }
 }

@@ -11,9 +11,10 @@ mod controls; // what records say of each meter, and who compares it
 mod properties; // what must not matter to a charge
 mod totals; // rows folded once, against every row
 mod gaps; // what may be missing, and which rows are not read for it
-mod explain; // from a charge back to its events, and a run that was changed
-mod doctor; // a look at a ledger, by totals and by rows, and at every bit
 mod stories; // attribution, and the mistakes of other systems, event by event
+mod explain; // from a charge back to its events, and a run that was changed
+mod reader; // what a customer is shown of an explanation
+mod doctor; // a look at a ledger, by totals and by rows, and at every bit
 mod past; // what another catalog changes in what was billed
 mod month; // the month of tests/cases/month from files: the contract
 mod mistakes; // what whoever sends has done wrong, and how it is mended
@@ -35,9 +36,11 @@ mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
 mod catalog; // what a catalog may not say
+mod pieces; // what commands add to a catalog: scaffolds, and prices from the open list
 mod catalog_page; // docs/catalog.md, key by key
 mod hostile; // what an attacker sends: records through a broker, files, and what they cost
 mod cookbook; // the pages of docs/cookbook, run
+mod forecast; // what a running month may come to
 mod what_if; // a month by another catalog
 mod secrets; // nothing that a run leaves has a secret in it
 mod terminal; // what is printed cannot steer a terminal

@@ -335,16 +335,23 @@ fn a_statement_unfolds_to_its_events_and_says_what_its_json_says() {
     // A list that is cut says how many there are, and the command that it names has them all.
     let commands = texts(&mut browser, "tr.more pre");
     assert!(!commands.is_empty(), "some charge has more events than are listed");
-    for command in commands {
+    for (number, command) in commands.iter().enumerate() {
+        let file = month.place.path().join(format!("{number}.ndjson"));
         let words: Vec<&str> = command.split(' ').skip(1).collect();
-        let all = month.json(&words);
-        let (count, first) = (&all["events"]["count"], &all["events"]["first"]);
-        assert_eq!(*count, first.as_array().expect("events").len());
-        assert!(command.ends_with(&format!("--events {count}")), "{command}");
+        let (name, words) = words.split_last().expect("a command");
+        assert_eq!(*name, "events.ndjson", "{command}");
+        let all = month.json(&[words, &[utf8(&file)]].concat());
+        let count = &all["events"]["count"];
+        let events: Vec<Value> = fs::read_to_string(&file)
+            .expect("the events were written")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        assert_eq!(*count, events.len());
         let said = format!("{count} events of {}, {} ", text(&all["subject"]), text(&all["events"]["total"]));
         let shown = texts(&mut browser, "tr.more p");
         assert!(shown.iter().any(|shown| shown.starts_with(&said)), "{said} is not in {shown:?}");
-        for event in first.as_array().expect("events").iter().take(5) {
+        for event in events.iter().take(5) {
             assert!(inside.contains(text(&event["id"])), "{event} is listed");
         }
     }

@@ -7,6 +7,7 @@
 //! every one.
 
 use crate::clock;
+use crate::last_run::LastRun;
 use crate::log::Alarms;
 use ingest::metrics::{HistogramReading, Metrics, PartitionReading};
 use ledger::Repeats;
@@ -17,7 +18,9 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
+use rating::RatingError;
 use schemas::position::{Origin, Stream};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,9 +39,26 @@ pub struct Watched {
     metrics: Arc<Metrics>,
     alarms: Arc<Alarms>,
     figures: Mutex<Option<Figures>>,
+    missing: Mutex<Option<Missing>>,
     /// The longest that the loop may take to come round.
     patience: Duration,
     started: schemas::time::Instant,
+}
+
+/// What may be missing from the last run of the last month that was rated.
+#[derive(Debug)]
+struct Missing {
+    period: String,
+    /// By kind, 0 too.
+    rows: BTreeMap<String, u64>,
+}
+
+impl Missing {
+    async fn look(last_run: &mut LastRun) -> Result<Option<Self>, RatingError> {
+        let manifest = last_run.look().await?;
+        Ok(manifest
+            .map(|manifest| Self { period: manifest.period.clone(), rows: manifest.completeness.clone() }))
+    }
 }
 
 /// Whether the loop makes progress, and a sentence about it.
@@ -66,13 +86,15 @@ impl Watched {
             metrics,
             alarms,
             figures: Mutex::new(None),
+            missing: Mutex::new(None),
             patience: PATIENCE.saturating_add(batch),
             started: clock::now(),
         }
     }
 
-    /// Looks at the ledger's folder now and then, until nobody holds the other end of `stopped`.
-    pub fn look_again(&self, mut watch: Watch, stopped: &Receiver<()>) {
+    /// Looks at the ledger's folder and the runs now and then, until nobody holds the other end of
+    /// `stopped`.
+    pub fn look_again(&self, mut watch: Watch, mut last_run: LastRun, stopped: &Receiver<()>) {
         let runtime = match tokio::runtime::Builder::new_current_thread().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -85,6 +107,12 @@ impl Watched {
                 Ok(figures) => *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(figures),
                 Err(error) => {
                     tracing::warn!(event = "watch.failed", %error, "the ledger's folder could not be looked at; its metrics stay as they were")
+                }
+            }
+            match runtime.block_on(Missing::look(&mut last_run)) {
+                Ok(missing) => *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing,
+                Err(error) => {
+                    tracing::warn!(event = "watch.failed", %error, "the runs could not be looked at; their metric stays as it was")
                 }
             }
             if stopped.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
@@ -209,8 +237,18 @@ impl Collector for Watched {
         self.commits(&mut families)?;
         partitions(&mut families, &self.metrics.partition_readings())?;
         let figures = *self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.map_or(Ok(()), |figures| storage(&mut families, &figures))
+        figures.map_or(Ok(()), |figures| storage(&mut families, &figures))?;
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.as_ref().map_or(Ok(()), |missing| missing_of(&mut families, missing))
     }
+}
+
+fn missing_of(families: &mut Families<'_>, Missing { period, rows }: &Missing) -> fmt::Result {
+    families.gauge_of(
+        "atcost_last_run_missing",
+        "Rows of the table completeness of the last run of the last month that was rated.",
+        rows.iter().map(|(kind, rows)| ([("kind", kind.as_str()), ("period", period.as_str())], *rows)),
+    )
 }
 
 fn partitions(families: &mut Families<'_>, readings: &[(Stream, PartitionReading)]) -> fmt::Result {
@@ -384,7 +422,7 @@ mod tests {
     use schemas::outcome::Tally;
     use schemas::position::NextOffset;
     use schemas::rejection::Reason;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     #[test]
     fn health_is_a_turn_of_the_loop_not_long_ago() {
@@ -410,6 +448,8 @@ mod tests {
         let watched = watched();
         *watched.figures.lock().expect("no holder panics") =
             Some(Figures { signed: Some(Signed { size: 1, at: 2 }), ..Figures::default() });
+        *watched.missing.lock().expect("no holder panics") =
+            Some(Missing { period: "2025-10".to_owned(), rows: BTreeMap::from([("gap".to_owned(), 2)]) });
         let stream = stream("t");
         watched.metrics.opened(1, Some(watched.started));
         watched.metrics.classified(Repeats::default());
@@ -417,6 +457,14 @@ mod tests {
         let [low, stable, high] = [0, 1, 2].map(NextOffset);
         watched.metrics.watermarks(vec![Watermarks { stream, low, stable, high, is_readable: true }]);
         watched.exposition()
+    }
+
+    #[test]
+    fn what_the_last_run_misses_is_told_by_kind() {
+        let text = everything();
+        let told = "\natcost_last_run_missing{kind=\"gap\",period=\"2025-10\"} 2\n";
+        assert!(text.contains(told), "{text}");
+        assert!(!watched().exposition().contains("atcost_last_run_missing"), "no month was rated");
     }
 
     fn stream(topic: &str) -> Stream {

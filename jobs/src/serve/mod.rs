@@ -9,6 +9,7 @@
 
 mod metrics; // what a running ingest tells
 
+use crate::last_run::LastRun;
 use crate::log::Alarms;
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -76,7 +77,7 @@ pub fn listen(address: &str) -> anyhow::Result<Listening> {
 }
 
 impl Listening {
-    /// Begins to answer, and to look at the shard that `watch` is of. `batch` is how long a batch
+    /// Begins to answer, and to look at the shard that `watch` is of and at the runs. `batch` is how long a batch
     /// may take.
     ///
     /// # Errors
@@ -84,6 +85,7 @@ impl Listening {
     pub fn serve(
         self,
         watch: Watch,
+        last_run: LastRun,
         metrics: Arc<Metrics>,
         alarms: Arc<Alarms>,
         batch: Duration,
@@ -95,7 +97,7 @@ impl Listening {
         // nothing.
         thread("metrics-watch", {
             let watched = watched.clone();
-            move || watched.look_again(watch, &stopped_looking)
+            move || watched.look_again(watch, last_run, &stopped_looking)
         })?;
         // A runtime of its own: the one that ingest runs on may be busy for as long as a commit
         // takes.
@@ -213,7 +215,13 @@ mod tests {
         let listening = listen("127.0.0.1:0").expect("a free port");
         let address = listening.address;
         let endpoint = listening
-            .serve(Watch::new(&nowhere, 0), Arc::default(), Arc::default(), Duration::ZERO)
+            .serve(
+                Watch::new(&nowhere, 0),
+                LastRun::below(&nowhere),
+                Arc::default(),
+                Arc::default(),
+                Duration::ZERO,
+            )
             .expect("threads");
         (address, endpoint)
     }

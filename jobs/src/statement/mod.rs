@@ -202,7 +202,7 @@ of which estimates, until the provider's invoice is in: 0.33 EUR
             "<summary>price and share, 31 events</summary>",
             "Requests, per thousand begun",
             "31 events of <bdi>projects/acme</bdi>, 22 1 together. The first 1 are:",
-            "atcost explain aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --run cccccccccccccccccccccccccccccccc --events 31",
+            "atcost explain aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa --run cccccccccccccccccccccccccccccccc --events events.ndjson",
             "packages of 1000",
             "22 of 27 1",
             "//edge/&lt;sjc&gt; n-0301",

@@ -241,9 +241,9 @@ fn events_of(charge: &Charge, evidence: &Evidence, run: Option<RunId>) -> String
     if listed < *events
         && let Some(run) = run
     {
-        let all = format!("atcost explain {} --run {run} --events {events}", charge.id);
+        let all = format!("atcost explain {} --run {run} --events events.ndjson", charge.id);
         html.push_str(&format!(
-            "<p class=\"note\">The operator sees all of them with</p>\n{}",
+            "<p class=\"note\">The operator gets all of them with</p>\n{}",
             command(&all)
         ));
     }

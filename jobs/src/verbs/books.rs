@@ -6,7 +6,7 @@
 //!
 //! Invariant: all of it is as the journal has it at one moment.
 
-use super::catalog::{InForce, in_force};
+use super::catalog::{InForce, in_force_at};
 use crate::config::Config;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -47,7 +47,19 @@ pub(super) struct Came {
 /// # Errors
 /// When the journal, a document or an invoice cannot be read.
 pub(super) async fn open(config: &Config, digest: Option<&str>) -> anyhow::Result<Opened> {
-    let InForce { catalog, books } = in_force(config, digest).await?;
+    open_at(config, digest, None).await
+}
+
+/// As [`open`], after so many entries of the journal.
+///
+/// # Errors
+/// As [`open`], and where the journal has fewer.
+pub(super) async fn open_at(
+    config: &Config,
+    digest: Option<&str>,
+    entries: Option<i64>,
+) -> anyhow::Result<Opened> {
+    let InForce { catalog, books } = in_force_at(config, digest, entries).await?;
     let mut all: Vec<Came> = Vec::new();
     for import in &books.imports {
         let provider = catalog.providers.get(&import.provider).with_context(|| {

@@ -195,8 +195,28 @@ pub(super) struct InForce {
 /// # Errors
 /// As [`published`], and where an entry is damaged.
 pub(super) async fn in_force(config: &Config, digest: Option<&str>) -> anyhow::Result<InForce> {
+    in_force_at(config, digest, None).await
+}
+
+/// As [`in_force`], with the books as they were after so many entries of the journal.
+///
+/// # Errors
+/// As [`in_force`], and where the journal has fewer.
+pub(super) async fn in_force_at(
+    config: &Config,
+    digest: Option<&str>,
+    entries: Option<i64>,
+) -> anyhow::Result<InForce> {
     let journal = Journal::open(&config.ledger).await?;
-    let books = Books::read(journal.entries())?;
+    let all = journal.entries();
+    let known = entries.map_or(Some(all), |entries| all.get(..usize::try_from(entries).ok()?));
+    let Some(known) = known else {
+        bail!(
+            "the journal has {} entries, and the run was made with more; restore the ledger from a copy",
+            all.len()
+        );
+    };
+    let books = Books::read(known)?;
     Ok(InForce { catalog: of_journal(&journal, digest)?, books })
 }
 

@@ -2,11 +2,13 @@
 //! it.
 
 use super::catalog::published;
+use super::missing::MissingMonth;
 use super::nobody::{self, SUBJECTS_LISTED};
 use super::rate::REFUSED_LISTED;
 use super::rejected::shortened;
 use super::totals;
 use crate::config::Config;
+use crate::last_run::LastRun;
 use crate::show::{Align, Answer, Busy, Verdict, plural, printable, printable_json, printable_lines, table};
 use derived::totals::Caught;
 use ingest::IngestError;
@@ -14,14 +16,14 @@ use ingest::kafka::{KafkaConfig, Seen, SeenPartition, WAY_OUT, cleanup_policy, l
 use ingest::schema::registry::Registry;
 use ledger::journal::{EntryKind, Journal};
 use ledger::pinned::{PinnedFiles, Versions};
-use rating::catalog::Catalog;
 use rating::run::Pins;
 use rating::tables::Workspace;
-use rating::unattributed::{self, Unattributed, unattributed};
+use rating::unattributed::{self, unattributed};
 use rating::unseen::unseen_values;
 use rating::usage::{CountedRows, LedgerCounts, Mistake, MistakeKind, Mistakes, RefusedRecord, StreamCounts};
 use schemas::position::{NextOffset, Origin, Stream};
 use schemas::shard::Shard;
+use schemas::time::BillingMonth;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +61,8 @@ pub struct Report {
     /// What the operator bears because nobody is bound to it, in the last months that have such
     /// usage.
     pub unattributed: Vec<NobodysMonth>,
+    /// What may be missing from the last month that was rated, as the ledger is now.
+    pub missing: Option<MissingMonth>,
     /// Things that are allowed and still worth a look.
     pub warnings: Vec<String>,
     pub findings: Vec<Finding>,
@@ -188,15 +192,16 @@ async fn report(
         let first = usage.refused_page(Some(reason), None, REFUSED_FIRST).await?;
         refused_first.extend(first.into_iter().map(RefusedReport::from));
     }
-    let (mut unattributed, mut warnings) = (Vec::new(), Vec::new());
+    let mut asked = AskedCatalog::default();
     if catalogs > 0
-        && let Err(error) = ask_catalog(config, files, &usage, &mut unattributed, &mut warnings).await
+        && let Err(error) = ask_catalog(config, files, &usage, &mut asked).await
     {
         findings.push(Finding {
             what: format!("the catalog in force was not compared with the ledger: {error:#}"),
             help: "mend what it says, then run `atcost doctor` again".to_owned(),
         });
     }
+    let AskedCatalog { unattributed, missing, warnings } = asked;
     if !unattributed.is_empty() {
         findings.push(Finding {
             what: "the operator bears usage that nobody is bound to; it is listed above".to_owned(),
@@ -234,58 +239,64 @@ async fn report(
         conflicting: conflicting(&mistakes),
         mistakes: mistakes.first.iter().map(mistake_report).collect::<anyhow::Result<_>>()?,
         unattributed,
+        missing,
         warnings,
         findings,
     })
 }
 
-/// Compares the ledger's usage with the catalog in force: values that no event has, and usage that
-/// nobody is bound to.
+/// What the catalog in force says of the ledger's usage.
+#[derive(Default)]
+struct AskedCatalog {
+    unattributed: Vec<NobodysMonth>,
+    missing: Option<MissingMonth>,
+    warnings: Vec<String>,
+}
+
+/// Compares the ledger's usage with the catalog in force: values that no event has, usage that nobody is
+/// bound to, and what may be missing from the last month that was rated.
 async fn ask_catalog(
     config: &Config,
     files: &PinnedFiles,
     usage: &CountedRows,
-    unattributed: &mut Vec<NobodysMonth>,
-    warnings: &mut Vec<String>,
+    asked: &mut AskedCatalog,
 ) -> anyhow::Result<()> {
     let catalog = published(config, None).await?;
-    warnings.extend(unseen_values(usage, &catalog).await?.iter().map(ToString::to_string));
+    asked.warnings.extend(unseen_values(usage, &catalog).await?.iter().map(ToString::to_string));
     let pins = |month| Pins { month, ledger: files.cut.clone(), catalog: catalog.digest, journal: 0 };
-    let months = unattributed::months(usage, &catalog).await;
-    let mut left = Vec::new();
+    let mut last_run = LastRun::below(&config.runs);
+    let last = last_run.look().await?.and_then(|manifest| BillingMonth::parse(&manifest.period));
+    let mut nobodys: Vec<BillingMonth> =
+        unattributed::months(usage, &catalog).await?.into_iter().rev().collect();
+    let left = nobodys.split_off(nobodys.len().min(MONTHS_RATED));
+    let mut months: BTreeSet<BillingMonth> = nobodys.iter().copied().collect();
+    months.extend(last);
     let mut found: anyhow::Result<()> = Ok(());
-    match months {
-        Err(error) => found = Err(error.into()),
-        Ok(months) => {
-            for (number, month) in months.into_iter().rev().enumerate() {
-                if number >= MONTHS_RATED {
-                    left.push(month.to_string());
-                    continue;
+    for month in months.into_iter().rev() {
+        match rating::run::rate(pins(month), usage, &catalog).await {
+            Ok(run) => {
+                if last == Some(month) {
+                    asked.missing = Some(MissingMonth::of(month, &run.completeness));
                 }
-                match nobodys(pins(month), usage, &catalog).await {
-                    Ok(parts) if parts.is_empty() => {}
-                    Ok(parts) => unattributed.push(NobodysMonth {
+                let parts = unattributed(&run, &catalog, SUBJECTS_LISTED)?;
+                if nobodys.contains(&month) && !parts.is_empty() {
+                    asked.unattributed.push(NobodysMonth {
                         period: month.to_string(),
                         by_currency: nobody::json(&parts),
                         text: nobody::text(&parts),
-                    }),
-                    Err(error) => found = Err(error.context(format!("rating {month}"))),
+                    });
                 }
             }
+            Err(error) => found = Err(anyhow::Error::from(error).context(format!("rating {month}"))),
         }
     }
     if let Some(last) = left.first() {
-        warnings.push(format!(
+        asked.warnings.push(format!(
             "{} up to {last} may have usage that nobody is bound to; `atcost rate` says how much",
             plural(left.len() as u64, "earlier month", "earlier months")
         ));
     }
     found
-}
-
-async fn nobodys(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> anyhow::Result<Vec<Unattributed>> {
-    let run = rating::run::rate(pins, usage, catalog).await?;
-    Ok(unattributed(&run, catalog, SUBJECTS_LISTED)?)
 }
 
 /// Findings that lie with whoever sends, and not with the ledger.
@@ -665,6 +676,7 @@ impl Answer for Report {
         for NobodysMonth { period, text: of_month, .. } in &self.unattributed {
             text.push_str(&format!("\n{period}\n{of_month}"));
         }
+        text.push_str(&self.missing.as_ref().map(MissingMonth::text).unwrap_or_default());
         text.push('\n');
         for warning in &self.warnings {
             writeln!(text, "warning: {}", printable_lines(warning)).expect("writing to a string cannot fail");

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::config::Config;
+use crate::last_run::LastRun;
 use crate::log::Alarms;
 use crate::serve::listen;
 use crate::show::{Align, Answer, Busy, plural, table};
@@ -98,6 +99,7 @@ pub async fn ingest(
         .map(|listening| {
             listening.serve(
                 Watch::new(&config.ledger, shard.index()),
+                LastRun::below(&config.runs),
                 metrics.clone(),
                 alarms.clone(),
                 config.policy.max_age,

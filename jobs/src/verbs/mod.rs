@@ -3,9 +3,14 @@
 //! No verb prints; `show` does, in one place.
 
 use crate::show::Answer;
+use jiff::civil::Date;
 use schemas::name::check_reason;
 
 pub mod catalog; // check, compare and publish
+pub mod pieces; // what a command adds to a catalog's folder
+pub mod scaffold; // a commented piece of a catalog
+pub mod import; // others' price lists into a catalog
+pub mod completions; // what a shell completes
 mod books; // what a month rests on beside rows
 pub mod compact; // few files out of many
 pub mod doctor; // is everything as it should be
@@ -13,6 +18,7 @@ pub mod explain; // from a charge to its events
 pub mod ingest; // sources into the ledger
 pub mod init; // a configuration and an empty ledger
 mod nobody; // what is nobody's, in words and in JSON
+mod missing; // what may be missing, in words and in JSON
 pub mod past; // what a catalog changes in what was billed
 pub mod aggregate; // what events come to, without a catalog
 pub mod price; // what a quantity costs, without a catalog
@@ -31,6 +37,7 @@ pub mod sign; // heads the operator can be held to
 pub mod totals; // rows folded once, kept so
 pub mod truncation; // reading on where a partition lost what was read
 pub mod what_if; // a month by another catalog
+pub mod forecast; // what a running month may come to
 pub mod verify; // everything recomputed from storage
 
 /// A reason, wherever one is asked for.
@@ -47,6 +54,14 @@ pub fn reason(text: &str) -> Result<String, String> {
 /// A sentence, where it is none.
 pub fn who(text: &str) -> Result<String, String> {
     check_reason(text).map(|()| text.to_owned()).map_err(|error| format!("{error}; say who decides it"))
+}
+
+/// A day, as an argument says it.
+///
+/// # Errors
+/// A sentence, where it is none.
+pub fn day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "it is no day; write it like 2025-10-01".to_owned())
 }
 
 impl Answer for explain::Explained {

@@ -110,8 +110,11 @@ pub struct Figure {
 pub struct Explained {
     pub scope: Scope,
     pub value: Measured,
-    /// In the order of time. Where the greatest of the period counts, only those of it.
+    /// Those in which something counts, in the order of time. Where the greatest of the period counts,
+    /// only those of it.
     pub windows: Vec<Figure>,
+    /// How many windows there are, with those in which nothing counts.
+    pub in_all: u64,
 }
 
 /// The aggregate of a (customer, subject) over its events alone, in the priced unit, without
@@ -215,6 +218,7 @@ impl<'a> Gathered<'a> {
                 scope,
                 value: self.measure(&cells, scale),
                 windows: self.figures(&cells, scale),
+                in_all: self.windows.count(),
             })
             .collect()
     }

@@ -483,7 +483,7 @@ impl Percentile {
     }
 
     /// How many of the highest of so many values are dropped; fewer than there are.
-    pub(super) fn dropped(self, values: u64) -> u64 {
+    pub fn dropped(self, values: u64) -> u64 {
         let hundred = Exact::from_integer(BigInt::from(100));
         let part = (&hundred - exact(self.0)) / &hundred;
         let dropped = (part * BigInt::from(values)).floor().to_integer();

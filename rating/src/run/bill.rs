@@ -86,7 +86,7 @@ fn lines_of(cost_lines: &[CostLine]) -> Vec<Line> {
 ///
 /// # Errors
 /// Overflow.
-pub(super) fn grant(
+pub(crate) fn grant(
     cost_lines: &mut [CostLine],
     month: BillingMonth,
     catalog: &Catalog,

@@ -52,16 +52,11 @@ fn quantity(units: i128) -> Result<QuantityTotal, RatingError> {
     QuantityTotal::from_units(units).map_err(RatingError::overflow("what is missing"))
 }
 
-/// The rows of a run.
+/// What the samples that were gathered say themselves: gaps and resets of series.
 ///
 /// # Errors
-/// When rows cannot be read.
-pub(super) async fn of_run(
-    gathering: &Gathering<'_>,
-    usage: &CountedRows,
-    month: BillingMonth,
-    catalog: &Catalog,
-) -> Result<Vec<CompletenessRow>, RatingError> {
+/// When what is missing does not fit.
+pub(crate) fn noted(gathering: &Gathering<'_>) -> Result<Vec<CompletenessRow>, RatingError> {
     let mut rows = Vec::new();
     for note in &gathering.notes {
         let detail = note.series.detail();
@@ -80,6 +75,20 @@ pub(super) async fn of_run(
             missing: note.note.missing_seconds().map_err(RatingError::overflow("what is missing"))?,
         });
     }
+    Ok(rows)
+}
+
+/// The rows of a run.
+///
+/// # Errors
+/// When rows cannot be read.
+pub(super) async fn of_run(
+    gathering: &Gathering<'_>,
+    usage: &CountedRows,
+    month: BillingMonth,
+    catalog: &Catalog,
+) -> Result<Vec<CompletenessRow>, RatingError> {
+    let mut rows = noted(gathering)?;
     let utc = time_zone("UTC").expect("the tz database has UTC");
     let of_month =
         |month: BillingMonth| month.period_in(&utc).map_err(|reason| RatingError::Period { month, reason });

@@ -172,9 +172,21 @@ pub(crate) async fn gather<'g>(
     catalog: &'g Catalog,
     periods: &'g Periods,
 ) -> Result<Gathering<'g>, RatingError> {
+    gather_until(None, grounds, usage, catalog, periods).await
+}
+
+/// As [`gather`], of samples before an instant alone.
+pub(crate) async fn gather_until<'g>(
+    end: Option<Instant>,
+    grounds: &'g Grounds<'g>,
+    usage: Option<&CountedRows>,
+    catalog: &'g Catalog,
+    periods: &'g Periods,
+) -> Result<Gathering<'g>, RatingError> {
     let Some(usage) = usage.filter(|_| !grounds.events.is_empty()) else { return Ok(Gathering::nothing()) };
     let whole = || periods.iter().map(Period::start).min().zip(periods.iter().map(Period::end).max());
     let Some((start, until)) = whole() else { return Ok(Gathering::nothing()) };
+    let until = end.map_or(until, |end| until.min(end));
     let read = catalog.meters.values().filter(|meter| grounds.events.contains(&meter.events));
     let carry = read.filter_map(|meter| meter.rules.values.carry()).map(|carry| carry.micros()).max();
     let from = carry

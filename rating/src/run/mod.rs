@@ -22,14 +22,16 @@ mod posted_bytes; // as the ledger keeps them
 mod check; // what goes in comes out
 
 pub use bill::Granted;
-pub(crate) use bill::{bill_lines, grant_lines, too_large};
+pub(crate) use bill::{bill_lines, grant, grant_lines, too_large};
+pub(crate) use completeness::noted;
 pub use completeness::{CompletenessKind, CompletenessRow};
 use gather::Gathering;
-pub(crate) use gather::{Grounds, gather};
+pub(crate) use gather::{Grounds, gather, gather_until};
 pub(crate) use ids::ItemId;
 pub use ids::{ChargeId, CostLineId, RunId, StatementLineId};
 pub use line::{Charge, CostLine, CostLineKey, StatementLine};
 pub use pins::{ENGINE_VERSION, Pins};
+pub(crate) use posted::estimates;
 pub use posted::{Correction, Entry, LineKey, PostedLine, Posting};
 pub use posted_bytes::{read_posted, write_posted};
 pub(crate) use resolve::{Periods, PoolKey, Resolved, Resolver};
@@ -78,10 +80,10 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
     let gathering = gather(&grounds, Some(usage), catalog, &periods).await?;
     match lines((rows.totals().await?, &gathering), pins.month, catalog, &periods, &before.taken) {
         Ok((mut cost_lines, unrated)) => {
-            bill::grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
+            grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
             bill::bill(&mut cost_lines, pins.month, catalog)?;
             let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
-            let posted = posted::estimates(pins.month, &cost_lines);
+            let posted = estimates(pins.month, &cost_lines);
             Ok(Run { pins, counts, cost_lines, posted, unrated, completeness })
         }
         Err(error) => Err(name_largest(error, &rows, catalog, &periods).await),
@@ -91,13 +93,25 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
 /// The checked cost lines of a month and what is not in them, of totals within its periods and of what
 /// was gathered of samples.
 pub(crate) fn lines(
-    (totals, gathering): (Vec<UsageTotal>, &Gathering<'_>),
+    usage: (Vec<UsageTotal>, &Gathering<'_>),
     month: BillingMonth,
     catalog: &Catalog,
     periods: &Periods,
     taken: &Taken,
 ) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
-    let (pools, unrated) = pool(totals, gathering, catalog, periods)?;
+    lines_of_more(usage, &|_| {}, month, catalog, periods, taken)
+}
+
+/// As [`lines`], of what adds up after `more` was put to it.
+pub(crate) fn lines_of_more(
+    (totals, gathering): (Vec<UsageTotal>, &Gathering<'_>),
+    more: &dyn Fn(&mut Added),
+    month: BillingMonth,
+    catalog: &Catalog,
+    periods: &Periods,
+    taken: &Taken,
+) -> Result<(Vec<CostLine>, Vec<Unrated>), RatingError> {
+    let (pools, unrated) = pool(totals, gathering, more, catalog, periods)?;
     let partners = &catalog.partners();
     let mut cost_lines = Vec::new();
     // Periods are as few as time zones.
@@ -154,7 +168,7 @@ pub(crate) async fn before(
         let grounds = Grounds::of(catalog, &periods, |_, _| true);
         let gathering = gather(&grounds, usage, catalog, &periods).await?;
         let (mut cost_lines, _) = lines((totals, &gathering), earlier, catalog, &periods, &before.taken)?;
-        bill::grant(&mut cost_lines, earlier, catalog, &before.granted)?;
+        grant(&mut cost_lines, earlier, catalog, &before.granted)?;
         before.granted.add(&cost_lines);
         before.taken.add(&cost_lines)?;
         let Some(next) = earlier.next() else { break };
@@ -174,7 +188,7 @@ pub(crate) fn lines_of_sku(
     taken: &Taken,
 ) -> Result<Vec<CostLine>, RatingError> {
     let Some(period) = periods.of_provider(&provider.id) else { return Ok(Vec::new()) };
-    let (pools, _) = pool(totals, gathering, catalog, periods)?;
+    let (pools, _) = pool(totals, gathering, &|_| {}, catalog, periods)?;
     let bound = &catalog.customers_bound_in(period);
     let partners = &catalog.partners();
     let needed = provider.stands_on(index);
@@ -244,15 +258,19 @@ async fn name_largest(
 
 type Pools<'p> = BTreeMap<PoolKey, Used<'p>>;
 
+/// Who used what of the usage that just adds up, where it is priced.
+pub(crate) type Added = BTreeMap<PoolKey, Vec<SubjectUsage>>;
+
 /// Puts each total where it is priced, or says why it is not, beside what was gathered there.
 fn pool<'p>(
     totals: Vec<UsageTotal>,
     gathering: &'p Gathering<'_>,
+    more: &dyn Fn(&mut Added),
     catalog: &Catalog,
     periods: &Periods,
 ) -> Result<(Pools<'p>, Vec<Unrated>), RatingError> {
     let prices = Resolver::new(catalog, periods);
-    let mut added: BTreeMap<PoolKey, Vec<SubjectUsage>> = BTreeMap::new();
+    let mut added = Added::new();
     let mut unrated: BTreeMap<UnratedKey, (QuantityTotal, u64)> = gathering.unrated.clone();
     for UsageTotal { key: usage, quantity, events } in totals {
         match prices.resolve(&usage) {
@@ -280,6 +298,7 @@ fn pool<'p>(
             }
         }
     }
+    more(&mut added);
     let gathered = gathering.pools().map(|(key, gathered)| (key.clone(), Used::Gathered(gathered)));
     let pools = added.into_iter().map(|(key, usage)| (key, Used::Added(usage))).chain(gathered).collect();
     let unrated = unrated.into_iter().map(|(key, (quantity, events))| Unrated { key, quantity, events });

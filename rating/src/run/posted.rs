@@ -179,7 +179,7 @@ impl Posting {
 }
 
 /// What is posted of cost lines before any invoice is compared with them.
-pub(super) fn estimates(month: BillingMonth, cost_lines: &[CostLine]) -> Vec<PostedLine> {
+pub(crate) fn estimates(month: BillingMonth, cost_lines: &[CostLine]) -> Vec<PostedLine> {
     let mut posted = Vec::new();
     for line in cost_lines {
         let of = Arc::new(line.posting(None));

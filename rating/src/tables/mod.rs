@@ -17,12 +17,14 @@ mod completeness;
 mod invoice_lines;
 mod comparison;
 mod reconciles;
+mod events; // the events behind a line, which are no part of a run
 mod stored; // rows read back, and compared
 mod manifest; // what the run depended on, and what it adds up to
 
 pub use columns::{ColumnDescription, TableDescription};
+pub use events::{events_ndjson, events_parquet};
 pub use manifest::{Currencies, Manifest, TableEntry, Total};
-pub use stored::{StoredCharge, StoredCharges};
+pub use stored::{StoredCharge, StoredCharges, StoredLines};
 
 use crate::catalog::Catalog;
 use crate::error::RatingError;
@@ -38,7 +40,7 @@ use ledger::{Location, places};
 use reconciles::ReconcilesToInvoice;
 use schemas::digest::Sha256Digest;
 use schemas::invoice::{Invoice, InvoiceLine};
-use statement_lines::{Corrections, StatementLines};
+use statement_lines::{Corrections, StatementLineRow, StatementLines};
 use std::collections::BTreeMap;
 use unrated::Unrated;
 
@@ -192,6 +194,18 @@ pub fn charge_json(line: &CostLine, charge: &Charge) -> serde_json::Map<String, 
     columns::to_json::<Charges>(&ChargeRow { line, charge })
 }
 
+/// A statement line as a JSON object with the columns of its table.
+pub fn statement_line_json(
+    line: &PostedLine,
+    catalog: &Catalog,
+) -> serde_json::Map<String, serde_json::Value> {
+    let row = StatementLineRow::new(line, catalog);
+    match line.correction {
+        None => columns::to_json::<StatementLines>(&row),
+        Some(_) => columns::to_json::<Corrections>(&row),
+    }
+}
+
 /// A row of a comparison as a JSON object with the columns of its table.
 ///
 /// # Errors
@@ -224,4 +238,12 @@ pub async fn read_manifest(folder: &Location) -> Result<Manifest, RatingError> {
     };
     let bytes = location.read().await?.ok_or_else(|| failed(&"there is none"))?;
     serde_json::from_slice(&bytes).map_err(|error| failed(&error))
+}
+
+/// Whether a run is whole: its manifest is written last.
+///
+/// # Errors
+/// When storage fails.
+pub async fn is_whole(folder: &Location) -> Result<bool, RatingError> {
+    Ok(folder.join(MANIFEST).exists().await?)
 }

@@ -17,13 +17,19 @@ pub(super) struct StatementLineRow<'r> {
     line: &'r PostedLine,
 }
 
+impl<'r> StatementLineRow<'r> {
+    pub fn new(line: &'r PostedLine, catalog: &'r Catalog) -> Self {
+        Self { operator: &catalog.operator, line }
+    }
+}
+
 pub(super) fn rows<'r>(run: &'r Run, catalog: &'r Catalog) -> Vec<StatementLineRow<'r>> {
     rows_of(&run.posted, catalog)
 }
 
 /// The rows of any posted lines.
 pub(super) fn rows_of<'r>(lines: &'r [PostedLine], catalog: &'r Catalog) -> Vec<StatementLineRow<'r>> {
-    lines.iter().map(|line| StatementLineRow { operator: &catalog.operator, line }).collect()
+    lines.iter().map(|line| StatementLineRow::new(line, catalog)).collect()
 }
 
 impl Table for StatementLines {

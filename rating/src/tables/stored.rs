@@ -8,15 +8,17 @@
 use super::charges::{ChargeRow, Charges};
 use super::columns::{self, Difference, Table};
 use super::cost_lines::{CostLineRow, CostLines};
+use super::statement_lines::{Corrections, StatementLineRow, StatementLines};
 use crate::catalog::Catalog;
 use crate::error::RatingError;
-use crate::run::{Charge, ChargeId, CostLine, CostLineId, RunId};
+use crate::run::{Charge, ChargeId, CostLine, CostLineId, PostedLine, RunId, StatementLineId};
 use arrow::array::{AsArray as _, RecordBatch};
 use bytes::Bytes;
 use ledger::Location;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection, RowSelector};
 use schemas::id::{ProviderId, SkuId};
+use std::collections::BTreeMap;
 
 /// A table of a run.
 struct StoredTable {
@@ -67,6 +69,49 @@ impl StoredTable {
         let batch = reader.map_err(|error| self.failed(&error))?.next();
         let batch = batch.ok_or_else(|| self.failed(&format!("there is no row {row}")))?;
         batch.map_err(|error| self.failed(&error))
+    }
+
+    /// Compares rows with those of the same ids, in one pass, and says what differs first.
+    fn differs<T: Table>(
+        &self,
+        kind: &str,
+        rows: &[(String, T::Row<'_>)],
+    ) -> Result<Option<String>, RatingError> {
+        let places: BTreeMap<String, usize> = self.find::<T>("")?.into_iter().collect();
+        let mut placed = BTreeMap::new();
+        for (id, row) in rows {
+            match places.get(id) {
+                Some(place) => placed.insert(*place, (id, row)),
+                None => return Ok(Some(format!("{kind} {id} is not in its table {}", T::NAME))),
+            };
+        }
+        let mut selectors = Vec::new();
+        let mut end = 0;
+        for place in placed.keys() {
+            selectors.extend([RowSelector::skip(place - end), RowSelector::select(1)]);
+            end = place + 1;
+        }
+        let reader = self.reader()?.with_row_selection(RowSelection::from(selectors)).build();
+        let mut placed = placed.into_values();
+        for batch in reader.map_err(|error| self.failed(&error))? {
+            let batch = batch.map_err(|error| self.failed(&error))?;
+            for (number, (id, row)) in (0..batch.num_rows()).zip(&mut placed) {
+                if let Some(differs) = columns::difference::<T>(row, &batch.slice(number, 1)) {
+                    return Ok(Some(differs.words(&format!("{kind} {id}"))));
+                }
+            }
+        }
+        match placed.next() {
+            None => Ok(None),
+            Some((id, _)) => Err(self.failed(&format!("the row of {id} is missing"))),
+        }
+    }
+}
+
+impl Difference {
+    fn words(&self, of: &str) -> String {
+        let Self { column, stored, rated } = self;
+        format!("`{column}` of {of} is {stored} in its tables, and {rated} where it is rated again")
     }
 }
 
@@ -166,14 +211,95 @@ impl StoredCharge {
     ) -> Result<(), RatingError> {
         let of_line = columns::difference::<CostLines>(&CostLineRow::new(line, catalog), &self.line);
         let of_charge = columns::difference::<Charges>(&ChargeRow { line, charge }, &self.charge);
-        let of_line = of_line.map(|differs| (format!("cost line {}", line.id), differs));
-        let of_charge = of_charge.map(|differs| (format!("charge {}", charge.id), differs));
+        let of_line = of_line.map(|differs| differs.words(&format!("cost line {}", line.id)));
+        let of_charge = of_charge.map(|differs| differs.words(&format!("charge {}", charge.id)));
         match of_charge.or(of_line) {
             None => Ok(()),
-            Some((of, Difference { column, stored, rated })) => Err(self.not_reproduced(format!(
-                "`{column}` of {of} is {stored} in its tables, and {rated} where it is rated again"
-            ))),
+            Some(what) => Err(self.not_reproduced(what)),
         }
+    }
+
+    pub(crate) fn not_reproduced(&self, what: String) -> RatingError {
+        RatingError::NotReproduced { run: self.run.to_string(), what }
+    }
+}
+
+/// The lines of a finished run by which charges become statements, to be looked through by their ids.
+pub struct StoredLines {
+    run: RunId,
+    cost_lines: StoredTable,
+    charges: StoredTable,
+    statement_lines: StoredTable,
+    corrections: StoredTable,
+}
+
+impl StoredLines {
+    /// # Errors
+    /// When a table is not there or cannot be read.
+    pub async fn open(run: RunId, folder: &Location) -> Result<Self, RatingError> {
+        Ok(Self {
+            run,
+            cost_lines: StoredTable::open::<CostLines>(folder).await?,
+            charges: StoredTable::open::<Charges>(folder).await?,
+            statement_lines: StoredTable::open::<StatementLines>(folder).await?,
+            corrections: StoredTable::open::<Corrections>(folder).await?,
+        })
+    }
+
+    /// The lines whose ids begin with some digits, of which there is one at least.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub fn find(&self, digits: &str) -> Result<Vec<StatementLineId>, RatingError> {
+        if digits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = Vec::new();
+        for (table, found) in [
+            (&self.statement_lines, self.statement_lines.find::<StatementLines>(digits)?),
+            (&self.corrections, self.corrections.find::<Corrections>(digits)?),
+        ] {
+            for (id, _) in found {
+                let read = StatementLineId::parse(&id);
+                ids.push(read.ok_or_else(|| table.failed(&format!("{id:?} is not a statement line's id")))?);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Compares every figure of the tables with the same lines as they were made again.
+    ///
+    /// # Errors
+    /// [`RatingError::NotReproduced`] names the first column that differs, and both its values.
+    pub(crate) fn compare(&self, lines: &[&PostedLine], catalog: &Catalog) -> Result<(), RatingError> {
+        let rows_of = |corrections: bool| -> Vec<(String, StatementLineRow<'_>)> {
+            let of_table = lines.iter().filter(|line| line.correction.is_some() == corrections);
+            of_table.map(|line| (line.id.to_string(), StatementLineRow::new(line, catalog))).collect()
+        };
+        let (own, corrections) = (rows_of(false), rows_of(true));
+        self.reproduces(self.statement_lines.differs::<StatementLines>("statement line", &own)?)?;
+        self.reproduces(self.corrections.differs::<Corrections>("correction", &corrections)?)
+    }
+
+    /// As [`Self::compare`], of a cost line and charges of it.
+    ///
+    /// # Errors
+    /// As [`Self::compare`].
+    pub(crate) fn compare_charges(
+        &self,
+        line: &CostLine,
+        charges: &[&Charge],
+        catalog: &Catalog,
+    ) -> Result<(), RatingError> {
+        let of_line = [(line.id.to_string(), CostLineRow::new(line, catalog))];
+        self.reproduces(self.cost_lines.differs::<CostLines>("cost line", &of_line)?)?;
+        let charges: Vec<_> =
+            charges.iter().map(|charge| (charge.id.to_string(), ChargeRow { line, charge })).collect();
+        self.reproduces(self.charges.differs::<Charges>("charge", &charges)?)
+    }
+
+    fn reproduces(&self, differs: Option<String>) -> Result<(), RatingError> {
+        differs.map_or(Ok(()), |what| Err(self.not_reproduced(what)))
     }
 
     pub(crate) fn not_reproduced(&self, what: String) -> RatingError {
