@@ -221,7 +221,7 @@ fn a_comparison_opens_offline_and_says_what_its_json_says() {
     assert_eq!(browser.ask(astray), 0);
 
     // What agrees is folded, and one click away.
-    let seen = "document.querySelector('details.folded:last-of-type table').checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true })";
+    let seen = "document.querySelector('details.folded:last-of-type table').checkVisibility()";
     assert_eq!(browser.ask(seen), false);
     browser.ask("document.querySelectorAll('details').forEach(it => it.open = true)");
     assert_eq!(browser.ask(seen), true);
@@ -276,10 +276,8 @@ fn what_was_decided_is_on_the_page_with_who_and_why() {
         .find_map(|of| of["retained"]["disputed"].as_str());
     let disputed = disputed.expect("something is disputed");
     let bars = texts(&mut browser, ".bars tbody tr");
-    assert!(
-        bars.iter().any(|bar| bar.starts_with("retained disputed") && bar.ends_with(disputed)),
-        "{bars:?}"
-    );
+    let retained = bars.iter().find_map(|bar| bar.strip_prefix("retained disputed"));
+    assert_eq!(retained.map(plain).as_deref(), Some(disputed), "{bars:?}");
 }
 
 #[test]
@@ -324,8 +322,8 @@ fn a_statement_unfolds_to_its_events_and_says_what_its_json_says() {
         "price list",
         "Exact amount",
         "Where it lies",
-        "more-3",
-        "hours.ndjson:4",
+        "more-0",
+        "hours.ndjson:1",
         "This price does not follow usage.",
     ] {
         assert!(inside.contains(wanted), "{wanted} is not in {inside}");
@@ -374,13 +372,13 @@ fn a_statement_prints_with_page_numbers_and_its_header_on_every_page() {
     let pages = browser.paper();
     assert!(pages.len() >= 3 && pages.len() > folded.len(), "{} pages", pages.len());
     for (number, page) in pages.iter().enumerate() {
-        let foot = format!("{} / {}", number + 1, pages.len());
         let last = page.lines().rev().find(|line| !line.trim().is_empty()).expect("a page is not empty");
-        assert!(last.contains("Statement of Acme Robotics, 2025-10") && last.ends_with(&foot), "{last}");
+        let foot = format!("Statement of Acme Robotics, 2025-10{}/{}", number + 1, pages.len());
+        assert_eq!(last.replace(' ', ""), foot.replace(' ', ""));
         assert!(header(&page), "page {number} has the header of the lines: {page}");
     }
     let all = pages.join("\n");
-    for wanted in ["Where it lies", "more-3", "document.title='taken'"] {
+    for wanted in ["Where it lies", "more-0", "document.title='taken'"] {
         assert!(all.contains(wanted), "{wanted} is not on paper: {all}");
     }
     assert_eq!(browser.complaints(), [""; 0]);

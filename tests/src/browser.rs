@@ -221,7 +221,7 @@ fn from_base64(text: &str) -> Vec<u8> {
     };
     let digits: Vec<u32> = text.bytes().filter(|byte| *byte != b'=').map(digit).collect();
     let bytes = |four: &[u32]| {
-        let bits = (0..4).fold(0, |bits, at| bits << 6 | four.get(at).copied().unwrap_or_default());
+        let bits = (0..4).fold(0, |bits, at| (bits << 6) | four.get(at).copied().unwrap_or_default());
         bits.to_be_bytes()[1..four.len()].to_vec()
     };
     digits.chunks(4).flat_map(bytes).collect()

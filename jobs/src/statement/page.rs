@@ -148,7 +148,7 @@ fn price(line: &CostLine) -> String {
         vec![foreign(&label), display(&step.quantity), display(&step.unit_price), display(&step.amount)]
     };
     let rows: Vec<Vec<String>> = line.steps.iter().map(row).collect();
-    let unit = line.unit.as_deref().map_or_else(String::new, |unit| format!(" {unit}"));
+    let unit = line.unit.as_deref().map_or_else(String::new, after);
     let settled = line.settled.to_amount().map_or_else(String::new, |settled| digits(settled, line.currency));
     let all = format!(
         "The provider's charge by its price list, {} since {}: {}{unit} for {} {}, settled at {settled} {}.",
@@ -157,10 +157,16 @@ fn price(line: &CostLine) -> String {
     format!("<p>{}</p>\n{}", escaped(&all), html_table(&columns, &rows))
 }
 
+/// A unit as it stands after a number; nothing of what is counted piece by piece.
+fn after(unit: &str) -> String {
+    if unit == "1" { String::new() } else { format!(" {unit}") }
+}
+
 /// Whose part of it this is, and why.
 fn allocation(posted: &Posted<'_>, line: &CostLine, charges: &[&Charge]) -> String {
     let columns = [("Whose", Align::Left), ("Part", Align::Left), ("Exact amount", Align::Right)];
-    let unit = line.shared_in.as_deref().or(line.unit.as_deref()).unwrap_or_default();
+    // What is counted piece by piece has no word for it.
+    let unit = line.shared_in.as_deref().or(line.unit.as_deref()).filter(|unit| *unit != "1");
     let row = |charge: &&Charge| {
         let customer = charge.customer.as_ref().map_or("nobody", |customer| customer.as_str());
         let subject = charge.subject.as_ref().map_or_else(String::new, |subject| format!(" {subject}"));
@@ -170,10 +176,10 @@ fn allocation(posted: &Posted<'_>, line: &CostLine, charges: &[&Charge]) -> Stri
                 let all: Exact = of.values().map(|weight| exact(*weight)).sum();
                 format!("{own} of {} by weight", display(&all))
             }
-            because => because.words(unit, line.currency),
+            because => because.words(unit.unwrap_or_default(), line.currency),
         };
         let whose = format!("{customer}{subject}");
-        vec![foreign(&whose), escaped(&because), format!("{} {}", charge.amount, line.currency)]
+        vec![foreign(&whose), escaped(because.trim_end()), format!("{} {}", charge.amount, line.currency)]
     };
     let mut rows: Vec<Vec<String>> = charges.iter().take(CHARGES_SHOWN).map(row).collect();
     if charges.len() > CHARGES_SHOWN {
@@ -228,7 +234,7 @@ fn events_of(charge: &Charge, evidence: &Evidence, run: Option<RunId>) -> String
         vec![foreign(&name), time, foreign(&event.place), event.quantity.to_string()]
     };
     let count = plural(*events, "event", "events");
-    let mut html = format!("<p>{count}{of}, {total} {} together.", escaped(unit));
+    let mut html = format!("<p>{count}{of}, {total}{} together.", escaped(&after(unit)));
     let listed = first.len() as u64;
     if listed < *events {
         let words = if listed > 0 { format!(" The first {listed} are:") } else { String::new() };
