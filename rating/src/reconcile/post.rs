@@ -53,7 +53,7 @@ pub fn post(
             Some((item, of)) if *item == line.item => Arc::clone(of),
             _ => Arc::clone(&of.insert((line.item, Arc::new(passed.of.clone()))).1),
         };
-        let cost_line = passed.cost_line.map(|place| run.cost_lines[place].id);
+        let cost_line = passed.cost_line.map(|place| &run.cost_lines[place]);
         posted.push(PostedLine::new(&passed.item(&run.cost_lines), month, cost_line, of, line));
     }
     check_invoices(&posted, run, rows, invoices, catalog)?;
