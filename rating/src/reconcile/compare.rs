@@ -8,7 +8,7 @@ use super::classes::{Facts, Finding, Kind, Priced, Sides, finding};
 use super::figures::{Beside, Figures, Pricing, beside};
 use super::hints::{self, Missing};
 use super::matching::{Draft, Matter, drafts};
-use super::month::{Open, standing};
+use super::month::{Open, here, standing};
 use super::quantity;
 use super::row::{Class, LineAt, Row, Status, Verdict};
 use crate::catalog::{Catalog, Counts};
@@ -20,7 +20,7 @@ use crate::units;
 use num_traits::{Signed as _, Zero as _};
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId};
-use schemas::invoice::{Invoice, InvoiceLine, LineCategory, Standing};
+use schemas::invoice::{Invoice, InvoiceLine, LineCategory};
 use schemas::time::{BillingMonth, Instant, Period};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,13 +82,7 @@ impl<'a> Comparison<'a> {
         let Given { month, cost_lines, catalog, invoices, closed } = given;
         let matter = Matter { month, cost_lines, catalog, invoices };
         let standing = standing(invoices);
-        let is_here = |invoice: &&Invoice| invoice.standing == Standing::Complete && invoice.period == month;
-        let here: BTreeSet<&ProviderId> = standing
-            .iter()
-            .map(|stands| &invoices[stands.last])
-            .filter(is_here)
-            .map(|invoice| &invoice.provider)
-            .collect();
+        let here = here(invoices, &standing, month);
         let beside = beside(cost_lines);
         let drafts = drafts(&matter, &standing, &Open::of(closed, month))?;
         let compared = drafts.into_iter().map(|draft| {
