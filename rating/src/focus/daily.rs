@@ -39,7 +39,7 @@ pub(super) fn pieces(
     let Part { quantity, billed, own, .. } = *part;
     let whole = vec![Piece { start: line.start, end: line.end, quantity, billed, own }];
     let follows = matches!(priced.line.rule, Rule::Proportional | Rule::Direct);
-    let adds_up = sku.metered().is_some_and(|metered| metered.rules.is_additive());
+    let adds_up = sku.metered().is_some_and(|metered| metered.rules.summed().is_some());
     let Some(days) = days.filter(|_| follows && adds_up) else { return Ok(whole) };
     let mut used: BTreeMap<Day, Exact> = BTreeMap::new();
     for (day, quantity) in part.charges.iter().filter_map(|charge| days.get(charge)).flatten() {

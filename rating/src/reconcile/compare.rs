@@ -45,6 +45,8 @@ pub struct Question {
     /// Of this account alone, where a provider bills each customer's.
     pub sub_account: Option<CustomerId>,
     pub within: Period,
+    /// The billing period by whose length units are converted.
+    pub billing_period: Period,
 }
 
 /// A month that is compared, up to what only the usage can say.
@@ -68,8 +70,6 @@ struct Compared<'a> {
 struct Late<'a> {
     question: Question,
     pricing: Pricing<'a>,
-    /// From the unit of the meter's result to the SKU's.
-    factor: Exact,
     /// What the ledger costs at the invoice's quantity.
     priced: Exact,
 }
@@ -100,7 +100,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The rows, by provider, SKU, sub account, text and dates, with every variance open. `answers` are
-    /// quantities in the unit of the result of the SKU's meter; a question without one counts as one whose
+    /// quantities in the unit of the SKU; a question without one counts as one whose
     /// answer differs.
     pub fn rows(self, answers: &BTreeMap<Question, Exact>) -> Vec<Row> {
         let mut rows = Vec::with_capacity(self.rows.len());
@@ -133,8 +133,7 @@ impl<'a> Comparison<'a> {
 
 impl Late<'_> {
     fn is_answered_by(&self, answers: &BTreeMap<Question, Exact>, tolerance: &Exact) -> bool {
-        let within = answers.get(&self.question).map(|quantity| quantity * &self.factor);
-        let costs = within.and_then(|quantity| self.pricing.at(&quantity));
+        let costs = answers.get(&self.question).and_then(|quantity| self.pricing.at(quantity));
         costs.is_some_and(|costs| (costs - &self.priced).abs() <= *tolerance)
     }
 }
@@ -261,14 +260,17 @@ impl<'a> Late<'a> {
         priced: &Exact,
     ) -> Option<Self> {
         let used = draft.used?;
-        let Counts::Usage(metered) = &used.sku.counts else { return None };
+        if !matches!(used.sku.counts, Counts::Usage(_)) {
+            return None;
+        }
         let question = Question {
             provider: draft.provider.id.clone(),
             sku: used.sku.id.clone(),
             sub_account: used.account.cloned(),
             within: Period::new(from, to)?,
+            billing_period: used.period,
         };
-        Some(Self { question, pricing, factor: metered.factor.within(used.period), priced: priced.clone() })
+        Some(Self { question, pricing, priced: priced.clone() })
     }
 }
 
