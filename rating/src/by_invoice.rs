@@ -85,6 +85,17 @@ pub async fn month_by_invoice(pins: Pins, known: Known<'_>) -> Result<MonthByInv
     Ok(MonthByInvoice { run: Run { posted: own, ..run }, rows, corrections: corrected, closed, reconciled })
 }
 
+/// The rows of a month, decisions applied. Nothing is passed through, so that a decision that cannot be
+/// passed can still be taken back.
+///
+/// # Errors
+/// As [`month_by_invoice`], but for what is passed through.
+pub async fn compared(pins: Pins, known: Known<'_>) -> Result<Vec<Row>, RatingError> {
+    let month = pins.month;
+    let (_, rows) = Months { pins, known, compared: BTreeMap::new() }.compare(month).await?;
+    Ok(rows)
+}
+
 /// Months, each rated and compared once.
 struct Months<'a> {
     pins: Pins,

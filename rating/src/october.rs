@@ -302,18 +302,18 @@ impl World {
     }
 }
 
-/// What the ledger has of hot storage within the first ten days: what the invoice says, in bytes and
-/// seconds of a month of 730 hours.
+/// What the ledger has of hot storage within the first ten days: what the invoice says.
 fn stored_early() -> BTreeMap<Question, Exact> {
     let within = Period::new(instant("2025-10-01T00:00:00Z"), instant("2025-10-11T00:00:00Z"));
+    let october = Period::new(instant("2025-10-01T00:00:00Z"), instant("2025-11-01T00:00:00Z"));
     let question = Question {
         provider: provider("stow"),
         sku: sku("ST-HOT"),
         sub_account: None,
         within: within.expect("a period"),
+        billing_period: october.expect("a period"),
     };
-    let seconds = Exact::from_integer((1_073_741_824_i64 * 730 * 3600).into());
-    BTreeMap::from([(question, exact(amount("3539.5068493151")) * seconds)])
+    BTreeMap::from([(question, exact(amount("3539.5068493151")))])
 }
 
 #[track_caller]

@@ -3,21 +3,21 @@
 //!
 //! What follows from it is deliberately not known here.
 //!
-//! Invariant: what is answered is the sum of values that count; what does not add up is not answered.
+//! Invariant: what is answered comes about as the quantity of a cost line does, from what was used
+//! within the dates.
 
-use crate::catalog::{Catalog, Provider, Sku};
+use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
-use crate::exact::{Exact, exact};
-use crate::meter::Aggregation;
+use crate::exact::Exact;
 use crate::reconcile::Question;
-use crate::run::{Periods, PoolKey, Resolved, Resolver};
-use crate::usage::{CountedRows, UsageTotal};
+use crate::run::{Periods, Pools, with_pools};
+use crate::usage::CountedRows;
 use num_traits::Zero as _;
 use schemas::id::ProviderId;
 use schemas::time::Period;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The answers to questions about meters that add up, in the unit of the meter's result.
+/// The answers to questions, in the units of the SKUs, as their prices count.
 ///
 /// # Errors
 /// When rows cannot be read.
@@ -34,38 +34,32 @@ pub(crate) async fn quantities_within(
     for ((provider, within), questions) in by_dates {
         let Some(provider) = catalog.providers.get(provider) else { continue };
         let periods = Periods::only(&provider.id, within);
-        let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
-        let totals = rows.totals().await?;
-        let prices = Resolver::new(catalog, &periods);
-        for question in questions {
-            if let Some(sum) = sum(question, provider, &totals, &prices) {
-                answers.insert(question.clone(), sum);
+        let is_asked = |of: &Provider, sku: usize| {
+            of.id == provider.id && questions.iter().any(|question| question.sku == of.skus[sku].id)
+        };
+        let mut answer = |pools: &Pools<'_>| {
+            for question in &questions {
+                if let Some(sum) = sum(question, provider, pools) {
+                    answers.insert((*question).clone(), sum);
+                }
             }
-        }
+        };
+        with_pools(usage, catalog, &periods, is_asked, &mut answer).await?;
     }
     Ok(answers)
 }
 
-fn sum(
-    question: &Question,
-    provider: &Provider,
-    totals: &[UsageTotal],
-    prices: &Resolver<'_>,
-) -> Option<Exact> {
-    let index = provider.skus.iter().position(|sku: &Sku| sku.id == question.sku)?;
-    let metered = provider.skus[index].metered().filter(|metered| metered.rules.is_additive())?;
-    let counts = matches!(metered.rules.values.aggregation(), Aggregation::Count);
-    let is_asked = |pool: &PoolKey| {
-        pool.provider == provider.id
-            && pool.sku == index
-            && question.sub_account.as_ref().is_none_or(|account| pool.sub_account.as_ref() == Some(account))
-    };
+fn sum(question: &Question, provider: &Provider, pools: &Pools<'_>) -> Option<Exact> {
+    let index = provider.skus.iter().position(|sku| sku.id == question.sku)?;
+    let sku = &provider.skus[index];
+    let factor = sku.metered()?.factor.within(question.billing_period);
     let mut sum = Exact::zero();
-    for total in totals {
-        if let Resolved::Rated(pools) = prices.resolve(&total.key)
-            && pools.iter().any(is_asked)
-        {
-            sum += if counts { Exact::from_integer(total.events.into()) } else { exact(total.quantity) };
+    for (pool, used) in pools {
+        let is_asked = pool.provider == provider.id
+            && pool.sku == index
+            && question.sub_account.as_ref().is_none_or(|account| pool.sub_account.as_ref() == Some(account));
+        if is_asked {
+            sum += used.counted(&factor, &sku.prices[pool.price].terms);
         }
     }
     Some(sum)

@@ -287,12 +287,14 @@ class Books:
 
     def passed(self, month, asked):
         """Before anything is converted."""
-        self.placing = month
         parts, found = self.parts(asked), []
         for row in self.compare(month, asked):
             part = parts.get(id_of(row), {})
             if row.verdict in ("match", "policy") or row.status == "accepted":
-                if row.costs:
+                if row.costs and not part and not row.comparing.complete:
+                    # So little that nothing is awaited; until the invoice is in, it settles all the same.
+                    found += self.estimate(month, row, None)
+                elif row.costs:
                     for invoice, amount in sorted(part.items()) if part else [(None, Fraction(0))]:
                         found += self.to_cost_lines(month, row, invoice, amount)
                 else:
@@ -367,16 +369,13 @@ class Books:
             exact[charge["who"]] += abs(charge["amount"])
             quantity[charge["who"]] += charge["quantity"] or 0
         base = {name: line[name] for name in "provider billing_account sub_account sku charge_period_start charge_period_end".split()}
-        base |= {"invoice": invoice, "currency": currency, "category": "usage", "description": None, "_line": line, "_charges": charges, "_place": self.place(line)}
+        base |= {"invoice": invoice, "currency": currency, "category": "usage", "description": None, "_line": line, "_charges": charges, "_place": self.place(line["provider"], line["sku"], line["sub_account"], (line["charge_period_start"], line["charge_period_end"]), (line["price"]["from"],))}
         return self.split(month, base, weights_of(exact, quantity), amount)
 
-    def place(self, line):
-        """In the order of rating: place of the SKU in the file, sub account (nobody's last), price."""
-        for month in (self.placing, *(month_after(self.placing, count) for count in (-1, 1))):
-            for index, (other, _) in enumerate(provider_lines(self.usage, line["provider"], month)):
-                if other is line:
-                    return 0, index, 0
-        raise AssertionError
+    def place(self, provider, sku, account, dates, rest):
+        """Place of the SKU in the file, sub account (nobody's last), charge period, price; what is of no price comes after."""
+        index = next(index for index, known in enumerate(self.catalog.skus[provider]) if known["id"] == sku)
+        return 0, index, account or LAST, *dates, *rest
 
     def split(self, month, base, weights, amount):
         """Over those whom the operator bills, and what a partner bills on."""
@@ -397,11 +396,12 @@ class Books:
         """A statement line without a cost line."""
         own = row.kind == "own"
         category = row.lines[0]["category"] if own and row.lines else "usage"
-        first = min(line["line"] for line in row.lines)
+        rest = invoice.encode(), min(line["line"] for line in row.lines)
+        place = self.place(row.provider, row.sku, row.account, row.dates, (LAST, *rest)) if row.sku else (1, *rest)
         return {
             "invoice": invoice, "provider": row.provider, "billing_account": row.billing_account, "sub_account": row.account, "sku": row.sku,
             "charge_period_start": row.dates[0], "charge_period_end": row.dates[1], "currency": row.currency, "category": category, "description": row.text,
-            "biller": self.catalog.operator, "grant": None, "_line": None, "_charges": None, "_who": None, "_place": (1, invoice.encode(), first),
+            "biller": self.catalog.operator, "grant": None, "_line": None, "_charges": None, "_who": None, "_place": place,
         }
 
     def by_policy(self, month, row, invoice, amount):
@@ -559,7 +559,7 @@ class Books:
 
             providers = sorted({row["provider"] for row in own})
             found[customer] = {
-                "period": month, "status": "closed" if month in self.closes else "open", "line_count": len([row for row in own if row["amount"] or row["billed_amount"]]),
+                "period": month, "status": "closed" if month in self.closes else "open", "line_count": len([row for row in own if row["billed_amount"]]),
                 "total": total(own), "corrections": total([row for row in own if row["correction"]]),
                 "estimates": total([row for row in own if row["invoice"] is None and not row["correction"] and row["amount"]]),
                 "by_provider": {name: total([row for row in own if row["provider"] == name]) for name in providers},

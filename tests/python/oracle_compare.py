@@ -95,19 +95,8 @@ class Comparing:
     def segment_of(self, line, segments):
         return next(((since, until) for since, until in segments if since <= line["charge_period_start"] and line["charge_period_end"] <= until), None)
 
-    def price_of(self, sku, line):
-        """The price by which a cost line is."""
-        own = self.skus[sku]
-        if own["price"][0]["model"] == "flat":
-            for price in own["price"]:
-                start, _ = self.catalog.in_force(self.name, price)
-                if price["every"] == "once" and line["charge_period_start"] <= start < line["charge_period_end"] and Fraction(price["amount"]) == line["amount"]:
-                    return price
-        index = self.catalog.price_at(self.name, own, line["charge_period_start"])
-        return None if index is None else own["price"][index]
-
     def cost_segment(self, sku, line, segments):
-        price = self.price_of(sku, line)
+        price = line["price"]
         start, end = billing_period(self.provider, self.month)
         if price is None:
             return None
@@ -253,7 +242,7 @@ class Comparing:
         if line["model"] == "flat":
             return to_places(quantity * line["amount"], 18, "half-even")
         siblings = [other for other, _ in self.cost_lines if other["sku"] == row.sku and other["sub_account"] == line["sub_account"]]
-        parts = [(self.price_of(row.sku, other), quantity if other is line else other["quantity"]) for other in siblings]
+        parts = [(other["price"], quantity if other is line else other["quantity"]) for other in siblings]
         exact = list(costs(self.provider, parts))[[other is line for other in siblings].index(True)]
         return to_places(exact, 18, "half-even")
 
@@ -277,7 +266,7 @@ class Comparing:
                         pieces.append((piece, customer))
             if pieces:
                 span = (line["charge_period_start"], line["charge_period_end"])
-                total += aggregate(self.usage, meter, pieces, span, self.provider["time_zone"], factor, self.price_of(row.sku, line).get("increment"))
+                total += aggregate(self.usage, meter, pieces, span, self.provider["time_zone"], factor, line["price"].get("increment"))
         return total
 
     # The verdict
@@ -360,7 +349,8 @@ class Comparing:
                         if abs(ratio / factor - 1) <= Fraction(1, 10**6):
                             hints.append(f"factor {decimal(factor)}")
                             break
-                if row.cls == "unmapped":
+                # Where the text is known it is the account that is not.
+                if row.cls == "unmapped" and not any(self.map.find("sku", line["sku_text"], line["charge_period_start"]) for line in row.lines):
                     missing = [other for other in rows if other.cls == "missing_on_invoice" and other.currency == row.currency and abs(other.a_L - row.a_I) <= row.t]
                     if len(missing) == 1:
                         hints.append(f"map {missing[0].sku}")
@@ -403,4 +393,5 @@ def dimension(unit):
 def decimal(value):
     from oracle import plain
 
-    return plain(value)
+    # Exact: what has no decimals is a fraction.
+    return plain(value, 60) if 10**60 % value.denominator == 0 else f"{value.numerator}/{value.denominator}"

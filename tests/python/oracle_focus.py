@@ -79,6 +79,9 @@ class Export:
         return own.get("service", name), own.get("category", "Other"), own.get("subcategory", "Other (Other)")
 
     def is_priced(self, row):
+        # FOCUS has no price below zero.
+        if row["_line"] is not None and row["_line"]["amount"] < 0:
+            return False
         own = row["currency"] == self.catalog.providers[row["provider"]]["currency"]
         # What is passed on without a cost line has no price to show.
         return row["category"] == "usage" and row["sku"] is not None and own and row["retained_reason"] not in ("disputed", "unmetered") and row["_line"] is not None and not row["grant"]
@@ -92,24 +95,18 @@ class Export:
             if "meter" in sku:
                 return "Usage", "Usage-Based"
             if "of" not in sku:
-                price = self.price_of(row, sku)
-                return "Purchase", "One-Time" if price and price["every"] == "once" else "Recurring"
+                return "Purchase", "One-Time" if row["_line"]["price"]["every"] == "once" else "Recurring"
         return "Adjustment", "One-Time"
 
-    def price_of(self, row, sku):
-        start, end = row["charge_period_start"], row["charge_period_end"]
-        for price in sku["price"]:
-            since, _ = self.catalog.in_force(row["provider"], price)
-            if price.get("every") == "once" and start <= since < end and Fraction(price["amount"]) == row["_line"]["amount"]:
-                return price
-        index = self.catalog.price_at(row["provider"], sku, start)
-        return None if index is None else sku["price"][index]
 
     def who(self, row):
         if row["kind"] == "retained":
             return self.operator["operator"], self.operator["name"], "Operator"
         customer = self.catalog.customers[row["customer"]]
         kind = customer.get("kind", "customer")
+        if isinstance(kind, list):
+            first = f"{self.month}-01"
+            kind = next(one["is"] for one in kind if one.get("from", "") <= first < one.get("until", "9999"))
         return row["customer"], customer["name"], "Partner" if kind == "partner" else "Customer"
 
     def common(self, row, statement, number):
@@ -150,7 +147,7 @@ class Export:
             if row["correction"] or not self.is_priced(row):
                 found.append(self.cost(out, out["BilledCost"], amount))
                 continue
-            line, sku, price = row["_line"], self.sku(row), self.price_of(row, self.sku(row))
+            line, sku, price = row["_line"], self.sku(row), row["_line"]["price"]
             unit_price = eighteen(line["amount"] / line["quantity"]) if line["quantity"] else Fraction(0)
             unit = self.by_sku.get(row["sku"], {}).get("unit") or unit_name(line["unit"])
             rule = sku["allocation"]
@@ -166,9 +163,9 @@ class Export:
                     found += self.quantified(part, row, charge, self.quantity(line, charge, rule, row), billed[index], own[index], unit_price, unit, day and "meter" in sku)
             else:
                 quantity = sum((self.quantity(line, charge, rule, row) for charge in charges), Fraction(0))
-                if rule in ("even", "fixed") and row["customer"]:
+                if rule in ("even", "fixed"):
                     ratio = self.ratio(row)
-                    name = self.catalog.customers[row["customer"]]["name"]
+                    name = self.catalog.customers[row["customer"]]["name"] if row["customer"] else None
                     out |= {"AllocatedMethodId": rule, "AllocatedResourceId": row["customer"], "AllocatedResourceName": name,
                         "AllocatedMethodDetails": f'{{"Elements":[{{"AllocatedRatio":{text_of(ratio)}}}]}}'}
                 found += self.quantified(out, row, None, quantity, out["BilledCost"], amount, unit_price, unit, False)
@@ -197,6 +194,8 @@ class Export:
             ratios = allocate(Fraction(1), 18, {one["who"]: self.weight(row, one["who"]) for one in row["_charges"]})
             return allocate(eighteen(line["quantity"]), 18, ratios)[charge["who"]]
         if rule in ("by_meter", "standalone") or charge["quantity"] is None:
+            if len(row["_charges"]) == 1:
+                return eighteen(line["quantity"])
             return eighteen(line["quantity"] * charge["amount"] / line["amount"]) if line["amount"] else Fraction(0)
         return to_places(charge["quantity"], 9, "half-even")
 

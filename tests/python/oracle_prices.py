@@ -199,7 +199,7 @@ def metered(usage, provider, sku, month, found):
         price = sku["price"][index]
         line = key_columns(provider, sku, part_of(usage, provider, price, period), account)
         amount = to_places(exact, 18, "half-even")
-        return line | {"quantity": quantity, "metered_quantity": counted, "unit": sku["unit"], "amount": amount, "model": price["model"]}
+        return line | {"quantity": quantity, "metered_quantity": counted, "unit": sku["unit"], "amount": amount, "model": price["model"], "price": price}
 
     def weighed(index, items, alone):
         if sku["allocation"] == "standalone":
@@ -244,7 +244,7 @@ def flat(usage, provider, sku, month):
         else:
             share = Fraction(start <= period[0] < end)
         if share:
-            line = key_columns(provider, sku, charge_period) | {"quantity": Fraction(1), "metered_quantity": None, "unit": None, "model": "flat"}
+            line = key_columns(provider, sku, charge_period) | {"quantity": Fraction(1), "metered_quantity": None, "unit": None, "model": "flat", "price": price}
             line["amount"] = to_places(Fraction(price["amount"]) * share, 18, "half-even")
             yield finish(usage, provider, sku, month, line, {})
 
@@ -276,7 +276,7 @@ def on_lines(usage, provider, sku, month, above):
                 exact = -min(base, Fraction(price["amount"]) - (drawn(usage, provider, sku, price, account, month) if price["every"] == "once" else 0))
             case _:
                 (exact,) = costs(provider, [(price, base)])
-        line = key_columns(provider, sku, period, account) | {"quantity": base, "metered_quantity": None, "unit": provider["currency"], "model": price["model"]}
+        line = key_columns(provider, sku, period, account) | {"quantity": base, "metered_quantity": None, "unit": provider["currency"], "model": price["model"], "price": price}
         line["amount"] = to_places(exact, 18, "half-even")
         borne = defaultdict(Fraction)
         for _, charges in lines:

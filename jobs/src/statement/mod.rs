@@ -122,6 +122,7 @@ mod tests {
             amount: Money { minor_units: cents, currency: eur() },
             billed: None,
             correction: None,
+            price_from: cost_line.map(|line| line.key.price_from),
             cost_line,
         }
     }

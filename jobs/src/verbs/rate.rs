@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use derived::totals::Caught;
 use ledger::Location;
 use ledger::pinned::{PinnedFiles, Versions};
-use rating::by_invoice::{Known, MonthByInvoice, month_by_invoice};
+use rating::RatingError;
+use rating::by_invoice::{Known, MonthByInvoice, compared, month_by_invoice};
 use rating::catalog::Catalog;
 use rating::reconcile::Row;
 use rating::run::{CostLine, Pins, PostedLine, Run};
@@ -151,6 +152,27 @@ pub(super) async fn rate_opened(
 /// # Errors
 /// Why it cannot.
 pub(super) async fn rate_dry(config: &Config, month: BillingMonth, opened: &Opened) -> anyhow::Result<()> {
+    dry(config, month, opened, async |pins, known| month_by_invoice(pins, known).await.map(drop)).await
+}
+
+/// The rows of a month by what is opened, whether or not they can be passed through. Nothing is written.
+///
+/// # Errors
+/// When the month cannot be compared.
+pub(super) async fn compare_dry(
+    config: &Config,
+    month: BillingMonth,
+    opened: &Opened,
+) -> anyhow::Result<Vec<Row>> {
+    dry(config, month, opened, compared).await
+}
+
+async fn dry<T>(
+    config: &Config,
+    month: BillingMonth,
+    opened: &Opened,
+    work: impl AsyncFnOnce(Pins, Known<'_>) -> Result<T, RatingError>,
+) -> anyhow::Result<T> {
     let totals = totals::for_a_run(&config.ledger).await?;
     let reached = totals.as_ref().map(Caught::versions);
     let files = PinnedFiles::of_ledger(&config.ledger, reached.as_ref()).await?;
@@ -158,17 +180,16 @@ pub(super) async fn rate_dry(config: &Config, month: BillingMonth, opened: &Open
     let pins = Pins { month, ledger: files.cut.clone(), catalog, journal };
     let workspace = Workspace::create(&config.runs, &pins, std::process::id()).await?;
     let usage = totals::open_rows(config, &files, totals.as_ref(), &workspace.inputs()).await;
-    let rated = match &usage {
-        Err(_) => Ok(()),
+    let done = match usage {
+        Err(error) => Err(error),
         Ok(usage) => {
             let Opened { catalog, invoices, decisions, posted, .. } = opened;
-            let known = Known { usage, catalog, invoices, decisions, posted };
-            month_by_invoice(pins, known).await.map(drop)
+            let known = Known { usage: &usage, catalog, invoices, decisions, posted };
+            work(pins, known).await.map_err(Into::into)
         }
     };
     workspace.close().await?;
-    usage?;
-    Ok(rated?)
+    done
 }
 
 async fn rate_into(

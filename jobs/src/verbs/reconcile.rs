@@ -4,7 +4,8 @@
 //!
 //! Invariant: exceptions come first, and each has its next step.
 
-use super::rate::{Cut, rate_dry, rate_opened};
+use super::books;
+use super::rate::{Cut, Rated, compare_dry, rate_dry, rate_opened};
 use crate::clock;
 use crate::comparison::{Comparison, OfProvider, is_open, page};
 use crate::config::Config;
@@ -221,7 +222,8 @@ pub struct Asked<'a> {
 /// When no row fits, the month cannot be compared, a row bills less than the estimate that a dispute
 /// would leave, or somebody else was faster. Nothing is decided then.
 pub async fn decision(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Decided> {
-    let (rated, mut opened) = rate_opened(config, asked.period, &Cut::default()).await?;
+    let mut opened = books::open(config, None).await?;
+    let rows = compare_dry(config, asked.period, &opened).await?;
     let class = asked.class.map(|class| {
         Class::parse(class).ok_or_else(|| {
             let known: Vec<&str> = Class::ALL.iter().map(|class| class.as_str()).collect();
@@ -237,14 +239,13 @@ pub async fn decision(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Deci
         text: asked.text.map(Into::into),
     };
     let now = clock::now();
-    let fitting: Vec<String> = rated
-        .rows
+    let fitting: Vec<String> = rows
         .iter()
         .filter(|row| on.fits(row) && asked.action.is_about(row))
         .map(|row| tell(row).name)
         .collect();
     let said = (asked.reason, asked.by, now);
-    let Some(decision) = decide(&rated.rows, &opened.invoices, asked.action, on, said) else {
+    let Some(decision) = decide(&rows, &opened.invoices, asked.action, on, said) else {
         bail!(
             "no row of {} of {} that is {} fits; `atcost reconcile --period {}` shows them",
             asked.provider,

@@ -30,55 +30,42 @@ pub(super) struct Priced<'c> {
 }
 
 const ADJUSTMENT: (&str, &str) = ("Adjustment", "One-Time");
-const CREDIT: (&str, &str) = ("Credit", "One-Time");
 
 pub(super) fn class<'c>(line: &'c Posted<'_>, catalog: &'c Catalog) -> Class<'c> {
     let alone = |(category, frequency)| Class { category, frequency, sku: None, priced: None };
     match line.category {
         LineCategory::Tax => return alone(("Tax", "One-Time")),
-        LineCategory::Credit => return alone(CREDIT),
+        LineCategory::Credit => return alone(("Credit", "One-Time")),
         LineCategory::Fee | LineCategory::Adjustment => return alone(ADJUSTMENT),
         LineCategory::Usage => {}
     }
-    let Some((sku, cost_line)) = of_sku(line, catalog) else { return alone(ADJUSTMENT) };
-    let price = match cost_line {
-        Some(cost_line) => sku.prices.iter().find(|price| price.from == cost_line.key.price_from),
-        None => sku.price_at(line.start),
-    };
+    // FOCUS has no price below zero, and a line of no cost line has none to show.
+    let Some((sku, from)) = of_sku(line, catalog).zip(line.price_from) else { return alone(ADJUSTMENT) };
+    let price = sku.prices.iter().find(|price| price.from == from);
     let model = price.or(sku.prices.first()).map(|price| &price.terms.model);
     let (category, frequency) = match (&sku.counts, model) {
-        (_, Some(model)) if pays_back(model) => return alone(CREDIT),
         (Counts::Usage(_), _) => ("Usage", "Usage-Based"),
         (Counts::Nothing, Some(PriceModel::Flat { every: Recurrence::Once, .. })) => ("Purchase", "One-Time"),
-        (Counts::Nothing | Counts::Lines(_), _) => ("Purchase", "Recurring"),
+        (Counts::Nothing, _) => ("Purchase", "Recurring"),
+        (Counts::Lines(_), _) => ADJUSTMENT,
     };
-    match cost_line {
-        _ if line.correction.is_some() => Class { category, frequency, sku: Some(sku), priced: None },
-        // FOCUS has no price below zero.
-        Some(cost_line) if !cost_line.amount.is_negative() => {
-            Class { category, frequency, sku: Some(sku), priced: Some(Priced { line: cost_line, price }) }
+    let sku = Some(sku);
+    match line.cost_line {
+        _ if line.correction.is_some() => Class { category, frequency, sku, priced: None },
+        Some(cost_line) => {
+            Class { category, frequency, sku, priced: Some(Priced { line: cost_line, price }) }
         }
-        _ => alone(ADJUSTMENT),
+        None => alone(ADJUSTMENT),
     }
 }
 
 /// The SKU of a line that is billed by its price; not of what is disputed, was not metered, is in
 /// another currency, or is a part that a grant pays.
-fn of_sku<'c>(line: &'c Posted<'_>, catalog: &'c Catalog) -> Option<(&'c Sku, Option<&'c CostLine>)> {
+fn of_sku<'c>(line: &Posted<'_>, catalog: &'c Catalog) -> Option<&'c Sku> {
     let provider: &Provider = catalog.providers.get(&line.provider)?;
     let sku = provider.sku(line.sku.as_ref()?)?;
     let is_own = line.amount.currency == provider.currency
         && line.kind != PostedKind::Grant
         && !matches!(line.kind.retained_reason(), Some("disputed" | "unmetered"));
-    is_own.then_some((sku, line.cost_line))
-}
-
-/// Whether a price only ever pays back.
-fn pays_back(model: &PriceModel) -> bool {
-    match model {
-        PriceModel::Graduated(tiers) | PriceModel::Volume(tiers) => tiers
-            .iter()
-            .all(|tier| tier.flat.is_none_or(|flat| flat.is_negative()) && tier.unit_price.is_negative()),
-        other => other.may_pay_back(),
-    }
+    is_own.then_some(sku)
 }

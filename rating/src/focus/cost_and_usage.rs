@@ -19,6 +19,7 @@ use crate::run::decimal;
 use crate::statement::{Biller, Partners};
 use num_traits::Zero as _;
 use schemas::decimal::Amount;
+use schemas::id::CustomerId;
 
 /// Unit prices of a line: in the currency that it is billed in, and in the provider's.
 struct Prices {
@@ -40,11 +41,12 @@ pub(super) fn rows(
     if let (Some(priced), Some(sku)) = (&class.priced, class.sku)
         && let Some(prices) = prices(line, priced).map_err(&failed)?
     {
-        let parts = parts(splits, line, priced.line, partners, (billed, own)).map_err(&failed)?;
-        let mut rows = Vec::new();
+        let of = (line, sku.metered().is_some());
+        let parts = parts(splits, of, priced.line, partners, (billed, own)).map_err(&failed)?;
+        let (mut rows, customer) = (Vec::new(), line.customer.as_ref());
         for part in &parts {
             for piece in pieces(line, sku, priced, part, export.days).map_err(&failed)? {
-                let row = priced_row(export, &base, (&class, priced, sku), (part, &piece), &prices);
+                let row = priced_row(export, &base, (&class, priced, sku), (customer, part, &piece), &prices);
                 rows.push(row.map_err(&failed)?);
             }
         }
@@ -172,7 +174,7 @@ fn priced_row(
     export: &Export<'_>,
     base: &Row,
     (class, priced, sku): (&Class<'_>, &Priced<'_>, &Sku),
-    (part, piece): (&Part, &Piece),
+    (customer, part, piece): (Option<&CustomerId>, &Part, &Piece),
     prices: &Prices,
 ) -> Result<Row, MoneyError> {
     let mut row = base.clone();
@@ -204,11 +206,11 @@ fn priced_row(
         row.set_text("SubAccountName", subject);
         row.set_text("SubAccountType", "Subject");
     }
-    if let Some(shared) = &part.shared {
+    if let Some(ratio) = part.ratio {
         row.set_text("AllocatedMethodId", priced.line.rule.as_str());
-        let details = format!("{{\"Elements\":[{{\"AllocatedRatio\":{}}}]}}", shared.ratio);
+        let details = format!("{{\"Elements\":[{{\"AllocatedRatio\":{ratio}}}]}}");
         row.set_text("AllocatedMethodDetails", details);
-        if let Some(customer) = &shared.customer {
+        if let Some(customer) = customer {
             row.set_text("AllocatedResourceId", customer);
             row.set_text("AllocatedResourceName", export.customer_name(customer));
         }

@@ -39,23 +39,18 @@ pub(super) fn pieces(
     let Part { quantity, billed, own, .. } = *part;
     let whole = vec![Piece { start: line.start, end: line.end, quantity, billed, own }];
     let follows = matches!(priced.line.rule, Rule::Proportional | Rule::Direct);
-    let adds_up = sku.metered().is_some_and(|metered| metered.rules.is_additive());
+    let adds_up = sku.metered().is_some_and(|metered| metered.rules.summed().is_some());
     let Some(days) = days.filter(|_| follows && adds_up) else { return Ok(whole) };
     let mut used: BTreeMap<Day, Exact> = BTreeMap::new();
     for (day, quantity) in part.charges.iter().filter_map(|charge| days.get(charge)).flatten() {
         *used.entry(*day).or_default() += quantity;
     }
-    // Usage of nothing is on no day, unless there is no other.
-    if used.len() > 1 && used.values().any(|quantity| !quantity.is_zero()) {
-        used.retain(|_, quantity| !quantity.is_zero());
+    // Usage of nothing is on no day.
+    used.retain(|_, quantity| !quantity.is_zero());
+    if used.is_empty() {
+        return Ok(whole);
     }
-    let mut weights = used.values().map(Weight::of).collect::<Result<Vec<_>, _>>()?;
-    match used.len() {
-        0 => return Ok(whole),
-        1 => weights = vec![Weight::ONE],
-        _ if weights.iter().all(Weight::is_zero) => return Ok(whole),
-        _ => {}
-    }
+    let weights = used.values().map(Weight::of).collect::<Result<Vec<_>, _>>()?;
     let quantities = share_quantity(quantity, &weights)?;
     let billed = allocate_amount(billed, &weights)?;
     let own = allocate_amount(own, &weights)?;

@@ -1,5 +1,4 @@
-//! The parts of a priced line: one for each subject, and for each sharer where a price is shared among
-//! customers by a rule.
+//! The parts of a priced line: one for each subject where it is metered, else one.
 //!
 //! Who bears which charge is decided in `run` and `statement`, and deliberately not again.
 //!
@@ -20,22 +19,14 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Part {
     pub subject: Option<Subject>,
-    /// Where the cost line is shared among customers by a rule.
-    pub shared: Option<Shared>,
+    /// Of the whole cost line, where that is shared among customers by a rule.
+    pub ratio: Option<Amount>,
     pub quantity: Amount,
     /// Of what is billed.
     pub billed: Amount,
     /// Of what it is in the provider's currency.
     pub own: Amount,
     pub charges: Vec<ChargeId>,
-}
-
-/// A sharer's part of a cost line.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub customer: Option<CustomerId>,
-    /// Of the whole cost line.
-    pub ratio: Amount,
 }
 
 /// The charges of cost lines by who bears them on whose statement. Lines of one cost line come one after
@@ -91,21 +82,20 @@ fn borne(line: &CostLine, partners: &Partners) -> Result<Borne, MoneyError> {
     Ok(borne)
 }
 
-/// The parts of a line, by subject and sharer; none where nothing of the cost line is its bearer's.
+/// The parts of a line, by subject where it `is_metered`; none where nothing of the cost line is its
+/// bearer's.
 pub(super) fn parts(
     splits: &mut Splits,
-    line: &Posted<'_>,
+    (line, is_metered): (&Posted<'_>, bool),
     cost_line: &CostLine,
     partners: &Partners,
     (billed, own): (Amount, Amount),
 ) -> Result<Vec<Part>, MoneyError> {
-    let by_rule = matches!(cost_line.rule, Rule::Even { .. } | Rule::Fixed { .. });
-    let mut found: BTreeMap<(Option<&Subject>, Option<&CustomerId>), Sum> = BTreeMap::new();
+    let mut found: BTreeMap<Option<&Subject>, Sum> = BTreeMap::new();
     for (place, ratio, quantity) in splits.of(line, cost_line, partners)? {
         let charge = &cost_line.charges[*place];
-        let sharer = charge.customer.as_ref().filter(|_| by_rule);
-        let sum = found.entry((charge.subject.as_ref(), sharer)).or_insert_with(Sum::nothing);
-        sum.add(charge, *ratio, *quantity)?;
+        let subject = charge.subject.as_ref().filter(|_| is_metered);
+        found.entry(subject).or_insert_with(Sum::nothing).add(charge, *ratio, *quantity)?;
     }
     let weights = weights(found.values())?;
     if weights.is_empty() {
@@ -114,31 +104,37 @@ pub(super) fn parts(
     let billed = allocate_amount(billed, &weights)?;
     let own = allocate_amount(own, &weights)?;
     let mut parts = Vec::with_capacity(found.len());
-    for (((subject, customer), sum), (billed, own)) in found.into_iter().zip(billed.into_iter().zip(own)) {
-        let shared = by_rule.then(|| Shared { customer: customer.cloned(), ratio: sum.ratio });
-        let (subject, quantity, charges) = (subject.cloned(), sum.quantity, sum.charges);
-        parts.push(Part { subject, shared, quantity, billed, own, charges });
+    let is_by_rule = matches!(cost_line.rule, Rule::Even { .. } | Rule::Fixed { .. });
+    for ((subject, sum), (billed, own)) in found.into_iter().zip(billed.into_iter().zip(own)) {
+        let Sum { ratio, quantity, charges, .. } = sum;
+        let (subject, ratio) = (subject.cloned(), is_by_rule.then_some(ratio));
+        parts.push(Part { subject, ratio, quantity, billed, own, charges });
     }
     Ok(parts)
 }
 
-/// What one subject and sharer has.
+/// What one subject has.
 struct Sum {
     ratio: Amount,
     quantity: Amount,
     amount: Amount,
+    /// Exactly, in a unit that all subjects of a line have.
+    used: Exact,
     charges: Vec<ChargeId>,
 }
 
 impl Sum {
     fn nothing() -> Self {
-        Self { ratio: Amount::ZERO, quantity: Amount::ZERO, amount: Amount::ZERO, charges: Vec::new() }
+        let nothing = Amount::ZERO;
+        let (used, charges) = (Exact::zero(), Vec::new());
+        Self { ratio: nothing, quantity: nothing, amount: nothing, used, charges }
     }
 
     fn add(&mut self, charge: &Charge, ratio: Amount, quantity: Amount) -> Result<(), MoneyError> {
         self.ratio = add(self.ratio, ratio)?;
         self.quantity = add(self.quantity, quantity)?;
         self.amount = add(self.amount, charge.amount)?;
+        self.used += charge.because.used().cloned().unwrap_or_default();
         self.charges.push(charge.id);
         Ok(())
     }
@@ -148,13 +144,14 @@ fn add(a: Amount, b: Amount) -> Result<Amount, MoneyError> {
     a.checked_add(b).map_err(|reason: DecimalError| MoneyError::Overflow { what: "a sum of a line", reason })
 }
 
-/// By exact charges; where these are nothing by quantities, and where these are nothing too, equally.
+/// By exact charges; where these are nothing by exact quantities, and where these are nothing too,
+/// equally.
 fn weights<'s>(sums: impl Iterator<Item = &'s Sum> + Clone) -> Result<Vec<Weight>, MoneyError> {
     let by_charge: Vec<Weight> = sums.clone().map(|sum| Weight::of_size(sum.amount.units())).collect();
     if by_charge.iter().any(|weight| !weight.is_zero()) {
         return Ok(by_charge);
     }
-    let by_quantity: Vec<Weight> = sums.map(|sum| Weight::of_size(sum.quantity.units())).collect();
+    let by_quantity = sums.map(|sum| Weight::of(&sum.used)).collect::<Result<Vec<_>, _>>()?;
     let nothing = by_quantity.iter().all(Weight::is_zero);
     Ok(if nothing { vec![Weight::ONE; by_quantity.len()] } else { by_quantity })
 }

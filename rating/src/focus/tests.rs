@@ -2,14 +2,14 @@
 
 use super::write::read_manifest;
 use super::*;
-use crate::catalog::{Catalog, FocusTerms};
+use crate::catalog::{Catalog, Counts, FocusTerms, Of};
 use crate::exact::Exact;
 use crate::exact::exact;
-use crate::posted::Posted;
-use crate::posted::PostedKind;
+use crate::posted::{Correction, Entry, Posted, PostedKind};
 use crate::posted::case::{
     amount, at, case, catalog, cost_lines, customer, money, month, posted_in, quantity, table,
 };
+use crate::price::{PriceModel, Recurrence};
 use crate::run::{Charge, CostLine};
 use crate::statement::{Billed, Biller};
 use schemas::focus::Dataset;
@@ -17,7 +17,7 @@ use schemas::focus::V1_4;
 use schemas::id::Subject;
 use schemas::invoice::LineCategory;
 use schemas::time::Day;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `close/catalog/focus.toml`.
 fn terms() -> FocusTerms {
@@ -406,4 +406,82 @@ fn a_partner_s_lines_are_in_its_own_scope() {
         assert_eq!(row.text("BillingAccountType"), Some("Partner"));
         assert!(row.text("InvoiceId").is_some_and(|id| id.starts_with("cedar-2025-10-cedar-")));
     }
+}
+
+/// The first posted line of a SKU in October that is charged to a customer.
+fn charged<'r>(cost_lines: &'r [CostLine], sku: &str, id: &str) -> Posted<'r> {
+    let mut posted = posted_in("2025-10", cost_lines).into_iter();
+    let is = |line: &Posted<'_>| {
+        line.sku.as_ref().is_some_and(|known| known.as_str() == sku) && line.is_billed_to(&customer(id))
+    };
+    posted.find(is).expect("a charge")
+}
+
+fn rows_of(catalog: &Catalog, line: &Posted<'_>) -> Vec<Row> {
+    let posted = [line.clone()];
+    let terms = terms();
+    let export = export(catalog, &terms, "2025-10", &Scope::Operator);
+    export.rows(Dataset::CostAndUsage, &export.lines(&posted)).expect("rows")
+}
+
+#[test]
+fn what_a_partner_bears_by_a_rule_is_one_row() {
+    let mut catalog = catalog();
+    let mut cost_lines = cost_lines(&catalog);
+    catalog.customers.get_mut(&customer("birch")).expect("a customer").bills_to = Some(customer("cedar"));
+    // A fee has no subjects, whatever it is shared by.
+    for charge in cost_lines.iter_mut().flat_map(|line| &mut line.charges) {
+        charge.subject.get_or_insert_with(|| Subject::new("projects/c1").expect("a subject"));
+    }
+    let rows = rows_of(&catalog, &charged(&cost_lines, "OT-DNS", "cedar"));
+    let [row] = &rows[..] else { panic!("{rows:#?}") };
+    let cell = |column| row.get(column).map(ToString::to_string);
+    assert_eq!(cell("AllocatedMethodDetails").as_deref(), Some("{\"Elements\":[{\"AllocatedRatio\":0.4}]}"));
+    assert_eq!(cell("AllocatedResourceId").as_deref(), Some("cedar"));
+    assert_eq!(cell("PricingQuantity").as_deref(), Some("0.4"));
+    assert_eq!(cell("SubAccountId"), None);
+}
+
+/// `ChargeCategory`, `ChargeFrequency`, and the SKU with its price, where they are there.
+fn said(catalog: &Catalog, line: &Posted<'_>) -> String {
+    let rows = rows_of(catalog, line);
+    let cell = |column| rows[0].text(column).unwrap_or("-");
+    ["ChargeCategory", "ChargeFrequency", "SkuId", "SkuPriceId"].map(cell).join(" ")
+}
+
+#[test]
+fn a_correction_is_of_the_kind_of_what_it_corrects() {
+    let mut catalog = catalog();
+    let cost_lines = cost_lines(&catalog);
+    let (metered, flat) = (charged(&cost_lines, "LX-EU", "acme"), charged(&cost_lines, "OT-DNS", "acme"));
+    fn corrected<'r>(line: &Posted<'r>) -> Posted<'r> {
+        let correction = Correction { entry: Entry::Reversal, corrects: None, month: month("2025-10") };
+        Posted { correction: Some(correction), cost_line: None, ..line.clone() }
+    }
+    assert_eq!(said(&catalog, &metered), "Usage Usage-Based LX-EU LX-EU@2025-01-01");
+    assert_eq!(said(&catalog, &corrected(&metered)), "Usage Usage-Based LX-EU -");
+    assert_eq!(said(&catalog, &flat), "Purchase Recurring OT-DNS OT-DNS@2025-01-01");
+    assert_eq!(said(&catalog, &corrected(&flat)), "Purchase Recurring OT-DNS -");
+    // Of no cost line, or of one below zero.
+    let unpriced = Posted { price_from: None, ..metered.clone() };
+    for line in [&unpriced, &corrected(&unpriced)] {
+        assert_eq!(said(&catalog, line), "Adjustment One-Time - -");
+    }
+    let skus = catalog.providers.values_mut().flat_map(|provider| &mut provider.skus);
+    for sku in skus {
+        for price in &mut sku.prices {
+            if let PriceModel::Flat { every, .. } = &mut price.terms.model {
+                *every = Recurrence::Once;
+            }
+        }
+        if sku.id.as_str() == "LX-EU" {
+            let of = Of { of: BTreeSet::new(), except: BTreeSet::new(), skus: BTreeSet::new() };
+            sku.counts = Counts::Lines(of);
+        }
+    }
+    assert_eq!(said(&catalog, &flat), "Purchase One-Time OT-DNS OT-DNS@2025-01-01");
+    assert_eq!(said(&catalog, &corrected(&flat)), "Purchase One-Time OT-DNS -");
+    // A price on other lines is neither usage nor a purchase.
+    assert_eq!(said(&catalog, &metered), "Adjustment One-Time LX-EU LX-EU@2025-01-01");
+    assert_eq!(said(&catalog, &corrected(&metered)), "Adjustment One-Time LX-EU -");
 }

@@ -176,6 +176,31 @@ impl Rules {
             && self.per == Per::Account
     }
 
+    /// The plain sum, or count, that the quantity is in proportion to day by day, whatever windows and
+    /// scopes it is made of; `None` where there is none.
+    pub fn summed(&self) -> Option<Self> {
+        let values = match &self.values {
+            Values::Amounts(OfAmounts::Sum | OfAmounts::Rate) => Values::Amounts(OfAmounts::Sum),
+            Values::Amounts(OfAmounts::Count) => Values::Amounts(OfAmounts::Count),
+            Values::Counter { carry, of: OfIncreases::Sum | OfIncreases::Rate } => {
+                Values::Counter { carry: *carry, of: OfIncreases::Sum }
+            }
+            Values::Level { carry } => Values::Level { carry: *carry },
+            Values::Amounts(
+                OfAmounts::Max
+                | OfAmounts::Min
+                | OfAmounts::Average
+                | OfAmounts::Latest
+                | OfAmounts::Unique { .. },
+            )
+            | Values::Counter { of: OfIncreases::Max | OfIncreases::Min | OfIncreases::Average, .. } => {
+                return None;
+            }
+        };
+        let adds_up = self.over() == Over::Sum && self.greater_of.is_none();
+        adds_up.then_some(Self { values, ..Self::SUM })
+    }
+
     /// Whether the quantities of the parts of a billing period, cut between days, are the quantity of
     /// the whole, as price lists are held to it.
     pub fn adds_up_over_days(&self) -> bool {
@@ -615,6 +640,10 @@ mod tests {
         let level =
             Rules { values: Values::Level { carry: Carry::from_micros(1).expect("a time") }, ..Rules::SUM };
         assert!(!level.is_additive() && level.adds_up_over_days() && !level.depends_on_scope());
+        assert_eq!(level.summed(), Some(level.clone()));
+        let rate = Rules { values: Values::Amounts(OfAmounts::Rate), windows: daily, per: Per::Resource, ..Rules::SUM };
+        assert_eq!(rate.summed(), Some(Rules::SUM));
+        assert_eq!(Rules { values: Values::Amounts(OfAmounts::Latest), ..Rules::SUM }.summed(), None);
         assert_eq!(level.unit_of_result("By"), "By.s");
     }
 }

@@ -200,7 +200,7 @@ fn cost_line(
         let because = match (&weights, of.map(customer)) {
             (Some(of), Some(own)) => Because::Weight { own: of[&own], of: Arc::clone(of) },
             _ if used.is_none() => Because::EqualPart { of: count },
-            _ => Because::Usage { own: Exact::default(), of: Arc::new(Exact::default()) },
+            _ => Because::Usage { own: used.map_or_else(Exact::default, exact), of: Arc::new(Exact::default()) },
         };
         let kind = match of {
             None => Kind::Retained(RetainedReason::Unattributed),
@@ -282,6 +282,7 @@ fn posted<'r>(text: &str, cost_lines: &'r [CostLine]) -> Vec<Posted<'r>> {
             amount: money(&row["amount"], &row["currency"]),
             billed: None,
             correction: entry.map(|entry| Correction { entry, corrects: None, month: month("2025-10") }),
+            price_from: cost_line.filter(|line| !line.amount.is_negative()).map(|line| line.key.price_from),
             cost_line: cost_line.filter(|_| entry.is_none()),
         }
     };

@@ -40,6 +40,8 @@ pub struct Posted<'r> {
     /// What the customer is billed, where that may be in another currency.
     pub billed: Option<Billed>,
     pub correction: Option<Correction>,
+    /// As [`PostedLine::price_from`].
+    pub price_from: Option<Instant>,
     /// What the line is a part of, where it was rated.
     pub cost_line: Option<&'r CostLine>,
 }
@@ -93,6 +95,7 @@ pub fn posted<'r>(lines: &[PostedLine], cost_lines: &'r [CostLine]) -> Vec<Poste
                 corrects: correction.corrects,
                 month: line.month,
             }),
+            price_from: line.price_from,
             cost_line: line.cost_line.and_then(|id| by_id.get(&id).copied()),
         })
         .collect()

@@ -8,7 +8,7 @@ use super::classes::{Facts, Finding, Kind, Priced, Sides, finding};
 use super::figures::{Beside, Figures, Pricing, beside};
 use super::hints::{self, Missing};
 use super::matching::{Draft, Matter, drafts};
-use super::month::{Open, standing};
+use super::month::{Open, here, standing};
 use super::quantity;
 use super::row::{Class, LineAt, Row, Status, Verdict};
 use crate::catalog::{Catalog, Counts};
@@ -20,7 +20,7 @@ use crate::units;
 use num_traits::{Signed as _, Zero as _};
 use schemas::decimal::Amount;
 use schemas::id::{CustomerId, ProviderId, SkuId};
-use schemas::invoice::{Invoice, InvoiceLine, LineCategory, Standing};
+use schemas::invoice::{Invoice, InvoiceLine, LineCategory};
 use schemas::time::{BillingMonth, Instant, Period};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +45,8 @@ pub struct Question {
     /// Of this account alone, where a provider bills each customer's.
     pub sub_account: Option<CustomerId>,
     pub within: Period,
+    /// The billing period by whose length units are converted.
+    pub billing_period: Period,
 }
 
 /// A month that is compared, up to what only the usage can say.
@@ -68,8 +70,6 @@ struct Compared<'a> {
 struct Late<'a> {
     question: Question,
     pricing: Pricing<'a>,
-    /// From the unit of the meter's result to the SKU's.
-    factor: Exact,
     /// What the ledger costs at the invoice's quantity.
     priced: Exact,
 }
@@ -82,13 +82,7 @@ impl<'a> Comparison<'a> {
         let Given { month, cost_lines, catalog, invoices, closed } = given;
         let matter = Matter { month, cost_lines, catalog, invoices };
         let standing = standing(invoices);
-        let is_here = |invoice: &&Invoice| invoice.standing == Standing::Complete && invoice.period == month;
-        let here: BTreeSet<&ProviderId> = standing
-            .iter()
-            .map(|stands| &invoices[stands.last])
-            .filter(is_here)
-            .map(|invoice| &invoice.provider)
-            .collect();
+        let here = here(invoices, &standing, month);
         let beside = beside(cost_lines);
         let drafts = drafts(&matter, &standing, &Open::of(closed, month))?;
         let compared = drafts.into_iter().map(|draft| {
@@ -106,7 +100,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The rows, by provider, SKU, sub account, text and dates, with every variance open. `answers` are
-    /// quantities in the unit of the result of the SKU's meter; a question without one counts as one whose
+    /// quantities in the unit of the SKU; a question without one counts as one whose
     /// answer differs.
     pub fn rows(self, answers: &BTreeMap<Question, Exact>) -> Vec<Row> {
         let mut rows = Vec::with_capacity(self.rows.len());
@@ -139,8 +133,7 @@ impl<'a> Comparison<'a> {
 
 impl Late<'_> {
     fn is_answered_by(&self, answers: &BTreeMap<Question, Exact>, tolerance: &Exact) -> bool {
-        let within = answers.get(&self.question).map(|quantity| quantity * &self.factor);
-        let costs = within.and_then(|quantity| self.pricing.at(&quantity));
+        let costs = answers.get(&self.question).and_then(|quantity| self.pricing.at(quantity));
         costs.is_some_and(|costs| (costs - &self.priced).abs() <= *tolerance)
     }
 }
@@ -267,14 +260,17 @@ impl<'a> Late<'a> {
         priced: &Exact,
     ) -> Option<Self> {
         let used = draft.used?;
-        let Counts::Usage(metered) = &used.sku.counts else { return None };
+        if !matches!(used.sku.counts, Counts::Usage(_)) {
+            return None;
+        }
         let question = Question {
             provider: draft.provider.id.clone(),
             sku: used.sku.id.clone(),
             sub_account: used.account.cloned(),
             within: Period::new(from, to)?,
+            billing_period: used.period,
         };
-        Some(Self { question, pricing, factor: metered.factor.within(used.period), priced: priced.clone() })
+        Some(Self { question, pricing, priced: priced.clone() })
     }
 }
 

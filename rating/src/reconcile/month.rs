@@ -46,6 +46,17 @@ pub fn standing_invoices(invoices: &[Invoice]) -> Vec<&Invoice> {
     standing(invoices).into_iter().map(|stands| &invoices[stands.last]).collect()
 }
 
+/// The providers whose complete invoice of a month is here.
+pub(super) fn here<'i>(
+    invoices: &'i [Invoice],
+    standing: &[Stands],
+    month: BillingMonth,
+) -> BTreeSet<&'i ProviderId> {
+    let is_here = |invoice: &&Invoice| invoice.standing == Standing::Complete && invoice.period == month;
+    let standing = standing.iter().map(|stands| &invoices[stands.last]);
+    standing.filter(is_here).map(|invoice| &invoice.provider).collect()
+}
+
 /// The months that the lines of an invoice belong to.
 ///
 /// # Errors

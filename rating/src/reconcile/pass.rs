@@ -7,6 +7,7 @@
 //! cost lines and bearers. Every cost line of the month is passed or estimated, never both. The
 //! operator retains nothing below zero but its own and nobody's share of a credit.
 
+use super::month::{here, standing};
 use super::row::{Row, Status, Verdict};
 use super::total::{PartOf, parts};
 use crate::allocation::{Kind, RetainedReason};
@@ -17,10 +18,10 @@ use crate::run::{CostLine, ItemId, Posting, Run};
 use crate::statement::Bearer;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::{BillingAccountId, CustomerId, InvoiceId, ProviderId};
-use schemas::invoice::{Invoice, LineCategory, Standing};
+use schemas::invoice::{Invoice, LineCategory};
 use schemas::money::Money;
 use schemas::time::BillingMonth;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Money that is passed to those who bear it: a part of an invoice, or of an estimate in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +78,8 @@ pub(super) fn pass(
     let month = run.pins.month;
     let parts = parts(rows, month, invoices, catalog)?;
     let (by_cost, is_in_a_row) = (BTreeMap::new(), vec![false; run.cost_lines.len()]);
-    let mut passing = Passing { run, invoices, catalog, month, by_cost, is_in_a_row, passed: Vec::new() };
+    let (here, passed) = (here(invoices, &standing(invoices), month), Vec::new());
+    let mut passing = Passing { run, invoices, here, catalog, month, by_cost, is_in_a_row, passed };
     for (row, parts) in rows.iter().zip(&parts).filter(|(row, _)| row.period == month) {
         passing.row(row, parts)?;
     }
@@ -110,6 +112,8 @@ pub(super) fn costs<'r>(run: &'r Run, provider: &ProviderId) -> Result<CostsOf<'
 struct Passing<'a> {
     run: &'a Run,
     invoices: &'a [Invoice],
+    /// The providers whose invoice of the month is here.
+    here: BTreeSet<&'a ProviderId>,
     catalog: &'a Catalog,
     month: BillingMonth,
     /// Of the providers that were asked for: who bears what by cost, where anybody has one.
@@ -144,12 +148,7 @@ impl<'a> Passing<'a> {
 
     /// What the invoices say, by the cost lines or else by who is declared to bear it.
     fn as_invoiced(&mut self, row: &Row, parts: &[PartOf]) -> Result<(), RatingError> {
-        let is_here = |invoice: &&Invoice| {
-            invoice.provider == row.provider
-                && invoice.period == self.month
-                && invoice.standing == Standing::Complete
-        };
-        if parts.is_empty() && !self.invoices.iter().any(|invoice| is_here(&invoice)) {
+        if parts.is_empty() && !self.here.contains(&row.provider) {
             // What is so little that nothing of it is awaited settles all the same.
             return self.as_estimated(row, None);
         }

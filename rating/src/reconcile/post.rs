@@ -53,7 +53,7 @@ pub fn post(
             Some((item, of)) if *item == line.item => Arc::clone(of),
             _ => Arc::clone(&of.insert((line.item, Arc::new(passed.of.clone()))).1),
         };
-        let cost_line = passed.cost_line.map(|place| run.cost_lines[place].id);
+        let cost_line = passed.cost_line.map(|place| &run.cost_lines[place]);
         posted.push(PostedLine::new(&passed.item(&run.cost_lines), month, cost_line, of, line));
     }
     check_invoices(&posted, run, rows, invoices, catalog)?;
@@ -317,8 +317,8 @@ mod tests {
         let rows = [row(Err("x"), &[(0, 0)], &[], Some(Status::Accepted))];
         let lines = posted(&run, &rows, &invoices, &catalog(false, &[]));
         let own: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("I x ")).collect();
-        // What is nobody's is one line, whatever it is retained for.
-        assert_eq!(own, ["a charge -6 USD", "- unattributed -3 USD"]);
+        // By 2, nothing (it is below zero) and 1.
+        assert_eq!(own, ["a charge -6 USD", "- unattributed 0 USD", "- idle -3 USD"]);
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl ItemId {
         if let Some(invoice) = invoice {
             parts.extend(["invoice", invoice.as_str()]);
         }
+        // A cost line has one share of nobody's; what no cost line is of may have one for each reason.
+        if let (Self::Row(_), None, Some(reason)) = (self, &line.customer, line.kind.retained_reason()) {
+            parts.extend(["retained", reason.as_str()]);
+        }
         StatementLineId::of(digest_of(&parts))
     }
 }

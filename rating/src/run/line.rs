@@ -179,7 +179,7 @@ impl Taken {
 }
 
 /// Usage that one price applies to.
-pub(super) enum Used<'u> {
+pub(crate) enum Used<'u> {
     /// Sums, which add up: who used what.
     Added(Vec<SubjectUsage>),
     Gathered(&'u Gathered<'u>),
@@ -205,8 +205,13 @@ impl Used<'_> {
         }
     }
 
+    /// All of it as a price counts it, in the priced unit.
+    pub(crate) fn counted(&self, factor: &Exact, terms: &Terms) -> Exact {
+        self.total(Whose::Everybody, factor, terms).incremented
+    }
+
     /// What each used by itself, in the unit of the meter's result.
-    fn own(&self) -> Cow<'_, [SubjectUsage]> {
+    pub(crate) fn own(&self) -> Cow<'_, [SubjectUsage]> {
         match self {
             Self::Added(usage) => Cow::Borrowed(usage),
             Self::Gathered(gathered) => Cow::Owned(own(gathered)),

@@ -44,8 +44,8 @@ use crate::exact::{Exact, exact};
 use crate::meter::Aggregation;
 use crate::price::{PriceModel, Recurrence};
 use crate::usage::{AttributedRows, CountedRows, LargestEvent, LedgerCounts, UsageKey, UsageTotal};
-use line::{LineMaker, Used};
-pub(crate) use line::{Taken, decimal};
+use line::LineMaker;
+pub(crate) use line::{Taken, Used, decimal};
 use schemas::decimal::QuantityTotal;
 use schemas::id::{CustomerId, MeterType, ProviderId};
 use schemas::time::BillingMonth;
@@ -256,7 +256,28 @@ async fn name_largest(
     RatingError::TooLarge { provider, sku, detail, largest }
 }
 
-type Pools<'p> = BTreeMap<PoolKey, Used<'p>>;
+/// What was used, where it is priced.
+pub(crate) type Pools<'p> = BTreeMap<PoolKey, Used<'p>>;
+
+/// Shows what was used within some periods; of SKUs whose usage is gathered from samples, of those that
+/// `of` takes.
+///
+/// # Errors
+/// When rows cannot be read.
+pub(crate) async fn with_pools(
+    usage: &CountedRows,
+    catalog: &Catalog,
+    periods: &Periods,
+    of: impl Fn(&Provider, usize) -> bool,
+    then: &mut impl FnMut(&Pools<'_>),
+) -> Result<(), RatingError> {
+    let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
+    let grounds = Grounds::of(catalog, periods, of);
+    let gathering = gather(&grounds, Some(usage), catalog, periods).await?;
+    let (pools, _) = pool(rows.totals().await?, &gathering, catalog, periods)?;
+    then(&pools);
+    Ok(())
+}
 
 /// Who used what of the usage that just adds up, where it is priced.
 pub(crate) type Added = BTreeMap<PoolKey, Vec<SubjectUsage>>;

@@ -25,6 +25,9 @@ pub struct PostedLine {
     pub month: BillingMonth,
     /// `None` of an invoice's line that no cost line is of.
     pub cost_line: Option<CostLineId>,
+    /// When the price of the cost line begins; `None` also where the cost line is below zero, which is no
+    /// price to show. Kept because a correction may stand where the cost line is not known any more.
+    pub price_from: Option<Instant>,
     pub of: Arc<Posting>,
     pub biller: Biller,
     pub customer: Option<CustomerId>,
@@ -105,13 +108,29 @@ impl PostedLine {
     pub(crate) fn new(
         item: &ItemId,
         month: BillingMonth,
-        cost_line: Option<CostLineId>,
+        cost_line: Option<&CostLine>,
         of: Arc<Posting>,
         line: Line,
     ) -> Self {
         let id = item.line(&line);
+        let price_from = cost_line.and_then(CostLine::shown_price);
+        let cost_line = cost_line.map(|line| line.id);
         let Line { biller, customer, kind, grant, money, billed, .. } = line;
-        Self { id, month, cost_line, of, biller, customer, kind, grant, money, billed, correction: None }
+        let correction = None;
+        Self {
+            id,
+            month,
+            cost_line,
+            price_from,
+            of,
+            biller,
+            customer,
+            kind,
+            grant,
+            money,
+            billed,
+            correction,
+        }
     }
 
     /// A line that corrects what was posted of a month under a key, in the month that is `open`. There is
@@ -190,6 +209,7 @@ pub(crate) fn estimates(month: BillingMonth, cost_lines: &[CostLine]) -> Vec<Pos
                 id,
                 month,
                 cost_line,
+                price_from: line.shown_price(),
                 of,
                 biller,
                 customer,
@@ -205,6 +225,11 @@ pub(crate) fn estimates(month: BillingMonth, cost_lines: &[CostLine]) -> Vec<Pos
 }
 
 impl CostLine {
+    /// When its price begins, where it is one that can be shown.
+    fn shown_price(&self) -> Option<Instant> {
+        (!self.amount.is_negative()).then_some(self.key.price_from)
+    }
+
     /// What its statement lines are of, as an invoice has it or as an estimate.
     pub(crate) fn posting(&self, invoice: Option<InvoiceId>) -> Posting {
         Posting {

@@ -29,6 +29,7 @@ struct Written {
     id: String,
     month: String,
     cost_line: Option<String>,
+    price_from: Option<i64>,
     provider: String,
     billing_account: String,
     sub_account: Option<String>,
@@ -93,6 +94,7 @@ fn written(line: &PostedLine) -> Written {
         id: line.id.to_string(),
         month: line.month.to_string(),
         cost_line: line.cost_line.map(|id| id.to_string()),
+        price_from: line.price_from.map(Instant::micros),
         provider: of.provider.to_string(),
         billing_account: of.billing_account.to_string(),
         sub_account: of.sub_account.as_deref().map(owned),
@@ -173,6 +175,7 @@ impl Written {
             id: id(&self.id)?,
             month: BillingMonth::parse(&self.month).ok_or_else(|| wrong("month", &self.month))?,
             cost_line: self.cost_line.map(cost_line).transpose()?,
+            price_from: self.price_from.map(instant).transpose()?,
             of: Arc::new(of),
             biller: self.biller.map(customer).transpose()?.map_or(Biller::Operator, Biller::Partner),
             customer: self.customer.map(customer).transpose()?,
@@ -192,8 +195,8 @@ mod tests {
     fn lines() -> Vec<PostedLine> {
         let text = [
             HEADER,
-            "{\"id\":\"00000000000000000000000000000001\",\"month\":\"2025-10\",\"cost_line\":null,\"provider\":\"q\",\"billing_account\":\"1\",\"sub_account\":\"K-1\",\"sku\":null,\"start\":1759269600000000,\"end\":1761951600000000,\"invoice\":\"I\",\"category\":\"tax\",\"description\":\"VAT \\\"19 %\\\"\",\"biller\":\"p\",\"customer\":\"a\",\"kind\":\"charge\",\"retained_reason\":null,\"grant\":null,\"currency\":\"USD\",\"minor_units\":\"-170141183460469231731687303715884105728\",\"billed_currency\":\"EUR\",\"rate\":\"0.8651\",\"billed_minor_units\":\"87\",\"correction\":\"reversal\",\"corrects\":null}\n",
-            "{\"id\":\"00000000000000000000000000000002\",\"month\":\"2025-11\",\"cost_line\":\"00000000000000000000000000000003\",\"provider\":\"q\",\"billing_account\":\"1\",\"sub_account\":null,\"sku\":\"s\",\"start\":-1,\"end\":0,\"invoice\":null,\"category\":\"usage\",\"description\":null,\"biller\":null,\"customer\":null,\"kind\":\"retained\",\"retained_reason\":\"disputed\",\"grant\":null,\"currency\":\"JPY\",\"minor_units\":\"0\",\"billed_currency\":null,\"rate\":null,\"billed_minor_units\":null,\"correction\":null,\"corrects\":null}\n",
+            "{\"id\":\"00000000000000000000000000000001\",\"month\":\"2025-10\",\"cost_line\":null,\"price_from\":null,\"provider\":\"q\",\"billing_account\":\"1\",\"sub_account\":\"K-1\",\"sku\":null,\"start\":1759269600000000,\"end\":1761951600000000,\"invoice\":\"I\",\"category\":\"tax\",\"description\":\"VAT \\\"19 %\\\"\",\"biller\":\"p\",\"customer\":\"a\",\"kind\":\"charge\",\"retained_reason\":null,\"grant\":null,\"currency\":\"USD\",\"minor_units\":\"-170141183460469231731687303715884105728\",\"billed_currency\":\"EUR\",\"rate\":\"0.8651\",\"billed_minor_units\":\"87\",\"correction\":\"reversal\",\"corrects\":null}\n",
+            "{\"id\":\"00000000000000000000000000000002\",\"month\":\"2025-11\",\"cost_line\":\"00000000000000000000000000000003\",\"price_from\":-1,\"provider\":\"q\",\"billing_account\":\"1\",\"sub_account\":null,\"sku\":\"s\",\"start\":-1,\"end\":0,\"invoice\":null,\"category\":\"usage\",\"description\":null,\"biller\":null,\"customer\":null,\"kind\":\"retained\",\"retained_reason\":\"disputed\",\"grant\":null,\"currency\":\"JPY\",\"minor_units\":\"0\",\"billed_currency\":null,\"rate\":null,\"billed_minor_units\":null,\"correction\":null,\"corrects\":null}\n",
         ];
         read_posted(text.concat().as_bytes()).expect("posted lines")
     }

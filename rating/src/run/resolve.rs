@@ -90,6 +90,28 @@ impl Periods {
         (utc.is_some() || !by_provider.is_empty()).then_some(Self { by_provider, utc })
     }
 
+    /// The part of each that lies in a day of UTC, day by day.
+    pub(crate) fn by_day(&self) -> Vec<(Day, Self)> {
+        let first = self.by_provider.values().copied().map(Period::start).min();
+        let Some((first, until)) = first.zip(self.by_provider.values().copied().map(Period::end).max()) else {
+            return Vec::new();
+        };
+        let mut days = Vec::new();
+        let mut day = Day::of(first.micros());
+        while day.start() < until.micros() {
+            let within = |period: &Period| {
+                let start = period.start().micros().max(day.start());
+                let end = period.end().micros().min(day.end());
+                Period::new(Instant::from_micros(start).ok()?, Instant::from_micros(end).ok()?)
+            };
+            let by_provider = self.by_provider.iter();
+            let by_provider = by_provider.filter_map(|(id, period)| Some((id.clone(), within(period)?)));
+            days.push((day, Self { by_provider: by_provider.collect(), utc: None }));
+            day = day.next();
+        }
+        days
+    }
+
     /// `None` where the provider's has not begun.
     pub(crate) fn of_provider(&self, provider: &ProviderId) -> Option<Period> {
         self.by_provider.get(provider).copied()

@@ -5,8 +5,8 @@
 //! currencies come later, in `grants` and `fx`, and are deliberately not known here.
 //!
 //! Invariants: the operator's lines of an item add up to what it settles at, and a partner's
-//! lines to what the operator charges the partner; both in the order of customers by id, the
-//! unattributed last, whatever order the shares have.
+//! lines to what the operator charges the partner; both in the order of customers by id, then nobody's,
+//! reason by reason, whatever order the shares have.
 
 use super::lines::{Biller, Line, LineKind};
 use crate::allocation::{Kind, RetainedReason, Share};
@@ -124,14 +124,16 @@ fn of_partner<'a>(bearer: &Bearer<'a>, partners: &'a Partners) -> Option<(&'a Cu
     }
 }
 
-/// Shares money by the parts of each, in the order of customers by id, nobody last.
+/// Shares money by the parts of each, in the order of customers by id. Last comes what is nobody's, by
+/// the reason why: what nobody used is told from what somebody unknown did.
 fn among<'a>(
     money: Money,
     parts: impl IntoIterator<Item = Part<'a>>,
 ) -> Result<Vec<Settlement<'a>>, MoneyError> {
-    let mut sums: BTreeMap<(bool, Option<&CustomerId>), (LineKind, i128)> = BTreeMap::new();
+    let mut sums: BTreeMap<(bool, Option<&CustomerId>, Option<LineKind>), (LineKind, i128)> = BTreeMap::new();
     for (customer, kind, weight) in parts {
-        let (known, sum) = sums.entry((customer.is_none(), customer)).or_insert((kind, 0));
+        let of_nobody = Some(kind).filter(|_| customer.is_none());
+        let (known, sum) = sums.entry((customer.is_none(), customer, of_nobody)).or_insert((kind, 0));
         *known = kind.min(*known);
         *sum =
             sum.checked_add(weight).ok_or(MoneyError::OverflowMinor { what: "what a line is shared by" })?;
@@ -141,7 +143,7 @@ fn among<'a>(
     Ok(sums
         .into_iter()
         .zip(parts)
-        .map(|(((_, customer), (kind, _)), money)| (customer, kind, money))
+        .map(|(((_, customer, _), (kind, _)), money)| (customer, kind, money))
         .collect())
 }
 

@@ -62,7 +62,9 @@ fn check_each(items: &[Settled<'_>], lines: &[Line]) -> Result<(), Broken> {
             (line.kind == LineKind::Charge && line.grant.is_some(), "a charge names a grant"),
             (line.grant.is_some() && line.biller != Biller::Operator, "a partner bills a grant"),
         ];
-        let key = (line.item, &line.biller, &line.customer, &line.grant);
+        // What is nobody's may be so for several reasons.
+        let of_nobody = Some(line.kind).filter(|_| line.customer.is_none());
+        let key = (line.item, &line.biller, &line.customer, of_nobody, &line.grant);
         let once = (!seen.insert(key), "a customer is twice on a statement");
         if let Some((_, detail)) = named.into_iter().chain([once]).find(|(is_wrong, _)| *is_wrong) {
             return Err(Broken::Damaged { whole: name(item), detail });
