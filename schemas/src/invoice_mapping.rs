@@ -152,6 +152,8 @@ pub enum DateFormat {
     Iso,
     /// As `strptime` has it.
     Pattern(Box<str>),
+    /// As `strptime` has it, or else in ISO 8601.
+    PatternOrIso(Box<str>),
 }
 
 /// What the end of a line's period says.

@@ -222,7 +222,7 @@ fn read_with(
     issuer: &Issuer,
     options: &Options,
 ) -> Result<Vec<ImportedInvoice>, String> {
-    import(name, Bytes::copy_from_slice(bytes), mapping, issuer, options).map_err(|error| error.to_string())
+    import(name, bytes, mapping, issuer, options).map_err(|error| error.to_string())
 }
 
 fn one(name: &str, bytes: &[u8], mapping: &ColumnMapping, issuer: &Issuer) -> ImportedInvoice {

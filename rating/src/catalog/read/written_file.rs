@@ -153,11 +153,12 @@ fn date_format(text: &str) -> Result<DateFormat, String> {
     if text == "iso" {
         return Ok(DateFormat::Iso);
     }
-    if !text.contains('%') {
-        return Err("it must be `iso`, or a pattern of strptime".to_owned());
+    let (pattern, or_iso) = text.strip_suffix(" or iso").map_or((text, false), |pattern| (pattern, true));
+    if !pattern.contains('%') {
+        return Err("it must be `iso`, a pattern of strptime, or a pattern and ` or iso`".to_owned());
     }
-    check_pattern(text)?;
-    Ok(DateFormat::Pattern(text.into()))
+    check_pattern(pattern)?;
+    Ok(if or_iso { DateFormat::PatternOrIso(pattern.into()) } else { DateFormat::Pattern(pattern.into()) })
 }
 
 /// A pattern writes a date, and must read the same date again: one without a year, say, would not.
@@ -188,7 +189,10 @@ mod tests {
         {
             assert_eq!(date_format(pattern), Ok(DateFormat::Pattern(pattern.into())), "{pattern}");
         }
-        for pattern in ["%m/%Y", "%d.%m", "%Q", "%", "", "dd.mm.yyyy", "%H:%M", "%d.%m.%Y %Z"] {
+        assert_eq!(date_format("%m/%d/%Y or iso"), Ok(DateFormat::PatternOrIso("%m/%d/%Y".into())));
+        for pattern in
+            ["%m/%Y", "%d.%m", "%Q", "%", "", "dd.mm.yyyy", "%H:%M", "%d.%m.%Y %Z", "iso or iso", " or iso"]
+        {
             assert!(date_format(pattern).is_err(), "{pattern}");
         }
         assert_eq!(date_format("iso"), Ok(DateFormat::Iso));
