@@ -39,8 +39,9 @@ use ::bytes::Bytes;
 use schemas::invoice_mapping::{Column, ColumnMapping};
 use std::io::Read;
 
-/// The largest Parquet file: it is needed as a whole.
-const MAX_PARQUET: u64 = 512 << 20;
+/// The largest Parquet file, which is needed as a whole, and the most that a compressed one expands to.
+const MAX_PARQUET: u64 = 2 << 30;
+const MAX_PARQUET_EXPANDED: u64 = 256 << 20;
 
 /// How a file is written, by the end of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,13 +104,14 @@ fn read(
     };
     let mut each = |record: &Record| each(record).map_err(|error| record.refuse(error));
     let check = |has: &[bool]| plan.check(has);
+    let file = &mapping.file;
     let (kind, shape) = match written {
         Written::Csv => {
-            let text = Text::new(input, gzip, mapping.file.encoding);
-            ("csv", csv::read(text, mapping.file.delimiter, &plan.wanted, check, &mut each)?)
+            let text = Text::new(input, gzip, file.encoding);
+            ("csv", csv::read(text, file.delimiter, file.header.as_deref(), &plan.wanted, check, &mut each)?)
         }
         Written::JsonLines => {
-            let text = Text::new(input, gzip, mapping.file.encoding);
+            let text = Text::new(input, gzip, file.encoding);
             ("jsonl", jsonl::read(text, &plan.wanted, &mut each)?)
         }
         Written::Parquet => {
@@ -147,11 +149,12 @@ fn written(name: &str) -> Result<(Written, bool), InvoiceError> {
 }
 
 fn whole(input: impl Read, gzip: bool) -> Result<Bytes, InvoiceError> {
+    let most = if gzip { MAX_PARQUET_EXPANDED } else { MAX_PARQUET };
     let mut bytes = Vec::new();
-    let read = text::expanded(input, gzip).take(MAX_PARQUET + 1).read_to_end(&mut bytes);
+    let read = text::expanded(input, gzip).take(most + 1).read_to_end(&mut bytes);
     read.map_err(|error| text::not_read(&error, gzip))?;
-    if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_PARQUET) {
-        return Err(text::too_large(MAX_PARQUET));
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > most) {
+        return Err(text::too_large(most));
     }
     Ok(bytes.into())
 }

@@ -69,6 +69,7 @@ fn mapping(name: &str, pairs: &[(Column, &str)]) -> ColumnMapping {
         file: FileFormat {
             encoding: Encoding::Utf8,
             delimiter: ',',
+            header: None,
             decimal: '.',
             thousands: None,
             date: DateFormat::Iso,

@@ -17,6 +17,8 @@ use schemas::invoice_mapping::{DateFormat, Encoding, FileFormat, LineEnd};
 pub(super) struct WrittenFile {
     encoding: Option<Encoding>,
     delimiter: Option<char>,
+    /// `Some(None)` where it is said that there is none.
+    header: Option<Option<Box<str>>>,
     pub decimal: Option<char>,
     /// `Some(None)` where it is said that there is none.
     pub thousands: Option<Option<char>>,
@@ -77,6 +79,11 @@ impl WrittenFile {
         Self {
             encoding,
             delimiter: optional(table, "delimiter", "a delimiter", delimiter),
+            header: optional(table, "header", "a column", |text| match text.trim() {
+                "" if !text.is_empty() => Err("it is blank".to_owned()),
+                "" => Ok(None),
+                name => Ok(Some(name.into())),
+            }),
             // One with a problem is no second problem beside a mark between thousands.
             decimal: optional(table, "decimal", "a decimal mark", mark)
                 .or_else(|| table.has("decimal").then_some('\0')),
@@ -95,6 +102,7 @@ impl WrittenFile {
         Self {
             encoding: self.encoding.or(base.encoding),
             delimiter: self.delimiter.or(base.delimiter),
+            header: self.header.or(base.header),
             decimal: self.decimal.or(base.decimal),
             thousands: self.thousands.or(base.thousands),
             date: self.date.or(base.date),
@@ -107,6 +115,7 @@ impl WrittenFile {
         FileFormat {
             encoding: self.encoding.unwrap_or(Encoding::Utf8),
             delimiter: self.delimiter.unwrap_or(','),
+            header: self.header.flatten(),
             decimal: self.decimal.unwrap_or('.'),
             thousands: self.thousands.flatten(),
             date: self.date.unwrap_or(DateFormat::Iso),
