@@ -75,7 +75,8 @@ pub fn read(
         let found = found.ok_or_else(|| no_header(header, above.is_empty()))?;
         let names = names(&fields)?;
         let is_header = header.is_none_or(|header| names.iter().any(|name| plain(name) == plain(header)));
-        let places = if is_header { Some((fields.len(), wanted.places(names.iter().copied())?)) } else { None };
+        let places =
+            if is_header { Some((fields.len(), wanted.places(names.iter().copied())?)) } else { None };
         if places.is_none() {
             if above.len() == MAX_ABOVE {
                 return Err(no_header(header, false));

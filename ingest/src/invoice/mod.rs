@@ -114,9 +114,7 @@ fn read(
             let text = Text::new(input, gzip, file.encoding);
             ("jsonl", jsonl::read(text, &plan.wanted, &mut each)?)
         }
-        Written::Parquet => {
-            ("parquet", parquet::read(whole(input, gzip)?, &plan.wanted, check, &mut each)?)
-        }
+        Written::Parquet => ("parquet", parquet::read(whole(input, gzip)?, &plan.wanted, check, &mut each)?),
     };
     let file = FileReport {
         name: name.into(),

@@ -95,7 +95,8 @@ impl Report {
                 .iter()
                 .map(|(record, column)| format!("record {record}, column {}", quoted(column)))
                 .collect();
-            let first = if first.is_empty() { String::new() } else { format!(", first: {}", first.join("; ")) };
+            let first =
+                if first.is_empty() { String::new() } else { format!(", first: {}", first.join("; ")) };
             told.push(format!("{} {what}{first}", places.count));
         }
         if self.repeated > 0 {

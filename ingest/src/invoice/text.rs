@@ -240,7 +240,10 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&vec![b'a'; 1 << 20]).expect("memory is written to");
         let bytes = encoder.finish().expect("memory is written to");
-        assert_eq!(all(Text::new(bytes.as_slice(), true, Encoding::Utf8)).map(|text| text.len()), Ok(1 << 20));
+        assert_eq!(
+            all(Text::new(bytes.as_slice(), true, Encoding::Utf8)).map(|text| text.len()),
+            Ok(1 << 20)
+        );
         let text = Text { limit: (1 << 20) - 1, ..Text::new(bytes.as_slice(), true, Encoding::Utf8) };
         assert!(all(text).expect_err("a byte too many").contains("expands to more than 1048575"));
         let cut = all(Text::new(&bytes[..bytes.len() / 2], true, Encoding::Utf8));

@@ -57,7 +57,8 @@ pub(super) async fn open(config: &Config, digest: Option<&str>) -> anyhow::Resul
             )
         })?;
         let bytes = documents::read(&config.ledger, &import.digest).await?;
-        for ImportedInvoice { mut invoice, .. } in read(&import.file, &bytes[..], provider, &import.options)? {
+        for ImportedInvoice { mut invoice, .. } in read(&import.file, &bytes[..], provider, &import.options)?
+        {
             let before =
                 |came: &&Came| (&came.invoice.provider, &came.invoice.id) == (&invoice.provider, &invoice.id);
             let version = all.iter().filter(before).map(|came| came.invoice.version).max();

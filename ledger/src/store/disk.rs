@@ -231,8 +231,7 @@ impl DurableStore {
         readers: Readers,
     ) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        let part =
-            part_of(&path, &format!("{}-{}", self.writer, self.part.fetch_add(1, Ordering::Relaxed)));
+        let part = part_of(&path, &format!("{}-{}", self.writer, self.part.fetch_add(1, Ordering::Relaxed)));
         let files = self.files.clone();
         let bytes = match payload.as_ref() {
             [one] => one.clone(),

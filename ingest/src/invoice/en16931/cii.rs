@@ -23,8 +23,8 @@ pub fn document(root: &Element) -> Result<(Document, Fields), Refusal> {
     let mut fields = Fields::new(root, text(settlement, "ram:InvoiceCurrencyCode")?.as_deref())?;
     let issued = date(root, "rsm:ExchangedDocument/ram:IssueDateTime/udt:DateTimeString", format_102)?
         .ok_or_else(|| missing(root, "the date of issue (BT-2, BR-03)"))?;
-    let type_code =
-        text(root, "rsm:ExchangedDocument/ram:TypeCode")?.ok_or_else(|| missing(root, "its type (BT-3, BR-04)"))?;
+    let type_code = text(root, "rsm:ExchangedDocument/ram:TypeCode")?
+        .ok_or_else(|| missing(root, "its type (BT-3, BR-04)"))?;
     let items = root.at("rsm:SupplyChainTradeTransaction")?.into_iter();
     let mut lines = Vec::new();
     for element in items.flat_map(|transaction| transaction.each("ram:IncludedSupplyChainTradeLineItem")) {
@@ -33,7 +33,8 @@ pub fn document(root: &Element) -> Result<(Document, Fields), Refusal> {
         }
     }
     has_lines(&lines)?;
-    let charges = settlement.each("ram:SpecifiedTradeAllowanceCharge").map(|element| charge(element, &mut fields));
+    let charges =
+        settlement.each("ram:SpecifiedTradeAllowanceCharge").map(|element| charge(element, &mut fields));
     let mut charges: Vec<Charge> = charges.collect::<Result<_, _>>()?;
     for element in settlement.each("ram:SpecifiedLogisticsServiceCharge") {
         charges.push(logistics(element, &mut fields)?);
@@ -128,7 +129,11 @@ fn totals(settlement: &Element, fields: &mut Fields) -> Result<Totals, Refusal> 
         lines: fields.due(totals, "ram:LineTotalAmount", "the sum of the lines (BT-106, BR-12)")?,
         allowances: fields.money(totals, "ram:AllowanceTotalAmount")?,
         charges: fields.money(totals, "ram:ChargeTotalAmount")?,
-        without_vat: fields.due(totals, "ram:TaxBasisTotalAmount", "the total without VAT (BT-109, BR-13)")?,
+        without_vat: fields.due(
+            totals,
+            "ram:TaxBasisTotalAmount",
+            "the total without VAT (BT-109, BR-13)",
+        )?,
         vat: tax_total(totals, fields)?,
         with_vat: fields.due(totals, "ram:GrandTotalAmount", "the total with VAT (BT-112, BR-14)")?,
         prepaid: fields.money(totals, "ram:TotalPrepaidAmount")?,

@@ -147,7 +147,8 @@ impl<'a> Lines<'a> {
 
     /// By how much the lines are less than a total.
     fn difference(&self, total: Amount) -> Result<Amount, Refusal> {
-        let less = |left: Amount, line: &InvoiceLine| left.checked_add(negated(line.amount)?).map_err(too_much);
+        let less =
+            |left: Amount, line: &InvoiceLine| left.checked_add(negated(line.amount)?).map_err(too_much);
         self.lines.iter().try_fold(total, less)
     }
 

@@ -56,7 +56,12 @@ pub fn check(document: &Document) -> Result<(), Refusal> {
     for one in vat {
         let computed = tax_of(one);
         if (exact(one.tax) - &computed).abs() >= half_a_place(document.currency, one.tax) * (taxed + 1) {
-            return Err(broken("BR-CO-17", &format!("the tax of {} (BT-117)", name(one)), one.tax, &computed));
+            return Err(broken(
+                "BR-CO-17",
+                &format!("the tax of {} (BT-117)", name(one)),
+                one.tax,
+                &computed,
+            ));
         }
     }
     Ok(())

@@ -337,8 +337,10 @@ fn a_rule_that_is_broken_is_named_with_both_figures() {
 
 #[test]
 fn lines_of_more_decimals_than_the_totals_are_made_up_for() {
-    let file = simple("EUR", "47.05", "19", "8.94", "55.99")
-        .replace("<cac:InvoiceLine><cbc:LineExtensionAmount>47.05", "<cac:InvoiceLine><cbc:LineExtensionAmount>47.0504");
+    let file = simple("EUR", "47.05", "19", "8.94", "55.99").replace(
+        "<cac:InvoiceLine><cbc:LineExtensionAmount>47.05",
+        "<cac:InvoiceLine><cbc:LineExtensionAmount>47.0504",
+    );
     let outcome = outcome(&file, &Options::default());
     let last = outcome.lines().last().expect("a line");
     assert!(last.contains("-0.0004") && last.contains("difference to the stated total"), "{outcome}");
@@ -349,7 +351,8 @@ fn what_is_collected_for_others_is_due_and_not_billed() {
     let paid = "<cac:PrepaidPayment><cbc:PaidAmount>19.96</cbc:PaidAmount></cac:PrepaidPayment>\
         <cac:PrepaidPayment><cbc:PaidAmount>10</cbc:PaidAmount></cac:PrepaidPayment>";
     let due = |customization: &str| {
-        let file = simple("EUR", "100", "19", "19", "119").replace("PayableAmount>119", "PayableAmount>148.96");
+        let file =
+            simple("EUR", "100", "19", "19", "119").replace("PayableAmount>119", "PayableAmount>148.96");
         let file = file.replace("<cac:TaxTotal>", &format!("{paid}<cac:TaxTotal>"));
         let id = format!("<cbc:CustomizationID>{customization}</cbc:CustomizationID><cbc:ID>OT-1");
         outcome(&file.replace("<cbc:ID>OT-1", &id), &Options::default())
@@ -385,7 +388,8 @@ fn carriage_is_a_charge_and_lines_that_sum_up_others_are_none() {
 
 #[test]
 fn a_price_in_another_currency_is_none() {
-    let file = but(UBL, "<cbc:PriceAmount currencyID=\"EUR\">12.00", "<cbc:PriceAmount currencyID=\"NOK\">12.00");
+    let file =
+        but(UBL, "<cbc:PriceAmount currencyID=\"EUR\">12.00", "<cbc:PriceAmount currencyID=\"NOK\">12.00");
     let zone = time_zone("UTC").expect("a zone");
     let invoice = read(file.as_bytes(), &zone, Anchor::FIRST, &Options::default()).expect("an invoice");
     let prices: Vec<bool> = invoice.lines[..2].iter().map(|line| line.unit_price.is_some()).collect();
