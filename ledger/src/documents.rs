@@ -14,6 +14,39 @@ use crate::store::Location;
 use bytes::Bytes;
 use object_store::Error;
 use schemas::digest::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Reads something and knows the digest of what was read.
+#[derive(Debug)]
+pub struct Hashing<R> {
+    input: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Hashing<R> {
+    pub fn new(input: R) -> Self {
+        Self { input, hasher: Sha256::new() }
+    }
+
+    /// Of all of it: whoever read it may have stopped before its end.
+    ///
+    /// # Errors
+    /// When the rest cannot be read.
+    pub fn digest(mut self) -> io::Result<Sha256Digest> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(Sha256Digest::from_bytes(self.hasher.finalize().into()))
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
 
 /// Keeps a document, once; gives its name.
 ///
@@ -22,13 +55,33 @@ use schemas::digest::Sha256Digest;
 pub async fn keep(ledger: &Location, bytes: Bytes) -> Result<Sha256Digest, LedgerError> {
     let digest = Sha256Digest::of(&bytes);
     let location = places::document(&places::journal(ledger), &digest);
-    match location.put_new(bytes).await {
+    let put = location.put_new(bytes).await;
+    kept(&location, digest, put).await?;
+    Ok(digest)
+}
+
+/// Keeps a copy of a file of this machine, whose digest is known. It need not fit into memory.
+///
+/// # Errors
+/// As [`keep`], and when the file has another digest by now.
+pub async fn keep_file(ledger: &Location, file: &Path, digest: Sha256Digest) -> Result<(), LedgerError> {
+    let location = places::document(&places::journal(ledger), &digest);
+    let put = location.put_new_copy(file, digest).await;
+    kept(&location, digest, put).await
+}
+
+/// What has the name is compared with it, whoever put it there.
+async fn kept(location: &Location, digest: Sha256Digest, put: Result<(), Error>) -> Result<(), LedgerError> {
+    match put {
         // Somebody has kept the same before, or the put that failed has done it.
         Ok(()) | Err(Error::AlreadyExists { .. }) => {}
-        Err(error) => return Err(LedgerError::storage(&location, "writing", &error)),
+        Err(error) => return Err(LedgerError::storage(location, "writing", &error)),
     }
-    read(ledger, &digest).await?;
-    Ok(digest)
+    match location.digest().await? {
+        Some((_, found)) if found == digest => Ok(()),
+        Some(_) => Err(LedgerError::corrupt(location, CHANGED)),
+        None => Err(LedgerError::corrupt(location, MISSING)),
+    }
 }
 
 /// A document, after its digest was compared.

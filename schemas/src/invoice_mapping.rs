@@ -128,6 +128,8 @@ pub struct More {
 pub struct FileFormat {
     pub encoding: Encoding,
     pub delimiter: char,
+    /// A column of the header, where other records of a text are above it.
+    pub header: Option<Box<str>>,
     /// The decimal mark.
     pub decimal: char,
     /// Between groups of three digits; none where there is none.
@@ -152,6 +154,8 @@ pub enum DateFormat {
     Iso,
     /// As `strptime` has it.
     Pattern(Box<str>),
+    /// As `strptime` has it, or else in ISO 8601.
+    PatternOrIso(Box<str>),
 }
 
 /// What the end of a line's period says.

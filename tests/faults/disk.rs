@@ -5,6 +5,7 @@ use crate::work::{Work, behind, ledger_before_checkpoint, new_signer, place, sig
 use ledger::store::Store;
 use ledger::store::disk::{FileSystem, LocalFiles, Readers};
 use ledger::{ErrorKind, LedgerError, Location, ShardWriter};
+use schemas::digest::Sha256Digest;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -113,13 +114,17 @@ struct FailingDisk {
 }
 
 impl FailingDisk {
-    fn call(&self, done: impl Fn() -> io::Result<()>, undone: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    fn call<T>(
+        &self,
+        done: impl Fn() -> io::Result<T>,
+        undone: impl Fn() -> io::Result<()>,
+    ) -> io::Result<T> {
         let call = self.call.fetch_add(1, Ordering::Relaxed);
         if call < self.fails || (call > self.fails && !self.lasting) {
             return done();
         }
         // The answer is the planned one, whatever this comes to.
-        let _ = if self.done { done() } else { undone() };
+        let _ = if self.done { done().map(drop) } else { undone() };
         Err(io::Error::from_raw_os_error(self.raw_os_error))
     }
 }
@@ -131,6 +136,10 @@ impl FileSystem for FailingDisk {
             || LocalFiles.write_new(path, bytes, readers),
             || std::fs::write(path, &bytes[..bytes.len() / 2]),
         )
+    }
+
+    fn copy_new(&self, from: &Path, path: &Path) -> io::Result<Sha256Digest> {
+        self.call(|| LocalFiles.copy_new(from, path), || std::fs::write(path, "half"))
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -252,6 +261,12 @@ impl FileSystem for RecordingDisk {
         LocalFiles.write_new(path, bytes, readers)?;
         self.record(Event::Written(self.relative(path), bytes.into()));
         Ok(())
+    }
+
+    fn copy_new(&self, from: &Path, path: &Path) -> io::Result<Sha256Digest> {
+        let digest = LocalFiles.copy_new(from, path)?;
+        self.record(Event::Written(self.relative(path), std::fs::read(path)?.into()));
+        Ok(digest)
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {

@@ -30,6 +30,7 @@ mod image; // the Dockerfile
 mod tables_page; // docs/tables.md, column by column
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
+mod invoice; // files of providers, and what they come to
 mod close; // invoices, decisions, a close and what is corrected later
 mod pages; // what people look at, in a browser and on paper
 mod query; // questions in SQL, and what they cannot reach

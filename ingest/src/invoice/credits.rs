@@ -1,5 +1,6 @@
 //! Google's list of credits within a record: `[{"name": …, "amount": …}, …]`, in JSON lines, in a list
-//! of Parquet or as text in a cell.
+//! of Parquet or as text in a cell. Files that were written by way of Python have it as Python shows it:
+//! `[{'name': 'CUD', 'full_name': None}]`.
 //!
 //! Invariant: every credit of a list has an amount.
 
@@ -26,6 +27,8 @@ const MAX_CREDITS: usize = 1000;
 /// # Errors
 /// What is no list of objects, and a credit without an amount.
 pub fn read(list: &str) -> Result<Vec<Credit>, InvoiceError> {
+    let shown = list.starts_with("[{'").then(|| from_python(list));
+    let list = shown.as_deref().unwrap_or(list);
     let items: Vec<&RawValue> = serde_json::from_str(list)
         .map_err(|error| InvoiceError::new(format!("it is no list of credits in JSON: {error}")))?;
     if items.len() > MAX_CREDITS {
@@ -38,6 +41,45 @@ pub fn read(list: &str) -> Result<Vec<Credit>, InvoiceError> {
             .map_err(|why| InvoiceError::new(format!("credit {}: {why}", place + 1)))
     };
     items.iter().enumerate().map(credit).collect()
+}
+
+/// JSON out of a list that Python showed. What is neither stays as it is, and is no JSON either.
+fn from_python(shown: &str) -> String {
+    let mut json = String::with_capacity(shown.len());
+    let mut rest = shown;
+    while let Some(character) = rest.chars().next() {
+        let word = [("None", "null"), ("True", "true"), ("False", "false")]
+            .into_iter()
+            .find(|(word, _)| rest.starts_with(word));
+        if let Some((word, meant)) = word {
+            json.push_str(meant);
+            rest = &rest[word.len()..];
+            continue;
+        }
+        rest = &rest[character.len_utf8()..];
+        if !matches!(character, '\'' | '"') {
+            json.push(character);
+            continue;
+        }
+        let mut text = String::new();
+        let mut characters = rest.char_indices();
+        let end = loop {
+            match characters.next() {
+                None => break rest.len(),
+                Some((at, quote)) if quote == character => break at + 1,
+                Some((_, '\\')) => text.push(match characters.next() {
+                    Some((_, 'n')) => '\n',
+                    Some((_, 't')) => '\t',
+                    Some((_, other)) => other,
+                    None => '\\',
+                }),
+                Some((_, other)) => text.push(other),
+            }
+        };
+        json.push_str(&serde_json::to_string(&text).expect("a text is JSON"));
+        rest = &rest[end..];
+    }
+    json
 }
 
 fn one(json: &Json<'_>) -> Result<Credit, String> {
@@ -85,8 +127,14 @@ mod tests {
             &[("CUD", "-1.50"), ("Free", "-2e-1")],
         );
         check(r#"[{"element": {"name": null, "id": "a", "amount": -1}}]"#, &[("a", "-1")]);
+        check(
+            r#"[{'name': 'CUD: "1 year"', 'amount': -5e-06, 'full_name': None, 'id': "Bob's \\'x\\'"}, {'id': 'a', 'amount': -1}]"#,
+            &[("CUD: \"1 year\"", "-5e-06"), ("a", "-1")],
+        );
         for (list, part) in [
             ("{}", "no list of credits"),
+            ("[{'name': 'x", "no list of credits"),
+            ("[{'amount': Decimal('1')}]", "no list of credits"),
             ("[1]", "credit 1: it is a number"),
             (r#"[{"amount":1},{"name":"x"}]"#, "credit 2: it has no amount"),
             (r#"[{"amount":1,"amount":2}]"#, "twice"),

@@ -6,10 +6,13 @@
 //! Invariant: all records have equally many fields, and no more than the header.
 
 use super::error::{InvoiceError, quoted};
-use super::headers::{MAX_COLUMNS, Slot, Wanted};
+use super::headers::{MAX_COLUMNS, Slot, Wanted, plain};
 use super::record::{Each, Fingerprint, Kind, MAX_CELL, Record};
 use super::text::Text;
 use std::str;
+
+/// The most records above a header.
+const MAX_ABOVE: usize = 100;
 
 /// What a file's records were like.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,13 +51,15 @@ enum Split {
     More,
 }
 
-/// Hands every record of a text to `each`.
+/// Hands every record of a text to `each`. With `header` that is the first record that has a column of
+/// this name; what is above it are pairs of a name and a value, which every record has, too.
 ///
 /// # Errors
 /// What is no CSV, with the number of the record, and whatever `each` refuses.
 pub fn read(
     mut text: Text<'_>,
     delimiter: char,
+    header: Option<&str>,
     wanted: &Wanted,
     begin: impl FnOnce(&[bool]) -> Result<(), InvoiceError>,
     each: &mut Each<'_>,
@@ -63,17 +68,33 @@ pub fn read(
     let delimiter = delimiter.encode_utf8(&mut buffer).as_bytes();
     let mut fields = Fields::default();
     let mut line = 1;
-    let Some(header) = next(&mut text, delimiter, &mut fields, &mut line)
-        .map_err(|error| InvoiceError::new(format!("in the header: {}", error.problem)))?
-    else {
-        return Err(InvoiceError::new("it is empty: not even a header"));
+    let mut above = Vec::new();
+    let (columns, places) = loop {
+        let found = next(&mut text, delimiter, &mut fields, &mut line)
+            .map_err(|error| InvoiceError::new(format!("in the header: {}", error.problem)))?;
+        let found = found.ok_or_else(|| no_header(header, above.is_empty()))?;
+        let names = names(&fields)?;
+        let is_header = header.is_none_or(|header| names.iter().any(|name| plain(name) == plain(header)));
+        let places =
+            if is_header { Some((fields.len(), wanted.places(names.iter().copied())?)) } else { None };
+        if places.is_none() {
+            if above.len() == MAX_ABOVE {
+                return Err(no_header(header, false));
+            }
+            if let [name, value, ..] = names.as_slice() {
+                above.push(((*name).to_owned(), (*value).to_owned()));
+            }
+        }
+        line += newlines(&text.pending()[..found.all]);
+        text.take(found.all);
+        if let Some(places) = places {
+            break places;
+        }
     };
-    let places = places(&fields, wanted)?;
-    let columns = fields.len();
-    let has: Vec<bool> = places.iter().map(Option::is_some).collect();
+    let above = values_above(wanted, &places, &above)?;
+    let has: Vec<bool> =
+        places.iter().zip(&above).map(|(place, above)| place.is_some() || above.is_some()).collect();
     begin(&has)?;
-    line += newlines(&text.pending()[..header.all]);
-    text.take(header.all);
 
     let mut record = Record::new(wanted.len());
     let mut count: Option<usize> = None;
@@ -90,6 +111,11 @@ pub fn read(
         let raw = &text.pending()[..found.own];
         record.fingerprint = Fingerprint::of(raw);
         fill(&mut record, &fields, &places, wanted).map_err(|error| record.refuse(error))?;
+        for (slot, value) in above.iter().enumerate() {
+            if let Some(value) = value {
+                record.put(Slot(slot), value, Kind::Text).map_err(|error| record.refuse(error))?;
+            }
+        }
         each(&record)?;
         line += newlines(&text.pending()[..found.all]);
         text.take(found.all);
@@ -98,18 +124,44 @@ pub fn read(
     Ok(Shape { records: record.number, fields_missing, has })
 }
 
-fn places(fields: &Fields, wanted: &Wanted) -> Result<Vec<Option<usize>>, InvoiceError> {
-    let mut headers = Vec::with_capacity(fields.len());
+fn no_header(header: Option<&str>, is_empty: bool) -> InvoiceError {
+    InvoiceError::new(match header {
+        Some(header) if !is_empty => format!(
+            "none of its first {MAX_ABOVE} records is the header, which must have a column {}",
+            quoted(header)
+        ),
+        _ => "it is empty: not even a header".to_owned(),
+    })
+}
+
+fn names(fields: &Fields) -> Result<Vec<&str>, InvoiceError> {
+    let mut names = Vec::with_capacity(fields.len());
     for field in 0..fields.len() {
-        let header = str::from_utf8(fields.get(field)).map_err(|_| not_utf8("the header"))?;
-        if header.contains('\0') {
+        let name = str::from_utf8(fields.get(field)).map_err(|_| not_utf8("the header"))?;
+        if name.contains('\0') {
             return Err(InvoiceError::new(
                 "its header has zero bytes in it: it is UTF-16, which the mapping must say: encoding = \"utf-16\"",
             ));
         }
-        headers.push(header.trim());
+        names.push(name.trim());
     }
-    wanted.places(headers)
+    Ok(names)
+}
+
+/// What is said above the header of the columns that are not in it.
+fn values_above<'a>(
+    wanted: &Wanted,
+    places: &[Option<usize>],
+    above: &'a [(String, String)],
+) -> Result<Vec<Option<&'a str>>, InvoiceError> {
+    let mut values = vec![None; places.len()];
+    let of_names = wanted.places(above.iter().map(|(name, _)| name.as_str()))?;
+    for ((value, place), said) in values.iter_mut().zip(places).zip(of_names) {
+        if place.is_none() {
+            *value = said.map(|said| above[said].1.as_str());
+        }
+    }
+    Ok(values)
 }
 
 fn fill(
@@ -278,6 +330,7 @@ mod tests {
         let shape = read(
             Text::new(bytes, false, Encoding::Utf8),
             delimiter,
+            None,
             &wanted,
             |_| Ok(()),
             &mut |record: &Record| {
@@ -347,6 +400,36 @@ mod tests {
         assert_eq!(shape, Shape { records: 2, fields_missing: Some((4, 2)), has: vec![true, true] });
         let (seen, _) = records(b"c,a,b\n1,2\n", ',').expect("a CSV");
         assert_eq!(seen, ["1@2 2|-"]);
+    }
+
+    #[test]
+    fn what_is_above_a_header_every_record_has() {
+        let with_header = |bytes: &str| {
+            let mut wanted = Wanted::default();
+            let slots = ["a", "b"].map(|name| wanted.slot(name));
+            let (mut seen, mut had) = (Vec::new(), Vec::new());
+            let text = Text::new(bytes.as_bytes(), false, Encoding::Utf8);
+            let begin = |has: &[bool]| {
+                had.extend_from_slice(has);
+                Ok(())
+            };
+            let read = read(text, ',', Some("A"), &wanted, begin, &mut |record: &Record| {
+                let cells = slots.map(|slot| record.get(slot).map_or("-", |(text, _)| text).to_owned());
+                seen.push(format!("{}@{} {}", record.number, record.line.expect("a text"), cells.join("|")));
+                Ok(())
+            });
+            read.map(|_| (seen, had)).map_err(|error| error.to_string())
+        };
+        let (seen, had) = with_header("b,\"7,5\",\nx\n\n a ,c\n1,2\n3,4\n").expect("a CSV");
+        assert_eq!((seen, had), (vec!["1@5 1|7,5".to_owned(), "2@6 3|7,5".to_owned()], vec![true, true]));
+        // What the header has is not looked for above it.
+        let (seen, _) = with_header("b,7\na,b\n1,2\n").expect("a CSV");
+        assert_eq!(seen, ["1@3 1|2"]);
+        for none in ["b,7\n".to_owned(), "b,7\n".repeat(MAX_ABOVE + 1)] {
+            let error = with_header(&none).expect_err("no header");
+            assert!(error.contains("the header, which must have a column \"A\""), "{error}");
+        }
+        assert!(with_header("").expect_err("empty").contains("it is empty"));
     }
 
     #[test]

@@ -44,6 +44,9 @@ impl Dates<'_> {
         }
         match self.format {
             DateFormat::Pattern(pattern) if !iso => self.by_pattern(text, pattern),
+            DateFormat::PatternOrIso(pattern) if !iso => {
+                self.by_pattern(text, pattern).or_else(|why| read_iso(text).map_err(|_| why))
+            }
             _ => read_iso(text),
         }
     }
@@ -229,6 +232,19 @@ mod tests {
         check(Some("%d.%m.%Y"), "31.02.2025", "refused");
         check(Some("%m/%d/%Y %H:%M"), "10/31/2025 08:30", "zoneless 2025-10-31T07:30:00Z");
         check(Some("%Y%m%d%H%M%S%z"), "20251031080000+0200", "at 2025-10-31T06:00:00Z");
+    }
+
+    #[test]
+    fn a_pattern_may_be_one_way_of_two() {
+        let format = DateFormat::PatternOrIso("%m/%d/%Y".into());
+        let dates = Dates { format: &format, zone: &zone("Europe/Berlin"), in_utc: false };
+        let day = When::Day(jiff::civil::date(2025, 3, 4));
+        for text in ["03/04/2025", "3/4/2025", "2025-03-04"] {
+            assert_eq!(dates.read(text, false), Ok(day), "{text}");
+        }
+        assert!(matches!(dates.read("2025-03-04T00:00:00Z", false), Ok(When::At(_))));
+        let refused = dates.read("04.03.2025", false).expect_err("neither");
+        assert!(refused.contains("%m/%d/%Y"), "{refused}");
     }
 
     #[test]

@@ -37,10 +37,11 @@ use self::record::Record;
 use self::text::Text;
 use ::bytes::Bytes;
 use schemas::invoice_mapping::{Column, ColumnMapping};
-use std::io::Read as _;
+use std::io::Read;
 
-/// The most that a compressed Parquet file may expand to: it is needed as a whole.
-const MAX_PARQUET: u64 = 512 << 20;
+/// The largest Parquet file, which is needed as a whole, and the most that a compressed one expands to.
+const MAX_PARQUET: u64 = 2 << 30;
+const MAX_PARQUET_EXPANDED: u64 = 256 << 20;
 
 /// How a file is written, by the end of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,29 +54,29 @@ enum Written {
 /// Reads the invoices of a file: `.csv`, `.jsonl` or `.parquet`, also with `.gz` after it. Their
 /// `version` is 1, until whoever knows the journal says which it is.
 ///
-/// A million lines take some seconds and, beside the file, about 300 MiB.
+/// Text is read as it comes, so that a million lines take some seconds and about 350 MiB, however
+/// long they are. Parquet is held as a whole.
 ///
 /// # Errors
 /// The first thing that cannot be read, with its record and column.
 pub fn import(
     name: &str,
-    bytes: Bytes,
+    input: impl Read,
     mapping: &ColumnMapping,
     issuer: &Issuer,
     options: &Options,
 ) -> Result<Vec<ImportedInvoice>, InvoiceError> {
-    read(name, bytes, mapping, issuer, options).map_err(|error| error.in_file(name))
+    read(name, input, mapping, issuer, options).map_err(|error| error.in_file(name))
 }
 
 fn read(
     name: &str,
-    bytes: Bytes,
+    input: impl Read,
     mapping: &ColumnMapping,
     issuer: &Issuer,
     options: &Options,
 ) -> Result<Vec<ImportedInvoice>, InvoiceError> {
     let (written, gzip) = written(name)?;
-    let size = u64::try_from(bytes.len()).expect("a file in memory is smaller than 2^64 bytes");
     let plan = Plan::new(mapping);
     let mut reader = Reader::new(&plan, mapping, issuer);
     let mut invoices = Invoices::new(issuer, options, plan.label(None, Column::Invoice));
@@ -103,24 +104,21 @@ fn read(
     };
     let mut each = |record: &Record| each(record).map_err(|error| record.refuse(error));
     let check = |has: &[bool]| plan.check(has);
+    let file = &mapping.file;
     let (kind, shape) = match written {
         Written::Csv => {
-            let text = Text::new(&bytes, gzip, mapping.file.encoding);
-            ("csv", csv::read(text, mapping.file.delimiter, &plan.wanted, check, &mut each)?)
+            let text = Text::new(input, gzip, file.encoding);
+            ("csv", csv::read(text, file.delimiter, file.header.as_deref(), &plan.wanted, check, &mut each)?)
         }
         Written::JsonLines => {
-            let text = Text::new(&bytes, gzip, mapping.file.encoding);
+            let text = Text::new(input, gzip, file.encoding);
             ("jsonl", jsonl::read(text, &plan.wanted, &mut each)?)
         }
-        Written::Parquet => {
-            let bytes = if gzip { expand(&bytes)? } else { bytes };
-            ("parquet", parquet::read(bytes, &plan.wanted, check, &mut each)?)
-        }
+        Written::Parquet => ("parquet", parquet::read(whole(input, gzip)?, &plan.wanted, check, &mut each)?),
     };
     let file = FileReport {
         name: name.into(),
         kind,
-        bytes: size,
         records: shape.records,
         blank,
         skipped,
@@ -148,14 +146,15 @@ fn written(name: &str) -> Result<(Written, bool), InvoiceError> {
     Ok((written, gzip))
 }
 
-fn expand(bytes: &[u8]) -> Result<Bytes, InvoiceError> {
-    let mut expanded = Vec::new();
-    let read = text::expanded(bytes, true).take(MAX_PARQUET + 1).read_to_end(&mut expanded);
-    read.map_err(|error| text::not_expanded(&error))?;
-    if u64::try_from(expanded.len()).is_ok_and(|size| size > MAX_PARQUET) {
-        return Err(text::too_large(MAX_PARQUET));
+fn whole(input: impl Read, gzip: bool) -> Result<Bytes, InvoiceError> {
+    let most = if gzip { MAX_PARQUET_EXPANDED } else { MAX_PARQUET };
+    let mut bytes = Vec::new();
+    let read = text::expanded(input, gzip).take(most + 1).read_to_end(&mut bytes);
+    read.map_err(|error| text::not_read(&error, gzip))?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > most) {
+        return Err(text::too_large(most));
     }
-    Ok(expanded.into())
+    Ok(bytes.into())
 }
 
 #[cfg(test)]

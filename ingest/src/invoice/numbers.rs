@@ -45,15 +45,25 @@ pub enum NumberError {
     TooLarge,
 }
 
-/// Reads a number: a sign, digits, a decimal mark and digits, an exponent.
+/// What stands before or after an amount of money. Which currency it is in, its own column says.
+const SIGNS: &[char] = &['$', '€', '£', '¥', '₹', '₩', '₺', '₽', '₴', '₪', '฿', '₫', '₦', '₱'];
+
+/// Reads a number: a sign, digits, a decimal mark and digits, an exponent. `(1.50)` is below zero, as
+/// accountants write it, and the sign of a currency says nothing.
 ///
 /// # Errors
 /// Any other text, and more than 20 digits before the decimal mark.
 pub fn read(text: &str, marks: Marks) -> Result<Number, NumberError> {
     let malformed = NumberError::Malformed { decimal: marks.decimal, thousands: marks.thousands };
-    let (negative, unsigned) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    let (negative, unsigned) = match text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        Some(within) => (true, without_currency(within)),
+        None => {
+            let text = without_currency(text);
+            match text.strip_prefix('-') {
+                Some(rest) => (true, without_currency(rest)),
+                None => (false, text.strip_prefix('+').unwrap_or(text)),
+            }
+        }
     };
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent_of(exponent).ok_or(malformed)?),
@@ -82,6 +92,13 @@ pub fn read(text: &str, marks: Marks) -> Result<Number, NumberError> {
     let (units, rounded) = units_of(digits().skip(zeros), mark + SCALE);
     let value = Amount::from_units(if negative { -units } else { units });
     Ok(Number { value: value.map_err(|_| NumberError::TooLarge)?, rounded })
+}
+
+fn without_currency(text: &str) -> &str {
+    match text.strip_prefix(SIGNS) {
+        Some(rest) => rest.trim_start(),
+        None => text.strip_suffix(SIGNS).map_or(text, str::trim_end),
+    }
 }
 
 /// The first `kept` of these digits, at most 38, as a number; the others rounded half to even, and
@@ -176,10 +193,28 @@ mod tests {
         }
         for malformed in [
             "", "-", "+", "1.", ".", "1,5", "1.2.3", "--1", "+-1", "0x1", "NaN", "inf", "1e", "1e+", "e5",
-            "1 000", "١", "1-", "(1)", "1 €",
+            "1 000", "١", "1-", "(1", "1)", "(-1)", "()", "((1))", "€", "$", "€1€", "1 EUR", "--€1",
         ] {
             check(malformed, Marks::PLAIN, "malformed");
         }
+    }
+
+    #[test]
+    fn money_may_be_in_brackets_and_have_a_sign_of_its_currency() {
+        for (text, expected) in [
+            ("(1.50)", "-1.5"),
+            ("($1.50)", "-1.5"),
+            ("(0)", "0"),
+            ("$1.50", "1.5"),
+            ("-$1.50", "-1.5"),
+            ("$-1.50", "-1.5"),
+            ("€ 2", "2"),
+            ("2 €", "2"),
+            ("-2\u{a0}€", "-2"),
+        ] {
+            check(text, Marks::PLAIN, expected);
+        }
+        check("(1.234,5 €)", GERMAN, "-1234.5");
     }
 
     #[test]

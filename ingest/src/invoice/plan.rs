@@ -67,7 +67,7 @@ impl Plan {
     pub fn kind(&self, record: &Record) -> RowKind {
         let fits = |(slot, values): &(Slot, Vec<Box<str>>)| {
             let value = record.get(*slot).map_or("", |(text, _)| text);
-            values.iter().any(|wanted| wanted.trim() == value)
+            values.iter().any(|wanted| wanted.trim() == value || (&**wanted == "*" && !value.is_empty()))
         };
         let rule = self.rules.iter().find(|rule| rule.when.iter().all(fits));
         rule.map_or(RowKind::Line(LineCategory::Usage), |rule| rule.is)

@@ -19,8 +19,6 @@ pub struct FileReport {
     pub name: Box<str>,
     /// `csv`, `jsonl` or `parquet`.
     pub kind: &'static str,
-    /// As it was given.
-    pub bytes: u64,
     pub records: u64,
     /// Records without anything in them.
     pub blank: u64,
@@ -36,7 +34,7 @@ pub struct FileReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     pub count: u64,
-    /// The first few: record and column.
+    /// The first few: record and column. An electronic invoice has neither.
     pub first: Vec<(u64, Box<str>)>,
 }
 
@@ -97,7 +95,9 @@ impl Report {
                 .iter()
                 .map(|(record, column)| format!("record {record}, column {}", quoted(column)))
                 .collect();
-            told.push(format!("{} {what}, first: {}", places.count, first.join("; ")));
+            let first =
+                if first.is_empty() { String::new() } else { format!(", first: {}", first.join("; ")) };
+            told.push(format!("{} {what}{first}", places.count));
         }
         if self.repeated > 0 {
             told.push(format!("{} lines repeat one before them byte for byte", self.repeated));

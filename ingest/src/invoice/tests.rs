@@ -69,6 +69,7 @@ fn mapping(name: &str, pairs: &[(Column, &str)]) -> ColumnMapping {
         file: FileFormat {
             encoding: Encoding::Utf8,
             delimiter: ',',
+            header: None,
             decimal: '.',
             thousands: None,
             date: DateFormat::Iso,
@@ -222,7 +223,7 @@ fn read_with(
     issuer: &Issuer,
     options: &Options,
 ) -> Result<Vec<ImportedInvoice>, String> {
-    import(name, Bytes::copy_from_slice(bytes), mapping, issuer, options).map_err(|error| error.to_string())
+    import(name, bytes, mapping, issuer, options).map_err(|error| error.to_string())
 }
 
 fn one(name: &str, bytes: &[u8], mapping: &ColumnMapping, issuer: &Issuer) -> ImportedInvoice {

@@ -20,6 +20,7 @@ const CHUNK: usize = 1 << 16;
 
 pub struct Text<'a> {
     input: Box<dyn Read + 'a>,
+    gzip: bool,
     encoding: Encoding,
     /// Whether the first bytes were looked at.
     begun: bool,
@@ -34,13 +35,16 @@ pub struct Text<'a> {
 }
 
 /// The bytes of a file, expanded where it is compressed.
-pub fn expanded<'a>(bytes: &'a [u8], gzip: bool) -> Box<dyn Read + 'a> {
-    if gzip { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) }
+pub fn expanded<'a>(input: impl Read + 'a, gzip: bool) -> Box<dyn Read + 'a> {
+    if gzip { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) }
 }
 
-/// Why bytes cannot be expanded.
-pub fn not_expanded(error: &std::io::Error) -> InvoiceError {
-    InvoiceError::new(format!("it cannot be expanded as gzip ({error}): it may have been cut short"))
+/// Why bytes cannot be read or expanded.
+pub fn not_read(error: &std::io::Error, gzip: bool) -> InvoiceError {
+    InvoiceError::new(match gzip {
+        true => format!("it cannot be expanded as gzip ({error}): it may have been cut short"),
+        false => format!("it cannot be read: {error}"),
+    })
 }
 
 /// Why no more of a file is expanded.
@@ -49,9 +53,10 @@ pub fn too_large(limit: u64) -> InvoiceError {
 }
 
 impl<'a> Text<'a> {
-    pub fn new(bytes: &'a [u8], gzip: bool, encoding: Encoding) -> Self {
+    pub fn new(input: impl Read + 'a, gzip: bool, encoding: Encoding) -> Self {
         Self {
-            input: expanded(bytes, gzip),
+            input: expanded(input, gzip),
+            gzip,
             encoding,
             begun: false,
             big_endian: false,
@@ -94,7 +99,7 @@ impl<'a> Text<'a> {
         let before = self.raw.len();
         let most = u64::try_from(wanted).expect("a chunk is small");
         let added = self.input.by_ref().take(most).read_to_end(&mut self.raw);
-        let added = added.map_err(|error| not_expanded(&error))?;
+        let added = added.map_err(|error| not_read(&error, self.gzip))?;
         debug_assert_eq!(before + added, self.raw.len(), "what is read is appended");
         self.ended = added < wanted;
         self.read += u64::try_from(added).expect("a chunk is small");
@@ -226,7 +231,7 @@ mod tests {
             let error = all(Text::new(&bytes[..bytes.len() - cut], false, Encoding::Utf16));
             assert!(error.expect_err("half a character").contains("UTF-16"), "{cut}");
         }
-        let error = all(Text::new(b"a\x81", false, Encoding::Windows1252)).expect_err("no character");
+        let error = all(Text::new(&b"a\x81"[..], false, Encoding::Windows1252)).expect_err("no character");
         assert!(error.contains("0x81"), "{error}");
     }
 
@@ -235,11 +240,14 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&vec![b'a'; 1 << 20]).expect("memory is written to");
         let bytes = encoder.finish().expect("memory is written to");
-        assert_eq!(all(Text::new(&bytes, true, Encoding::Utf8)).map(|text| text.len()), Ok(1 << 20));
-        let text = Text { limit: (1 << 20) - 1, ..Text::new(&bytes, true, Encoding::Utf8) };
+        assert_eq!(
+            all(Text::new(bytes.as_slice(), true, Encoding::Utf8)).map(|text| text.len()),
+            Ok(1 << 20)
+        );
+        let text = Text { limit: (1 << 20) - 1, ..Text::new(bytes.as_slice(), true, Encoding::Utf8) };
         assert!(all(text).expect_err("a byte too many").contains("expands to more than 1048575"));
         let cut = all(Text::new(&bytes[..bytes.len() / 2], true, Encoding::Utf8));
         assert!(cut.expect_err("half of it").contains("cut short"));
-        assert!(all(Text::new(b"plain", true, Encoding::Utf8)).is_err());
+        assert!(all(Text::new(&b"plain"[..], true, Encoding::Utf8)).is_err());
     }
 }

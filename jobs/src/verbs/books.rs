@@ -9,9 +9,8 @@
 use super::catalog::{InForce, in_force_at};
 use crate::config::Config;
 use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
 use ingest::invoice::en16931::{self, ElectronicInvoice};
-use ingest::invoice::{self, ImportedInvoice, Issuer, Options, Report};
+use ingest::invoice::{self, ImportedInvoice, Issuer, Options, Places, Remark, Report};
 use ledger::documents;
 use rating::books::{Books, Import, ImportOptions};
 use rating::catalog::{Catalog, Provider};
@@ -22,6 +21,7 @@ use schemas::invoice::{Invoice, Standing};
 use schemas::invoice_mapping::Mapping;
 use schemas::time::BillingMonth;
 use std::collections::BTreeMap;
+use std::io::Read;
 
 /// All that a month rests on.
 pub(super) struct Opened {
@@ -69,7 +69,8 @@ pub(super) async fn open_at(
             )
         })?;
         let bytes = documents::read(&config.ledger, &import.digest).await?;
-        for ImportedInvoice { mut invoice, .. } in read(&import.file, bytes, provider, &import.options)? {
+        for ImportedInvoice { mut invoice, .. } in read(&import.file, &bytes[..], provider, &import.options)?
+        {
             let before =
                 |came: &&Came| (&came.invoice.provider, &came.invoice.id) == (&invoice.provider, &invoice.id);
             let version = all.iter().filter(before).map(|came| came.invoice.version).max();
@@ -100,13 +101,14 @@ pub(super) async fn open_at(
     Ok(Opened { catalog, books, all, invoices, decisions, posted })
 }
 
-/// The invoices of a file, by the mapping of its provider.
+/// The invoices of a file, by the mapping of its provider. Of a file that is refused the rest may stay
+/// unread.
 ///
 /// # Errors
 /// Where there is no mapping, or the file is refused.
 pub(super) fn read(
     file: &str,
-    bytes: Bytes,
+    input: impl Read,
     provider: &Provider,
     options: &ImportOptions,
 ) -> anyhow::Result<Vec<ImportedInvoice>> {
@@ -125,10 +127,15 @@ pub(super) fn read(
     };
     match &invoicing.mapping {
         Mapping::Columns(mapping) => {
-            Ok(invoice::import(file, bytes, mapping, &issuer, &Options { invoice, period, partial })?)
+            Ok(invoice::import(file, input, mapping, &issuer, &Options { invoice, period, partial })?)
         }
         Mapping::En16931 => {
             let options = en16931::Options { invoice, period };
+            let mut bytes = Vec::new();
+            input
+                .take(en16931::MAX_BYTES + 1)
+                .read_to_end(&mut bytes)
+                .with_context(|| format!("{file}: it cannot be read"))?;
             let read = en16931::read(&bytes, &provider.time_zone, provider.anchor, &options)
                 .map_err(|refusal| anyhow!("{file}: {refusal}"))?;
             Ok(vec![electronic(read, provider, partial)?])
@@ -141,7 +148,7 @@ fn electronic(
     provider: &Provider,
     partial: bool,
 ) -> anyhow::Result<ImportedInvoice> {
-    let ElectronicInvoice { id, month: period, currency, total, mut lines, .. } = read;
+    let ElectronicInvoice { id, month: period, currency, total, mut lines, difference, rounded, .. } = read;
     for line in &mut lines {
         line.billing_account.get_or_insert_with(|| provider.billing_account.as_str().into());
     }
@@ -153,5 +160,12 @@ fn electronic(
     };
     let totals = if standing == Standing::Complete { [(currency, total)].into() } else { BTreeMap::new() };
     let invoice = Invoice { provider: provider.clone(), id, version: 1, period, standing, totals, lines };
-    Ok(ImportedInvoice { invoice, report: Report::default() })
+    let mut report = Report::default();
+    if rounded > 0 {
+        report.remarks.insert(Remark::Rounded, Places { count: rounded.into(), first: Vec::new() });
+    }
+    if !difference.is_zero() {
+        report.adjustments.insert(currency, difference);
+    }
+    Ok(ImportedInvoice { invoice, report })
 }

@@ -5,13 +5,13 @@
 //! Invariant: an import has happened, with its file kept, or it has not.
 
 use super::books::{self, Came, Opened};
+use super::catalog::{InForce, in_force};
 use crate::clock;
 use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable, table};
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
 use ingest::invoice::{ImportedInvoice, skus, sums};
-use ledger::documents;
+use ledger::documents::{self, Hashing};
 use ledger::journal::{EntryKind, Journal};
 use rating::books::{ImportOptions, withdrawal_body};
 use rating::catalog::Provider;
@@ -20,7 +20,7 @@ use schemas::id::{InvoiceId, ProviderId};
 use schemas::invoice::{Invoice, LineCategory, Standing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
 use std::path::Path;
 
 /// An import, as the journal has it.
@@ -61,7 +61,9 @@ pub async fn import(
     options: &ImportOptions,
 ) -> anyhow::Result<Imported> {
     let _busy = Busy::with("importing an invoice");
-    let Opened { catalog, books, .. } = books::open(config, None).await?;
+    // What the others say is not asked: their files may be large, and one that the catalog in force cannot
+    // read any more is in nobody's way here.
+    let InForce { catalog, books } = in_force(config, None).await?;
     let id = ProviderId::new(provider).with_context(|| format!("--provider {provider:?}"))?;
     let provider = catalog
         .providers
@@ -72,16 +74,17 @@ pub async fn import(
         .and_then(|name| name.to_str())
         .with_context(|| format!("{}: this file has no name that is text", file.display()))?
         .to_owned();
-    let bytes: Bytes =
-        fs::read(file).with_context(|| format!("{}: it cannot be read", file.display()))?.into();
-    let read = books::read(&name, bytes.clone(), provider, options)?;
-    let digest = Sha256Digest::of(&bytes);
+    let opened = File::open(file).with_context(|| format!("{}: it cannot be read", file.display()))?;
+    let mut input = Hashing::new(opened);
+    let read = books::read(&name, &mut input, provider, options)?;
+    let digest = input.digest().with_context(|| format!("{}: it cannot be read", file.display()))?;
     let invoices: Vec<Summary> = read.iter().map(|imported| summary(imported, provider)).collect();
+    drop(read);
     let known = books.imports.iter().rev().find(|import| {
         import.provider == id
             && import.digest == digest
             && import.options == *options
-            && read.iter().all(|imported| !books.is_withdrawn(import, &imported.invoice.id))
+            && invoices.iter().all(|invoice| !books.is_withdrawn(import, &invoice.id))
     });
     // A later version of the same invoice stands, unless this one is said again.
     let is_last =
@@ -91,7 +94,7 @@ pub async fn import(
         return Ok(Imported { provider: id, file: name, digest, entry, is_known: true, invoices });
     }
     let mut journal = Journal::open(&config.ledger).await?;
-    documents::keep(&config.ledger, bytes).await?;
+    documents::keep_file(&config.ledger, file, digest).await?;
     fail::fail_point!("invoice.kept");
     let body = options.body(&id, &name);
     let entry = journal.append(EntryKind::InvoiceImported, clock::now(), digest, None, body).await?.number;

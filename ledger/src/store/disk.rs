@@ -21,9 +21,11 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     RenameOptions, Result, UploadPart,
 };
+use schemas::digest::Sha256Digest;
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +47,11 @@ pub trait FileSystem: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As the operating system says, also when the file exists.
     fn write_new(&self, path: &Path, bytes: &[u8], readers: Readers) -> io::Result<()>;
+    /// Copies a file, whatever its size, and says what was copied.
+    ///
+    /// # Errors
+    /// As the operating system says, also when the file exists.
+    fn copy_new(&self, from: &Path, path: &Path) -> io::Result<Sha256Digest>;
     /// # Errors
     /// As the operating system says.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
@@ -101,6 +108,25 @@ pub async fn read_back(store: &dyn ObjectStore, location: &ObjectPath) -> Result
     Ok(tokio::task::spawn_blocking(read).await.map_err(generic)?.map_err(generic)?.into())
 }
 
+/// Length and SHA-256 of what is read, each piece of which `each` is shown.
+pub(super) fn digest_of(
+    input: &mut impl Read,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<(u64, Sha256Digest)> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut size = 0;
+    loop {
+        let read = input.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((size, Sha256Digest::from_bytes(hasher.finalize().into())));
+        }
+        hasher.update(&buffer[..read]);
+        each(&buffer[..read])?;
+        size += read as u64;
+    }
+}
+
 /// The operating system itself.
 #[derive(Debug, Default)]
 pub struct LocalFiles;
@@ -119,6 +145,18 @@ impl FileSystem for LocalFiles {
         file.write_all(&bytes[..half])?;
         fail::fail_point!("file.half-written");
         file.write_all(&bytes[half..])
+    }
+
+    fn copy_new(&self, from: &Path, path: &Path) -> io::Result<Sha256Digest> {
+        use io::Write as _;
+        let mut file = File::options().write(true).create_new(true).open(path)?;
+        let write = |chunk: &[u8]| {
+            let half = chunk.len() / 2;
+            file.write_all(&chunk[..half])?;
+            fail::fail_point!("file.half-written");
+            file.write_all(&chunk[half..])
+        };
+        digest_of(&mut File::open(from)?, write).map(|(_, digest)| digest)
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
@@ -193,21 +231,16 @@ impl DurableStore {
         readers: Readers,
     ) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let part = path.with_file_name(format!(
-            ".{name}.{}-{}.part",
-            self.writer,
-            self.part.fetch_add(1, Ordering::Relaxed)
-        ));
+        let part = part_of(&path, &format!("{}-{}", self.writer, self.part.fetch_add(1, Ordering::Relaxed)));
         let files = self.files.clone();
         let bytes = match payload.as_ref() {
             [one] => one.clone(),
             several => Bytes::from(several.concat()),
         };
         let target = path.clone();
+        let write = move |files: &dyn FileSystem, part: &Path| files.write_new(part, &bytes, readers);
         let done =
-            tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, &bytes, create, readers))
-                .await;
+            tokio::task::spawn_blocking(move || put_file(&*files, &part, &target, create, write)).await;
         match done {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -242,22 +275,48 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
+/// Where a file is until it has its name: beside it.
+fn part_of(target: &Path, unique: &str) -> PathBuf {
+    let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    target.with_file_name(format!(".{name}.{unique}.part"))
+}
+
+/// Puts a copy of a file under a new name, if it is what `digest` says.
+pub(super) fn put_copy(
+    files: &dyn FileSystem,
+    from: &Path,
+    target: &Path,
+    digest: Sha256Digest,
+) -> io::Result<()> {
+    let part = part_of(target, &unique_name());
+    let copied = put_file(files, &part, target, true, |files, part| {
+        if files.copy_new(from, part)? == digest {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the file was changed while it was read"))
+    });
+    if copied.is_err() {
+        // Half a copy is no harm, but it may be large.
+        let _ = files.remove(&part);
+    }
+    copied
+}
+
 /// Writes, syncs, names, syncs again. The remainder of a failure is a file whose name begins with a
 /// dot, which nobody reads.
 fn put_file(
     files: &dyn FileSystem,
     part: &Path,
     target: &Path,
-    bytes: &[u8],
     create: bool,
-    readers: Readers,
+    write: impl FnOnce(&dyn FileSystem, &Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let folder = parent(target);
     if !folder.is_dir() {
         files.create_folders(folder)?;
         folder.ancestors().skip(1).take(3).try_for_each(|folder| files.sync_folder(folder))?;
     }
-    files.write_new(part, bytes, readers)?;
+    write(files, part)?;
     fail::fail_point!("file.written");
     files.sync_file(part)?;
     fail::fail_point!("file.synced");

@@ -270,10 +270,12 @@ impl Location {
             Err(error) => return Err(failed(&error)),
         };
         let hashed = match found.payload {
-            GetResultPayload::File(file, _) => tokio::task::spawn_blocking(move || digest_of(file))
-                .await
-                .map_err(|error| failed(&error))?
-                .map_err(|error| failed(&error))?,
+            GetResultPayload::File(mut file, _) => {
+                tokio::task::spawn_blocking(move || disk::digest_of(&mut file, |_| Ok(())))
+                    .await
+                    .map_err(|error| failed(&error))?
+                    .map_err(|error| failed(&error))?
+            }
             GetResultPayload::Stream(mut chunks) => {
                 let (mut hasher, mut size) = (Sha256::new(), 0);
                 while let Some(chunk) = chunks.next().await {
@@ -325,6 +327,31 @@ impl Location {
     /// As the store says.
     pub async fn put_new_secret(&self, bytes: Bytes) -> Result<(), Error> {
         self.create(bytes, Readers::Owner).await
+    }
+
+    /// As [`Self::put_new`], a copy of a file of this machine, which on a disk need not fit into memory.
+    ///
+    /// # Errors
+    /// As the store says, and when the file is not what `digest` says.
+    pub async fn put_new_copy(&self, from: &Path, digest: Sha256Digest) -> Result<(), Error> {
+        let generic = |source| Error::Generic { store: "Location", source };
+        let (Some(files), Some(path)) = (&self.store.files, &self.on_disk) else {
+            let bytes: Bytes = std::fs::read(from).map_err(|error| generic(error.into()))?.into();
+            return match Sha256Digest::of(&bytes) == digest {
+                true => self.put_new(bytes).await,
+                false => Err(generic("the file was changed while it was read".into())),
+            };
+        };
+        let absolute = |path: &Path| std::path::absolute(path).map_err(|error| generic(error.into()));
+        let (files, from, path) = (files.clone(), absolute(from)?, absolute(path)?);
+        let put = tokio::task::spawn_blocking(move || disk::put_copy(&*files, &from, &path, digest)).await;
+        match put.map_err(|error| generic(error.into()))? {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(Error::AlreadyExists { path: self.path.to_string(), source: error.into() })
+            }
+            Err(error) => Err(generic(error.into())),
+        }
     }
 
     async fn create(&self, bytes: Bytes, readers: Readers) -> Result<(), Error> {
@@ -505,20 +532,6 @@ impl Location {
                 "the storage lets one writer overwrite what another has put: two of them would both believe in their commit. Use storage that can put a file only if its name is free",
             )),
         }
-    }
-}
-
-fn digest_of(mut file: std::fs::File) -> std::io::Result<(u64, Sha256Digest)> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((size, Sha256Digest::from_bytes(hasher.finalize().into())));
-        }
-        hasher.update(&buffer[..read]);
-        size += read as u64;
     }
 }
 

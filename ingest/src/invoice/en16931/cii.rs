@@ -3,7 +3,7 @@
 //! Invariant: no rule is checked and nothing is computed here.
 
 use super::document::{
-    Charge, Days, Document, Fields, Line, Totals, Vat, date, day, is_charge, missing, text,
+    Charge, Days, Document, Fields, Line, Totals, Vat, date, day, has_lines, is_charge, missing, text,
 };
 use super::refusal::Refusal;
 use super::xml::Element;
@@ -22,18 +22,23 @@ pub fn document(root: &Element) -> Result<(Document, Fields), Refusal> {
     let settlement = root.at(SETTLEMENT)?.ok_or_else(|| missing(root, &format!("`{SETTLEMENT}`")))?;
     let mut fields = Fields::new(root, text(settlement, "ram:InvoiceCurrencyCode")?.as_deref())?;
     let issued = date(root, "rsm:ExchangedDocument/ram:IssueDateTime/udt:DateTimeString", format_102)?
-        .ok_or_else(|| missing(root, "the date of issue (BT-2)"))?;
-    let type_code =
-        text(root, "rsm:ExchangedDocument/ram:TypeCode")?.ok_or_else(|| missing(root, "its type (BT-3)"))?;
+        .ok_or_else(|| missing(root, "the date of issue (BT-2, BR-03)"))?;
+    let type_code = text(root, "rsm:ExchangedDocument/ram:TypeCode")?
+        .ok_or_else(|| missing(root, "its type (BT-3, BR-04)"))?;
     let items = root.at("rsm:SupplyChainTradeTransaction")?.into_iter();
-    let lines = items
-        .flat_map(|transaction| transaction.each("ram:IncludedSupplyChainTradeLineItem"))
-        .map(|element| line(element, &mut fields))
-        .collect::<Result<_, _>>()?;
-    let charges = settlement
-        .each("ram:SpecifiedTradeAllowanceCharge")
-        .map(|element| charge(element, &mut fields))
-        .collect::<Result<_, _>>()?;
+    let mut lines = Vec::new();
+    for element in items.flat_map(|transaction| transaction.each("ram:IncludedSupplyChainTradeLineItem")) {
+        if counts(element)? {
+            lines.push(line(element, &mut fields)?);
+        }
+    }
+    has_lines(&lines)?;
+    let charges =
+        settlement.each("ram:SpecifiedTradeAllowanceCharge").map(|element| charge(element, &mut fields));
+    let mut charges: Vec<Charge> = charges.collect::<Result<_, _>>()?;
+    for element in settlement.each("ram:SpecifiedLogisticsServiceCharge") {
+        charges.push(logistics(element, &mut fields)?);
+    }
     let vat = settlement
         .each("ram:ApplicableTradeTax")
         .map(|element| vat(element, &mut fields))
@@ -49,8 +54,16 @@ pub fn document(root: &Element) -> Result<(Document, Fields), Refusal> {
         charges,
         vat,
         totals: totals(settlement, &mut fields)?,
+        collected: Amount::ZERO,
     };
     Ok((document, fields))
+}
+
+/// Whether a line is billed. Factur-X's extended profile has lines that only sum up others, and such that
+/// only say something.
+fn counts(line: &Element) -> Result<bool, Refusal> {
+    let status = text(line, "ram:AssociatedDocumentLineDocument/ram:LineStatusReasonCode")?;
+    Ok(!matches!(status.as_deref(), Some("GROUP" | "INFORMATION")))
 }
 
 fn line(element: &Element, fields: &mut Fields) -> Result<Line, Refusal> {
@@ -73,7 +86,7 @@ fn line(element: &Element, fields: &mut Fields) -> Result<Line, Refusal> {
             &format!("{NET_PRICE}/ram:ChargeAmount"),
             &format!("{NET_PRICE}/ram:BasisQuantity"),
         )?,
-        amount: fields.due(settlement, amount, "the line's amount (BT-131)")?,
+        amount: fields.due(settlement, amount, "the line's amount (BT-131, BR-24)")?,
     })
 }
 
@@ -82,7 +95,17 @@ fn charge(element: &Element, fields: &mut Fields) -> Result<Charge, Refusal> {
         source: element.source.clone(),
         is_charge: is_charge(element, "ram:ChargeIndicator/udt:Indicator")?,
         reason: text(element, "ram:Reason")?.or(text(element, "ram:ReasonCode")?),
-        amount: fields.due(element, "ram:ActualAmount", "its amount (BT-92, BT-99)")?,
+        amount: fields.due(element, "ram:ActualAmount", "its amount (BT-92, BT-99: BR-31, BR-36)")?,
+    })
+}
+
+/// Carriage, which Factur-X's extended profile keeps apart from other charges.
+fn logistics(element: &Element, fields: &mut Fields) -> Result<Charge, Refusal> {
+    Ok(Charge {
+        source: element.source.clone(),
+        is_charge: true,
+        reason: text(element, "ram:Description")?,
+        amount: fields.due(element, "ram:AppliedAmount", "its amount (BT-X-272)")?,
     })
 }
 
@@ -90,10 +113,10 @@ fn vat(element: &Element, fields: &mut Fields) -> Result<Vat, Refusal> {
     Ok(Vat {
         source: element.source.clone(),
         category: text(element, "ram:CategoryCode")?
-            .ok_or_else(|| missing(element, "a VAT category (BT-118)"))?,
+            .ok_or_else(|| missing(element, "a VAT category (BT-118, BR-47)"))?,
         rate: fields.rate(element, "ram:RateApplicablePercent")?,
-        base: fields.due(element, "ram:BasisAmount", "what is taxed (BT-116)")?,
-        tax: fields.due(element, "ram:CalculatedAmount", "the tax (BT-117)")?,
+        base: fields.due(element, "ram:BasisAmount", "what is taxed (BT-116, BR-45)")?,
+        tax: fields.due(element, "ram:CalculatedAmount", "the tax (BT-117, BR-46)")?,
     })
 }
 
@@ -103,15 +126,19 @@ fn totals(settlement: &Element, fields: &mut Fields) -> Result<Totals, Refusal> 
         .at(TOTALS)?
         .ok_or_else(|| missing(settlement, &format!("its totals (BG-22), in `{TOTALS}`")))?;
     Ok(Totals {
-        lines: fields.due(totals, "ram:LineTotalAmount", "the sum of the lines (BT-106)")?,
+        lines: fields.due(totals, "ram:LineTotalAmount", "the sum of the lines (BT-106, BR-12)")?,
         allowances: fields.money(totals, "ram:AllowanceTotalAmount")?,
         charges: fields.money(totals, "ram:ChargeTotalAmount")?,
-        without_vat: fields.due(totals, "ram:TaxBasisTotalAmount", "the total without VAT (BT-109)")?,
+        without_vat: fields.due(
+            totals,
+            "ram:TaxBasisTotalAmount",
+            "the total without VAT (BT-109, BR-13)",
+        )?,
         vat: tax_total(totals, fields)?,
-        with_vat: fields.due(totals, "ram:GrandTotalAmount", "the total with VAT (BT-112)")?,
+        with_vat: fields.due(totals, "ram:GrandTotalAmount", "the total with VAT (BT-112, BR-14)")?,
         prepaid: fields.money(totals, "ram:TotalPrepaidAmount")?,
         rounding: fields.money(totals, "ram:RoundingAmount")?,
-        payable: fields.due(totals, "ram:DuePayableAmount", "the amount due (BT-115)")?,
+        payable: fields.due(totals, "ram:DuePayableAmount", "the amount due (BT-115, BR-15)")?,
     })
 }
 

@@ -35,6 +35,9 @@ pub struct Document {
     pub vat: Vec<Vat>,
     /// BG-22.
     pub totals: Totals,
+    /// What is collected for others with it (BT-DEX-002 of XRechnung's extension): due with the invoice,
+    /// and no part of its total.
+    pub collected: Amount,
 }
 
 /// From the first to the last day, where they are said.
@@ -133,7 +136,7 @@ impl Fields {
     /// # Errors
     /// No code, or one that ISO 4217 does not have.
     pub fn new(root: &Element, code: Option<&str>) -> Result<Self, Refusal> {
-        let code = code.ok_or_else(|| missing(root, "the currency of the invoice (BT-5)"))?;
+        let code = code.ok_or_else(|| missing(root, "the currency of the invoice (BT-5, BR-05)"))?;
         let currency = Currency::from_code(code)
             .ok_or_else(|| Refusal::at(root.line, format!("{} is not a currency", quoted(code))))?;
         Ok(Self { currency, rounded: 0 })
@@ -197,17 +200,22 @@ impl Fields {
         self.money(within, path)?.ok_or_else(|| missing(within, &format!("{what}, in `{path}`")))
     }
 
-    /// A price for one unit, out of a price for several.
+    /// A price for one unit, out of a price for several. One in another currency than what is billed is
+    /// none.
     ///
     /// # Errors
-    /// A text that is no number, another currency, and a price for no units.
+    /// A text that is no number, and a price for no units.
     pub fn unit_price(
         &mut self,
         within: &Element,
         price: &str,
         per: &str,
     ) -> Result<Option<Amount>, Refusal> {
-        let Some(amount) = self.money(within, price)? else { return Ok(None) };
+        let currency = within.at(price)?.and_then(|element| element.attribute("currencyID"));
+        if currency.is_some_and(|code| code != self.currency.code()) {
+            return Ok(None);
+        }
+        let Some(amount) = self.number(within, price)? else { return Ok(None) };
         let Some(units) = self.number(within, per)? else { return Ok(Some(amount)) };
         let refused = |what: &str| Refusal::at(within.line, format!("the price in `{price}` {what}"));
         match quotient(amount, units) {
@@ -280,6 +288,17 @@ pub fn day(year: &str, month: &str, day: &str) -> Option<Date> {
     };
     let small = |text: &str| i8::try_from(number(text, 2)?).ok();
     Date::new(number(year, 4)?, small(month)?, small(day)?).ok()
+}
+
+/// Refuses a document without lines, as some profiles of Factur-X are.
+///
+/// # Errors
+/// There are none.
+pub fn has_lines(lines: &[Line]) -> Result<(), Refusal> {
+    match lines.is_empty() {
+        true => Err(Refusal::File("it has no lines (BR-16): a profile that says totals only".to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// What is not there, though it must.

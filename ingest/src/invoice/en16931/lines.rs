@@ -1,5 +1,5 @@
 //! Lines out of what an electronic invoice says, in the order of the contract: lines, allowances and
-//! charges as they stand, VAT, rounding.
+//! charges as they stand, VAT, rounding; at last what lines of more decimals than the totals differ by.
 //!
 //! What a line costs more or less on its own is in its amount (BT-131) already, and what was paid
 //! before (BT-113) is no part of what was billed; neither is a line.
@@ -10,7 +10,7 @@ use super::calendar::Calendar;
 use super::document::Document;
 use super::refusal::Refusal;
 use super::rules::name;
-use schemas::decimal::Amount;
+use schemas::decimal::{Amount, DecimalError};
 use schemas::invoice::{InvoiceLine, LineCategory};
 use schemas::time::{BillingMonth, Period};
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ use std::ops::Range;
 const CREDIT_NOTES: &[&str] =
     &["81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "502", "503", "532"];
 
-/// All lines of a document that is billed in a month; `file` is what its places are in.
+/// All lines of a document that is billed in a month, and what the last of them comes to, if it is there
+/// for lines of more decimals than the totals; `file` is what the places of the document are in.
 ///
 /// # Errors
 /// A period that ends before it begins, and days at the edge of the calendar.
@@ -29,7 +30,7 @@ pub fn lines(
     file: &[u8],
     month: BillingMonth,
     calendar: Calendar<'_>,
-) -> Result<Vec<InvoiceLine>, Refusal> {
+) -> Result<(Vec<InvoiceLine>, Amount), Refusal> {
     let billed = calendar.period(month)?;
     let whole = calendar.span(document.period, billed, 1)?;
     let mut lines = Lines {
@@ -72,7 +73,13 @@ pub fn lines(
         built.description = Some("rounding".into());
         lines.lines.push(built);
     }
-    Ok(lines.lines)
+    let difference = lines.difference(total(document)?)?;
+    if !difference.is_zero() {
+        let mut built = lines.line(LineCategory::Adjustment, difference, whole, None)?;
+        (built.amount, built.description) = (difference, Some("difference to the stated total".into()));
+        lines.lines.push(built);
+    }
+    Ok((lines.lines, difference))
 }
 
 /// What is billed: BT-112 + BT-114, of a credit note below zero.
@@ -88,6 +95,10 @@ pub fn total(document: &Document) -> Result<Amount, Refusal> {
 
 fn takes_back(document: &Document) -> bool {
     document.credit_note || CREDIT_NOTES.contains(&&*document.type_code)
+}
+
+fn too_much(error: DecimalError) -> Refusal {
+    Refusal::File(format!("its amounts: {error}"))
 }
 
 fn negated(amount: Amount) -> Result<Amount, Refusal> {
@@ -132,6 +143,13 @@ impl<'a> Lines<'a> {
             currency: self.document.currency,
             repeats: first.filter(|first| *first < number),
         })
+    }
+
+    /// By how much the lines are less than a total.
+    fn difference(&self, total: Amount) -> Result<Amount, Refusal> {
+        let less =
+            |left: Amount, line: &InvoiceLine| left.checked_add(negated(line.amount)?).map_err(too_much);
+        self.lines.iter().try_fold(total, less)
     }
 
     fn signed(&self, amount: Amount) -> Result<Amount, Refusal> {

@@ -20,6 +20,7 @@ mod lines; // lines of an invoice
 mod tests;
 
 pub use refusal::Refusal;
+pub use xml::MAX_BYTES;
 
 use calendar::Calendar;
 use document::Document;
@@ -51,6 +52,8 @@ pub struct ElectronicInvoice {
     /// BT-112 + BT-114.
     pub total: Amount,
     pub lines: Vec<InvoiceLine>,
+    /// What its lines were less than the total; the last line is as much.
+    pub difference: Amount,
     /// How many numbers had digits past the 18th decimal.
     pub rounded: u32,
 }
@@ -78,19 +81,18 @@ pub fn read(
             Err(Refusal::at(root.line, what))
         }
     }?;
-    if document.lines.is_empty() {
-        return Err(Refusal::File("it has no lines (BR-16): a profile that says totals only".to_owned()));
-    }
     rules::check(&document)?;
     let calendar = Calendar { zone, anchor };
     let month = month(&document, calendar, options)?;
+    let (lines, difference) = lines::lines(&document, bytes, month, calendar)?;
     Ok(ElectronicInvoice {
         id: id(&document, options)?,
         month,
         issued: document.issued,
         currency: document.currency,
         total: lines::total(&document)?,
-        lines: lines::lines(&document, bytes, month, calendar)?,
+        lines,
+        difference,
         rounded: fields.rounded(),
     })
 }

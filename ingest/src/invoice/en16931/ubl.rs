@@ -3,11 +3,12 @@
 //! Invariant: no rule is checked and nothing is computed here.
 
 use super::document::{
-    Charge, Days, Document, Fields, Line, Totals, Vat, date, day, is_charge, missing, text,
+    Charge, Days, Document, Fields, Line, Totals, Vat, date, day, has_lines, is_charge, missing, text,
 };
 use super::refusal::Refusal;
 use super::xml::Element;
 use jiff::civil::Date;
+use schemas::decimal::Amount;
 
 /// What the two roots call the same.
 struct Names {
@@ -43,10 +44,11 @@ pub fn credit_note(root: &Element) -> Result<(Document, Fields), Refusal> {
 fn document(root: &Element, names: &Names, credit_note: bool) -> Result<(Document, Fields), Refusal> {
     let mut fields = Fields::new(root, text(root, "cbc:DocumentCurrencyCode")?.as_deref())?;
     let issued =
-        date(root, "cbc:IssueDate", iso)?.ok_or_else(|| missing(root, "the date of issue (BT-2)"))?;
-    let type_code = text(root, names.type_code)?.ok_or_else(|| missing(root, "its type (BT-3)"))?;
-    let lines =
+        date(root, "cbc:IssueDate", iso)?.ok_or_else(|| missing(root, "the date of issue (BT-2, BR-03)"))?;
+    let type_code = text(root, names.type_code)?.ok_or_else(|| missing(root, "its type (BT-3, BR-04)"))?;
+    let lines: Vec<Line> =
         root.each(names.line).map(|element| line(element, names, &mut fields)).collect::<Result<_, _>>()?;
+    has_lines(&lines)?;
     let charges = root
         .each("cac:AllowanceCharge")
         .map(|element| charge(element, &mut fields))
@@ -69,6 +71,7 @@ fn document(root: &Element, names: &Names, credit_note: bool) -> Result<(Documen
         charges,
         vat,
         totals: totals(root, tax, &mut fields)?,
+        collected: collected(root, &mut fields)?,
     };
     Ok((document, fields))
 }
@@ -85,7 +88,7 @@ fn line(element: &Element, names: &Names, fields: &mut Fields) -> Result<Line, R
         quantity: fields.number(element, names.quantity)?,
         unit: unit.map(Into::into),
         unit_price: fields.unit_price(element, "cac:Price/cbc:PriceAmount", "cac:Price/cbc:BaseQuantity")?,
-        amount: fields.due(element, "cbc:LineExtensionAmount", "the line's amount (BT-131)")?,
+        amount: fields.due(element, "cbc:LineExtensionAmount", "the line's amount (BT-131, BR-24)")?,
     })
 }
 
@@ -95,7 +98,7 @@ fn charge(element: &Element, fields: &mut Fields) -> Result<Charge, Refusal> {
         source: element.source.clone(),
         is_charge: is_charge(element, "cbc:ChargeIndicator")?,
         reason: reason.or(text(element, "cbc:AllowanceChargeReasonCode")?),
-        amount: fields.due(element, "cbc:Amount", "its amount (BT-92, BT-99)")?,
+        amount: fields.due(element, "cbc:Amount", "its amount (BT-92, BT-99: BR-31, BR-36)")?,
     })
 }
 
@@ -117,10 +120,10 @@ fn vat(element: &Element, fields: &mut Fields) -> Result<Vat, Refusal> {
     Ok(Vat {
         source: element.source.clone(),
         category: text(element, "cac:TaxCategory/cbc:ID")?
-            .ok_or_else(|| missing(element, "a VAT category (BT-118)"))?,
+            .ok_or_else(|| missing(element, "a VAT category (BT-118, BR-47)"))?,
         rate: fields.rate(element, "cac:TaxCategory/cbc:Percent")?,
-        base: fields.due(element, "cbc:TaxableAmount", "what is taxed (BT-116)")?,
-        tax: fields.due(element, "cbc:TaxAmount", "the tax (BT-117)")?,
+        base: fields.due(element, "cbc:TaxableAmount", "what is taxed (BT-116, BR-45)")?,
+        tax: fields.due(element, "cbc:TaxAmount", "the tax (BT-117, BR-46)")?,
     })
 }
 
@@ -129,19 +132,33 @@ fn totals(root: &Element, tax: Option<&Element>, fields: &mut Fields) -> Result<
         .at("cac:LegalMonetaryTotal")?
         .ok_or_else(|| missing(root, "its totals (BG-22), in `cac:LegalMonetaryTotal`"))?;
     Ok(Totals {
-        lines: fields.due(totals, "cbc:LineExtensionAmount", "the sum of the lines (BT-106)")?,
+        lines: fields.due(totals, "cbc:LineExtensionAmount", "the sum of the lines (BT-106, BR-12)")?,
         allowances: fields.money(totals, "cbc:AllowanceTotalAmount")?,
         charges: fields.money(totals, "cbc:ChargeTotalAmount")?,
-        without_vat: fields.due(totals, "cbc:TaxExclusiveAmount", "the total without VAT (BT-109)")?,
+        without_vat: fields.due(totals, "cbc:TaxExclusiveAmount", "the total without VAT (BT-109, BR-13)")?,
         vat: match tax {
             Some(tax) => fields.money(tax, "cbc:TaxAmount")?,
             None => None,
         },
-        with_vat: fields.due(totals, "cbc:TaxInclusiveAmount", "the total with VAT (BT-112)")?,
+        with_vat: fields.due(totals, "cbc:TaxInclusiveAmount", "the total with VAT (BT-112, BR-14)")?,
         prepaid: fields.money(totals, "cbc:PrepaidAmount")?,
         rounding: fields.money(totals, "cbc:PayableRoundingAmount")?,
-        payable: fields.due(totals, "cbc:PayableAmount", "the amount due (BT-115)")?,
+        payable: fields.due(totals, "cbc:PayableAmount", "the amount due (BT-115, BR-15)")?,
     })
+}
+
+/// XRechnung's extension puts what is collected for others where UBL has what was paid before.
+fn collected(root: &Element, fields: &mut Fields) -> Result<Amount, Refusal> {
+    let customization = text(root, "cbc:CustomizationID")?.unwrap_or_default();
+    let mut sum = Amount::ZERO;
+    if customization.contains("#conformant#urn:xeinkauf.de:kosit:extension:xrechnung") {
+        for payment in root.each("cac:PrepaidPayment") {
+            let amount = fields.due(payment, "cbc:PaidAmount", "what is collected (BT-DEX-002)")?;
+            let added = sum.checked_add(amount);
+            sum = added.map_err(|error| Refusal::at(payment.line, error.to_string()))?;
+        }
+    }
+    Ok(sum)
 }
 
 fn period(within: &Element) -> Result<Days, Refusal> {

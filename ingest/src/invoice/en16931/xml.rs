@@ -14,7 +14,8 @@ use quick_xml::reader::Reader;
 use std::borrow::Cow;
 use std::ops::Range;
 
-const MAX_BYTES: usize = 64 << 20;
+/// The largest file.
+pub const MAX_BYTES: u64 = 64 << 20;
 const MAX_ELEMENTS: u32 = 1_000_000;
 const MAX_DEPTH: usize = 32;
 /// Of one element, its attributes included.
@@ -105,7 +106,7 @@ impl Element {
 /// # Errors
 /// What is not XML in UTF-8, has a DTD, or is beyond a bound.
 pub fn parse(bytes: &[u8]) -> Result<Element, Refusal> {
-    if bytes.len() > MAX_BYTES {
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > MAX_BYTES) {
         return Err(Refusal::File(format!("the file is larger than {} MiB", MAX_BYTES >> 20)));
     }
     let text = str::from_utf8(bytes)

@@ -88,7 +88,7 @@ tables! {
     INVOICE_KEYS: "providers/ID/invoice.toml" ""
         ["format", "file", "columns", "rows", "more", "credits", "units", "pass", "reconcile"];
     WRITTEN_KEYS: "providers/ID/invoice.toml" "[file]"
-        ["encoding", "delimiter", "decimal", "thousands", "date", "dates", "end"];
+        ["encoding", "delimiter", "header", "decimal", "thousands", "date", "dates", "end"];
     COLUMN_KEYS: "providers/ID/invoice.toml" "[columns]"
         ["invoice", "month", "line_id", "billing_account", "sub_account", "sku", "description", "start", "end",
          "quantity", "unit", "unit_price", "amount", "currency"];

@@ -512,6 +512,7 @@ fn example(key: &str) -> &'static str {
         "reconcile" => "{ tolerance = \"0.02\" }",
         "encoding" => "utf-8",
         "delimiter" => ";",
+        "header" => "Cost type",
         "decimal" => ",",
         "thousands" => ".",
         "date" => "%d.%m.%Y",

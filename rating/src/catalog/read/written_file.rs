@@ -17,6 +17,8 @@ use schemas::invoice_mapping::{DateFormat, Encoding, FileFormat, LineEnd};
 pub(super) struct WrittenFile {
     encoding: Option<Encoding>,
     delimiter: Option<char>,
+    /// `Some(None)` where it is said that there is none.
+    header: Option<Option<Box<str>>>,
     pub decimal: Option<char>,
     /// `Some(None)` where it is said that there is none.
     pub thousands: Option<Option<char>>,
@@ -77,6 +79,11 @@ impl WrittenFile {
         Self {
             encoding,
             delimiter: optional(table, "delimiter", "a delimiter", delimiter),
+            header: optional(table, "header", "a column", |text| match text.trim() {
+                "" if !text.is_empty() => Err("it is blank".to_owned()),
+                "" => Ok(None),
+                name => Ok(Some(name.into())),
+            }),
             // One with a problem is no second problem beside a mark between thousands.
             decimal: optional(table, "decimal", "a decimal mark", mark)
                 .or_else(|| table.has("decimal").then_some('\0')),
@@ -95,6 +102,7 @@ impl WrittenFile {
         Self {
             encoding: self.encoding.or(base.encoding),
             delimiter: self.delimiter.or(base.delimiter),
+            header: self.header.or(base.header),
             decimal: self.decimal.or(base.decimal),
             thousands: self.thousands.or(base.thousands),
             date: self.date.or(base.date),
@@ -107,6 +115,7 @@ impl WrittenFile {
         FileFormat {
             encoding: self.encoding.unwrap_or(Encoding::Utf8),
             delimiter: self.delimiter.unwrap_or(','),
+            header: self.header.flatten(),
             decimal: self.decimal.unwrap_or('.'),
             thousands: self.thousands.flatten(),
             date: self.date.unwrap_or(DateFormat::Iso),
@@ -153,11 +162,12 @@ fn date_format(text: &str) -> Result<DateFormat, String> {
     if text == "iso" {
         return Ok(DateFormat::Iso);
     }
-    if !text.contains('%') {
-        return Err("it must be `iso`, or a pattern of strptime".to_owned());
+    let (pattern, or_iso) = text.strip_suffix(" or iso").map_or((text, false), |pattern| (pattern, true));
+    if !pattern.contains('%') {
+        return Err("it must be `iso`, a pattern of strptime, or a pattern and ` or iso`".to_owned());
     }
-    check_pattern(text)?;
-    Ok(DateFormat::Pattern(text.into()))
+    check_pattern(pattern)?;
+    Ok(if or_iso { DateFormat::PatternOrIso(pattern.into()) } else { DateFormat::Pattern(pattern.into()) })
 }
 
 /// A pattern writes a date, and must read the same date again: one without a year, say, would not.
@@ -188,7 +198,10 @@ mod tests {
         {
             assert_eq!(date_format(pattern), Ok(DateFormat::Pattern(pattern.into())), "{pattern}");
         }
-        for pattern in ["%m/%Y", "%d.%m", "%Q", "%", "", "dd.mm.yyyy", "%H:%M", "%d.%m.%Y %Z"] {
+        assert_eq!(date_format("%m/%d/%Y or iso"), Ok(DateFormat::PatternOrIso("%m/%d/%Y".into())));
+        for pattern in
+            ["%m/%Y", "%d.%m", "%Q", "%", "", "dd.mm.yyyy", "%H:%M", "%d.%m.%Y %Z", "iso or iso", " or iso"]
+        {
             assert!(date_format(pattern).is_err(), "{pattern}");
         }
         assert_eq!(date_format("iso"), Ok(DateFormat::Iso));
