@@ -15,5 +15,6 @@ pub mod registry; // a schema registry that can be down
 pub mod broker; // Apache Kafka, one process for all tests or one for a single test
 pub mod atcost; // the binary, run in a folder of its own
 pub mod month; // the month of tests/cases/month: its events, and what must come out
+pub mod closing; // the same month with its invoices, up to the close
 
 pub use machine::update_expected;

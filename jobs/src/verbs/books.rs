@@ -13,6 +13,7 @@ use bytes::Bytes;
 use ingest::invoice::en16931::{self, ElectronicInvoice};
 use ingest::invoice::{self, ImportedInvoice, Issuer, Options, Report};
 use ledger::documents;
+use ledger::journal::Journal;
 use rating::books::{Books, Import, ImportOptions};
 use rating::catalog::{Catalog, Provider};
 use rating::reconcile::Decision;
@@ -33,6 +34,8 @@ pub(super) struct Opened {
     pub invoices: Vec<Invoice>,
     pub decisions: Vec<Decision>,
     pub posted: BTreeMap<BillingMonth, Vec<PostedLine>>,
+    /// What is added to it rests on all of this, or is refused.
+    pub journal: Journal,
 }
 
 /// An invoice that came.
@@ -47,7 +50,7 @@ pub(super) struct Came {
 /// # Errors
 /// When the journal, a document or an invoice cannot be read.
 pub(super) async fn open(config: &Config, digest: Option<&str>) -> anyhow::Result<Opened> {
-    let InForce { catalog, books } = in_force(config, digest).await?;
+    let InForce { catalog, books, journal } = in_force(config, digest).await?;
     let mut all: Vec<Came> = Vec::new();
     for import in &books.imports {
         let provider = catalog.providers.get(&import.provider).with_context(|| {
@@ -85,7 +88,7 @@ pub(super) async fn open(config: &Config, digest: Option<&str>) -> anyhow::Resul
         })?;
         posted.insert(*month, lines);
     }
-    Ok(Opened { catalog, books, all, invoices, decisions, posted })
+    Ok(Opened { catalog, books, all, invoices, decisions, posted, journal })
 }
 
 /// The invoices of a file, by the mapping of its provider.
