@@ -29,6 +29,7 @@ mod tables_page; // docs/tables.md, column by column
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
 mod close; // invoices, decisions, a close and what is corrected later
+mod federation; // three installations in a chain
 mod at_once; // two people, or a person and a program, at the same ledger at the same moment
 mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model

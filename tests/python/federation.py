@@ -62,7 +62,7 @@ def prices(draw):
     return text
 
 
-def catalog(folder, draw, level, subjects, price_list):
+def catalog(folder, draw, level, subjects, price_list, zone):
     name, provider, account, customers, own = CHAIN[level]
     (folder / "providers" / provider).mkdir(parents=True, exist_ok=True)
     (folder / "catalog.toml").write_text(f'operator = "{name}"\nname = "{name.title()} Ltd"\n')
@@ -73,7 +73,8 @@ def catalog(folder, draw, level, subjects, price_list):
     )
     rows = [f"{subject},{owners[level]},2025-01-01T00:00:00Z," for subject, owners in subjects.items() if len(owners) > level]
     (folder / "bindings.csv").write_text("\n".join(["subject,customer,from,until", *rows]) + "\n")
-    zone = draw.choice(["UTC", "Europe/Berlin", "America/New_York"]) if level == 0 else "UTC"
+    # East of UTC a month begins before FOCUS's does, and the next in the chain has to know it.
+    zone = zone if level == 0 or zone == "Europe/Berlin" else "UTC"
     at = folder / "providers" / provider
     (at / "provider.toml").write_text(f'id = "{provider}"\nname = "{provider.title()}"\nbilling_account = "{account}"\ncurrency = "EUR"\ntime_zone = "{zone}"\n\n[rounding]\nmode = "{draw.choice(["half-even", "half-up", "down"])}"\n')
     (at / "prices.toml").write_text(price_list)
@@ -147,9 +148,10 @@ def focus_total(folder, month):
 def main(atcost, seed, work):
     world, work = World(int(seed)), Path(work)
     places, price_list = [], prices(world.draw)
+    zone = ["Europe/Berlin", "America/New_York", "UTC"][int(seed) % 3]
     for level, (name, *_) in enumerate(CHAIN):
         place = Installation(atcost, work / name)
-        catalog(place.folder / "catalog", world.draw, level, world.subjects, price_list)
+        catalog(place.folder / "catalog", world.draw, level, world.subjects, price_list, zone)
         (place.folder / "events").mkdir()
         place.run("catalog", "publish", "catalog")
         places.append(place)

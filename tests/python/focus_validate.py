@@ -1,7 +1,7 @@
-"""The official FOCUS validator over exports: `focus_validate.py OUT...`.
+"""The official FOCUS validator over exports: `focus_validate.py OUT...`, or `--install` before it is needed.
 
-It needs Python 3.12 or later and focus-validator 2.2.1, which it installs below ~/.cache/atcost where it
-can. Where it cannot, it says that nothing was validated, and ends with 0: a second opinion may be
+It needs Python 3.12 or later and focus-validator 2.2.1, which it installs in ATCOST_FOCUS_VALIDATOR, a
+folder below ~/.cache/atcost where that is not set, if it can. Where it cannot, it says that nothing was validated, and ends with 0: a second opinion may be
 missing, `atcost export check` may not. Exit status 1: a rule is broken that is no known exception.
 
 The exceptions: three rules of CostAndUsage are errors of the model (tests/cases/focus/README.md); of
@@ -17,7 +17,7 @@ import sys
 
 VALIDATOR = ["focus-validator==2.2.1", "pyarrow<22"]
 CHECK = pathlib.Path(__file__).parent.parent / "cases" / "focus" / "focus_check.py"
-ENVIRONMENT = pathlib.Path.home() / ".cache" / "atcost" / "focus-validator"
+ENVIRONMENT = pathlib.Path(os.environ.get("ATCOST_FOCUS_VALIDATOR") or pathlib.Path.home() / ".cache" / "atcost" / "focus-validator")
 # The rules that may be broken, and the column that the validator does not see then, if there is one.
 ALLOWED = {
     "CostAndUsage": {
@@ -62,6 +62,7 @@ def environment():
     done = ENVIRONMENT / "installed"
     if done.exists() and done.read_text() == "\n".join(VALIDATOR):
         return python
+    print("Fetching the official FOCUS validator", flush=True)
     base = next((python for python in pythons() if new_enough(python)), None)
     if base is None:
         skip("there is no Python 3.12 or later")
@@ -102,6 +103,9 @@ def validate(python, dataset, path):
 def main():
     if len(sys.argv) < 2:
         sys.exit("usage: focus_validate.py OUT..., the folders of exports")
+    if sys.argv[1] == "--install":
+        environment()
+        return
     outs = [pathlib.Path(out).absolute() for out in sys.argv[1:]]
     files = [(out, dataset, path) for out in outs for dataset in ALLOWED for path in sorted(out.glob(f"{dataset}/*/*.parquet"))]
     bare = [str(out) for out in outs if not any(place == out for place, *_ in files)]

@@ -68,6 +68,32 @@ def by_pyarrow(file):
     return table.num_rows, table.num_columns, {name: plain(exact(table[name].to_pylist())) for name in names}, floats
 
 
+def months_of(folder):
+    """What the months in a folder are billed, as each program reads the folder as one table."""
+    import duckdb
+    import pandas
+    import polars
+    import pyarrow.dataset
+
+    def of_rows(rows):
+        months = {}
+        for month, billed in rows:
+            months.setdefault(str(month), []).append(billed)
+        return {month: plain(exact(billed)) for month, billed in months.items()}
+
+    columns = ["billing_period", "BilledCost"]
+    by_pandas = pandas.read_parquet(folder, columns=columns)
+    by_arrow = pyarrow.dataset.dataset(folder, partitioning="hive").to_table(columns=columns)
+    by_polars = polars.read_parquet(folder, hive_partitioning=True, try_parse_hive_dates=False, columns=columns)
+    by_duckdb = duckdb.execute("SELECT billing_period, BilledCost FROM read_parquet(?, hive_partitioning = true, hive_types_autocast = false)", [f"{folder}/*/*.parquet"])
+    return {
+        "DuckDB": of_rows(by_duckdb.fetchall()),
+        "Polars": of_rows(by_polars.select(columns).iter_rows()),
+        "pandas": of_rows(by_pandas[columns].itertuples(index=False)),
+        "pyarrow": of_rows(zip(*(by_arrow[name].to_pylist() for name in columns))),
+    }
+
+
 def spark():
     from pyspark.sql import SparkSession, functions
 
@@ -99,6 +125,10 @@ def main(arguments):
             wrong += [f"{file}: {name} takes {column} for a float" for column in floats]
         wrong += [f"{file}: {first[0]} says {first[1]}\n    {name} says {other}" for name, other in others if other != first[1]]
         rows, sums = rows + first[1][0], sums + len(first[1][2])
+    folders = sorted({file.parent.parent for file in files if file.parent.name.startswith("billing_period=") and file.parent.parent.name == "CostAndUsage"})
+    for folder in folders if "Polars" in readers else ():
+        said = months_of(folder)
+        wrong += [f"{folder}: {said}"] if len({str(sorted(months.items())) for months in said.values()}) > 1 else []
     print("\n".join(wrong[:20]))
     print(f"{len(files)} files, {rows} rows, {sums} sums, by {', '.join(readers)}: {len(wrong)} complaints")
     return 1 if wrong or not files or not sums else 0

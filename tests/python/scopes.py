@@ -9,6 +9,7 @@ file, this looks for the names, ids, subjects and invoices of others, and for am
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -165,6 +166,8 @@ def main(atcost, folder, catalog, *months):
             with open(out / f"{month}.csv", newline="") as journal:
                 for row in csv.DictReader(journal):
                     leaks.look(f"gl {month}", row, words(subject for subject, _ in bound), set())
+    if not leaks.found:
+        shutil.rmtree(out)
     print("\n".join(leaks.found[:40]))
     print(f"{leaks.cells} values of {len(customers)} customers, {len(partners)} partners and {len(providers)} providers: {len(leaks.found)} of others")
     return 1 if leaks.found else 0
