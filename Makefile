@@ -20,6 +20,9 @@ export ATCOST_BENCH        ?= $(CACHE)/bench
 export ATCOST_BENCH_PYTHON ?= $(BENCH_VENV)/bin/python
 export ATCOST_KAFKA_LIBS ?= $(KAFKA)
 export ATCOST_PYTHON     ?= $(VENV)/bin/python
+# The official FOCUS validator, where a Python is new enough for it; and Spark, which is large.
+export ATCOST_FOCUS_VALIDATOR ?= $(CACHE)/focus-validator
+SPARK_VENV := $(CACHE)/python-spark
 
 # The build that the tests use, unless PROFILE=release asks for the one people run, which compiles everything once more.
 PROFILE ?= dev
@@ -40,6 +43,7 @@ demo: packages # A month of made-up usage, billed at cost, on this machine. Need
 .PHONY: test
 test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, with a real Kafka broker and other readers of what is written; PROFILE=release for the build people run.
 	@log=$(CACHE)/test.log
+	python3 tests/python/focus_validate.py --install
 	$(BUILD)
 	# The test harness tells how long a test took only to who sets these flags; the compiler itself stays as it is.
 	cargo test --profile $(PROFILE) --workspace --tests --config "target.'cfg(unix)'.runner = ['env', 'RUSTC_BOOTSTRAP=1']" \
@@ -48,6 +52,15 @@ test: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every test, 
 	echo "Slowest tests:"
 	sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s\t\1/p' "$$log" | sort -rn | sed -n 1,10p
 	echo "All tests passed in $$SECONDS s."
+
+.PHONY: test-spark
+test-spark: packages test-packages $(SPARK_VENV)/.complete # What is exported, as Spark reads it: fetches Spark, half a gigabyte, and closes the month of the tests.
+	@$(BUILD)
+	case=$$(mktemp -d)
+	trap 'rm -rf "$$case"' EXIT
+	"$(SPARK_VENV)/bin/python" tests/python/make_close_case.py "$$case"
+	"$(SPARK_VENV)/bin/python" tests/python/close_run.py "$$case" $(BUILT)/atcost
+	"$(SPARK_VENV)/bin/python" tests/python/readers.py --spark "$$case/work/out" "$$case/work/runs/period=2025-11"
 
 .PHONY: faults
 faults: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every fault we can produce, for about an hour; writes the figures into docs/reliability.md. `make faults FAULTS="--seed 2"` for others.
@@ -216,12 +229,16 @@ $(KAFKA)/.complete: tests/kafka/pom.xml | test-packages
 	mv "$(KAFKA).part" "$(KAFKA)"
 
 $(VENV)/.complete: tests/python/requirements.txt | test-packages
-	@echo "Fetching DuckDB and deltalake"
+	@echo "Fetching DuckDB, deltalake, Polars, pandas and pyarrow"
 	$(call FETCH_PYTHON,$(VENV),$<)
 
 $(BENCH_VENV)/.complete: tests/python/requirements-bench.txt | test-packages
 	@echo "Fetching DuckDB, ClickHouse and Polars"
 	$(call FETCH_PYTHON,$(BENCH_VENV),$<)
+
+$(SPARK_VENV)/.complete: tests/python/requirements-spark.txt | test-packages
+	@echo "Fetching Spark"
+	$(call FETCH_PYTHON,$(SPARK_VENV),$<)
 
 define FETCH_PYTHON
 rm -rf "$(1)"

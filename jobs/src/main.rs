@@ -535,16 +535,29 @@ fn main() -> ExitCode {
     if let Err(error) = filter {
         return failed(&cli, &anyhow::Error::msg(error));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let is_query = matches!(cli.verb, Verb::Query(_));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if is_query {
+        runtime.thread_stack_size(QUERY_STACK);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&cli, &error.into()),
     };
-    match runtime.block_on(run(&cli, &alarms)) {
+    let ended = runtime.block_on(run(&cli, &alarms));
+    if is_query {
+        // One that is over its time goes on computing, and nobody waits for it.
+        runtime.shutdown_background();
+    }
+    match ended {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Discrepancy) => ExitCode::from(1),
         Err(error) => failed(&cli, &error),
     }
 }
+
+/// The stack of a thread that answers a query: what a person writes is a tree as deep as it is long.
+const QUERY_STACK: usize = 128 << 20;
 
 fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
     match cli.log_format {

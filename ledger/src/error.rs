@@ -5,7 +5,7 @@
 pub enum ErrorKind {
     /// Try again later: storage did not answer as it should. Nothing was half written.
     Retry,
-    /// Stop: another writer owns this shard.
+    /// Stop: another writer owns this shard, or has added to the journal.
     Fenced,
     /// Stop and look: what is stored is not what was written.
     Corrupt,
@@ -21,6 +21,11 @@ pub enum LedgerError {
         "fenced: another writer committed version {expected} to {location}, which this one was about to: a shard has one writer; this process stops, its open batch was not written and will be read again"
     )]
     Fenced { location: String, expected: u64 },
+    /// Somebody else was faster.
+    #[error(
+        "entry {entry} of {location} is somebody else's, who was faster: a catalog, an invoice, a decision or a close; nothing was written; look at it, and run this again"
+    )]
+    Overtaken { location: String, entry: i64 },
     #[error("{location} is damaged: {detail}")]
     Corrupt { location: String, detail: String },
     #[error("{location}: {detail}")]
@@ -34,7 +39,7 @@ impl LedgerError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Storage { .. } => ErrorKind::Retry,
-            Self::Fenced { .. } => ErrorKind::Fenced,
+            Self::Fenced { .. } | Self::Overtaken { .. } => ErrorKind::Fenced,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Invalid { .. } | Self::Newer { .. } => ErrorKind::Invalid,
         }

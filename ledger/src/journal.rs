@@ -130,7 +130,8 @@ impl Journal {
     /// Adds an entry.
     ///
     /// # Errors
-    /// `Fenced` when somebody else added one meanwhile: look at it and decide again.
+    /// `Overtaken` when somebody else added one since the journal was opened: look at it and decide
+    /// again.
     pub async fn append(
         &mut self,
         kind: EntryKind,
@@ -156,7 +157,10 @@ impl Journal {
             streams: vec![moved],
             seal: &|_| Some(entry.seal()),
         };
-        self.table.commit(&commit).await?;
+        self.table.commit(&commit).await.map_err(|error| match error {
+            LedgerError::Fenced { location, .. } => LedgerError::Overtaken { location, entry: number },
+            other => other,
+        })?;
         self.entries.push(entry);
         Ok(self.entries.last().expect("an entry was just added"))
     }

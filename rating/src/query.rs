@@ -14,6 +14,9 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use futures::StreamExt as _;
 use ledger::Location;
 use parquet::arrow::ArrowWriter;
@@ -33,6 +36,8 @@ pub struct Limits {
 const ANSWER_BYTES: usize = 1 << 30;
 /// The characters of a statement.
 const STATEMENT: usize = 100_000;
+/// Its words and signs. A chain of so many operators is as deep a tree, which has to fit on a stack.
+const TOKENS: usize = 4_000;
 
 /// Tables that can be asked about.
 pub struct Tables {
@@ -86,13 +91,22 @@ impl Tables {
         if sql.len() > STATEMENT {
             return Err(RatingError::Query(format!("the query has more than {STATEMENT} characters")));
         }
+        let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize();
+        let tokens = tokens.map_err(|error| told(ParserError::from(error).into()))?;
+        let words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).count();
+        if words > TOKENS {
+            return Err(RatingError::Query(format!(
+                "the query has {words} words and signs, and {TOKENS} is the most; ask in several, or join a table"
+            )));
+        }
         let state = self.context.state();
         let statement = state.sql_to_statement(sql, &datafusion::config::Dialect::Generic).map_err(told)?;
         let tables = state.resolve_table_references(&statement).map_err(told)?;
         Ok(tables.iter().map(|table| table.table().to_owned()).collect())
     }
 
-    /// Answers one statement. It may take for ever; whoever asks drops it then.
+    /// Answers one statement. It may take for ever, and not give way while it does; whoever asks leaves
+    /// it alone then.
     ///
     /// # Errors
     /// Where it is none, would change anything, or takes more than it may.

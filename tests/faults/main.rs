@@ -20,6 +20,7 @@ mod disk; // a disk that fails, or forgets what was not synced
 mod zombies; // several owners of one shard
 mod flips; // one bit is another
 mod totals; // what is derived is killed, cut and flipped
+mod closing; // an invoice, a decision, a close
 mod kafka; // around a real broker
 
 use campaign::{Campaign, Extent};
@@ -33,6 +34,7 @@ fn campaigns() -> Vec<&'static Campaign> {
         zombies::CAMPAIGNS,
         flips::CAMPAIGNS,
         totals::CAMPAIGNS,
+        closing::CAMPAIGNS,
         kafka::CAMPAIGNS,
     ]
     .into_iter()
@@ -86,7 +88,7 @@ fn main() -> ExitCode {
     if let [first, rest @ ..] = given.as_slice()
         && first == worker::WORKER
     {
-        return match worker::worker(rest, &[crash::JOB, totals::JOB]) {
+        return match worker::worker(rest, &[crash::JOB, totals::JOB, closing::JOB]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");

@@ -21,7 +21,7 @@ pub const WORKER: &str = "worker";
 pub type Job = (&'static str, fn([&str; 2]) -> Result<(), String>);
 
 /// Code that has failpoints.
-const SOURCES: &[&str] = &["ledger/src", "ledger/derived/src", "ingest/src"];
+const SOURCES: &[&str] = &["ledger/src", "ledger/derived/src", "ingest/src", "jobs/src"];
 /// Code that only a broker reaches is tried with one.
 const ELSEWHERE: &[&str] = &["ingest/src/kafka"];
 /// Switches by which a benchmark learns what sealing costs, and a test gets a small index; no faults.

@@ -33,6 +33,8 @@ mod oracle; // random months, computed a second time by a program that shares no
 mod invoice; // files of providers, and what they come to
 mod close; // invoices, decisions, a close and what is corrected later
 mod pages; // what people look at, in a browser and on paper
+mod federation; // three installations in a chain
+mod at_once; // two people, or a person and a program, at the same ledger at the same moment
 mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line

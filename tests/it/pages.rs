@@ -7,7 +7,7 @@
 //!
 //! The month is `tests/cases/close`; its invoices here also have texts that somebody made to do harm.
 
-use crate::close::case;
+use crate::close::close_case;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ struct Month {
 impl Month {
     fn imported() -> Self {
         let place = tempfile::tempdir().expect("the machine has room for a folder");
-        let case = case(place.path());
+        let case = close_case(place.path());
         let atcost = Atcost::with_catalog(&case.join("catalog"));
         let more = place.path().join("more");
         fs::create_dir(&more).expect("the folder is new");

@@ -62,6 +62,11 @@ impl Atcost {
         atcost
     }
 
+    /// A folder that somebody else keeps, and that has a ledger.
+    pub fn existing_in(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), _temporary: None }
+    }
+
     /// A folder after `atcost init`.
     pub fn initialised() -> Self {
         let atcost = Self::empty();

@@ -16,5 +16,6 @@ pub mod broker; // Apache Kafka, one process for all tests or one for a single t
 pub mod atcost; // the binary, run in a folder of its own
 pub mod month; // the month of tests/cases/month: its events, and what must come out
 pub mod browser; // a page as Chromium shows it, on the screen and on paper
+pub mod closing; // the same month with its invoices, up to the close
 
 pub use machine::update_expected;

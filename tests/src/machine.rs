@@ -56,6 +56,18 @@ pub fn provided(name: &str, default: &str) -> PathBuf {
     })
 }
 
+/// Runs a script of tests/python; gives what it printed and whether it was content.
+pub fn python(script: &str, arguments: &[&str]) -> (String, bool) {
+    let output = Command::new(provided("ATCOST_PYTHON", "python/bin/python"))
+        .arg("-B")
+        .arg(workspace().join("tests/python").join(script))
+        .args(arguments)
+        .output()
+        .expect("Python starts");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (text.into_owned(), output.status.success())
+}
+
 /// Whether `UPDATE_EXPECT=1` asks to write what is, in place of what was expected.
 #[expect(
     clippy::disallowed_methods,

@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow};
 use ingest::invoice::en16931::{self, ElectronicInvoice};
 use ingest::invoice::{self, ImportedInvoice, Issuer, Options, Places, Remark, Report};
 use ledger::documents;
+use ledger::journal::Journal;
 use rating::books::{Books, Import, ImportOptions};
 use rating::catalog::{Catalog, Provider};
 use rating::reconcile::Decision;
@@ -33,6 +34,8 @@ pub(super) struct Opened {
     pub invoices: Vec<Invoice>,
     pub decisions: Vec<Decision>,
     pub posted: BTreeMap<BillingMonth, Vec<PostedLine>>,
+    /// What is added to it rests on all of this, or is refused.
+    pub journal: Journal,
 }
 
 /// An invoice that came.
@@ -59,7 +62,7 @@ pub(super) async fn open_at(
     digest: Option<&str>,
     entries: Option<i64>,
 ) -> anyhow::Result<Opened> {
-    let InForce { catalog, books } = in_force_at(config, digest, entries).await?;
+    let InForce { catalog, books, journal } = in_force_at(config, digest, entries).await?;
     let mut all: Vec<Came> = Vec::new();
     for import in &books.imports {
         let provider = catalog.providers.get(&import.provider).with_context(|| {
@@ -98,7 +101,7 @@ pub(super) async fn open_at(
         })?;
         posted.insert(*month, lines);
     }
-    Ok(Opened { catalog, books, all, invoices, decisions, posted })
+    Ok(Opened { catalog, books, all, invoices, decisions, posted, journal })
 }
 
 /// The invoices of a file, by the mapping of its provider. Of a file that is refused the rest may stay

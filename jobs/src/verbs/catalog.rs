@@ -188,6 +188,8 @@ pub async fn published(config: &Config, digest: Option<&str>) -> anyhow::Result<
 pub(super) struct InForce {
     pub catalog: Catalog,
     pub books: Books,
+    /// As it was read: what is added to it rests on this moment, or is refused.
+    pub journal: Journal,
 }
 
 /// The catalog and the books of one moment.
@@ -217,7 +219,7 @@ pub(super) async fn in_force_at(
         );
     };
     let books = Books::read(known)?;
-    Ok(InForce { catalog: of_journal(&journal, digest)?, books })
+    Ok(InForce { catalog: of_journal(&journal, digest)?, books, journal })
 }
 
 fn of_journal(journal: &Journal, digest: Option<&str>) -> anyhow::Result<Catalog> {

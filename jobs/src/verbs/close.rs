@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::show::{Answer, Verdict, plural, printable};
 use anyhow::bail;
 use ledger::documents;
-use ledger::journal::{EntryKind, Journal};
+use ledger::journal::EntryKind;
 use rating::books::{CloseRecord, InvoiceVersion};
 use rating::close::{Blocker, Candidate, Waiver, blockers};
 use rating::document::billed;
@@ -51,7 +51,7 @@ pub async fn close(
     if !waived.is_empty() && reason.is_none() {
         bail!("what is waived needs a reason, which the journal keeps; give --reason");
     }
-    let (rated, opened) = rate_opened(config, month, &Cut::default()).await?;
+    let (rated, mut opened) = rate_opened(config, month, &Cut::default()).await?;
     let candidate = Candidate {
         run: &rated.run,
         rows: &rated.rows,
@@ -67,18 +67,13 @@ pub async fn close(
     }
     let record = record(&rated, &opened, &needed, by)?;
     let posted: Vec<PostedLine> = rated.posts().cloned().collect();
-    let mut journal = Journal::open(&config.ledger).await?;
-    if i64::try_from(journal.entries().len()) != Ok(record.journal) {
-        bail!(
-            "somebody has decided or imported something while {month} was rated; look at it, and close again"
-        );
-    }
     let digest = documents::keep(&config.ledger, write_posted(&posted).into()).await?;
     fail::fail_point!("close.kept");
     let body = serde_json::to_vec(&record)?;
     // Not needed: a reason says why something is passed over.
     let note = reason.filter(|_| !needed.is_empty()).map(str::to_owned);
-    let entry = journal.append(EntryKind::MonthClosed, clock::now(), digest, note, body).await?.number;
+    let kind = EntryKind::MonthClosed;
+    let entry = opened.journal.append(kind, clock::now(), digest, note, body).await?.number;
     tracing::info!(event = "month.closed", period = %month, entry, "a month is closed");
     let (posted, corrections) = (rated.run.posted.len(), rated.corrections.len());
     Ok(Closed::Done(Box::new(Final { month, entry, posted, corrections, record })))

@@ -11,9 +11,10 @@ use crate::config::Config;
 use crate::show::{Align, Answer, Busy, plural, printable, table};
 use anyhow::{Context as _, bail};
 use ingest::invoice::{ImportedInvoice, skus, sums};
+use ledger::ErrorKind;
 use ledger::documents::{self, Hashing};
-use ledger::journal::{EntryKind, Journal};
-use rating::books::{ImportOptions, withdrawal_body};
+use ledger::journal::EntryKind;
+use rating::books::{Books, Import, ImportOptions, withdrawal_body};
 use rating::catalog::Provider;
 use schemas::digest::Sha256Digest;
 use schemas::id::{InvoiceId, ProviderId};
@@ -61,45 +62,68 @@ pub async fn import(
     options: &ImportOptions,
 ) -> anyhow::Result<Imported> {
     let _busy = Busy::with("importing an invoice");
-    // What the others say is not asked: their files may be large, and one that the catalog in force cannot
-    // read any more is in nobody's way here.
-    let InForce { catalog, books } = in_force(config, None).await?;
     let id = ProviderId::new(provider).with_context(|| format!("--provider {provider:?}"))?;
-    let provider = catalog
-        .providers
-        .get(&id)
-        .with_context(|| format!("the catalog in force has no provider {id}; publish one that has"))?;
     let name = file
         .file_name()
         .and_then(|name| name.to_str())
         .with_context(|| format!("{}: this file has no name that is text", file.display()))?
         .to_owned();
-    let opened = File::open(file).with_context(|| format!("{}: it cannot be read", file.display()))?;
-    let mut input = Hashing::new(opened);
-    let read = books::read(&name, &mut input, provider, options)?;
-    let digest = input.digest().with_context(|| format!("{}: it cannot be read", file.display()))?;
-    let invoices: Vec<Summary> = read.iter().map(|imported| summary(imported, provider)).collect();
-    drop(read);
-    let known = books.imports.iter().rev().find(|import| {
-        import.provider == id
-            && import.digest == digest
-            && import.options == *options
-            && invoices.iter().all(|invoice| !books.is_withdrawn(import, &invoice.id))
-    });
-    // A later version of the same invoice stands, unless this one is said again.
-    let is_last =
-        |entry: i64| books.imports.iter().all(|import| import.entry <= entry || import.provider != id);
-    if let Some(known) = known.filter(|known| is_last(known.entry)) {
-        let entry = known.entry;
-        return Ok(Imported { provider: id, file: name, digest, entry, is_known: true, invoices });
+    loop {
+        // What the others say is not asked: their files may be large, and one that the catalog in force
+        // cannot read any more is in nobody's way here.
+        let InForce { catalog, books, mut journal } = in_force(config, None).await?;
+        let provider = catalog
+            .providers
+            .get(&id)
+            .with_context(|| format!("the catalog in force has no provider {id}; publish one that has"))?;
+        let opened = File::open(file).with_context(|| format!("{}: it cannot be read", file.display()))?;
+        let mut input = Hashing::new(opened);
+        let read = books::read(&name, &mut input, provider, options)?;
+        let digest = input.digest().with_context(|| format!("{}: it cannot be read", file.display()))?;
+        let invoices: Vec<Summary> = read.iter().map(|imported| summary(imported, provider)).collect();
+        drop(read);
+        let known = known(config, &books, &invoices, (&digest, options), provider).await?;
+        let (provider, file_name) = (id.clone(), name.clone());
+        if let Some(entry) = known {
+            return Ok(Imported { provider, file: file_name, digest, entry, is_known: true, invoices });
+        }
+        documents::keep_file(&config.ledger, file, digest).await?;
+        fail::fail_point!("invoice.kept");
+        let body = options.body(&id, &name);
+        let entry = match journal.append(EntryKind::InvoiceImported, clock::now(), digest, None, body).await {
+            Ok(entry) => entry.number,
+            // It may be this very file, or a catalog that reads it in another way.
+            Err(error) if error.kind() == ErrorKind::Fenced => continue,
+            Err(error) => return Err(error.into()),
+        };
+        tracing::info!(event = "invoice.imported", provider = %id, file = %name, entry, "an invoice is in the ledger");
+        return Ok(Imported { provider, file: file_name, digest, entry, is_known: false, invoices });
     }
-    let mut journal = Journal::open(&config.ledger).await?;
-    documents::keep_file(&config.ledger, file, digest).await?;
-    fail::fail_point!("invoice.kept");
-    let body = options.body(&id, &name);
-    let entry = journal.append(EntryKind::InvoiceImported, clock::now(), digest, None, body).await?.number;
-    tracing::info!(event = "invoice.imported", provider = %id, file = %name, entry, "an invoice is in the ledger");
-    Ok(Imported { provider: id, file: name, digest, entry, is_known: false, invoices })
+}
+
+/// The entry by which the same file came with the same options, if its invoices are those that stand.
+async fn known(
+    config: &Config,
+    books: &Books,
+    invoices: &[Summary],
+    (digest, options): (&Sha256Digest, &ImportOptions),
+    provider: &Provider,
+) -> anyhow::Result<Option<i64>> {
+    let of_provider = || books.imports.iter().rev().filter(|import| import.provider == provider.id);
+    let is_same = |import: &&Import| import.digest == *digest && import.options == *options;
+    let Some(known) = of_provider().find(is_same) else { return Ok(None) };
+    if invoices.iter().any(|invoice| books.is_withdrawn(known, &invoice.id)) {
+        return Ok(None);
+    }
+    // A version that came after it stands, unless this one is said again.
+    for later in of_provider().take_while(|import| import.entry > known.entry) {
+        let bytes = documents::read(&config.ledger, &later.digest).await?;
+        let is_one = |later: &ImportedInvoice| invoices.iter().any(|known| known.id == later.invoice.id);
+        if books::read(&later.file, &bytes[..], provider, &later.options)?.iter().any(is_one) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(known.entry))
 }
 
 fn summary(ImportedInvoice { invoice, report }: &ImportedInvoice, provider: &Provider) -> Summary {
@@ -435,7 +459,7 @@ pub async fn withdraw(
     reason: &str,
     by: &str,
 ) -> anyhow::Result<Withdrawn> {
-    let Opened { invoices, .. } = books::open(config, None).await?;
+    let Opened { invoices, mut journal, .. } = books::open(config, None).await?;
     let mut found = invoices.iter().filter(|found| found.id.as_str() == invoice);
     let wanted = |found: &&Invoice| provider.is_none_or(|provider| found.provider.as_str() == provider);
     let first = found.clone().find(wanted).with_context(|| {
@@ -445,7 +469,6 @@ pub async fn withdraw(
         bail!("several providers have an invoice {invoice:?}; say which with --provider");
     }
     let body = withdrawal_body(&first.provider, &first.id, by);
-    let mut journal = Journal::open(&config.ledger).await?;
     let (kind, digest) = (EntryKind::InvoiceWithdrawn, Sha256Digest::of(&body));
     let entry = journal.append(kind, clock::now(), digest, Some(reason.to_owned()), body).await?.number;
     Ok(Withdrawn { provider: first.provider.clone(), invoice: first.id.clone(), entry })

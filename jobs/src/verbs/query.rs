@@ -45,7 +45,7 @@ pub async fn query(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Answere
     let questions = Tables::new(limits)?;
     let named = questions.named_by(asked.sql)?;
     let workspace = Workspace::scratch(&config.runs, std::process::id()).await?;
-    let answer = answer(config, asked, &questions, &named, &workspace).await;
+    let answer = answer(config, asked, questions, &named, &workspace).await;
     workspace.close().await?;
     let answer = answer?;
     let Some(out) = asked.out else { return Ok(Answered::Shown(answer)) };
@@ -65,7 +65,7 @@ pub async fn query(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Answere
 async fn answer(
     config: &Config,
     asked: &Asked<'_>,
-    questions: &Tables,
+    questions: Tables,
     named: &[String],
     workspace: &Workspace,
 ) -> anyhow::Result<Found> {
@@ -89,11 +89,13 @@ async fn answer(
             questions.add(table.name, &rated.folder.join(&format!("{}.parquet", table.name))).await?;
         }
     }
-    let asking = tokio::time::timeout(asked.timeout, questions.answer(asked.sql)).await;
-    let Ok(found) = asking else {
+    // By itself, because planning and joining do not give way.
+    let sql = asked.sql.to_owned();
+    let asking = tokio::spawn(async move { questions.answer(&sql).await });
+    let Ok(found) = tokio::time::timeout(asked.timeout, asking).await else {
         bail!("the query takes more than {} s; narrow it, or give --timeout", asked.timeout.as_secs());
     };
-    Ok(found?)
+    Ok(found.context("the query's engine has failed")??)
 }
 
 /// The month that is open: the one after the last that was closed. Before any, the last that was rated.

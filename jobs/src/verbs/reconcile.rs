@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::show::{Align, Answer, Format, Verdict, csv, plural, printable, table};
 use crate::statement::digits;
 use anyhow::bail;
-use ledger::journal::{EntryKind, Journal};
+use ledger::journal::EntryKind;
 use rating::reconcile::{Action, Class, Row, Selector, Status, decide, decided, tell};
 use rating::tables::{comparison_columns, comparison_json};
 use schemas::digest::Sha256Digest;
@@ -260,9 +260,9 @@ pub async fn decision(config: &Config, asked: &Asked<'_>) -> anyhow::Result<Deci
         opened.decisions.push(decision);
         rate_dry(config, asked.period, &opened).await?;
     }
-    let mut journal = Journal::open(&config.ledger).await?;
-    let (kind, digest) = (EntryKind::DifferenceDecided, Sha256Digest::of(&body));
-    let entry = journal.append(kind, now, digest, Some(asked.reason.to_owned()), body).await?.number;
+    let (kind, digest, reason) =
+        (EntryKind::DifferenceDecided, Sha256Digest::of(&body), asked.reason.to_owned());
+    let entry = opened.journal.append(kind, now, digest, Some(reason), body).await?.number;
     Ok(Decided { action: asked.action, rows: about, entry, names: fitting })
 }
 
