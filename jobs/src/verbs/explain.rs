@@ -91,25 +91,26 @@ async fn explain_usage<'c>(
     Ok(explain::explain(stored, pins, Some(&usage), catalog, EVENTS_SHOWN).await?)
 }
 
-/// The run to look in, and its charges: the one named, or the newest by ledger version among those
-/// that hold the charge. Of older ones no table is read.
+/// The run to look in, and its charges: the one named, or the newest among those that hold the charge, by
+/// the ledger's version and then by the journal's entries. Of older ones no table is read.
 async fn find_run(
     runs: &Location,
     run: Option<&str>,
     charge_id: &str,
 ) -> anyhow::Result<(Location, Manifest, StoredCharges)> {
-    let mut by_version: BTreeMap<Versions, Vec<(Location, Manifest)>> = BTreeMap::new();
+    let mut by_age: BTreeMap<(Versions, i64), Vec<(Location, Manifest)>> = BTreeMap::new();
     for period in folders(runs, "period=").await? {
         for folder in folders(&period, "run=").await? {
             let manifest = read_manifest(&folder).await?;
             if run.is_none_or(|run| manifest.run.begins_with(run)) {
-                by_version.entry(manifest.ledger_version.clone()).or_default().push((folder, manifest));
+                let age = (manifest.ledger_version.clone(), manifest.journal);
+                by_age.entry(age).or_default().push((folder, manifest));
             }
         }
     }
-    for of_version in by_version.into_values().rev() {
+    for of_age in by_age.into_values().rev() {
         let mut found = Vec::new();
-        for (folder, manifest) in of_version {
+        for (folder, manifest) in of_age {
             let charges = StoredCharges::open(&folder).await?;
             if run.is_some() || charges.has(charge_id)? {
                 found.push((folder, manifest, charges));
@@ -117,7 +118,7 @@ async fn find_run(
         }
         if let [.., (_, other, _), (_, newest, _)] = found.as_slice() {
             bail!(
-                "the runs {} and {} are of the same ledger version; say which one with --run",
+                "the runs {} and {} are of the same ledger version and journal; say which one with --run",
                 other.run,
                 newest.run
             );
