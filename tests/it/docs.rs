@@ -56,7 +56,11 @@ fn a_month_is_closed_as_its_page_says_and_every_question_about_it_is_answered() 
 }
 
 fn documents() -> Vec<PathBuf> {
-    let entries = fs::read_dir(workspace().join("docs")).expect("there are documents");
+    markdown(&workspace().join("docs"))
+}
+
+fn markdown(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("there are documents");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     paths.sort();
@@ -290,6 +294,81 @@ fn steady(printed: &str, folder: &str) -> String {
         text.push_str(after);
     }
     text
+}
+
+// Links.
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut pages = documents();
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
+        pages.push(workspace().join(name));
+    }
+    for folder in ["docs/cookbook", "docs/decisions"] {
+        pages.extend(markdown(&workspace().join(folder)));
+    }
+    let mut wrong = Vec::new();
+    for page in &pages {
+        let text = fs::read_to_string(page).expect("the document");
+        for link in links(&text) {
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
+            let leads = target.exists()
+                && (heading.is_empty()
+                    || headings(&fs::read_to_string(&target).expect("a document")).contains(heading));
+            if !leads {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0], "links that lead nowhere");
+}
+
+/// Where a document's links lead, save those into the network.
+fn links(text: &str) -> Vec<String> {
+    let outside = without_fences(text);
+    let links = outside.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned()));
+    links.filter(|link| !link.contains("://")).collect()
+}
+
+/// The names that a document's headings have in links.
+fn headings(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for line in without_fences(text).lines().filter(|line| line.starts_with('#')) {
+        let mut name = String::new();
+        for character in line.trim_start_matches('#').trim().to_lowercase().chars() {
+            match character {
+                ' ' => name.push('-'),
+                '-' | '_' => name.push(character),
+                other if other.is_alphanumeric() => name.push(other),
+                _ => {}
+            }
+        }
+        // A heading that is there again gets a number.
+        let again = (1..).map(|number| format!("{name}-{number}"));
+        let free = std::iter::once(name.clone()).chain(again).find(|name| !names.contains(name));
+        names.insert(free.expect("numbers do not end"));
+    }
+    names
+}
+
+fn without_fences(text: &str) -> String {
+    let mut in_fence = false;
+    let outside = text.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_fence ^= is_fence;
+        !in_fence && !is_fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn links_and_headings_are_read() {
+    let text =
+        "# A `b` of c\n## The close\n```\n# no heading [x](no)\n```\n# The close\n[a](b.md#c) [d](https://e)";
+    assert_eq!(links(text), ["b.md#c"]);
+    let expected = ["a-b-of-c", "the-close", "the-close-1"].map(str::to_owned);
+    assert_eq!(headings(text), expected.into());
 }
 
 // Events.
