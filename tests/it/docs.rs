@@ -311,7 +311,7 @@ fn every_link_leads_to_a_file_and_a_heading() {
     for page in &pages {
         let text = fs::read_to_string(page).expect("the document");
         for link in links(&text) {
-            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let (file, heading) = link.split_once('#').unwrap_or((link.as_str(), ""));
             let target = if file.is_empty() { page.clone() } else { page.with_file_name("").join(file) };
             let leads = target.exists()
                 && (heading.is_empty()

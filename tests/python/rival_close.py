@@ -23,11 +23,11 @@ def plain(amount):
 def main(what, invoice, cost_lines):
     grouped = GROUPED.format(invoice)
     if what == "group":
-        lines, amount = duckdb.sql(f"SELECT sum(lines)::BIGINT, sum(amount) FROM ({grouped})").fetchone()
+        lines, amount = duckdb.sql(f"SELECT sum(lines)::BIGINT, sum(amount) FROM ({grouped})").fetchall()[0]
         print(json.dumps({"lines": lines, "amount": plain(amount)}))
         return
     rows, differ = duckdb.sql(f"""SELECT count(*), count(*) FILTER (abs(coalesce(i.amount, 0) - coalesce(c.amount, 0)) > coalesce(i.lines, 1) * 0.005)
-        FROM ({grouped}) i FULL JOIN '{cost_lines}' c ON c.sub_account = i.account AND c.sku = i.sku""").fetchone()
+        FROM ({grouped}) i FULL JOIN '{cost_lines}' c ON c.sub_account = i.account AND c.sku = i.sku""").fetchall()[0]
     print(json.dumps({"rows": rows, "differ": differ}))
 
 
