@@ -93,6 +93,12 @@ bench-rate: packages test-packages $(BENCH_VENV)/.complete # Rating against Duck
 	@$(BUILD)
 	$(BUILT)/bench rate $(or $(EVENTS),20000000) $(or $(MONTHS),1)
 
+.PHONY: bench-close
+bench-close: PROFILE := release
+bench-close: packages test-packages $(BENCH_VENV)/.complete # Invoices: a million lines imported and compared, and a closed month corrected, beside DuckDB; LINES=N for another size.
+	@$(BUILD)
+	$(BUILT)/bench close $(or $(LINES),1000000)
+
 # How long each fuzz target runs.
 SECONDS ?= 60
 

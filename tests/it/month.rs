@@ -291,8 +291,8 @@ fn what_is_missing_is_named() {
 #[test]
 fn a_charge_is_explained_by_the_newest_run_that_has_it() {
     let atcost = ingested();
-    month::rate(&atcost);
-    // Another version of the catalog that says the same, rated at the same ledger version.
+    let (first, _) = month::rate(&atcost);
+    // Another version of the catalog that says the same is one more entry of the journal.
     let copy = tempfile::tempdir().expect("a folder");
     for (name, bytes) in files(&case("month/catalog")) {
         let path = copy.path().join(name);
@@ -302,6 +302,10 @@ fn a_charge_is_explained_by_the_newest_run_that_has_it() {
     atcost.ok(&["catalog", "publish", utf8(copy.path())]);
     let (second, _) = month::rate(&atcost);
     let charge = "653687b8eb3bc303095054f152796131";
+    assert_eq!(atcost.json(&["explain", charge])["run"], second["run"]);
+    // Nothing says which is the newer of two that differ in the catalog alone.
+    let catalog = first["catalog"].as_str().expect("the run has a catalog");
+    atcost.ok(&["rate", "--period", "2025-10", "--catalog", catalog]);
     let ambiguous = atcost.run(&["explain", charge]);
     assert_eq!(ambiguous.code, Some(2), "{}", ambiguous.text());
     assert!(ambiguous.stderr.contains("--run"), "{}", ambiguous.text());

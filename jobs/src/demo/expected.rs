@@ -51,6 +51,30 @@ impl Expected {
         self.rejected.values().sum()
     }
 
+    /// What each payer of a SKU bears of an amount in minor units that is shared by quantity: what is below
+    /// a unit is left out first, and what is then left goes to the largest remainders. `more` is used by
+    /// somebody beside all that was counted.
+    pub fn shares(&self, sku: &str, amount: i128, more: (&str, i128)) -> BTreeMap<&'static str, i128> {
+        let of_sku = self.quantities.iter().filter(|((of, _), _)| *of == sku);
+        let units: BTreeMap<&'static str, i128> = of_sku
+            .filter_map(|((_, payer), quantity)| Some(((*payer)?, quantity.units())))
+            .map(|(payer, units)| (payer, if payer == more.0 { units + more.1 } else { units }))
+            .collect();
+        let all: i128 = units.values().sum();
+        let mut shares: BTreeMap<_, _> =
+            units.iter().map(|(payer, units)| (*payer, amount * units / all)).collect();
+        let mut remainders: Vec<_> =
+            units.iter().map(|(payer, units)| (amount * units % all, *payer)).collect();
+        remainders.sort();
+        let mut left = amount - shares.values().sum::<i128>();
+        while left > 0 {
+            let (_, payer) = remainders.pop().expect("less is left than there are payers");
+            *shares.get_mut(payer).expect("it has a remainder") += 1;
+            left -= 1;
+        }
+        shares
+    }
+
     /// Every record is usage or rejected.
     pub fn usage(&self) -> u64 {
         self.records - self.rejected_total()

@@ -1,8 +1,8 @@
 //! `atcost demo`: a month that never was, taken from the first event to the last cent.
 //!
-//! It calls the same functions as the verbs `init`, `catalog publish`, `ingest` and `rate`, in this
-//! order, and then compares what came out with what the generator knows it has put in. It knows no
-//! rule of its own about events or money.
+//! It calls the same functions as the verbs: `init`, `catalog publish`, `ingest`, `rate`, `invoice
+//! import`, `reconcile`, `close`, `export`. It then compares what came out with what it knows it has put
+//! in. It knows no rule of its own about events or money.
 
 // Modules in reading order.
 mod world; // who there is, and what they use
@@ -10,6 +10,9 @@ mod expected; // what must come out
 mod records; // every record of the month
 mod files; // the records in files
 mod topic; // the records in Kafka
+mod figures; // how figures are written
+mod invoices; // what the providers bill, with two breaks
+mod month_end; // invoices, a close, and what comes late
 mod report; // what is printed at the end
 
 use crate::clock;
@@ -40,11 +43,16 @@ pub struct DemoOptions {
 }
 
 /// The catalog as people would keep it in git.
-const CATALOG: [(&str, &str); 10] = [
+const CATALOG: [(&str, &str); 15] = [
     ("catalog.toml", include_str!("catalog/catalog.toml")),
     ("meters.toml", include_str!("catalog/meters.toml")),
     ("customers.toml", include_str!("catalog/customers.toml")),
     ("bindings.csv", include_str!("catalog/bindings.csv")),
+    ("focus.toml", include_str!("catalog/focus.toml")),
+    ("providers/torfeld/invoice.toml", include_str!("catalog/providers/torfeld/invoice.toml")),
+    ("providers/torfeld/invoice_map.csv", include_str!("catalog/providers/torfeld/invoice_map.csv")),
+    ("providers/firn/invoice.toml", include_str!("catalog/providers/firn/invoice.toml")),
+    ("providers/halyard/invoice.toml", include_str!("catalog/providers/halyard/invoice.toml")),
     ("providers/torfeld/provider.toml", include_str!("catalog/providers/torfeld/provider.toml")),
     ("providers/torfeld/prices.toml", include_str!("catalog/providers/torfeld/prices.toml")),
     ("providers/firn/provider.toml", include_str!("catalog/providers/firn/provider.toml")),
@@ -58,7 +66,7 @@ const MONTH: &str = "2025-10";
 const MARK: &str = ".atcost-demo";
 /// The entries that a demo makes in its folder, and removes when it runs again. Nothing else there
 /// is touched.
-const MADE: [&str; 5] = ["atcost.toml", "catalog", "events", "ledger", "runs"];
+const MADE: [&str; 8] = ["atcost.toml", "catalog", "events", "focus", "invoices", "late", "ledger", "runs"];
 
 /// Runs the demo.
 ///
@@ -121,6 +129,8 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
     let rated = verbs::rate::rate(&config, month, &Cut::default()).await?;
     steps.done(&format!("{MONTH} is rated: {} cost lines", rated.run.cost_lines.len()));
 
+    let month_end = month_end::month_end(&config, folder, (month, &rated), &expected, &mut steps).await?;
+
     // The verbs resolve paths; people want to see them as they gave them.
     let absolute =
         std::path::absolute(folder).with_context(|| format!("{} cannot be resolved", folder.display()))?;
@@ -136,6 +146,7 @@ pub async fn run(options: &DemoOptions) -> anyhow::Result<Report> {
         folder,
         run_folder: &run_folder,
         origin: &origin,
+        month_end: &month_end,
     };
     report::report(&outcome)
 }
@@ -155,8 +166,11 @@ fn refuse_what_is_no_demo(folder: &Path) -> anyhow::Result<()> {
 fn prepare(folder: &Path) -> anyhow::Result<()> {
     make_folder(folder)?;
     let mark = folder.join(MARK);
-    fs::write(&mark, "`atcost demo` has made this folder. When it runs again it makes the ledger, the runs, the events and the catalog anew.\n")
-        .with_context(|| format!("{} cannot be written", mark.display()))?;
+    fs::write(
+        &mark,
+        "`atcost demo` has made this folder. When it runs again it makes all that it made before anew.\n",
+    )
+    .with_context(|| format!("{} cannot be written", mark.display()))?;
     for name in MADE {
         let path = folder.join(name);
         let removed = match fs::symlink_metadata(&path) {

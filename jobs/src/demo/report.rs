@@ -8,8 +8,9 @@
 //! each so that they can be pasted.
 
 use super::expected::{Expected, MALFORMED};
+use super::figures::{BAD, GOOD, grouped, mark, money, plus, section};
+use super::month_end::{Figure, MonthEnd};
 use crate::show::{Align, Answer, Verdict, table};
-use anyhow::Context as _;
 use ingest::pipeline::Summary;
 use rating::catalog::{Catalog, Provider};
 use rating::run::{ChargeId, CostLine, Run, StatementLine};
@@ -17,7 +18,7 @@ use rating::statement::LineKind;
 use rating::tables::Manifest;
 use schemas::decimal::{Amount, QuantityTotal};
 use schemas::id::CustomerId;
-use schemas::money::{Currency, Money};
+use schemas::money::Money;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub struct Outcome<'a> {
     pub folder: &'a Path,
     pub run_folder: &'a Path,
     pub origin: &'a Origin,
+    pub month_end: &'a MonthEnd,
 }
 
 /// How the events came.
@@ -70,8 +72,9 @@ pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
         .values()
         .map(|provider| Conservation::of(provider, outcome.run))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let agrees =
-        records.iter().all(Check::agrees) && conservation.iter().all(|one| one.exact() && one.settled());
+    let agrees = records.iter().all(Check::agrees)
+        && conservation.iter().all(|one| one.exact() && one.settled())
+        && outcome.month_end.figures.iter().all(Figure::agrees);
     let verdict = if agrees { Verdict::Fine } else { Verdict::Discrepancy };
     let sections = [
         format!("{}, October 2025, billed at cost\n", outcome.catalog.name),
@@ -80,6 +83,7 @@ pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
         section("Who bears it, in statement lines", &bearers_text(outcome)?),
         section("Nothing is added and nothing is lost", &conservation_text(&conservation)),
         section("Not rated: no price list covers it", &unrated_text(outcome.run)),
+        section("Three invoices, the close, and what November learns", &month_end_text(outcome.month_end)),
         match verdict {
             Verdict::Fine => {
                 format!("Everything that was put in has been found, and everything adds up. {GOOD}\n")
@@ -90,17 +94,6 @@ pub fn report(outcome: &Outcome<'_>) -> anyhow::Result<Report> {
         section("What to try", &commands_text(outcome)),
     ];
     Ok(Report { text: sections.join("\n"), json: json(outcome, &records, &conservation, verdict), verdict })
-}
-
-const GOOD: &str = "✓";
-const BAD: &str = "✗";
-
-fn mark(agrees: bool) -> String {
-    if agrees { GOOD } else { BAD }.to_owned()
-}
-
-fn section(title: &str, body: &str) -> String {
-    format!("{title}\n\n{body}")
 }
 
 /// Something the generator knows, and what was found of it. `None`: nothing in the ledger or the
@@ -338,18 +331,6 @@ fn add<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Money>, money: M
     Ok(())
 }
 
-fn plus(one: Money, other: Money) -> anyhow::Result<Money> {
-    anyhow::ensure!(
-        one.currency == other.currency,
-        "{} and {} cannot be added",
-        one.currency,
-        other.currency
-    );
-    let minor_units =
-        one.minor_units.checked_add(other.minor_units).context("a sum of money is too large")?;
-    Ok(Money { minor_units, ..one })
-}
-
 /// A name, an amount or nothing for each provider, and the sum.
 fn money_row(name: String, cells: Vec<Option<Money>>) -> anyhow::Result<Vec<String>> {
     let mut row = vec![name];
@@ -482,8 +463,17 @@ fn unrated_text(run: &Run) -> String {
     text
 }
 
+fn month_end_text(month_end: &MonthEnd) -> String {
+    let row = |figure: &Figure| {
+        vec![figure.name.clone(), figure.put_in.clone(), figure.found.clone(), mark(figure.agrees())]
+    };
+    let rows: Vec<_> = month_end.figures.iter().map(row).collect();
+    table(&[("", Align::Left), ("put in", Align::Right), ("found", Align::Right), ("", Align::Left)], &rows)
+}
+
 fn places_text(outcome: &Outcome<'_>) -> String {
-    let Outcome { folder, run_folder, origin, .. } = outcome;
+    let Outcome { folder, run_folder, origin, month_end, .. } = outcome;
+    let invoices = month_end.invoices.first().and_then(|invoice| invoice.file.parent());
     let events = match origin {
         Origin::Files(path) => path.display().to_string(),
         Origin::Topic { brokers, topic } => format!("the Kafka topic {topic} at {brokers}"),
@@ -492,9 +482,12 @@ fn places_text(outcome: &Outcome<'_>) -> String {
         ("configuration", folder.join("atcost.toml").display().to_string()),
         ("catalog", folder.join("catalog").display().to_string()),
         ("events", events),
+        ("", format!("{}, the one that came late", month_end.late.display())),
+        ("invoices", invoices.map_or_else(String::new, |folder| folder.display().to_string())),
         ("ledger", folder.join("ledger").display().to_string()),
         ("run", run_folder.display().to_string()),
-        ("", "cost_lines, charges, statement_lines and unrated, as Parquet; manifest.json".to_owned()),
+        ("", "cost_lines, charges, statement_lines and more, as Parquet; manifest.json".to_owned()),
+        ("FOCUS", month_end.focus.display().to_string()),
     ]
     .iter()
     .map(|(name, place)| format!("  {name:<15}{place}\n"))
@@ -506,10 +499,18 @@ fn commands_text(outcome: &Outcome<'_>) -> String {
     let config = quoted(&outcome.folder.join("atcost.toml").display().to_string());
     let mut text = format!("  atcost --config {config} doctor\n");
     if let Some(charge) = charge_to_explain(outcome.run) {
-        text.push_str(&format!("  atcost --config {config} explain {charge}\n"));
+        let run = outcome.run.pins.run_id();
+        text.push_str(&format!("  atcost --config {config} explain {charge} --run {run}\n"));
     }
-    let file = outcome.run_folder.join("statement_lines.parquet").display().to_string().replace('\'', "''");
-    let sql = format!("SELECT kind, customer, sum(amount) AS amount FROM '{file}' GROUP BY ALL ORDER BY ALL");
+    let customer = outcome.month_end.customer;
+    text.push_str(&format!("  atcost --config {config} statement {customer} --period 2025-11\n"));
+    let sql = "SELECT * FROM reconciles_to_invoice ORDER BY provider";
+    text.push_str(&format!("  atcost --config {config} query {}\n", quoted(sql)));
+    let files = outcome.month_end.focus.join("CostAndUsage").join("*").join("*.parquet");
+    let files = files.display().to_string().replace('\'', "''");
+    let sql = format!(
+        "SELECT BillingAccountName, sum(BilledCost) AS billed FROM '{files}' GROUP BY ALL ORDER BY ALL"
+    );
     text.push_str(&format!("  duckdb -c {}\n", quoted(&sql)));
     text
 }
@@ -546,33 +547,6 @@ fn quoted(text: &str) -> String {
     word
 }
 
-/// All of the currency's minor digits: `1,490.00`.
-fn money(money: Money) -> String {
-    let digits = Currency::minor_digits(money.currency);
-    let unit = 10u128.pow(digits);
-    let magnitude = money.minor_units.unsigned_abs();
-    let sign = if money.minor_units < 0 { "-" } else { "" };
-    let whole = grouped(&(magnitude / unit).to_string());
-    match usize::try_from(digits) {
-        Ok(width) if width > 0 => format!("{sign}{whole}.{:0width$}", magnitude % unit),
-        _ => format!("{sign}{whole}"),
-    }
-}
-
-/// A plain decimal with commas between thousands.
-fn grouped(decimal: &str) -> String {
-    let (sign, unsigned) = decimal.strip_prefix('-').map_or(("", decimal), |rest| ("-", rest));
-    let (whole, fraction) = unsigned.split_at(unsigned.find('.').unwrap_or(unsigned.len()));
-    let mut text = sign.to_owned();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text + fraction
-}
-
 fn json(
     outcome: &Outcome<'_>,
     records: &[Check],
@@ -583,6 +557,8 @@ fn json(
         .iter()
         .map(|check| json!({ "name": check.name.trim(), "put_in": check.put_in, "found": check.found, "agrees": check.agrees() }))
         .collect();
+    let month_end = |figure: &Figure| json!({ "name": figure.name.trim(), "put_in": figure.put_in, "found": figure.found, "agrees": figure.agrees() });
+    let month_end: Vec<_> = outcome.month_end.figures.iter().map(month_end).collect();
     let conservation: Vec<_> = conservation
         .iter()
         .map(|one| {
@@ -596,7 +572,8 @@ fn json(
         })
         .collect();
     json!({
-        "agrees": verdict == Verdict::Fine, "records": records, "conservation": conservation, "summary": outcome.manifest,
+        "agrees": verdict == Verdict::Fine, "records": records, "conservation": conservation,
+        "month_end": month_end, "summary": outcome.manifest,
         "folder": outcome.folder.display().to_string(), "run_folder": outcome.run_folder.display().to_string(),
     })
 }

@@ -200,18 +200,19 @@ enum Of {
 /// older ones no table is read.
 async fn find(runs: &Location, asked: &Asked<'_>) -> anyhow::Result<Found> {
     let Asked { id, run, .. } = *asked;
-    let mut by_version: BTreeMap<Versions, Vec<(Location, Manifest)>> = BTreeMap::new();
+    let mut by_age: BTreeMap<(Versions, i64), Vec<(Location, Manifest)>> = BTreeMap::new();
     for period in folders(runs, "period=").await? {
         for folder in folders(&period, "run=").await? {
             let manifest = read_manifest(&folder).await?;
             if run.is_none_or(|run| manifest.run.begins_with(run)) {
-                by_version.entry(manifest.ledger_version.clone()).or_default().push((folder, manifest));
+                let age = (manifest.ledger_version.clone(), manifest.journal);
+                by_age.entry(age).or_default().push((folder, manifest));
             }
         }
     }
-    for of_version in by_version.into_values().rev() {
+    for of_age in by_age.into_values().rev() {
         let mut found = Vec::new();
-        for (folder, manifest) in of_version {
+        for (folder, manifest) in of_age {
             let charges = StoredCharges::open(&folder).await?;
             let lines = StoredLines::open(manifest.run, &folder).await?;
             if run.is_some() || charges.has(id)? || !lines.find(id)?.is_empty() {
@@ -220,7 +221,7 @@ async fn find(runs: &Location, asked: &Asked<'_>) -> anyhow::Result<Found> {
         }
         if let [.., (_, other, ..), (_, newest, ..)] = found.as_slice() {
             bail!(
-                "the runs {} and {} are of the same ledger version; say which one with --run",
+                "the runs {} and {} are of the same ledger version and journal; say which one with --run",
                 other.run,
                 newest.run
             );

@@ -1,4 +1,4 @@
-//! `make bench-ingest`, `make bench-commits` and `make bench-rate`: what atcost costs, as ratios
+//! `make bench-ingest`, `bench-commits`, `bench-rate` and `bench-close`: what atcost costs, as ratios
 //! against something real measured in the same run.
 //!
 //! The sides of a comparison alternate, and the median of each counts, which scatters less than
@@ -11,6 +11,7 @@ mod commits; // the last against the first
 mod history; // the records that are rated, by number
 mod made; // a ledger and a catalog of them
 mod rate; // against DuckDB, ClickHouse and Polars
+mod close; // invoices, their comparison, and corrections, against DuckDB
 
 use crate::history::Shape;
 
@@ -25,6 +26,7 @@ fn main() {
         [_, "commits"] => commits::bench(5_000),
         [_, "commits", commits] => commits::bench(number(commits)),
         [_, "rate", events, months] => rate::bench(shape(number(events) as u64, number(months) as u64)),
-        _ => panic!("bench ingest [EVENTS] | commits [COMMITS] | rate EVENTS MONTHS"),
+        [_, "close", lines] => close::bench(number(lines) as u64),
+        _ => panic!("bench ingest [EVENTS] | commits [COMMITS] | rate EVENTS MONTHS | close LINES"),
     }
 }
