@@ -29,6 +29,8 @@ mod tables_page; // docs/tables.md, column by column
 mod duckdb; // the exports as an analyst reads them
 mod oracle; // random months, computed a second time by a program that shares no code
 mod close; // invoices, decisions, a close and what is corrected later
+mod invoice_map; // what texts of invoices may mean
+mod status; // the running month, and what limits say of it
 mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line
