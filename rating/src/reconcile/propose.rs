@@ -6,20 +6,20 @@
 //! Invariant: a proposal names what the catalog has, and its entry overlaps none that there is. Equal
 //! arguments give equal proposals, in equal order.
 
+use super::evidence::{Candidate, Counted, Reason, Said, Side, Sure, best, by_figures, by_name};
 use super::figures::tolerance;
 use super::matching::Home;
 use super::month::{Stands, standing};
 use super::quantity::Quantities;
 use super::words_of::{telling, words_of};
-use crate::alike::folded;
 use crate::allocation::Rule;
 use crate::catalog::{Catalog, Counts, Meaning, Provider, Sku};
 use crate::error::RatingError;
-use crate::exact::{Exact, display, exact};
+use crate::exact::{Exact, exact};
 use crate::run::CostLine;
 use crate::words::words;
 use jiff::civil::Date;
-use num_traits::{Signed as _, Zero as _};
+use num_traits::Signed as _;
 use schemas::id::{CustomerId, SkuId};
 use schemas::invoice::{Invoice, InvoiceLine, LineCategory};
 use schemas::time::{BillingMonth, Instant, Period};
@@ -31,27 +31,6 @@ words! {
     pub enum TextKind {
         Sku = "sku",
         Account = "account",
-    }
-}
-
-words! {
-    /// Why a text may mean something, the strongest first.
-    pub enum Reason {
-        Name = "name",
-        Amount = "amount",
-        Quantity = "quantity",
-        /// One unit costs the same.
-        Price = "price",
-        /// Nothing else is left on either side.
-        Left = "left",
-    }
-}
-
-words! {
-    pub enum Sure {
-        High = "high",
-        Medium = "medium",
-        Low = "low",
     }
 }
 
@@ -159,28 +138,6 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// What one side of a comparison comes to.
-#[derive(Default)]
-struct Side {
-    amount: Exact,
-    quantity: Exact,
-}
-
-impl Side {
-    fn add(&mut self, line: &CostLine) {
-        self.amount += exact(line.amount);
-        self.quantity += &line.exact_quantity;
-    }
-}
-
-/// A text beside one thing that it may mean.
-struct Candidate {
-    place: usize,
-    reasons: Vec<(Reason, String)>,
-    /// Whether the text is the thing's very name.
-    is_the_name: bool,
-}
-
 /// # Errors
 /// When a line begins where no billing period is, or a sum does not fit.
 pub fn propose(of: &Unmapped<'_>) -> Result<Proposals, RatingError> {
@@ -215,10 +172,11 @@ pub fn propose(of: &Unmapped<'_>) -> Result<Proposals, RatingError> {
     let taken: BTreeSet<usize> = known.iter().filter(|(.., used)| *used).map(|(sku, ..)| *sku).collect();
     let names = |sku: &Sku| words_of([sku.id.as_str(), sku.name.as_str()]);
     let names: Vec<BTreeSet<String>> = of.provider.skus.iter().map(names).collect();
+    let telling_skus = telling(&names);
     let mut skus = Vec::new();
     for (text, lines) in &texts {
-        let candidates = sku_candidates(of, period, (*text, lines), (&ledger, &taken), &telling(&names))?;
-        let best = best(candidates);
+        let said = Said::new(&said(text, lines), &telling_skus);
+        let best = best(sku_candidates(of, period, lines, (&ledger, &taken), &said)?);
         skus.push((*text, lines, best));
     }
     leave(of, period, (&ledger, &taken), &mut skus)?;
@@ -255,11 +213,12 @@ pub fn propose(of: &Unmapped<'_>) -> Result<Proposals, RatingError> {
     }
     let names = of.catalog.customers.iter().map(|(id, customer)| words_of([id.as_str(), &customer.name]));
     let names: Vec<BTreeSet<String>> = names.collect();
+    let telling_customers = telling(&names);
     for (text, lines) in found.dearest(of.provider, accounts) {
         let about = about(of.provider, TextKind::Account, text, &lines);
         let of_customers = (&skus_of[text], &have);
-        let candidates =
-            account_candidates(of, period, (text, &lines), (&ledger, of_customers), &telling(&names))?;
+        let said = Said::new(&[text], &telling_customers);
+        let candidates = account_candidates(of, period, &lines, (&ledger, of_customers), &said)?;
         let Some((candidate, sure)) = best(candidates) else {
             found.without.push(about);
             continue;
@@ -312,40 +271,23 @@ fn said<'a>(text: &'a str, lines: &Lines<'a>) -> Vec<&'a str> {
     std::iter::once(text).chain(descriptions).collect()
 }
 
-/// The reasons that names give, where a thing is called by its id and its name.
-fn by_name(said: &[&str], called: [&str; 2], place: usize, telling: &BTreeMap<&str, usize>) -> Candidate {
-    let is_the_name = said.iter().any(|text| called.iter().any(|name| folded(name) == folded(text)));
-    let mut reasons = Vec::new();
-    if is_the_name {
-        reasons.push((Reason::Name, format!("it is called {}", called[1])));
-    } else {
-        let words = words_of(said.iter().copied());
-        let shared: Vec<&str> =
-            words.iter().map(String::as_str).filter(|word| telling.get(word) == Some(&place)).collect();
-        if let [first, ..] = shared[..] {
-            reasons.push((Reason::Name, format!("{first:?} is in the name of {} alone", called[0])));
-        }
-    }
-    Candidate { place, reasons, is_the_name }
-}
-
 /// What the ledger has of SKUs, and the SKUs that have lines already and are not missing any.
 type Missing<'l, 'a> = (&'l Ledger<'a>, &'l BTreeSet<usize>);
 
 fn sku_candidates(
     of: &Unmapped<'_>,
     period: Period,
-    (text, lines): (&str, &Lines<'_>),
+    lines: &Lines<'_>,
     (ledger, taken): Missing<'_, '_>,
-    telling: &BTreeMap<&str, usize>,
+    said: &Said,
 ) -> Result<Vec<Candidate>, RatingError> {
-    let (said, used) = (said(text, lines), lines.used());
+    let used = lines.used();
     let mut candidates = Vec::new();
     for (place, sku) in of.provider.skus.iter().enumerate() {
         if !sku.prices.iter().any(|price| price.within(period).is_some()) {
             continue;
         }
-        let mut candidate = by_name(&said, [sku.id.as_str(), sku.name.as_str()], place, telling);
+        let mut candidate = by_name(said, [sku.id.as_str(), sku.name.as_str()], place);
         if let Some(ledger) = ledger.skus.get(&sku.id).filter(|_| !taken.contains(&place)) {
             let invoice = invoiced(of, period, sku, &used)?;
             by_figures(&mut candidate, &invoice, ledger, &near(of, &used), counts(sku));
@@ -359,15 +301,15 @@ fn sku_candidates(
 fn account_candidates(
     of: &Unmapped<'_>,
     period: Period,
-    (text, lines): (&str, &Lines<'_>),
+    lines: &Lines<'_>,
     (ledger, (skus, have)): (&Ledger<'_>, (&BTreeSet<usize>, &BTreeSet<&CustomerId>)),
-    telling: &BTreeMap<&str, usize>,
+    said: &Said,
 ) -> Result<Vec<Candidate>, RatingError> {
     let used = lines.used();
     let only = skus.first().filter(|_| skus.len() == 1).map(|sku| &of.provider.skus[*sku]);
     let mut candidates = Vec::new();
     for (place, (id, customer)) in of.catalog.customers.iter().enumerate() {
-        let mut candidate = by_name(&[text], [id.as_str(), &customer.name], place, telling);
+        let mut candidate = by_name(said, [id.as_str(), &customer.name], place);
         if let Some(sku) = only.filter(|_| !have.contains(id))
             && let Some(ledger) = ledger.accounts.get(&(&sku.id, id))
         {
@@ -379,13 +321,6 @@ fn account_candidates(
         candidates.push(candidate);
     }
     Ok(candidates)
-}
-
-/// What of a SKU's figures says something beside its amount.
-#[derive(Clone, Copy)]
-struct Counted {
-    quantity: bool,
-    price: bool,
 }
 
 /// A flat amount is one of nearly everything, and money is its own quantity.
@@ -410,48 +345,6 @@ fn invoiced(
 
 fn near(of: &Unmapped<'_>, lines: &[&InvoiceLine]) -> Exact {
     tolerance(of.provider, of.provider.currency, lines.len())
-}
-
-/// The reasons that figures give; nothing is like nothing.
-fn by_figures(candidate: &mut Candidate, invoice: &Side, ledger: &Side, near: &Exact, counts: Counted) {
-    let is_near = |one: &Exact, other: &Exact| (one - other).abs() <= *near;
-    if !invoice.amount.is_zero() && !ledger.amount.is_zero() && is_near(&invoice.amount, &ledger.amount) {
-        let amount = display(&ledger.amount);
-        candidate.reasons.push((Reason::Amount, format!("the ledger expects {amount} of it")));
-    }
-    let [asked, known] = [&invoice.quantity, &ledger.quantity];
-    if !counts.quantity || !asked.is_positive() || !known.is_positive() {
-        return;
-    }
-    let millionth = Exact::new(1.into(), 1_000_000.into());
-    if (asked - known).abs() <= known * millionth {
-        candidate.reasons.push((Reason::Quantity, format!("the ledger has {} of it", display(known))));
-    } else if counts.price
-        && ledger.amount.is_positive()
-        && is_near(&(&ledger.amount / known * asked), &invoice.amount)
-    {
-        candidate.reasons.push((Reason::Price, "one unit costs what it costs in the ledger".to_owned()));
-    }
-}
-
-/// The candidate with the most reasons, of equally many the strongest, and how sure that is.
-fn best(candidates: Vec<Candidate>) -> Option<(Candidate, Sure)> {
-    let mut candidates: Vec<Candidate> =
-        candidates.into_iter().filter(|candidate| !candidate.reasons.is_empty()).collect();
-    let rank = |candidate: &Candidate| (candidate.is_the_name, candidate.reasons.len());
-    candidates.sort_by(|one, other| {
-        let strongest = |candidate: &Candidate| candidate.reasons.first().map(|(reason, _)| *reason);
-        rank(other).cmp(&rank(one)).then_with(|| strongest(one).cmp(&strongest(other)))
-    });
-    let mut candidates = candidates.into_iter();
-    let best = candidates.next()?;
-    let is_tied = candidates.next().is_some_and(|second| rank(&second) == rank(&best));
-    let sure = match (is_tied, best.is_the_name, best.reasons.len()) {
-        (true, ..) => Sure::Low,
-        (false, true, _) | (false, false, 2..) => Sure::High,
-        (false, false, _) => Sure::Medium,
-    };
-    Some((best, sure))
 }
 
 type Found<'t, 'a> = Vec<(&'t str, &'t Lines<'a>, Option<(Candidate, Sure)>)>;

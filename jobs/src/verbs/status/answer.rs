@@ -5,25 +5,16 @@
 use super::look::{Here, InTheWay, OfProvider, Status, Told, digits};
 use super::page;
 use crate::show::{Answer, Verdict};
+use crate::verbs::invoice::standing;
 use rating::limits::LimitState;
 use rating::run::CompletenessRow;
 use schemas::decimal::Amount;
-use schemas::invoice::Standing;
 use schemas::money::Currency;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The rows of what may be missing that are listed one by one.
 const LISTED: usize = 100;
-
-/// The word of how much an invoice says.
-pub(super) fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Complete => "complete",
-        Standing::Partial => "partial",
-        Standing::Preliminary => "preliminary",
-    }
-}
 
 fn sums(sums: &BTreeMap<Currency, Amount>) -> Value {
     sums.iter().map(|(currency, sum)| (currency.to_string(), Value::String(sum.to_string()))).collect()

@@ -7,11 +7,27 @@
 //! few as limits and providers.
 
 use super::look::{Status, digits};
+use anyhow::Context as _;
 use rating::limits::LimitState;
+use std::fs;
+use std::path::Path;
 
 type Sample = (Vec<(&'static str, String)>, String);
 
-pub(super) fn text(status: &Status) -> String {
+/// Writes the gauges, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_gauges(status: &Status, path: &Path) -> anyhow::Result<()> {
+    let failed = || format!("{}: the metrics cannot be written", path.display());
+    let mut hidden = path.file_name().with_context(failed)?.to_owned();
+    hidden.push(format!(".{}.unfinished", std::process::id()));
+    let unfinished = path.with_file_name(hidden);
+    fs::write(&unfinished, text(status)).with_context(failed)?;
+    fs::rename(&unfinished, path).with_context(failed)
+}
+
+fn text(status: &Status) -> String {
     let period = || ("period", status.month.to_string());
     let of_limits = |value: &dyn Fn(&super::look::Told) -> Option<String>| -> Vec<Sample> {
         let sample = |told: &super::look::Told| {

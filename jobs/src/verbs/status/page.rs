@@ -4,9 +4,9 @@
 //!
 //! Invariant: no line is longer than the screen is wide, and there are no more lines than it has.
 
-use super::answer::standing;
 use super::look::{Here, OfProvider, Status, Told, digits};
 use crate::show::{Align, plural, printable, table};
+use crate::verbs::invoice;
 use rating::limits::LimitState;
 use schemas::decimal::Amount;
 use schemas::invoice::Standing;
@@ -168,17 +168,17 @@ fn missing(status: &Status) -> Vec<String> {
 }
 
 fn providers(status: &Status) -> Vec<String> {
-    let invoice = |of: &OfProvider| match &of.invoices[..] {
+    let of_invoice = |of: &OfProvider| match &of.invoices[..] {
         [] if of.is_missing => "no invoice".to_owned(),
         [] => String::new(),
         [Here { invoice, standing: Standing::Complete, .. }] if !of.is_missing => invoice.to_string(),
-        [Here { standing, .. }] => self::standing(*standing).to_owned(),
+        [Here { standing, .. }] => invoice::standing(*standing).to_owned(),
         several if of.is_missing => format!("{} parts", several.len()),
         several => plural(several.len() as u64, "invoice", "invoices"),
     };
     let mut rows: Vec<(Amount, Vec<String>)> = Vec::new();
     for (id, of) in &status.providers {
-        let row = |so_far: String| vec![named(id, 12), so_far, named(invoice(of), 12)];
+        let row = |so_far: String| vec![named(id, 12), so_far, named(of_invoice(of), 12)];
         rows.extend(
             of.sums.iter().map(|(currency, sums)| (sums.so_far, row(format!("{} {currency}", sums.so_far)))),
         );

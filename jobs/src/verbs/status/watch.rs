@@ -2,7 +2,8 @@
 //!
 //! Invariant: however it ends, the terminal is as it was.
 
-use super::{Status, status, write_gauges};
+use super::gauges::write_gauges;
+use super::look::{Status, status};
 use crate::config::Config;
 use crate::show::{Answer as _, Screen, Verdict};
 use anyhow::Context as _;
