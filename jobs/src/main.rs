@@ -97,6 +97,9 @@ enum Verb {
     /// Take a provider's invoice into the ledger, or say what came of those that are there.
     #[command(subcommand)]
     Invoice(InvoiceVerb),
+    /// Show a month on one screen: what came in, what it comes to so far, what is open and what limits
+    /// say. Exit status 1 where a limit is passed or cannot be told.
+    Status(StatusArgs),
     /// Compare a month's invoices with what the ledger says, or decide about what differs.
     Reconcile(ReconcileArgs),
     /// Make a month final. What is learnt later is corrected in the month that is open then.
@@ -214,6 +217,18 @@ enum InvoiceVerb {
         #[arg(long)]
         version: Option<u32>,
     },
+    /// Propose what texts without a mapping mean, as lines for invoice_map.csv. Nothing is taken by
+    /// itself.
+    Map {
+        #[arg(long)]
+        provider: String,
+        /// The month of the invoices, like 2025-10; without it the last that has one.
+        #[arg(long, value_name = "MONTH")]
+        period: Option<String>,
+        /// Write the lines to a new file.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Take an invoice out, as if it had not come.
     Withdraw {
         #[arg(long, value_name = "ID")]
@@ -277,6 +292,19 @@ struct DecisionArgs {
     /// Who decides it.
     #[arg(long, value_parser = verbs::who)]
     by: String,
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    /// The month, like 2025-10; without it the one that it is, in UTC.
+    #[arg(long, value_name = "MONTH")]
+    period: Option<String>,
+    /// Show it again and again in place, every so often, until Ctrl-C.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    watch: Option<u64>,
+    /// Write metrics to this file too, for a collector of Prometheus text files.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -679,6 +707,7 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
             };
             show(&verbs::reconcile::decision(&config()?, &asked).await?, cli.format)
         }
+        Verb::Status(args) => status(cli, args).await,
         Verb::Close(CloseArgs { period, waive, reason, by }) => {
             let (config, month) = (config()?, verbs::rate::month(period)?);
             let waived = waive.iter().cloned().collect();
@@ -759,6 +788,23 @@ async fn run(cli: &Cli, alarms: &Arc<Alarms>) -> anyhow::Result<Verdict> {
     }
 }
 
+async fn status(cli: &Cli, args: &StatusArgs) -> anyhow::Result<Verdict> {
+    let StatusArgs { period, watch, metrics } = args;
+    let config = Config::load(&cli.config)?;
+    let month = period.as_deref().map(verbs::rate::month).transpose()?;
+    if let Some(seconds) = watch {
+        if cli.format != Format::Table {
+            anyhow::bail!("--watch draws on a terminal; leave out one of --watch and --format");
+        }
+        return verbs::status::watch(&config, month, Duration::from_secs(*seconds), metrics.as_deref()).await;
+    }
+    let status = verbs::status::status(&config, month).await?;
+    if let Some(path) = metrics {
+        verbs::status::write_gauges(&status, path)?;
+    }
+    show(&status, cli.format)
+}
+
 async fn invoice(cli: &Cli, verb: &InvoiceVerb) -> anyhow::Result<Verdict> {
     let config = Config::load(&cli.config)?;
     match verb {
@@ -772,6 +818,10 @@ async fn invoice(cli: &Cli, verb: &InvoiceVerb) -> anyhow::Result<Verdict> {
         InvoiceVerb::Show { invoice, provider, version } => {
             let shown = verbs::invoice::show(&config, invoice, provider.as_deref(), *version).await?;
             show(&shown, cli.format)
+        }
+        InvoiceVerb::Map { provider, period, out } => {
+            let month = period.as_deref().map(verbs::rate::month).transpose()?;
+            show(&verbs::invoice_map::map(&config, provider, month, out.as_deref()).await?, cli.format)
         }
         InvoiceVerb::Withdraw { invoice, provider, reason, by } => {
             let provider = provider.as_deref();

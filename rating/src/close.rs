@@ -85,6 +85,23 @@ impl Blocker {
     }
 }
 
+impl Blocker {
+    /// The next step in a few words, a command where there is one.
+    pub fn command(&self, month: BillingMonth) -> String {
+        match self {
+            Self::Waivable(Waiver::Invoice(provider), _) => {
+                format!("atcost invoice import --provider {provider} FILE")
+            }
+            Self::Waivable(Waiver::Unrated, _) => "atcost catalog publish FOLDER".to_owned(),
+            Self::Waivable(Waiver::Conflicts, _) => "atcost doctor".to_owned(),
+            Self::Open(of, _) => format!("atcost reconcile --period {of}"),
+            Self::Before(before) => format!("atcost close --period {before} --by NAME"),
+            Self::Closed => format!("atcost statement CUSTOMER --period {month}"),
+            Self::NotOver => "wait until it is over".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Blocker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

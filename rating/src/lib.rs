@@ -36,6 +36,7 @@ pub mod focus; // a month as FOCUS has it
 pub mod by_day; // the days on which charges used something
 mod within; // how much of a SKU lies within some dates
 pub mod by_invoice; // a month by its invoices
+pub mod limits; // how much of its limits a month has used
 pub mod unattributed; // what the operator bears because nobody is bound to it
 pub mod what_if; // a month by another catalog
 pub mod forecast; // what a running month may come to

@@ -35,6 +35,8 @@ mod close; // invoices, decisions, a close and what is corrected later
 mod pages; // what people look at, in a browser and on paper
 mod federation; // three installations in a chain
 mod at_once; // two people, or a person and a program, at the same ledger at the same moment
+mod invoice_map; // what texts of invoices may mean
+mod status; // the running month, and what limits say of it
 mod query; // questions in SQL, and what they cannot reach
 mod price; // what a quantity costs, by model
 mod allocation; // who bears how much of a cost line

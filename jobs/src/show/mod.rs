@@ -9,6 +9,7 @@ mod json; // for programs
 mod csv; // for spreadsheets
 mod html; // for a browser, and for paper
 mod progress; // signs of life
+mod screen; // a terminal's whole screen
 
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -18,6 +19,7 @@ pub use csv::csv;
 pub use html::{Page, command, escaped, foreign, html_table};
 pub use json::{json_document, printable_json};
 pub use progress::{Busy, Steps, above};
+pub use screen::Screen;
 pub use table::{Align, plural, printable, printable_lines, table};
 
 /// The form of a result.

@@ -152,7 +152,8 @@ fn summary(ImportedInvoice { invoice, report }: &ImportedInvoice, provider: &Pro
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
+/// How much an invoice says, in a word.
+pub(super) fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Complete => "complete",
         Standing::Partial => "partial",

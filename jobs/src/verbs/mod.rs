@@ -26,10 +26,12 @@ pub mod rate; // a month's charges
 pub mod listing; // catalogs and runs that there are
 pub mod query; // questions in SQL
 pub mod invoice; // providers' invoices
+pub mod invoice_map; // what their texts may mean
 mod posted; // a month as it is posted
 pub mod reconcile; // invoices beside the ledger
 pub mod close; // a month becomes final
 pub mod statement; // what a customer is billed
+pub mod status; // the running month on one screen
 pub mod export; // for analysts and accountants
 pub mod rejected; // refused records, for whoever sent them
 pub mod shards; // how the ledger is divided

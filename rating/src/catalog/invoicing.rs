@@ -75,6 +75,21 @@ impl InvoiceMap {
         in_force(self.skus.get(text)?, at)
     }
 
+    /// All that entries say of a SKU's text, by their beginnings.
+    pub fn meanings_of_sku(&self, text: &str) -> &[Meaning<SkuId>] {
+        self.skus.get(text).map_or(&[], Vec::as_slice)
+    }
+
+    /// All that entries say of a sub account's text, likewise.
+    pub fn meanings_of_account(&self, text: &str) -> &[Meaning<CustomerId>] {
+        self.accounts.get(text).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.skus.is_empty() && self.accounts.is_empty()
+    }
+
     /// The customer of an invoice's sub account at an instant.
     pub fn account(&self, text: &str, at: Instant) -> Option<&CustomerId> {
         in_force(self.accounts.get(text)?, at)

@@ -105,7 +105,7 @@ fn is_restated(matter: &Matter<'_>, draft: &Draft<'_>) -> Result<bool, RatingErr
 
 /// By how much a row of so many lines may differ: what rounding each may come to, or what the provider's
 /// invoices are read with.
-fn tolerance(provider: &Provider, currency: Currency, lines: usize) -> Exact {
+pub(super) fn tolerance(provider: &Provider, currency: Currency, lines: usize) -> Exact {
     if let Some(tolerance) = provider.invoicing.as_ref().and_then(|invoicing| invoicing.tolerance.as_ref()) {
         return tolerance.clone();
     }

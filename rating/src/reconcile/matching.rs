@@ -53,10 +53,10 @@ pub(super) struct Matter<'a> {
 }
 
 /// A provider, and where to find what its invoices name.
-struct Home<'a> {
+pub(super) struct Home<'a> {
     provider: &'a Provider,
     skus: BTreeMap<&'a str, usize>,
-    months: Months<'a>,
+    pub months: Months<'a>,
 }
 
 /// Where a line belongs.
@@ -182,7 +182,7 @@ pub(super) fn drafts<'a>(
 }
 
 impl<'a> Home<'a> {
-    fn of(provider: &'a Provider) -> Self {
+    pub fn of(provider: &'a Provider) -> Self {
         let skus = provider.skus.iter().enumerate().map(|(place, sku)| (sku.id.as_str(), place));
         Self { provider, skus: skus.collect(), months: Months::of(provider) }
     }
@@ -197,11 +197,7 @@ impl<'a> Home<'a> {
         let is_priced_by_lines = sku.is_some_and(|sku| self.provider.skus[sku].of().is_some());
         let is_direct = sku.is_some_and(|sku| self.provider.skus[sku].allocation == Rule::Direct);
         let account = line.sub_account.as_deref().map(|text| self.account(text, line.start, customers));
-        let is_ours = line
-            .billing_account
-            .as_deref()
-            .is_none_or(|account| account == self.provider.billing_account.as_str());
-        let covered = sku.filter(|_| is_ours && !(is_direct && account == Some(None)));
+        let covered = sku.filter(|_| self.is_ours(line) && !(is_direct && account == Some(None)));
         let is_mapped = match line.category {
             LineCategory::Usage => true,
             LineCategory::Fee => sku.is_some(),
@@ -223,15 +219,21 @@ impl<'a> Home<'a> {
         }
     }
 
+    /// Whether a line is of the operator's account, as far as it says.
+    pub fn is_ours(&self, line: &InvoiceLine) -> bool {
+        let account = line.billing_account.as_deref();
+        account.is_none_or(|account| account == self.provider.billing_account.as_str())
+    }
+
     /// The SKU that a text means: what the provider's map says, or an id.
-    fn sku(&self, text: &str, at: Instant) -> Option<usize> {
+    pub fn sku(&self, text: &str, at: Instant) -> Option<usize> {
         let map = self.provider.invoicing.as_ref().map(|invoicing| &invoicing.map);
         let mapped = map.and_then(|map| map.sku(text, at));
         self.skus.get(mapped.map_or(text, |sku| sku.as_str())).copied()
     }
 
     /// The customer that a sub account means, likewise.
-    fn account(
+    pub fn account(
         &self,
         text: &str,
         at: Instant,

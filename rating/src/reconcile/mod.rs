@@ -14,6 +14,9 @@ mod classes; // what differs, of what is known
 mod matching; // which lines stand beside which cost lines
 mod figures; // what a row adds up to, and would cost
 mod hints; // what may have happened
+mod words_of; // the words of names and texts
+mod evidence; // why a text may mean something
+mod propose; // what texts without a mapping may mean
 mod compare; // a month, row by row
 mod decisions; // what the operator says of rows
 mod tell; // a row in words
@@ -30,7 +33,9 @@ pub use compare::{Comparison, Given, Question};
 pub use decisions::{Action, Decision, Selector, apply, decide, decided};
 pub use month::{months_of, standing_invoices};
 pub use passed::{Passed, passed};
+pub use evidence::{Reason, Sure};
 pub use post::{grant_of, post};
+pub use propose::{LOOKED_AT, MapText, Proposal, Proposals, TextKind, Unmapped, propose};
 pub use reconciles::{Reconciled, reconciles_to_invoice};
 pub use row::{Class, Hint, LineAt, Row, Status, Verdict};
 pub use summary::{OfClass, Summary, summaries};

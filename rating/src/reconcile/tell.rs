@@ -25,7 +25,8 @@ pub struct Told {
 }
 
 pub fn tell(row: &Row) -> Told {
-    Told { name: name(row), what: what(row), hint: row.hint.as_ref().map(hint), command: command(row) }
+    let hint = row.hint.as_ref().map(hint).or_else(|| map(row));
+    Told { name: name(row), what: what(row), hint, command: command(row) }
 }
 
 fn name(row: &Row) -> String {
@@ -100,6 +101,14 @@ fn hint(hint: &Hint) -> String {
         }
         Hint::Repeats(line, first) => format!("Line {line} repeats line {first}"),
     }
+}
+
+/// Where meanings of texts are proposed.
+fn map(row: &Row) -> Option<String> {
+    let provider = quoted(row.provider.as_str());
+    let command = || format!("atcost invoice map --provider {provider} --period {}", row.period);
+    let is_unmapped = row.class == Some(Class::Unmapped) && row.invoice_text.is_some();
+    is_unmapped.then(|| format!("`{}` proposes what the text may mean", command()))
 }
 
 fn command(row: &Row) -> Option<String> {

@@ -37,11 +37,13 @@ mod samples; // series by series
 mod missing; // what is not there
 mod holdings; // how many, by kind
 mod streams; // how many, by stream
+mod arrivals; // how many, and when the last, by meter and source
 mod refused; // refused records, a page of them or all
 mod mistakes; // conflicts and corrections that somebody has to look at
 mod asked; // events for questions in SQL
 mod observed; // for hints: values of dimensions, and when nobody was bound
 
+pub use arrivals::{Arrivals, SourceArrivals};
 pub use asked::EVENTS;
 pub(crate) use asked::reading;
 pub(crate) use attributed::AttributedRows;
