@@ -18,6 +18,13 @@ pub fn exact<const PRECISION: u32, const SCALE: u32>(decimal: Decimal<PRECISION,
     Exact::new(decimal.units().into(), power_of_ten(SCALE))
 }
 
+/// The exact sum of decimals. Their units are added, so that a fraction is reduced once and not with each.
+pub fn sum<const PRECISION: u32, const SCALE: u32>(
+    decimals: impl Iterator<Item = Decimal<PRECISION, SCALE>>,
+) -> Exact {
+    Exact::new(decimals.map(|decimal| BigInt::from(decimal.units())).sum(), power_of_ten(SCALE))
+}
+
 /// The exact value of money, in its currency's own unit.
 pub fn exact_money(money: Money) -> Exact {
     Exact::new(money.minor_units.into(), power_of_ten(money.currency.minor_digits()))
@@ -55,6 +62,16 @@ pub fn display(value: &Exact) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use schemas::decimal::{Amount, Sign};
+
+    #[test]
+    fn a_sum_is_that_of_exact_values_and_does_not_overflow() {
+        let amount = |text: &str| Amount::parse(text, Sign::Any).expect("an amount");
+        let amounts = ["0.000000000000000001", "-7.5", "99999999999999999999.999999999999999999"].map(amount);
+        let many = || amounts.iter().cycle().take(300).copied();
+        assert_eq!(sum(many()), many().map(exact).sum::<Exact>());
+        assert_eq!(sum(std::iter::empty::<Amount>()), Exact::zero());
+    }
 
     #[test]
     fn exact_numbers_print_their_digits() {

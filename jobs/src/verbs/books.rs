@@ -17,7 +17,7 @@ use rating::books::{Books, Import, ImportOptions};
 use rating::catalog::{Catalog, Provider};
 use rating::reconcile::Decision;
 use rating::run::{PostedLine, read_posted};
-use schemas::id::InvoiceId;
+use schemas::id::{InvoiceId, ProviderId};
 use schemas::invoice::{Invoice, Standing};
 use schemas::invoice_mapping::Mapping;
 use schemas::time::BillingMonth;
@@ -30,19 +30,28 @@ pub(super) struct Opened {
     pub books: Books,
     /// Every version of every invoice, in the order in which they came.
     pub all: Vec<Came>,
-    /// Those that were not withdrawn.
+    /// Those that were not withdrawn, in the same order.
     pub invoices: Vec<Invoice>,
+    withdrawn: Vec<Invoice>,
     pub decisions: Vec<Decision>,
     pub posted: BTreeMap<BillingMonth, Vec<PostedLine>>,
     /// What is added to it rests on all of this, or is refused.
     pub journal: Journal,
 }
 
-/// An invoice that came.
+/// An invoice that came. It is held once, because it may have a million lines.
 pub(super) struct Came {
     pub import: Import,
-    pub invoice: Invoice,
     pub is_withdrawn: bool,
+    /// Among those that were withdrawn, or that were not.
+    place: usize,
+}
+
+impl Opened {
+    pub(super) fn invoice(&self, came: &Came) -> &Invoice {
+        let among = if came.is_withdrawn { &self.withdrawn } else { &self.invoices };
+        &among[came.place]
+    }
 }
 
 /// Reads the books.
@@ -63,7 +72,8 @@ pub(super) async fn open_at(
     entries: Option<i64>,
 ) -> anyhow::Result<Opened> {
     let InForce { catalog, books, journal } = in_force_at(config, digest, entries).await?;
-    let mut all: Vec<Came> = Vec::new();
+    let (mut all, mut invoices, mut withdrawn) = (Vec::new(), Vec::new(), Vec::new());
+    let mut versions: BTreeMap<(ProviderId, InvoiceId), u32> = BTreeMap::new();
     for import in &books.imports {
         let provider = catalog.providers.get(&import.provider).with_context(|| {
             format!(
@@ -74,15 +84,15 @@ pub(super) async fn open_at(
         let bytes = documents::read(&config.ledger, &import.digest).await?;
         for ImportedInvoice { mut invoice, .. } in read(&import.file, &bytes[..], provider, &import.options)?
         {
-            let before =
-                |came: &&Came| (&came.invoice.provider, &came.invoice.id) == (&invoice.provider, &invoice.id);
-            let version = all.iter().filter(before).map(|came| came.invoice.version).max();
-            invoice.version = version.map_or(1, |version| version + 1);
+            let version = versions.entry((invoice.provider.clone(), invoice.id.clone())).or_default();
+            *version += 1;
+            invoice.version = *version;
             let is_withdrawn = books.is_withdrawn(import, &invoice.id);
-            all.push(Came { import: import.clone(), invoice, is_withdrawn });
+            let among = if is_withdrawn { &mut withdrawn } else { &mut invoices };
+            all.push(Came { import: import.clone(), is_withdrawn, place: among.len() });
+            among.push(invoice);
         }
     }
-    let invoices = all.iter().filter(|came| !came.is_withdrawn).map(|came| came.invoice.clone()).collect();
     let mut decisions = Vec::new();
     for decided in &books.decisions {
         let decision = Decision::from_json(&decided.body);
@@ -101,7 +111,7 @@ pub(super) async fn open_at(
         })?;
         posted.insert(*month, lines);
     }
-    Ok(Opened { catalog, books, all, invoices, decisions, posted, journal })
+    Ok(Opened { catalog, books, all, invoices, withdrawn, decisions, posted, journal })
 }
 
 /// The invoices of a file, by the mapping of its provider. Of a file that is refused the rest may stay

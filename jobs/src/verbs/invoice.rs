@@ -247,14 +247,12 @@ struct Listed {
     imported_at: String,
 }
 
-fn listed(came: &Came, all: &[Came]) -> Listed {
-    let Came { import, invoice, is_withdrawn, .. } = came;
-    let is_later = |other: &&Came| {
-        !other.is_withdrawn
-            && (&other.invoice.provider, &other.invoice.id) == (&invoice.provider, &invoice.id)
-            && other.invoice.version > invoice.version
+fn listed(came: &Came, opened: &Opened) -> Listed {
+    let (Came { import, is_withdrawn, .. }, invoice) = (came, opened.invoice(came));
+    let is_later = |other: &Invoice| {
+        (&other.provider, &other.id) == (&invoice.provider, &invoice.id) && other.version > invoice.version
     };
-    let state = match (is_withdrawn, all.iter().any(|other| is_later(&other))) {
+    let state = match (is_withdrawn, opened.invoices.iter().any(is_later)) {
         (true, _) => "withdrawn",
         (false, true) => "replaced",
         (false, false) => standing(invoice.standing),
@@ -282,8 +280,8 @@ fn listed(came: &Came, all: &[Came]) -> Listed {
 /// # Errors
 /// As [`books::open`].
 pub async fn list(config: &Config) -> anyhow::Result<List> {
-    let Opened { all, .. } = books::open(config, None).await?;
-    Ok(List(all.iter().map(|came| listed(came, &all)).collect()))
+    let opened = books::open(config, None).await?;
+    Ok(List(opened.all.iter().map(|came| listed(came, &opened)).collect()))
 }
 
 impl Answer for List {
@@ -347,22 +345,22 @@ pub async fn show(
     provider: Option<&str>,
     version: Option<u32>,
 ) -> anyhow::Result<Shown> {
-    let Opened { all, .. } = books::open(config, None).await?;
-    let found: Vec<Invoice> = all
-        .into_iter()
-        .map(|came| came.invoice)
+    let opened = books::open(config, None).await?;
+    let found: Vec<&Invoice> = opened
+        .all
+        .iter()
+        .map(|came| opened.invoice(came))
         .filter(|found| found.id.as_str() == invoice)
         .filter(|found| provider.is_none_or(|provider| found.provider.as_str() == provider))
         .filter(|found| version.is_none_or(|version| found.version == version))
         .collect();
-    let last = found.last().cloned();
-    let last = last.with_context(|| {
+    let last = *found.last().with_context(|| {
         format!("there is no invoice {invoice:?} of that kind; `atcost invoice list` has them")
     })?;
     if found.iter().any(|other| other.provider != last.provider) {
         bail!("several providers have an invoice {invoice:?}; say which with --provider");
     }
-    Ok(Shown(last))
+    Ok(Shown(last.clone()))
 }
 
 impl Answer for Shown {

@@ -209,7 +209,7 @@ async fn rate_into(
     let mistakes = usage.mistakes(IDLE_SHOWN).await?;
     let unattributed = unattributed(&run, catalog, SUBJECTS_LISTED)?;
     let not_over = not_over(run.pins.month, catalog, clock::now())?;
-    let every: Vec<&Invoice> = opened.all.iter().map(|came| &came.invoice).collect();
+    let every: Vec<&Invoice> = opened.all.iter().map(|came| opened.invoice(came)).collect();
     let written = run_tables::Written {
         run: &run,
         catalog,

@@ -5,12 +5,11 @@
 //! Invariant: in each currency the parts of an invoice add up to what it comes to, whichever months its
 //! rows are of.
 
-use super::row::{LineAt, Row};
+use super::row::Row;
 use crate::catalog::{Catalog, Provider};
 use crate::error::RatingError;
-use crate::exact::{Exact, exact};
+use crate::exact::{Exact, sum};
 use crate::rounding::{self, MoneyError};
-use num_traits::Zero as _;
 use schemas::id::InvoiceId;
 use schemas::invoice::{Invoice, Standing};
 use schemas::money::{Currency, Money};
@@ -34,7 +33,7 @@ pub(super) struct PartOf {
 pub fn total(invoice: &Invoice, currency: Currency, provider: &Provider) -> Result<Money, RatingError> {
     let of_lines = || {
         let lines = invoice.lines.iter().filter(|line| line.currency == currency);
-        rounding::amount(&lines.map(|line| exact(line.amount)).sum())
+        rounding::amount(&sum(lines.map(|line| line.amount)))
     };
     let stated = invoice.totals.get(&currency).filter(|_| invoice.standing == Standing::Complete);
     let total = match stated {
@@ -72,21 +71,21 @@ pub(super) fn parts(
         // By currency, then by the first line.
         let mut shares: BTreeMap<Currency, BTreeMap<usize, (usize, Exact)>> = BTreeMap::new();
         for (index, row) in rows.iter().enumerate() {
-            let mut share: Option<(usize, Exact)> = None;
-            for LineAt { line, .. } in row.lines.iter().filter(|at| at.invoice == place) {
-                match is_in_a_row.get_mut(*line) {
+            let mut first: Option<usize> = None;
+            let of_invoice = || row.lines.iter().filter(|at| at.invoice == place).map(|at| at.line);
+            for line in of_invoice() {
+                match is_in_a_row.get_mut(line) {
                     Some(is_in_a_row) if !*is_in_a_row => *is_in_a_row = true,
                     _ => return Err(damaged("a line is in two rows, or a row has one that is not there")),
                 }
-                if (invoice.lines[*line].currency, &invoice.provider) != (row.currency, &row.provider) {
+                if (invoice.lines[line].currency, &invoice.provider) != (row.currency, &row.provider) {
                     return Err(damaged("a line is in a row of another currency or provider"));
                 }
-                let (first, sum) = share.get_or_insert_with(|| (*line, Exact::zero()));
-                *first = (*first).min(*line);
-                *sum += exact(invoice.lines[*line].amount);
+                first = Some(first.map_or(line, |first| first.min(line)));
             }
-            if let Some((first, sum)) = share {
-                shares.entry(row.currency).or_default().insert(first, (index, sum));
+            if let Some(first) = first {
+                let share = sum(of_invoice().map(|line| invoice.lines[line].amount));
+                shares.entry(row.currency).or_default().insert(first, (index, share));
             }
         }
         if is_in_a_row.contains(&false) {

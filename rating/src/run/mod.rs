@@ -274,7 +274,7 @@ pub(crate) async fn with_pools(
     let rows = usage.attributed(catalog, periods.cuts(catalog)).await?;
     let grounds = Grounds::of(catalog, periods, of);
     let gathering = gather(&grounds, Some(usage), catalog, periods).await?;
-    let (pools, _) = pool(rows.totals().await?, &gathering, catalog, periods)?;
+    let (pools, _) = pool(rows.totals().await?, &gathering, &|_| {}, catalog, periods)?;
     then(&pools);
     Ok(())
 }
