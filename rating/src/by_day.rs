@@ -46,7 +46,9 @@ pub async fn days(
             let mut add = |pools: &Pools<'_>| {
                 for (pool, used) in pools {
                     let charges = charges.get(pool);
-                    let Some(charges) = charges.filter(|_| is_sampled(&catalog.providers[&pool.provider], pool.sku)) else {
+                    let Some(charges) =
+                        charges.filter(|_| is_sampled(&catalog.providers[&pool.provider], pool.sku))
+                    else {
                         continue;
                     };
                     for own in used.own().iter() {

@@ -236,7 +236,11 @@ async fn rate_into(
 }
 
 /// The zones in which the month ends after `now`, by name.
-pub(super) fn not_over(month: BillingMonth, catalog: &Catalog, now: Instant) -> Result<Vec<NotOver>, TimeError> {
+pub(super) fn not_over(
+    month: BillingMonth,
+    catalog: &Catalog,
+    now: Instant,
+) -> Result<Vec<NotOver>, TimeError> {
     let mut zones: BTreeMap<&str, NotOver> = BTreeMap::new();
     for provider in catalog.providers.values() {
         let period = provider.billing_period(month)?;

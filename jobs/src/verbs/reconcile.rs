@@ -5,7 +5,7 @@
 //! Invariant: exceptions come first, and each has its next step.
 
 use super::books;
-use super::rate::{Cut, Rated, compare_dry, rate_dry, rate_opened};
+use super::rate::{Cut, compare_dry, rate_dry, rate_opened};
 use crate::clock;
 use crate::comparison::{Comparison, OfProvider, is_open, page};
 use crate::config::Config;

@@ -5,10 +5,10 @@ use super::*;
 use crate::catalog::{Catalog, Counts, FocusTerms, Of};
 use crate::exact::Exact;
 use crate::exact::exact;
-use crate::posted::{Correction, Entry, Posted, PostedKind};
 use crate::posted::case::{
     amount, at, case, catalog, cost_lines, customer, money, month, posted_in, quantity, table,
 };
+use crate::posted::{Correction, Entry, Posted, PostedKind};
 use crate::price::{PriceModel, Recurrence};
 use crate::run::{Charge, CostLine};
 use crate::statement::{Billed, Biller};

@@ -641,7 +641,12 @@ mod tests {
             Rules { values: Values::Level { carry: Carry::from_micros(1).expect("a time") }, ..Rules::SUM };
         assert!(!level.is_additive() && level.adds_up_over_days() && !level.depends_on_scope());
         assert_eq!(level.summed(), Some(level.clone()));
-        let rate = Rules { values: Values::Amounts(OfAmounts::Rate), windows: daily, per: Per::Resource, ..Rules::SUM };
+        let rate = Rules {
+            values: Values::Amounts(OfAmounts::Rate),
+            windows: daily,
+            per: Per::Resource,
+            ..Rules::SUM
+        };
         assert_eq!(rate.summed(), Some(Rules::SUM));
         assert_eq!(Rules { values: Values::Amounts(OfAmounts::Latest), ..Rules::SUM }.summed(), None);
         assert_eq!(level.unit_of_result("By"), "By.s");

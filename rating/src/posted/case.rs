@@ -200,7 +200,10 @@ fn cost_line(
         let because = match (&weights, of.map(customer)) {
             (Some(of), Some(own)) => Because::Weight { own: of[&own], of: Arc::clone(of) },
             _ if used.is_none() => Because::EqualPart { of: count },
-            _ => Because::Usage { own: used.map_or_else(Exact::default, exact), of: Arc::new(Exact::default()) },
+            _ => Because::Usage {
+                own: used.map_or_else(Exact::default, exact),
+                of: Arc::new(Exact::default()),
+            },
         };
         let kind = match of {
             None => Kind::Retained(RetainedReason::Unattributed),

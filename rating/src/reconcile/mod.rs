@@ -31,9 +31,9 @@ pub(crate) mod world; // a small month for tests
 
 pub use compare::{Comparison, Given, Question};
 pub use decisions::{Action, Decision, Selector, apply, decide, decided};
+pub use evidence::{Reason, Sure};
 pub use month::{months_of, standing_invoices};
 pub use passed::{Passed, passed};
-pub use evidence::{Reason, Sure};
 pub use post::{grant_of, post};
 pub use propose::{LOOKED_AT, MapText, Proposal, Proposals, TextKind, Unmapped, propose};
 pub use reconciles::{Reconciled, reconciles_to_invoice};

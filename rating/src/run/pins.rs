@@ -10,7 +10,7 @@ use schemas::time::BillingMonth;
 /// The version of the rules that turn rows into money, a number of its own: every later change that
 /// can alter a table of a run raises it, and nothing else does. It is part of a run's id, so that
 /// two engines never write the same run.
-pub const ENGINE_VERSION: &str = "0.5.0";
+pub const ENGINE_VERSION: &str = "0.6.0";
 
 /// Everything a run depends on. Two runs with equal pins have equal bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

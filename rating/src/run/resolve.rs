@@ -93,7 +93,8 @@ impl Periods {
     /// The part of each that lies in a day of UTC, day by day.
     pub(crate) fn by_day(&self) -> Vec<(Day, Self)> {
         let first = self.by_provider.values().copied().map(Period::start).min();
-        let Some((first, until)) = first.zip(self.by_provider.values().copied().map(Period::end).max()) else {
+        let Some((first, until)) = first.zip(self.by_provider.values().copied().map(Period::end).max())
+        else {
             return Vec::new();
         };
         let mut days = Vec::new();
