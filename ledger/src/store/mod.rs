@@ -35,6 +35,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use url::Url;
 
+/// How often a folder is put in the place of one that somebody else has just put there.
+const OTHERS: u32 = 100;
+
 /// A store: where objects are, and what makes names durable there.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -453,7 +456,19 @@ impl Location {
         if let Some(target) = to.on_disk.clone() {
             let moved = move |files: &dyn FileSystem, path: &Path| {
                 let target = std::path::absolute(&target)?;
-                files.rename(path, &target)?;
+                let mut others = 0;
+                loop {
+                    match files.rename(path, &target) {
+                        // Somebody else has put theirs there since it was removed.
+                        Err(error)
+                            if others < OTHERS && error.kind() == std::io::ErrorKind::DirectoryNotEmpty =>
+                        {
+                            others += 1;
+                            files.remove_folder(&target)?;
+                        }
+                        moved => break moved?,
+                    }
+                }
                 target.ancestors().skip(1).take(2).try_for_each(|folder| files.sync_folder(folder))
             };
             return self.ask(moved, "putting the folder in its place").await;
