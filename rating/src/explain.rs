@@ -16,7 +16,7 @@ use crate::meter::{Explained, Rules};
 use crate::reconcile::Row;
 use crate::run::{
     Charge, CostLine, Grounds, Periods, Pins, PoolKey, PostedLine, Resolved, Resolver, StatementLineId,
-    Taken, before, estimates, gather, lines_of_sku,
+    Taken, before, bill, estimates, gather, lines_of_sku,
 };
 use crate::statement::{Biller, GrantId, LineKind, Partners};
 use crate::tables::{StoredCharge, StoredLines};
@@ -133,7 +133,11 @@ pub async fn explain<'a>(
     // converted, and by invoices.
     let all = match known {
         Some(known) if bills_together(known) => month_by_invoice(pins.clone(), known).await?.run.posted,
-        Some(_) | None => estimates(pins.month, std::slice::from_ref(&line)),
+        Some(_) | None => {
+            let mut alone = [line.clone()];
+            bill(&mut alone, pins.month, catalog)?;
+            estimates(pins.month, &alone)
+        }
     };
     let of_line: Vec<&PostedLine> = all.iter().filter(|posted| posted.cost_line == Some(line.id)).collect();
     stored_lines.compare(&of_line, catalog)?;

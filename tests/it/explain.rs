@@ -146,10 +146,11 @@ proptest! {
 
 #[test]
 fn each_charge_of_the_month_is_explained_as_it_was_rated() {
-    let (atcost, folder) = month::rated();
+    let (atcost, _) = month::rated();
     let ledger = place(&atcost.folder().join("ledger"));
     runtime().block_on(async {
         let (run, _) = rated((&ledger, LEAF), None, true).await;
+        let folder = written(&run, &place(&atcost.folder().join("again"))).await;
         let usage = [opened((&ledger, LEAF), None, false).await, opened((&ledger, LEAF), None, true).await];
         let charges = run.cost_lines.iter().flat_map(|line| &line.charges);
         let (follow, others): (Vec<&Charge>, Vec<&Charge>) =
@@ -157,9 +158,9 @@ fn each_charge_of_the_month_is_explained_as_it_was_rated() {
         assert!(follow.len() > 10 && others.len() > 3, "{} and {}", follow.len(), others.len());
         let all: Vec<&Charge> = follow.into_iter().chain(others).collect();
         for charge in &all {
-            compare(&place(&folder), &run, charge, usage.each_ref()).await;
+            compare(&folder, &run, charge, usage.each_ref()).await;
         }
-        compare_evidence(&place(&folder), &run, &all, usage.each_ref()).await;
+        compare_evidence(&folder, &run, &all, usage.each_ref()).await;
     });
 }
 

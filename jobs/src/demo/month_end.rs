@@ -288,7 +288,7 @@ fn corrected(
     figures.money(
         "November's corrections of it, together",
         nothing,
-        all.fold(Ok(nothing), |sum, money| plus(sum?, money))?,
+        all.try_fold(nothing, plus)?,
     );
 
     let of_sku =

@@ -130,7 +130,7 @@ pub(crate) fn grant_lines(
 ///
 /// # Errors
 /// A rate that is missing, overflow, and a promise that does not hold.
-pub(super) fn bill(
+pub(crate) fn bill(
     cost_lines: &mut [CostLine],
     month: BillingMonth,
     catalog: &Catalog,

@@ -22,7 +22,7 @@ mod posted_bytes; // as the ledger keeps them
 mod check; // what goes in comes out
 
 pub use bill::Granted;
-pub(crate) use bill::{bill_lines, grant, grant_lines, too_large};
+pub(crate) use bill::{bill, bill_lines, grant, grant_lines, too_large};
 pub(crate) use completeness::noted;
 pub use completeness::{CompletenessKind, CompletenessRow};
 use gather::Gathering;
@@ -81,7 +81,7 @@ pub async fn rate(pins: Pins, usage: &CountedRows, catalog: &Catalog) -> Result<
     match lines((rows.totals().await?, &gathering), pins.month, catalog, &periods, &before.taken) {
         Ok((mut cost_lines, unrated)) => {
             grant(&mut cost_lines, pins.month, catalog, &before.granted)?;
-            bill::bill(&mut cost_lines, pins.month, catalog)?;
+            bill(&mut cost_lines, pins.month, catalog)?;
             let completeness = completeness::of_run(&gathering, usage, pins.month, catalog).await?;
             let posted = estimates(pins.month, &cost_lines);
             Ok(Run { pins, counts, cost_lines, posted, unrated, completeness })

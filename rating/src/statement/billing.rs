@@ -124,13 +124,16 @@ fn of_partner<'a>(bearer: &Bearer<'a>, partners: &'a Partners) -> Option<(&'a Cu
     }
 }
 
+/// Who bears something, nobody last: the reason tells what is nobody's apart.
+type Whose<'a> = (bool, Option<&'a CustomerId>, Option<LineKind>);
+
 /// Shares money by the parts of each, in the order of customers by id. Last comes what is nobody's, by
 /// the reason why: what nobody used is told from what somebody unknown did.
 fn among<'a>(
     money: Money,
     parts: impl IntoIterator<Item = Part<'a>>,
 ) -> Result<Vec<Settlement<'a>>, MoneyError> {
-    let mut sums: BTreeMap<(bool, Option<&CustomerId>, Option<LineKind>), (LineKind, i128)> = BTreeMap::new();
+    let mut sums: BTreeMap<Whose<'_>, (LineKind, i128)> = BTreeMap::new();
     for (customer, kind, weight) in parts {
         let of_nobody = Some(kind).filter(|_| customer.is_none());
         let (known, sum) = sums.entry((customer.is_none(), customer, of_nobody)).or_insert((kind, 0));

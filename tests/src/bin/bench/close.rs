@@ -176,7 +176,9 @@ impl Bench {
         fs::create_dir_all(&path).expect("there is room");
         let file = fs::File::create(path.join(format!("{folder}.ndjson"))).expect("there is room");
         let mut file = BufWriter::new(file);
-        for (customer, sku) in pairs().filter(|(customer, sku)| (customer * SKUS + sku) % one_in == 0) {
+        for (customer, sku) in
+            pairs().filter(|(customer, sku)| (customer * SKUS + sku).is_multiple_of(one_in))
+        {
             let value = quantity(customer, sku) * times;
             let subject = customer_id(customer);
             writeln!(
