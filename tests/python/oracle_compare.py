@@ -218,7 +218,7 @@ class Comparing:
             quantities = [line["quantity"] for line in row.lines if line["quantity"] is not None]
             return sum(quantities) if quantities else None
         if self.is_money(row.sku):
-            return row.a_I if row.currency == self.provider["currency"] else None
+            return row.a_I
         quantities = [self.in_unit(row.sku, line) for line in row.lines]
         if False in [quantity for quantity in quantities if quantity is False]:
             return None

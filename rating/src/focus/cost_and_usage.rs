@@ -21,12 +21,6 @@ use num_traits::Zero as _;
 use schemas::decimal::Amount;
 use schemas::id::CustomerId;
 
-/// Unit prices of a line: in the currency that it is billed in, and in the provider's.
-struct Prices {
-    billed: Amount,
-    own: Amount,
-}
-
 /// The rows of a line.
 pub(super) fn rows(
     export: &Export<'_>,
@@ -38,15 +32,14 @@ pub(super) fn rows(
     let (billed, own) = (decimal(line.bill())?, decimal(line.amount)?);
     let failed = too_large(line);
     let base = base(export, numbered, &class)?;
-    if let (Some(priced), Some(sku)) = (&class.priced, class.sku)
-        && let Some(prices) = prices(line, priced).map_err(&failed)?
-    {
+    if let (Some(priced), Some(sku)) = (&class.priced, class.sku) {
+        let price = unit_price(priced).map_err(&failed)?;
         let of = (line, sku.metered().is_some());
         let parts = parts(splits, of, priced.line, partners, (billed, own)).map_err(&failed)?;
         let (mut rows, customer) = (Vec::new(), line.customer.as_ref());
         for part in &parts {
             for piece in pieces(line, sku, priced, part, export.days).map_err(&failed)? {
-                let row = priced_row(export, &base, (&class, priced, sku), (customer, part, &piece), &prices);
+                let row = priced_row(export, &base, (&class, priced, sku), (customer, part, &piece), price);
                 rows.push(row.map_err(&failed)?);
             }
         }
@@ -152,21 +145,12 @@ fn set_sku(row: &mut Row, sku: &Sku) {
     row.set_text("SkuMeter", sku.metered().map_or(sku.name.as_str(), |metered| metered.meter.as_str()));
 }
 
-/// What a unit costs on average; nothing where there is no quantity. `None` where there is no rate to
-/// say it in the currency that is billed.
-fn prices(line: &Posted<'_>, priced: &Priced<'_>) -> Result<Option<Prices>, MoneyError> {
+/// What a unit costs on average, in the provider's currency whatever is billed; nothing where there is no
+/// quantity.
+fn unit_price(priced: &Priced<'_>) -> Result<Amount, MoneyError> {
     let quantity = &priced.line.exact_quantity;
     let price = if quantity.is_zero() { Exact::zero() } else { exact(priced.line.amount) / quantity };
-    let rate = match &line.billed {
-        Some(billed) if billed.money.currency != line.amount.currency => match billed.rate {
-            Some(rate) => Some(exact(rate)),
-            None => return Ok(None),
-        },
-        _ => None,
-    };
-    let own = rounding::amount(&price)?;
-    let billed = rate.map_or(Ok(own), |rate| rounding::amount(&(price * rate)))?;
-    Ok(Some(Prices { billed, own }))
+    rounding::amount(&price)
 }
 
 /// One part of a priced line.
@@ -175,17 +159,16 @@ fn priced_row(
     base: &Row,
     (class, priced, sku): (&Class<'_>, &Priced<'_>, &Sku),
     (customer, part, piece): (Option<&CustomerId>, &Part, &Piece),
-    prices: &Prices,
+    price: Amount,
 ) -> Result<Row, MoneyError> {
     let mut row = base.clone();
     row.set_instant("ChargePeriodStart", piece.start);
     row.set_instant("ChargePeriodEnd", piece.end);
     row.set_decimals(["BilledCost", "EffectiveCost"], piece.billed);
     row.set_decimal("PricingCurrencyEffectiveCost", piece.own);
-    row.set_decimals(["ListUnitPrice", "ContractedUnitPrice"], prices.billed);
-    let own = ["PricingCurrencyListUnitPrice", "PricingCurrencyContractedUnitPrice"];
-    row.set_decimals(own, prices.own);
-    let cost = rounding::amount(&(exact(prices.billed) * exact(piece.quantity)))?;
+    row.set_decimals(["ListUnitPrice", "ContractedUnitPrice"], price);
+    row.set_decimals(["PricingCurrencyListUnitPrice", "PricingCurrencyContractedUnitPrice"], price);
+    let cost = rounding::amount(&(exact(price) * exact(piece.quantity)))?;
     row.set_decimals(["ListCost", "ContractedCost"], cost);
     let unit = export.terms.unit(&sku.id);
     let unit = unit.map_or_else(|| focus_unit(priced.line.unit.as_deref()), str::to_owned);

@@ -184,8 +184,8 @@ fn quantity(line: &CostLine, charge: &Charge) -> Exact {
     match charge.quantity {
         // It is in the unit that is priced.
         Some(quantity) if follows => exact(quantity),
-        // The only share of a line.
-        None if matches!(charge.because, Because::OwnAccount | Because::Idle) => line.exact_quantity.clone(),
+        // The only share of a line is all of it, also where it costs nothing.
+        _ if line.charges.len() == 1 => line.exact_quantity.clone(),
         _ if line.amount.is_zero() => Exact::zero(),
         _ => &line.exact_quantity * exact(charge.amount) / exact(line.amount),
     }

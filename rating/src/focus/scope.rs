@@ -15,7 +15,7 @@ use std::fmt;
 pub enum Scope {
     /// All that the operator bills or bears.
     Operator,
-    /// What a customer is billed, whoever bills it.
+    /// What the operator bills a customer; nothing where a partner bills it.
     Customer(CustomerId),
     /// What a partner bills and bears; of one that bills nobody, what it is billed.
     Partner(CustomerId),
@@ -28,7 +28,9 @@ impl Scope {
         let of_operator = |line: &Numbered<'_>| line.line.biller == Biller::Operator;
         match self {
             Self::Operator => lines.retain(of_operator),
-            Self::Customer(customer) => lines.retain(|line| line.line.is_billed_to(customer)),
+            Self::Customer(customer) => {
+                lines.retain(|line| of_operator(line) && line.line.is_billed_to(customer));
+            }
             Self::Partner(partner) => {
                 let own = Biller::Partner(partner.clone());
                 if lines.iter().any(|line| line.line.biller == own) {
