@@ -282,7 +282,7 @@ fn corrected(
     expected: &Expected,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let all = corrections.iter().map(|line| line.money);
+    let mut all = corrections.iter().map(|line| line.money);
     let nothing = posted.first().map(|line| Money { minor_units: 0, ..line.money });
     let nothing = nothing.context("October has no lines")?;
     figures.money(
