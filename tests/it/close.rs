@@ -10,7 +10,7 @@ use tests::machine::{case, python};
 use tests::month;
 
 /// The made-up months, each a number that all of it follows from, and how many events each has.
-const SEEDS: [&str; 2] = ["202", "203"];
+const SEEDS: [&str; 2] = ["203", "204"];
 const RECORDS: &str = "40";
 
 /// The case in a folder of its own: catalogs, events, invoices and what is expected.

@@ -126,6 +126,10 @@ class Case:
         events = [event for event in decoded if event.correction is None and (event.source, event.id) not in taken]
         found = []
         for number, event in enumerate(self.random.sample(events, min(len(events), 12))):
+            if (event.source, event.id) in taken:
+                # It came twice, and is corrected once.
+                continue
+            taken.add((event.source, event.id))
             data = {"value": plain(event.value * self.pick([0, 1, 2]) + self.pick([0, 0, 1]), 9), "dimensions": dict(event.dimensions)}
             if len(data["value"].split(".")[0]) > 19:
                 continue

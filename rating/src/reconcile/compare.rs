@@ -13,7 +13,7 @@ use super::quantity;
 use super::row::{Class, LineAt, Row, Status, Verdict};
 use crate::catalog::{Catalog, Counts};
 use crate::error::RatingError;
-use crate::exact::{Exact, exact, exact_money};
+use crate::exact::{Exact, exact, exact_money, power_of_ten};
 use crate::rounding;
 use crate::run::CostLine;
 use crate::units;
@@ -103,13 +103,21 @@ impl<'a> Comparison<'a> {
     /// quantities in the unit of the SKU; a question without one counts as one whose
     /// answer differs.
     pub fn rows(self, answers: &BTreeMap<Question, Exact>) -> Vec<Row> {
-        let mut rows = Vec::with_capacity(self.rows.len());
-        let (mut may_be_mapped, mut months) = (Vec::new(), Vec::new());
-        for Compared { mut row, mut facts, knows_text, month, late } in self.rows {
+        let mut found = Vec::with_capacity(self.rows.len());
+        for Compared { row, mut facts, knows_text, month, late } in self.rows {
             if let (Some(late), Some(priced)) = (late, &mut facts.priced) {
                 priced.is_ledger_of_the_dates = late.is_answered_by(answers, &row.tolerance);
             }
-            row.find(finding(&facts));
+            found.push((row, finding(&facts), knows_text, month));
+        }
+        let beyond = beyond_tolerance(found.iter().map(|(row, finding, ..)| (row, *finding)));
+        let mut rows = Vec::with_capacity(found.len());
+        let (mut may_be_mapped, mut months) = (Vec::new(), Vec::new());
+        for (mut row, finding, knows_text, month) in found {
+            row.find(match finding {
+                Finding::Rounding if beyond.contains(&row.provider) => Finding::Variance(Class::Rounding),
+                finding => finding,
+            });
             may_be_mapped.push(!knows_text && row.class == Some(Class::Unmapped));
             months.push(month);
             rows.push(row);
@@ -274,6 +282,26 @@ impl<'a> Late<'a> {
     }
 }
 
+/// The providers whose roundings add up to more than the tolerance of FOCUS for as many lines as theirs:
+/// max(100, √lines ÷ 2) minor units. Together that is no rounding any more.
+fn beyond_tolerance<'r>(rows: impl Iterator<Item = (&'r Row, Finding)>) -> BTreeSet<ProviderId> {
+    let mut sums: BTreeMap<&ProviderId, (Exact, usize)> = BTreeMap::new();
+    for (row, finding) in rows {
+        let (minor_units, lines) = sums.entry(&row.provider).or_default();
+        *lines += row.lines.len();
+        // All of a provider's are in its currency; in another a row is no rounding.
+        if let (Finding::Rounding, Some(variance)) = (finding, &row.variance) {
+            *minor_units += variance * power_of_ten(row.currency.minor_digits());
+        }
+    }
+    let whole = |number: usize| Exact::from_integer(number.into());
+    let is_beyond = |(sum, lines): &(Exact, usize)| {
+        // Compared by squares, because a root is no exact number.
+        sum.abs() > whole(100) && sum * sum * whole(4) > whole(*lines)
+    };
+    sums.into_iter().filter(|(_, sum)| is_beyond(sum)).map(|(provider, _)| provider.clone()).collect()
+}
+
 /// Whether what is found depends on what the ledger has within the dates of the lines.
 fn depends_on_dates(facts: &mut Facts) -> bool {
     let mut with = |is_ledger_of_the_dates| {
@@ -318,4 +346,42 @@ fn order(row: &Row) -> Order<'_> {
         row.currency.code(),
         row.lines.first().copied(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{provider, row};
+    use super::*;
+
+    /// Rows of so many lines each, by their variances in hundredths of a cent.
+    #[track_caller]
+    fn check(variances: &[i32], lines: usize, finding: Finding, is_beyond: bool) {
+        let at: Vec<(usize, usize)> = (0..lines).map(|line| (0, line)).collect();
+        let rows: Vec<Row> = variances
+            .iter()
+            .map(|variance| {
+                let variance = Some(Exact::new((*variance).into(), 10_000.into()));
+                Row { variance, ..row(Ok(0), &at, &[0], None) }
+            })
+            .collect();
+        let found = beyond_tolerance(rows.iter().map(|row| (row, finding)));
+        let expected = is_beyond.then(provider).into_iter().collect();
+        assert_eq!(found, expected, "{variances:?}, {lines} lines");
+    }
+
+    #[test]
+    fn roundings_that_add_up_to_too_much_are_none() {
+        check(&[], 0, Finding::Rounding, false);
+        // A dollar, and a hundredth of a cent more, on either side.
+        check(&[6_000, 4_000], 1, Finding::Rounding, false);
+        check(&[6_000, 4_001], 1, Finding::Rounding, true);
+        check(&[-6_000, -4_001], 1, Finding::Rounding, true);
+        // They make up for one another.
+        check(&[30_000, -20_000], 1, Finding::Rounding, false);
+        // What is no rounding does not count.
+        check(&[6_000, 4_001], 1, Finding::Variance(Class::Price), false);
+        // Of 44,100 lines half the root is 105 cents.
+        check(&[5_250, 5_250], 22_050, Finding::Rounding, false);
+        check(&[5_250, 5_251], 22_050, Finding::Rounding, true);
+    }
 }

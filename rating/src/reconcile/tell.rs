@@ -68,7 +68,10 @@ fn differs(row: &Row) -> Option<String> {
         },
         Class::Unmapped => "no SKU is known by that text, account and sub account".to_owned(),
         Class::Currency => "it is in another currency than the provider's".to_owned(),
-        Class::Rounding => "both are the same but for rounding".to_owned(),
+        Class::Rounding => match row.status {
+            None => "both are the same but for rounding".to_owned(),
+            Some(_) => "it is a rounding, and the provider's add up to too much for that".to_owned(),
+        },
         Class::Restated => match row.before {
             Some(before) => format!("the version before said {before}"),
             None => "the version before said something else".to_owned(),

@@ -31,7 +31,7 @@ pub(crate) fn amount(text: &str) -> Amount {
     Amount::parse(text, Sign::Any).expect("an amount")
 }
 
-fn provider() -> ProviderId {
+pub(crate) fn provider() -> ProviderId {
     ProviderId::new("q").expect("an id")
 }
 
