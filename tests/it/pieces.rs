@@ -144,6 +144,9 @@ fn prices_of_the_open_list_are_taken_over_to_the_last_digit() {
     assert_eq!(of("lumen/draw:input-pixels"), (price("0.0000000839233"), None, None));
     assert_eq!(of("lumen/read:ocr-pages:batch"), (price("0.0005"), None, None));
     assert_eq!(answer["skus"], skus.len());
+    // Once, however many meters are added to it.
+    assert!(answer["meters"].as_array().is_some_and(|meters| meters.len() > 1), "{answer}");
+    assert_eq!(answer["added_to"], serde_json::json!(["catalog/meters.toml"]));
     assert_eq!(answer["contexts"], serde_json::json!(["0", "128k", "200k", "272k"]));
 }
 

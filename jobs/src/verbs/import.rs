@@ -73,8 +73,10 @@ pub async fn litellm(file: &Path, folder: &Path, wanted: &Wanted<'_>) -> anyhow:
     };
     let mut pieces = vec![terms(&new), prices];
     let declared = declared(folder);
-    for meter in imported.meters.iter().filter(|meter| !declared.contains(&meter.meter())) {
-        pieces.push(Piece { path: METERS.to_owned(), text: Counted::text(*meter), place: Place::End });
+    let missing = imported.meters.iter().filter(|meter| !declared.contains(&meter.meter()));
+    let missing: Vec<String> = missing.map(|meter| Counted::text(*meter)).collect();
+    if !missing.is_empty() {
+        pieces.push(Piece { path: METERS.to_owned(), text: missing.join("\n"), place: Place::End });
     }
     let added = add(folder, &pieces).await?;
     Ok(Report { provider, imported, added })
