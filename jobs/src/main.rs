@@ -14,7 +14,7 @@ use jobs::clock;
 use jobs::config::{Config, DEFAULT_FILE};
 use jobs::demo::DemoOptions;
 use jobs::log::{Alarms, ENDING, LogFormat};
-use jobs::show::{Format, Verdict, printable_lines, show, show_in};
+use jobs::show::{Format, Verdict, printable_lines, say, show, show_in};
 use jobs::verbs;
 use jobs::verbs::ingest::Input;
 use jobs::verbs::rate::Cut;
@@ -591,7 +591,7 @@ fn failed(cli: &Cli, error: &anyhow::Error) -> ExitCode {
     match cli.log_format {
         LogFormat::Text => {
             let chain: Vec<String> = error.chain().map(|cause| printable_lines(&cause.to_string())).collect();
-            eprintln!("atcost: {}", chain.join(": "));
+            say(&format!("atcost: {}", chain.join(": ")));
         }
         LogFormat::Json => tracing::error!(target: ENDING, event = "command.failed", "{error:#}"),
     }
@@ -621,9 +621,9 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         let reason = reason.join(" ");
         let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
         tracing::error!(target: ENDING, event = "command.failed", "{reason}; `atcost --help` says what there is");
-    } else if error.print().is_err() {
-        // Nobody is left to be told.
-        return ExitCode::from(2);
+    } else {
+        // Nobody is left to be told of what cannot be printed.
+        drop(error.print());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -133,6 +133,41 @@ fn errors_are_escaped_too() {
     assert_harmless("doctor", &output);
 }
 
+/// Whoever closes a pipe has read enough: what was found out is said by the exit status, and by no
+/// complaint.
+#[test]
+fn a_closed_pipe_ends_nothing_but_the_reading() {
+    let atcost = Atcost::with_catalog(&case("month/catalog"));
+    fs::write(atcost.folder().join("a.ndjson"), "no event\n").expect("a file");
+    atcost.ok(&["ingest", "--files", "a.ndjson", "--until-caught-up"]);
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("the machine has pipes");
+        drop(reader);
+        Stdio::from(writer)
+    };
+    for (arguments, code) in [
+        (&["catalog", "show"][..], 0),
+        (&["runs", "list", "--format", "json"], 0),
+        (&["--help"], 0),
+        (&["close", "--period", "2025-10", "--by", "mira"], 1),
+        (&["explain", "none"], 2),
+        (&["no-such-verb"], 2),
+    ] {
+        let command = |stdout, stderr| {
+            let mut command = Command::new(binary());
+            command.args(arguments).current_dir(atcost.folder()).stdin(Stdio::null());
+            command.stdout(stdout).stderr(stderr).output().expect("the binary starts")
+        };
+        let told = command(closed(), Stdio::piped());
+        assert_eq!(told.status.code(), Some(code), "{arguments:?}: {told:?}");
+        // Only what could not run complains, and of something else.
+        let complaint = String::from_utf8_lossy(&told.stderr);
+        assert!(complaint.is_empty() == (code != 2) && !complaint.contains("pipe"), "{complaint}");
+        let untold = command(closed(), closed());
+        assert_eq!(untold.status.code(), Some(code), "{arguments:?}: {untold:?}");
+    }
+}
+
 /// Signs of life are for people: a terminal shows them after two seconds, and a pipe never.
 #[test]
 fn signs_of_life_are_for_terminals() {

@@ -12,13 +12,13 @@ mod progress; // signs of life
 mod screen; // a terminal's whole screen
 
 use anyhow::Context as _;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
 pub use csv::csv;
 pub use html::{Page, command, escaped, foreign, html_table};
 pub use json::{json_document, printable_json};
-pub use progress::{Busy, Steps, above};
+pub use progress::{Busy, Steps, above, say};
 pub use screen::Screen;
 pub use table::{Align, plural, printable, printable_lines, table};
 
@@ -88,7 +88,7 @@ pub fn show_in(file: Option<&Path>, answer: &impl Answer, format: Format) -> any
         }
     };
     match file {
-        None => std::io::stdout().write_all(&bytes).context("writing to stdout")?,
+        None => print(&bytes).context("writing to stdout")?,
         Some(path) => {
             let named = || path.display().to_string();
             let file = std::fs::File::create_new(path);
@@ -98,4 +98,14 @@ pub fn show_in(file: Option<&Path>, answer: &impl Answer, format: Format) -> any
         }
     }
     Ok(answer.verdict())
+}
+
+/// Writes to stdout. Whoever closes it, as `head` does, has read enough: the rest is wanted by nobody, and
+/// what the command found out stands.
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

@@ -9,6 +9,7 @@
 
 use super::table::printable;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::{self, Write as _};
 use std::sync::LazyLock;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -78,6 +79,11 @@ pub fn above<T>(write: impl FnOnce() -> T) -> T {
     FOOT.suspend(write)
 }
 
+/// Says a line on stderr. Where that is closed nobody is left to be told, which is no reason to stop.
+pub fn say(line: &str) {
+    drop(above(|| writeln!(io::stderr(), "{line}")));
+}
+
 /// Says which steps are done, and how long each took.
 pub struct Steps(Instant);
 
@@ -90,7 +96,7 @@ impl Steps {
         let took = self.0.elapsed();
         if !FOOT.is_hidden() {
             let (seconds, tenths) = (took.as_secs(), took.subsec_millis() / 100);
-            above(|| eprintln!("{seconds:>3}.{tenths} s  {}", printable(what)));
+            say(&format!("{seconds:>3}.{tenths} s  {}", printable(what)));
         }
         self.0 = Instant::now();
     }
