@@ -105,8 +105,12 @@ impl Blocker {
 impl fmt::Display for Blocker {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Waivable(Waiver::Unrated, 1) => formatter.write_str("1 event is not rated"),
             Self::Waivable(Waiver::Unrated, events) => {
                 write!(formatter, "{events} events are not rated")
+            }
+            Self::Waivable(Waiver::Conflicts, 1) => {
+                formatter.write_str("1 record repeats an id with other content")
             }
             Self::Waivable(Waiver::Conflicts, records) => {
                 write!(formatter, "{records} records repeat an id with other content")
@@ -114,6 +118,7 @@ impl fmt::Display for Blocker {
             Self::Waivable(Waiver::Invoice(provider), _) => {
                 write!(formatter, "{provider} has costs and no complete invoice")
             }
+            Self::Open(month, 1) => write!(formatter, "1 row of {month} is open"),
             Self::Open(month, rows) => write!(formatter, "{rows} rows of {month} are open"),
             Self::Before(month) => write!(formatter, "{month} is not closed"),
             Self::Closed => formatter.write_str("it is closed already, which is final"),

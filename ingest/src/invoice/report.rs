@@ -75,20 +75,24 @@ impl Report {
             let names: Vec<String> = self.file.absent.iter().map(|name| quoted(name)).collect();
             told.push(format!("the mapping names columns that the file has not: {}", names.join(", ")));
         }
-        for (count, what) in
-            [(self.file.blank, "have nothing in them"), (self.file.skipped, "are skipped by the mapping")]
-        {
-            if count > 0 {
-                told.push(format!("{count} records {what}"));
-            }
-        }
+        let FileReport { blank, skipped, .. } = self.file;
+        told.extend(counted(blank, "record has nothing in it", "records have nothing in them"));
+        let by_mapping = ("record is skipped by the mapping", "records are skipped by the mapping");
+        told.extend(counted(skipped, by_mapping.0, by_mapping.1));
         for (remark, places) in &self.remarks {
-            let what = match remark {
-                Remark::Rounded => "numbers have more than 18 decimals and are rounded, half to even",
-                Remark::Double => "numbers are binary floating-point and are read as their shortest decimals",
-                Remark::Zoneless => {
-                    "dates with a time have no zone: ISO ones are UTC, those of a pattern the provider's"
-                }
+            let (one, many) = match remark {
+                Remark::Rounded => (
+                    "number has more than 18 decimals and is rounded, half to even",
+                    "numbers have more than 18 decimals and are rounded, half to even",
+                ),
+                Remark::Double => (
+                    "number is binary floating-point and is read as its shortest decimal",
+                    "numbers are binary floating-point and are read as their shortest decimals",
+                ),
+                Remark::Zoneless => (
+                    "date with a time has no zone: an ISO one is UTC, one of a pattern the provider's",
+                    "dates with a time have no zone: ISO ones are UTC, those of a pattern the provider's",
+                ),
             };
             let first: Vec<String> = places
                 .first
@@ -97,11 +101,13 @@ impl Report {
                 .collect();
             let first =
                 if first.is_empty() { String::new() } else { format!(", first: {}", first.join("; ")) };
-            told.push(format!("{} {what}{first}", places.count));
+            told.extend(counted(places.count, one, many).map(|what| format!("{what}{first}")));
         }
-        if self.repeated > 0 {
-            told.push(format!("{} lines repeat one before them byte for byte", self.repeated));
-        }
+        told.extend(counted(
+            self.repeated.into(),
+            "line repeats one before it byte for byte",
+            "lines repeat one before them byte for byte",
+        ));
         for (currency, amount) in &self.adjustments {
             told.push(format!(
                 "lines differ from the stated total by {amount} {currency}, which became a line"
@@ -112,6 +118,11 @@ impl Report {
         }
         told
     }
+}
+
+/// So many of something; nothing where there is none.
+fn counted(count: u64, one: &str, many: &str) -> Option<String> {
+    (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
 }
 
 /// Some lines together.

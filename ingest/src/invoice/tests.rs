@@ -326,7 +326,7 @@ fn a_report_says_what_was_met_and_what_it_adds_up_to() {
     assert_eq!(&*imported.report.file.absent, ["SubAccountId".into()]);
     let told = imported.report.sentences();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(told[2], "1 lines repeat one before them byte for byte");
+    assert_eq!(told[2], "1 line repeats one before it byte for byte");
     let shown: Vec<String> = sums(&imported.invoice)
         .iter()
         .map(|((category, currency), sum)| {

@@ -272,12 +272,14 @@ impl Answer for Checked {
             Err(problems) => return refusal_text(problems),
         };
         let skus: usize = catalog.providers.values().map(|provider| provider.skus.len()).sum();
+        let many = |count: usize, one: &str| plural(count as u64, one, &format!("{one}s"));
         let mut text = warning_text(&lines(warnings));
         text.push_str(&format!(
-            "fine: {} meters, {} providers with {skus} SKUs, {} customers; digest {}\n",
-            catalog.meters.len(),
-            catalog.providers.len(),
-            catalog.customers.len(),
+            "fine: {}, {} with {}, {}; digest {}\n",
+            many(catalog.meters.len(), "meter"),
+            many(catalog.providers.len(), "provider"),
+            many(skus, "SKU"),
+            many(catalog.customers.len(), "customer"),
             catalog.digest.short()
         ));
         text

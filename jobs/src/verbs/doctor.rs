@@ -590,6 +590,7 @@ fn of_partition(
     let ingest = format!("run `{}`", ingest_command(kafka, shard));
     let mut findings = Vec::new();
     let mut find = |what: String, help: String| findings.push(Finding { what, help });
+    let waiting = plural((stable.0 - unread.0).unsigned_abs(), "record waits", "records wait");
     match (truncation, next) {
         (Some(truncation), _) => find(
             format!("{stream}: {truncation}"),
@@ -599,10 +600,9 @@ fn of_partition(
             ),
         ),
         _ if damage.is_some() => {}
-        (None, None) if stable > unread => find(
-            format!("{stream}: up to {} records wait and none was ever read", stable.0 - unread.0),
-            ingest,
-        ),
+        (None, None) if stable > unread => {
+            find(format!("{stream}: up to {waiting} and none was ever read"), ingest)
+        }
         (None, Some(next)) if next < *low => find(
             format!(
                 "{stream}: offsets {next} to {} were deleted by retention before they were read",
@@ -611,17 +611,14 @@ fn of_partition(
             format!("{ingest}, which records the gap; have the producer send the records again"),
         ),
         (None, Some(_)) if stable > unread => find(
-            format!("{stream}: up to {} records wait", stable.0 - unread.0),
+            format!("{stream}: up to {waiting}"),
             format!("{ingest}, or wait if it is running; those that hold no record are passed then"),
         ),
         (None, None | Some(_)) => {}
     }
     if let Some(why) = damage {
         find(
-            format!(
-                "{stream}: from offset {unread} on it cannot be read: {why}; up to {} records wait there",
-                stable.0 - unread.0
-            ),
+            format!("{stream}: from offset {unread} on it cannot be read: {why}; up to {waiting} there"),
             format!("{WAY_OUT}; ingest reads the other partitions meanwhile"),
         );
     }
