@@ -50,6 +50,19 @@ fn grants_and_rates_are_in_the_chain() {
     assert_eq!(charge["billed_amount"], billed);
 }
 
+/// Whether none of the names stands in a text as a word of its own: `fir` is none in `first`.
+#[track_caller]
+fn assert_names_none_of(text: &str, names: &[&str]) {
+    let is_of_a_word = |character: char| character.is_alphanumeric() || character == '_';
+    for name in names {
+        let found = text.match_indices(name).any(|(at, _)| {
+            let (before, after) = (&text[..at], &text[at + name.len()..]);
+            !before.ends_with(is_of_a_word) && !after.starts_with(is_of_a_word)
+        });
+        assert!(!found, "{name}: {text}");
+    }
+}
+
 #[test]
 fn a_customer_sees_no_name_of_others() {
     let (atcost, id) = rated("NB-STD", "acme");
@@ -57,9 +70,7 @@ fn a_customer_sees_no_name_of_others() {
     assert!(whole.contains("cedar"), "{whole}");
     for format in ["table", "json"] {
         let own = atcost.ok(&["explain", &id, "--for", "acme", "--format", format]);
-        for name in ["cedar", "elm", "fir", "projects/c1", "projects/e1"] {
-            assert!(!own.contains(name), "{name}: {own}");
-        }
+        assert_names_none_of(&own, &["cedar", "elm", "fir", "projects/c1", "projects/e1"]);
         assert!(own.contains("another customer") && own.contains("acme"), "{own}");
     }
     let output = atcost.run(&["explain", &id, "--for", "cedar"]);
@@ -90,9 +101,7 @@ fn a_partner_is_shown_the_customers_that_it_bills_and_no_others() {
     let (atcost, id) = rated("NB-STD", "elm");
     let own = atcost.ok(&["explain", &id, "--for", "cedar"]);
     assert!(own.contains("charged to elm"), "{own}");
-    for name in ["acme", "nova", "projects/a1"] {
-        assert!(!own.contains(name), "{name}: {own}");
-    }
+    assert_names_none_of(&own, &["acme", "nova", "projects/a1"]);
     // Both levels have a line of it: the operator bills the partner, and the partner the customer.
     let answer = atcost.json(&["explain", &id, "--for", "cedar"]);
     let billers: Vec<_> = answer["statement_lines"]
@@ -123,8 +132,22 @@ fn a_statement_line_is_explained_down_to_its_charges() {
     let output = atcost.run(&["explain", id, "--events", "none.ndjson"]);
     assert_eq!(output.code, Some(2), "{}", output.text());
     assert!(output.stderr.contains("explain one of its charges"), "{}", output.text());
+    let others = ["cedar", "elm", "fir", "nova"];
     let own = atcost.ok(&["explain", id, "--for", "acme"]);
-    assert!(!own.contains("cedar") && own.contains("another customer"), "{own}");
+    assert_names_none_of(&own, &others);
+    assert!(own.contains("another customer") && own.contains(" of others\n"), "{own}");
+    // Of the others' lines there is one sum, by the same biller: with its own they are the cost line.
+    let answer = atcost.json(&["explain", id, "--for", "acme"]);
+    assert_names_none_of(&answer.to_string(), &others);
+    let sharers = answer["sharers"].as_array().expect("its own lines");
+    assert!(sharers.iter().all(|line| line["customer"] == "acme" && line["biller"] == "commons"), "{answer}");
+    let cents = |amount: &serde_json::Value| {
+        let digits = amount.as_str().expect("an amount").replace('.', "");
+        digits.parse::<i64>().expect("an amount with two places")
+    };
+    let of_own: i64 = sharers.iter().map(|line| cents(&line["amount"])).sum();
+    let of_all = cents(&answer["cost_line"]["settled"]);
+    assert_eq!(of_own + cents(&answer["hidden_sharers"]["amount"]), of_all, "{answer}");
 }
 
 /// The deciding window of a percentile, between the last that is dropped and the next below.
@@ -147,8 +170,43 @@ fn a_percentile_shows_the_windows_that_decide_it() {
     assert!(!deciding.is_empty() && deciding.len() < windows.len(), "{scope}");
     assert!(deciding.iter().all(|window| window["quantity"] == scope["quantity"]), "{scope}");
     let text = atcost.ok(&["explain", &id]);
-    let rule = "highest are dropped, the next one decides";
+    let rule = " dropped, the next one decides";
     assert!(text.contains(rule) && text.contains(" decides\n"), "{text}");
+    // As many as it says.
+    assert!(!text.contains("the 1 highest are") && !text.contains("the 0 highest are"), "{text}");
+}
+
+/// What a price does with a quantity before its steps is said, or the steps cannot be followed.
+#[test]
+fn free_units_and_increments_are_in_the_chain() {
+    let atcost = Atcost::initialised();
+    copy(&case("prices"), atcost.folder());
+    atcost.ok(&["catalog", "publish", "catalog"]);
+    atcost.ok(&["ingest", "--files", "events", "--until-caught-up"]);
+    atcost.ok(&["rate", "--period", "2025-11"]);
+    for (sku, said, key, value) in [
+        ("K-IP", "the first 2 of a billing period cost nothing", "free", json!("2")),
+        (
+            "K-JOB",
+            "counted in multiples of 1 h, rounded up",
+            "increment",
+            json!({ "size": "1", "mode": "up" }),
+        ),
+    ] {
+        let ids = query(
+            atcost.folder(),
+            &format!(
+                "SELECT charge_id FROM 'runs/period=2025-11/run=*/charges.parquet' WHERE sku = '{sku}' ORDER BY charge_id"
+            ),
+        );
+        let id = ids.rows[0][0].clone().expect("the charge has an id");
+        let text = atcost.ok(&["explain", &id]);
+        assert!(text.contains(said), "{text}");
+        let line = &atcost.json(&["explain", &id])["cost_line"];
+        assert_eq!(line[key], value, "{line}");
+        let other = if key == "free" { "increment" } else { "free" };
+        assert_eq!(line[other], json!(null), "{line}");
+    }
 }
 
 #[test]

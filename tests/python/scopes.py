@@ -20,8 +20,8 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 
 CREATED = {"InvoiceDetailCreated", "InvoiceDetailLastUpdated", "BillingPeriodCreated", "BillingPeriodLastUpdated"}
-# Explanations of one customer that are looked at.
-EXPLAINED = 6
+# Explanations of charges, and of lines of statements, that are looked at of one customer's month.
+CHARGES, LINES = 4, 2
 
 
 class Leaks:
@@ -51,9 +51,9 @@ class Leaks:
 
 
 def words(names):
-    """Finds any of the names that stands alone."""
+    """Finds any of the names that stands alone, and not as the authority of an event's source."""
     names = sorted({re.escape(name) for name in names if name}, key=len, reverse=True)
-    return re.compile(rf"(?<![\w])(?:{'|'.join(names)})(?![\w])") if names else None
+    return re.compile(rf"(?<!\w)(?<!//)(?:{'|'.join(names)})(?!\w)") if names else None
 
 
 def main(atcost, folder, catalog, *months):
@@ -139,11 +139,16 @@ def main(atcost, folder, catalog, *months):
                 leaks.look(f"{name} statement {month} {form}", run("statement", customer, "--period", month, "--format", form), foreign, foreign_amounts)
             if not for_a_customer:
                 continue
-            charges = json.loads(run("query", "--period", month, "--format", "json", f"SELECT charge_id FROM charges WHERE customer = '{customer}' ORDER BY charge_id LIMIT {EXPLAINED}"))
-            for charge in charges:
+            def ids(query):
+                return [row["id"] for row in json.loads(run("query", "--period", month, "--format", "json", query))]
+
+            explained = ids(f"SELECT charge_id AS id FROM charges WHERE customer = '{customer}' ORDER BY id LIMIT {CHARGES}")
+            # Those of grants first: somebody else is on their other side.
+            explained += ids(f'''SELECT statement_line_id AS id FROM statement_lines WHERE customer = '{customer}' ORDER BY "grant" IS NULL, id LIMIT {LINES}''')
+            for explained_id in explained:
                 for form in ("table", "json"):
-                    told = run("explain", charge["charge_id"], "--for", customer, "--run", runs[month].removeprefix("run="), "--format", form)
-                    leaks.look(f"{name} explain {charge['charge_id']}", told, foreign, foreign_amounts)
+                    told = run("explain", explained_id, "--for", customer, "--run", runs[month].removeprefix("run="), "--format", form)
+                    leaks.look(f"{name} explain {explained_id} {form}", told, foreign, foreign_amounts)
     for provider, entry in providers.items():
         others = [other for other in providers if other != provider]
         names = [*others, *(providers[other]["name"] for other in others), *(providers[other]["billing_account"] for other in others)]

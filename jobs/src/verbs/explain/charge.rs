@@ -4,13 +4,12 @@ use super::reader::Reader;
 use super::scopes::{scopes_json, scopes_text};
 use super::words;
 use crate::show::{Align, plural, printable, table};
-use crate::verbs::price::steps_json;
 use rating::allocation::{Because, Rule};
 use rating::catalog::Counts;
 use rating::explain::Explanation;
 use rating::meter::{Aggregation, Over, Values};
 use rating::run::{Charge, CostLine};
-use rating::tables::{Manifest, charge_json, cost_line_json};
+use rating::tables::{Manifest, charge_json};
 use serde_json::json;
 
 /// The events listed one by one.
@@ -37,7 +36,8 @@ pub(super) fn text(explanation: &Explanation<'_>, manifest: &Manifest, to: &Read
     lines.extend(words::cost_line(line, to.catalog));
     lines.push(String::new());
     lines.extend(shared(explanation, to));
-    lines.extend(posted.iter().flat_map(|line| words::statement_line(line, to)));
+    let posted = posted.iter().filter(|line| to.may_see_line(line));
+    lines.extend(posted.flat_map(|line| words::statement_line(line, to)));
     lines.push(String::new());
     lines.push(behind(explanation));
     let mut text: String = lines.iter().map(|line| format!("{}\n", printable(line).trim_end())).collect();
@@ -168,16 +168,18 @@ pub(super) fn as_json(
         .collect();
     // A sum of readings, levels or peaks means nothing.
     let total = adds_up(explanation).then(|| events_total.to_string());
-    let mut cost_line = cost_line_json(line, to.catalog);
-    cost_line.insert("steps".to_owned(), steps_json(&line.steps));
-    let statement_lines: Vec<_> = posted.iter().map(|line| words::statement_json(line, to)).collect();
+    let statement_lines: Vec<_> = posted
+        .iter()
+        .filter(|line| to.may_see_line(line))
+        .map(|line| words::statement_json(line, to))
+        .collect();
     let mut json = charge_json(line, charge);
     json.extend([
         ("run".to_owned(), json!(manifest.run)),
         ("period".to_owned(), json!(manifest.period)),
         ("ledger_version".to_owned(), json!(manifest.ledger_version)),
         ("catalog".to_owned(), json!(manifest.catalog)),
-        ("cost_line".to_owned(), cost_line.into()),
+        ("cost_line".to_owned(), words::cost_line_json(line, to.catalog)),
         ("sharers".to_owned(), sharers_json(line, to)),
         ("statement_lines".to_owned(), json!(statement_lines)),
         ("scopes".to_owned(), scopes_json(&explanation.scopes, over(explanation), to)),

@@ -2,10 +2,12 @@
 //!
 //! A partner sees its own customers: it bills them.
 //!
-//! Invariant: no name of another customer, and no subject that was never its own, is shown to a customer.
+//! Invariant: no name of another customer, and no subject that was never its own, is shown to a customer;
+//! and no line of a statement that is neither its own nor of one that it bills, so no biller but its own.
 
 use anyhow::bail;
 use rating::catalog::Catalog;
+use rating::run::PostedLine;
 use schemas::id::{CustomerId, Subject};
 use std::collections::BTreeSet;
 
@@ -48,6 +50,11 @@ impl<'c> Reader<'c> {
     pub fn may_see(&self, customer: Option<&CustomerId>) -> bool {
         let Some(own) = &self.own else { return true };
         customer.is_some_and(|customer| own.contains(customer))
+    }
+
+    /// Whether a statement line is the reader's, or of one that it bills.
+    pub fn may_see_line(&self, line: &PostedLine) -> bool {
+        self.may_see(line.customer.as_ref())
     }
 
     /// A customer's name, or what stands in its place.

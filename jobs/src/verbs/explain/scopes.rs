@@ -133,10 +133,12 @@ fn rule(scope: &Explained, over: Over) -> String {
     match over {
         Over::Percentile { percentile, .. } => {
             let dropped = percentile.dropped(in_all);
-            format!(
-                "percentile {} of {many}{idle}: the {dropped} highest are dropped, the next one decides",
-                percentile.get()
-            )
+            let dropped = match dropped {
+                0 => "none is dropped, the highest decides".to_owned(),
+                1 => "the highest is dropped, the next one decides".to_owned(),
+                more => format!("the {more} highest are dropped, the next one decides"),
+            };
+            format!("percentile {} of {many}{idle}: {dropped}", percentile.get())
         }
         Over::Min { .. } => format!("the smallest of {many}{idle}"),
         Over::Sum | Over::Max | Over::Average { .. } => format!("the greatest of {many}{idle}"),

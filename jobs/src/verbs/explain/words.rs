@@ -2,11 +2,14 @@
 //! their grants, rates and invoices.
 
 use super::reader::Reader;
-use rating::catalog::Catalog;
+use crate::verbs::price::steps_json;
+use rating::catalog::{Catalog, DatedPrice};
 use rating::exact;
 use rating::rounding;
 use rating::run::{CostLine, PostedLine};
 use rating::statement::{Grant, Pair, Rate};
+use rating::tables::cost_line_json as columns;
+use schemas::decimal::QuantityTotal;
 use schemas::money::Money;
 use serde_json::json;
 
@@ -40,6 +43,9 @@ pub(super) fn cost_line(line: &CostLine, catalog: &Catalog) -> Vec<String> {
         format!("  charge period {}", line.key.charge_period),
         format!("  price in force since {}, {}", line.key.price_from, line.model),
     ];
+    if let Some(price) = price(line, catalog) {
+        lines.extend(counted(line, price));
+    }
     for step in &line.steps {
         let span = match (&step.from, &step.to) {
             (Some(from), Some(to)) => format!(" ({} to {})", exact::display(from), exact::display(to)),
@@ -55,10 +61,7 @@ pub(super) fn cost_line(line: &CostLine, catalog: &Catalog) -> Vec<String> {
             line.currency
         ));
     }
-    let quantity = match line.unit.as_deref() {
-        None | Some("1") => line.quantity.to_string(),
-        Some(unit) => format!("{} {unit}", line.quantity),
-    };
+    let quantity = in_unit(line, line.quantity);
     lines.push(format!(
         "  {quantity} cost {} {currency}; the invoice line settles at {} {currency}",
         line.amount,
@@ -68,10 +71,63 @@ pub(super) fn cost_line(line: &CostLine, catalog: &Catalog) -> Vec<String> {
     lines
 }
 
-/// A line of a statement: lines of text.
+/// The price that a cost line has.
+fn price<'c>(line: &CostLine, catalog: &'c Catalog) -> Option<&'c DatedPrice> {
+    let sku = catalog.providers.get(&line.key.provider)?.sku(&line.key.sku)?;
+    sku.prices.iter().find(|price| price.from == line.key.price_from)
+}
+
+fn in_unit(line: &CostLine, quantity: QuantityTotal) -> String {
+    match line.unit.as_deref() {
+        None | Some("1") => quantity.to_string(),
+        Some(unit) => format!("{quantity} {unit}"),
+    }
+}
+
+/// What a price does with a quantity before the steps: lines of text.
+fn counted(line: &CostLine, price: &DatedPrice) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(increment) = price.terms.increment {
+        let metered = line.metered_quantity.filter(|metered| *metered != line.quantity);
+        let metered = metered
+            .map(|metered| format!(": {} count as {}", in_unit(line, metered), in_unit(line, line.quantity)));
+        lines.push(format!(
+            "  counted in multiples of {}, rounded {}{}",
+            in_unit(line, increment.size.get()),
+            increment.mode,
+            metered.unwrap_or_default()
+        ));
+    }
+    if price.terms.free > QuantityTotal::ZERO {
+        lines.push(format!(
+            "  the first {} of a billing period cost nothing; steps count from there",
+            in_unit(line, price.terms.free)
+        ));
+    }
+    lines
+}
+
+/// A cost line with its arithmetic, and what its price does with a quantity before that.
+pub(super) fn cost_line_json(line: &CostLine, catalog: &Catalog) -> serde_json::Value {
+    let terms = price(line, catalog).map(|price| &price.terms);
+    let increment = terms.and_then(|terms| terms.increment);
+    let free = terms.map(|terms| terms.free).filter(|free| *free > QuantityTotal::ZERO);
+    let mut json = columns(line, catalog);
+    json.extend([
+        (
+            "increment".to_owned(),
+            json!(increment.map(|by| json!({ "size": by.size.get().to_string(), "mode": by.mode.as_str() }))),
+        ),
+        ("free".to_owned(), json!(free.map(|free| free.to_string()))),
+        ("steps".to_owned(), steps_json(&line.steps)),
+    ]);
+    json.into()
+}
+
+/// A line of a statement that the reader may see: lines of text.
 pub(super) fn statement_line(line: &PostedLine, to: &Reader<'_>) -> Vec<String> {
     let catalog = to.catalog;
-    let grant = line.grant.as_ref().map(|grant| format!(", grant {grant}")).unwrap_or_default();
+    let grant = grant_words(line, to);
     let invoice = match (&line.of.invoice, line.correction) {
         (_, Some(correction)) => format!(", {} of {}", correction.entry, line.month),
         (Some(invoice), None) => format!(", of invoice {invoice}"),
@@ -130,7 +186,24 @@ fn grant_of<'c>(line: &PostedLine, catalog: &'c Catalog) -> Option<&'c Grant> {
     catalog.grants.iter().find(|grant| grant.id == *id)
 }
 
-/// A line of a statement, with its grant and rate.
+/// The id of the grant that a line is a part of: where the reader may see both sides of it, because
+/// whoever named it may have named it after them.
+pub(super) fn grant_id<'l>(line: &'l PostedLine, to: &Reader<'_>) -> Option<&'l str> {
+    let grant = grant_of(line, to.catalog);
+    let is_seen = to.sees_all()
+        || grant.is_some_and(|grant| to.may_see(Some(&grant.funder)) && to.may_see(Some(&grant.customer)));
+    line.grant.as_ref().filter(|_| is_seen).map(|grant| grant.as_str())
+}
+
+pub(super) fn grant_words(line: &PostedLine, to: &Reader<'_>) -> String {
+    match (&line.grant, grant_id(line, to)) {
+        (None, _) => String::new(),
+        (Some(_), Some(id)) => format!(", grant {id}"),
+        (Some(_), None) => ", a grant".to_owned(),
+    }
+}
+
+/// A line of a statement that the reader may see, with its grant and rate.
 pub(super) fn statement_json(line: &PostedLine, to: &Reader<'_>) -> serde_json::Value {
     let catalog = to.catalog;
     let billed = line.billed.as_ref();
@@ -148,7 +221,7 @@ pub(super) fn statement_json(line: &PostedLine, to: &Reader<'_>) -> serde_json::
         "customer": line.customer.as_ref().map(|customer| to.name(Some(customer))),
         "kind": line.kind.as_str(),
         "retained_reason": line.kind.retained_reason().map(|reason| reason.to_string()),
-        "grant": line.grant.as_ref().map(ToString::to_string),
+        "grant": grant_id(line, to),
         "grant_terms": grant,
         "amount": money(line.money),
         "currency": line.money.currency.code(),
