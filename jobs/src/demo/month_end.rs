@@ -285,11 +285,7 @@ fn corrected(
     let mut all = corrections.iter().map(|line| line.money);
     let nothing = posted.first().map(|line| Money { minor_units: 0, ..line.money });
     let nothing = nothing.context("October has no lines")?;
-    figures.money(
-        "November's corrections of it, together",
-        nothing,
-        all.try_fold(nothing, plus)?,
-    );
+    figures.money("November's corrections of it, together", nothing, all.try_fold(nothing, plus)?);
 
     let of_sku =
         posted.iter().filter(|line| line.of.sku.as_ref().is_some_and(|sku| sku.as_str() == LATE.sku));
