@@ -646,8 +646,8 @@ fn rounded_and_zoneless_values_are_told() {
     assert_eq!(
         told,
         [
-            "1 numbers have more than 18 decimals and are rounded, half to even, first: record 1, column \"cost\"",
-            "1 dates with a time have no zone: ISO ones are UTC, those of a pattern the provider's, first: record 1, column \"from\"",
+            "1 number has more than 18 decimals and is rounded, half to even, first: record 1, column \"cost\"",
+            "1 date with a time has no zone: an ISO one is UTC, one of a pattern the provider's, first: record 1, column \"from\"",
         ]
     );
 }
