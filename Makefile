@@ -60,7 +60,8 @@ test-spark: packages test-packages $(SPARK_VENV)/.complete # What is exported, a
 	trap 'rm -rf "$$case"' EXIT
 	"$(SPARK_VENV)/bin/python" tests/python/make_close_case.py "$$case"
 	"$(SPARK_VENV)/bin/python" tests/python/close_run.py "$$case" $(BUILT)/atcost
-	"$(SPARK_VENV)/bin/python" tests/python/readers.py --spark "$$case/work/out" "$$case/work/runs/period=2025-11"
+	cd "$$case/work"
+	"$(SPARK_VENV)/bin/python" "$(CURDIR)/tests/python/readers.py" --spark out runs/period=2025-11
 
 .PHONY: faults
 faults: packages test-packages $(KAFKA)/.complete $(VENV)/.complete # Every fault we can produce, for about an hour; writes the figures into docs/reliability.md. `make faults FAULTS="--seed 2"` for others.
