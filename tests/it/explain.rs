@@ -4,7 +4,6 @@
 use crate::ledger::instant;
 use crate::places::{everything, on_disk, place, read, write};
 use crate::properties::{CATALOG, Event};
-use crate::stories::copy;
 use crate::totals::{History, opened, rated, runtime, step};
 use arrow::array::{
     ArrayRef, AsArray as _, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -17,20 +16,16 @@ use parquet::arrow::ArrowWriter;
 use proptest::prelude::*;
 use rating::RatingError;
 use rating::allocation::Rule;
-use rating::by_invoice::{Known, month_by_invoice};
-use rating::catalog::{Catalog, CatalogFiles};
+use rating::by_invoice::Known;
 use rating::evidence::{Most, evidence};
-use rating::explain::{Explanation, Wanted, explain, explain_line};
+use rating::explain::{Explanation, Wanted, explain};
 use rating::meter::Rules;
-use rating::run::{Charge, ChargeId, CostLine, PostedLine, Run};
-use rating::statement::{Biller, LineKind};
-use rating::tables::{StoredCharges, StoredLines, Workspace, Written, read_manifest, write as write_tables};
+use rating::run::{Charge, ChargeId, CostLine, Run};
+use rating::tables::{StoredCharges, StoredLines, Workspace, Written, write as write_tables};
 use rating::usage::CountedRows;
 use schemas::decimal::{Quantity, QuantityTotal};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tests::atcost::Atcost;
-use tests::machine::case;
 use tests::month;
 
 /// Writes a run and gives its folder.
@@ -358,57 +353,4 @@ fn a_statement_line_that_was_changed_is_not_explained_and_neither_is_its_charge(
         write(&location, bytes).await;
         atcost.ok(&["explain", &id]);
     });
-}
-
-/// Two months of every meter, price and way to share: nothing that is charged or billed is refused, and
-/// every explanation has what the run has.
-#[test]
-fn every_charge_and_statement_line_of_the_case_of_prices_is_explained() {
-    let atcost = Atcost::initialised();
-    copy(&case("prices"), atcost.folder());
-    atcost.ok(&["catalog", "publish", "catalog"]);
-    atcost.ok(&["ingest", "--files", "events", "--until-caught-up"]);
-    let files = CatalogFiles::read_folder(&atcost.folder().join("catalog")).expect("a catalog");
-    let (catalog, _) = Catalog::load(&files).expect("it has no problem");
-    let ledger = place(&atcost.folder().join("ledger"));
-    for period in ["2025-11", "2025-12"] {
-        let said = atcost.json(&["rate", "--period", period]);
-        let folder = place(&atcost.folder().join(said["folder"].as_str().expect("a folder")));
-        runtime().block_on(async {
-            let usage = opened((&ledger, LEAF), None, false).await;
-            let manifest = read_manifest(&folder).await.expect("a manifest");
-            let pins = manifest.pins().expect("it has pins");
-            let (invoices, decisions, posted) = (&[], &[], &BTreeMap::new());
-            let known = Known { usage: &usage, catalog: &catalog, invoices, decisions, posted };
-            let run = month_by_invoice(pins.clone(), known).await.expect("a run").run;
-            let charges = StoredCharges::open(&folder).await.expect("charges");
-            let lines = StoredLines::open(manifest.run, &folder).await.expect("lines");
-            let mut billed = BTreeSet::new();
-            for (line, charge) in
-                run.cost_lines.iter().flat_map(|line| line.charges.iter().map(move |charge| (line, charge)))
-            {
-                let stored = charges.find(manifest.run, &charge.id.to_string()).await.expect("it is there");
-                let wanted = Wanted { readers: None, events: 3 };
-                let explained = explain((&stored, &lines), &pins, Some(known), &catalog, wanted).await;
-                let explained = explained.unwrap_or_else(|error| panic!("{}: {error}", line.key.sku));
-                assert_eq!((&explained.line.id, &explained.charge), (&line.id, charge));
-                let of = |posted: &&PostedLine| posted.customer == charge.customer;
-                assert!(explained.posted.iter().any(|posted| of(&posted)), "{charge:?}");
-                billed.extend(explained.posted.iter().map(|posted| posted.id));
-            }
-            for line in &run.posted {
-                let explained = explain_line(line.id, &lines, &pins, known).await.expect("an explanation");
-                assert_eq!(&explained.line, line);
-                let of_charge = line.kind != LineKind::Grant || line.money.minor_units < 0;
-                assert_eq!(!explained.charges.is_empty(), of_charge, "{line:?}");
-                // What a funder pays is behind no charge of its own.
-                assert_eq!(billed.contains(&line.id), of_charge, "{line:?}");
-                let cost_line = explained.cost_line.expect("there are no invoices");
-                let of_operator = explained.beside.iter().filter(|other| other.biller == Biller::Operator);
-                let sum: i128 = of_operator.map(|other| other.money.minor_units).sum();
-                assert_eq!(sum, cost_line.settled.minor_units, "{line:?}");
-            }
-            assert!(billed.len() > 50, "{}", billed.len());
-        });
-    }
 }

@@ -194,7 +194,7 @@ fn absurd_month(changed: impl Fn(String) -> String) -> Atcost {
 fn the_event_is_named_that_makes_a_price_on_other_lines_too_large() {
     let support = r#"
 [[sku]]
-id         = "NB-SUPPORT"
+id         = "NB-CARE"
 name       = "Support"
 of         = ["*"]
 allocation = "proportional"
@@ -207,7 +207,7 @@ allocation = "proportional"
     let atcost = absurd_month(|prices| prices + support);
     let output = atcost.run(&["rate", "--period", "2025-10"]);
     let said = failed(&output);
-    for part in ["nimbus NB-SUPPORT: ", "//edge c-9 at 1.ndjson:2 (batch 1, row 1)"] {
+    for part in ["nimbus NB-CARE: ", "//edge c-9 at 1.ndjson:2 (batch 1, row 1)"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
