@@ -157,7 +157,7 @@ fn a_question_that_is_too_large_is_refused_in_time() {
             "takes more than 3 s",
         ),
         // Rows.
-        (format!("SELECT * FROM {everything}"), "more than 10000 rows"),
+        ("SELECT * FROM events a, events b, events c".to_owned(), "more than 10000 rows"),
         // The statement itself.
         (format!("SELECT {}", chain("1", " + ", 20_000)), "4000 is the most"),
         (chain("SELECT 1", " UNION ALL ", 5_000), "4000 is the most"),
